@@ -1,0 +1,1 @@
+"""From command line and YAML to checked, plain, frozen settings. The only room that knows Hydra and OmegaConf."""

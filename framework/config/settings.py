@@ -1,0 +1,141 @@
+"""The whole experiment as plain, frozen values: what every room above ``config`` works from.
+
+Every class here is also the schema of its config node: the check reads names and types from it. A node that names a
+part has the keys of its class here and, beside them, the parameters of the part's signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from framework.core.schema import Count, NonNegative, Positive, Whole
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+
+@dataclass(frozen=True)
+class PartSettings:
+    """A part's name and the values of its keyword-only parameters."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+
+@dataclass(frozen=True)
+class ModelSettings(PartSettings):
+    """The base: weights are ``imagenet``, a file, or None for random ones; the size is one side or [height, width]."""
+
+    weights: str | None
+    trainable: bool
+    image_size: Count | list[Count]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return _size(self.image_size)
+
+
+@dataclass(frozen=True)
+class OptimSettings(PartSettings):
+    """The optimizer, its learning rate, and how that moves within a stage."""
+
+    lr: Positive
+    schedule: PartSettings
+
+
+@dataclass(frozen=True)
+class DataSettings(PartSettings):
+    """The source, and what holds for any source.
+
+    ``classes`` keeps only these, in this order; ``positive`` makes it a yes-or-no question about one class;
+    ``limit`` keeps so many pictures a split, spread over the classes; ``memory_limit`` is how many MiB of decoded
+    pictures are kept in memory before files are read again each epoch.
+    """
+
+    image_size: Count | list[Count]
+    classes: list[str] | None
+    positive: str | None
+    limit: Count | None
+    class_weights: Literal["balanced"] | dict[str, Positive] | None
+    memory_limit: Whole
+    on_error: Literal["stop", "skip"]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels of the pictures that the model sees."""
+        return _size(self.image_size)
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Augmentations by name, in order; ``copies`` keeps so many augmented versions of each picture, 0 draws anew."""
+
+    copies: Whole
+    parts: Mapping[str, PartSettings] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """One phase of training.
+
+    ``train`` says what: ``auto`` (everything if ``model.trainable``, else the head), ``head``, ``all``, ``from:NAME``
+    (from the named layer or block up) or ``last:N`` (the last N layers of the base with weights, and the head).
+    ``epochs`` None means ``trainer.epochs``. The rate is ``lr``, or ``optim.lr`` times ``lr_factor``; with
+    ``layer_decay`` each layer below the head has that times the rate of the one above it.
+    """
+
+    train: str
+    epochs: Count | None
+    lr: Positive | None
+    lr_factor: Positive
+    layer_decay: Positive | None
+    batch_norm: Literal["inference", "train"]
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How long, in what batches and numbers, from which seed."""
+
+    epochs: Count
+    batch_size: Count
+    precision: Precision
+    feature_precision: Literal["float32", "bfloat16"]
+    seed: Whole
+    deterministic: bool
+    steps_per_execution: Count | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """The feature cache: whether, where (None: the user's cache folder), in which dtype, and how many GiB at most."""
+
+    use: Literal["auto", "off", "only"]
+    dir: str | None
+    dtype: Literal["float32", "float16", "bfloat16"]
+    size_limit: NonNegative
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run."""
+
+    model: ModelSettings
+    pooling: PartSettings
+    head: PartSettings
+    optim: OptimSettings
+    loss: PartSettings
+    metrics: Mapping[str, PartSettings]
+    callbacks: Mapping[str, PartSettings]
+    augment: AugmentSettings
+    data: DataSettings
+    stages: Mapping[str, StageSettings]
+    trainer: TrainerSettings
+    cache: CacheSettings
+
+
+def _size(image_size: int | list[int]) -> tuple[int, int]:
+    return (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
+
+

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, the registry, value checks, whole files, the run folder, the console."""

@@ -1,0 +1,62 @@
+"""The one place where TensorFlow and Keras are imported: late, and without their start-up noise.
+
+Part modules write ``from framework.core.backend import keras`` and stay importable in milliseconds: the real module is
+loaded when an attribute is first read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+
+def load_tensorflow() -> ModuleType:
+    """Import TensorFlow and Keras quietly; what they print is shown only if the import fails.
+
+    The start-up log comes from C++ before any logging is set up: no variable silences all of it, so file descriptor 2
+    is held in a buffer meanwhile.
+    """
+    if "tensorflow" in sys.modules and "keras" in sys.modules:
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
+        try:
+            tensorflow = import_module("tensorflow")
+            import_module("keras")
+        except BaseException:
+            os.dup2(kept, 2)
+            buffer.seek(0)
+            os.write(2, buffer.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+    return tensorflow
+
+
+class _Lazy(ModuleType):
+    """Stands for a module until something is read from it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__version__":
+            raise AttributeError(name)
+        load_tensorflow()
+        return getattr(import_module(self.__name__), name)
+
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+else:
+    keras = _Lazy("keras")
+    tf = _Lazy("tensorflow")
+
+__all__ = ["keras", "load_tensorflow", "tf"]

@@ -1,0 +1,212 @@
+"""Parts: registered builders, each of one kind, whose signature is the schema of their config node.
+
+A part is a function. What stands before ``*`` in its signature the framework supplies (a tensor, the task, the run);
+what stands after ``*`` comes from the config node of that name, typed and flat. Functions declare types, never
+default values: those live in the YAML, where a reader sees them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from framework.core.errors import BadInput, Problem, suggestion
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+TaskKind = Literal["multiclass", "binary", "multilabel"]
+TASK_KINDS: tuple[TaskKind, ...] = ("multiclass", "binary", "multilabel")
+
+KINDS = {
+    "base": "the network that turns a picture into feature maps",
+    "pooling": "how feature maps become one vector a picture",
+    "head": "the layers that turn the vector into logits",
+    "optimizer": "how weights follow their gradients",
+    "schedule": "how the learning rate moves within a stage",
+    "loss": "what training makes small",
+    "metric": "what is measured after each epoch",
+    "callback": "what happens between epochs",
+    "augmentation": "how training pictures are varied",
+    "source": "where pictures and their labels come from",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A registered builder with what its decorator said of it."""
+
+    kind: str
+    name: str
+    function: Callable[..., Any]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """First line of the builder's docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    @property
+    def location(self) -> tuple[str, int]:
+        """File and line of the builder."""
+        code = inspect.unwrap(self.function).__code__
+        return code.co_filename, code.co_firstlineno
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Name and type of each parameter that config gives, in order.
+
+        Only these annotations are evaluated: those of supplied arguments may name tensors, and reading them must
+        not load TensorFlow.
+        """
+        function = inspect.unwrap(self.function)
+        names = getattr(function, "__globals__", {})
+        return {
+            parameter.name: (
+                eval(parameter.annotation, names)  # noqa: S307 - an annotation of a registered function
+                if isinstance(parameter.annotation, str)
+                else parameter.annotation
+            )
+            for parameter in inspect.signature(self.function).parameters.values()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+
+    def __call__(self, *supplied: Any, **parameters: Any) -> Any:
+        return self.function(*supplied, **parameters)
+
+
+_parts: dict[tuple[str, str], Part] = {}
+
+
+def register(kind: str, name: str, **details: Any) -> Callable[[Function], Function]:
+    """Decorator that registers a function as the part ``name`` of ``kind``.
+
+    Raises:
+        BadInput: a part of this kind has this name already, or the signature can't serve as a schema.
+    """
+
+    def decorate(function: Function) -> Function:
+        part = Part(kind, name, function, details)
+        where = "{}:{}".format(*part.location)
+        taken = _parts.get((kind, name))
+        if taken is not None and taken.location != part.location:
+            raise BadInput(
+                Problem(
+                    f"{kind} '{name}' is registered twice", where, f"another name: {'{}:{}'.format(*taken.location)} has it"
+                )
+            )
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
+                raise BadInput(Problem(f"{kind} '{name}' takes *{parameter.name}", where, "name each parameter"))
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                if parameter.annotation is inspect.Parameter.empty:
+                    raise BadInput(Problem(f"{kind} '{name}': {parameter.name} has no type", where, "annotate it"))
+                if parameter.default is not inspect.Parameter.empty:
+                    raise BadInput(
+                        Problem(
+                            f"{kind} '{name}': {parameter.name} has a default in code", where, "give the default in YAML"
+                        )
+                    )
+        _parts[kind, name] = part
+        return function
+
+    return decorate
+
+
+def base(
+    name: str, *, minimum_size: int, imagenet: Callable[..., str] | None = None
+) -> Callable[[Function], Function]:
+    """Register a base: ``(pictures, *, …) -> feature maps``.
+
+    Args:
+        name: what config calls it.
+        minimum_size: smallest picture side in pixels that it can take.
+        imagenet: from the part's own parameters and the picture size to the name of the ImageNet weights file that
+            Keras publishes; None where there is none.
+    """
+    return register("base", name, minimum_size=minimum_size, imagenet=imagenet)
+
+
+def pooling(name: str) -> Callable[[Function], Function]:
+    """Register a pooling: ``(feature_maps, *, …) -> vectors``."""
+    return register("pooling", name)
+
+
+def head(name: str, *, tasks: tuple[TaskKind, ...] = TASK_KINDS) -> Callable[[Function], Function]:
+    """Register a head: ``(vectors, task, *, …) -> logits`` of shape (batch, task.units), for these kinds of task."""
+    return register("head", name, tasks=tasks)
+
+
+def optimizer(name: str) -> Callable[[Function], Function]:
+    """Register an optimizer: ``(learning_rate, *, …) -> keras.optimizers.Optimizer``."""
+    return register("optimizer", name)
+
+
+def schedule(name: str, *, constant: bool = False) -> Callable[[Function], Function]:
+    """Register a schedule: ``(learning_rate, epochs, steps_per_epoch, *, …) -> float or LearningRateSchedule``."""
+    return register("schedule", name, constant=constant)
+
+
+def loss(
+    name: str, *, tasks: tuple[TaskKind, ...] = TASK_KINDS, labels: Literal["index", "one_hot"] = "one_hot"
+) -> Callable[[Function], Function]:
+    """Register a loss: ``(task, *, …) -> keras.losses.Loss`` from logits; ``labels`` is what it takes for many classes."""
+    return register("loss", name, tasks=tasks, labels=labels)
+
+
+def metric(name: str, *, tasks: tuple[TaskKind, ...] = TASK_KINDS) -> Callable[[Function], Function]:
+    """Register a metric: ``(task, name, *, …) -> keras.metrics.Metric`` that reads logits."""
+    return register("metric", name, tasks=tasks)
+
+
+def callback(name: str) -> Callable[[Function], Function]:
+    """Register a callback: ``(folder, *, …) -> keras.callbacks.Callback``, ``folder`` the run's.
+
+    A parameter called ``monitor`` names a column of the history, ``filename`` a template of such columns: both are
+    checked before training.
+    """
+    return register("callback", name)
+
+
+def augmentation(name: str, *, mixes: bool = False) -> Callable[[Function], Function]:
+    """Register an augmentation: ``(*, …) -> parts.augmentations.Augmentation``; ``mixes`` if it blends labels too."""
+    return register("augmentation", name, mixes=mixes)
+
+
+def source(name: str, *, demonstration: bool = False) -> Callable[[Function], Function]:
+    """Register a data source: ``(seed, *, …) -> data.pictures.Pictures``, read without TensorFlow."""
+    return register("source", name, demonstration=demonstration)
+
+
+def names(kind: str) -> list[str]:
+    """Sorted names of all parts of a kind."""
+    return sorted(name for of, name in _parts if of == kind)
+
+
+def parts(kind: str) -> list[Part]:
+    """All parts of a kind, by name."""
+    return [_parts[kind, name] for name in names(kind)]
+
+
+def get(kind: str, name: str) -> Part:
+    """The part of this kind and name.
+
+    Raises:
+        BadInput: there is none; the message has the nearest name and all that exist.
+    """
+    try:
+        return _parts[kind, name]
+    except KeyError:
+        raise BadInput(Problem(f"there is no {kind} '{name}'", right=suggestion(name, names(kind)))) from None
+
+
+@contextlib.contextmanager
+def isolated() -> Iterator[None]:
+    """Whatever is registered inside is forgotten outside; for tests and for recipes that are only looked at."""
+    kept = dict(_parts)
+    try:
+        yield
+    finally:
+        _parts.clear()
+        _parts.update(kept)

@@ -1,0 +1,103 @@
+"""The run folder: the names of what a run leaves, and reading and writing its small files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from framework.core.errors import BadInput, Problem
+from framework.core.files import write_whole
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run's files; nothing is touched until asked for."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config; enough to run it again."""
+        return self.path / "config.yaml"
+
+    @property
+    def run_json(self) -> Path:
+        """Status, versions, seed, classes, best epoch and metrics."""
+        return self.path / "run.json"
+
+    @property
+    def history(self) -> Path:
+        """A row an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def curves(self) -> Path:
+        """Training and validation curves."""
+        return self.path / "curves.png"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoint callback writes."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The best model, self-contained."""
+        return self.path / "model.keras"
+
+    def read_run(self) -> dict[str, Any]:
+        """What ``run.json`` says.
+
+        Raises:
+            BadInput: it is missing, unreadable, or of a format this version does not know.
+        """
+        try:
+            run = json.loads(self.run_json.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BadInput(Problem(f"{self.path} is not a run folder: run.json is missing", str(self.path))) from None
+        except (OSError, ValueError) as error:
+            raise BadInput(Problem(f"{self.run_json} can't be read: {error}", str(self.run_json))) from None
+        if not isinstance(run, dict) or run.get("format") != FORMAT:
+            raise BadInput(
+                Problem(
+                    f"{self.run_json} has format {run.get('format') if isinstance(run, dict) else None}; "
+                    f"this version reads format {FORMAT}",
+                    str(self.run_json),
+                    "the version of this project that wrote it",
+                )
+            )
+        return run
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        """Write ``run.json`` whole."""
+        write_whole(self.run_json, json.dumps({"format": FORMAT, **run}, indent=2, ensure_ascii=False) + "\n")
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Rows of ``history.csv``: epoch a whole number, stage a text, every other column a number or None."""
+        with open(self.history, newline="", encoding="utf-8") as file:
+            return [{key: _read(key, value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write ``history.csv`` whole; columns are those of the rows, in order of first appearance."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        lines = [",".join(columns)]
+        lines += [",".join("" if row.get(key) is None else _show(row[key]) for key in columns) for row in rows]
+        write_whole(self.history, "\n".join(lines) + "\n")
+
+
+def _read(key: str, value: str) -> Any:
+    if key == "stage":
+        return value
+    if value == "":
+        return None
+    return int(value) if key == "epoch" else float(value)
+
+
+def _show(value: Any) -> str:
+    return f"{value:.8g}" if isinstance(value, float) else str(value)

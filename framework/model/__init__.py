@@ -1,0 +1,1 @@
+"""From settings to a functional keras.Model; weights, saving, loading."""

@@ -1,0 +1,1 @@
+"""The registered builders: bases, poolings, heads, optimizers, schedules, losses, metrics, callbacks, augmentations."""

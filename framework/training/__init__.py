@@ -1,0 +1,1 @@
+"""Stages, fit, and what is checked before either."""

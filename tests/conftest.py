@@ -1,0 +1,50 @@
+"""Fixtures that every room's tests share: small pictures made on the fly, an own cache folder, the real photos."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLOURS = {"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 220)}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or fills the user's caches."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+def make_pictures(folder: Path, classes=tuple(COLOURS), count: int = 8, size: int = 40, seed: int = 0) -> Path:
+    """A class folder each with ``count`` noisy pictures of the class's colour."""
+    rng = np.random.default_rng(seed)
+    for name in classes:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        colour = COLOURS.get(name, tuple(rng.integers(0, 255, 3)))
+        for index in range(count):
+            noise = rng.normal(0, 25, (size, size, 3))
+            pixels = np.clip(np.asarray(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{name}-{seed}-{index:03d}.jpg", quality=90)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """A folder of three classes, split into train and validation."""
+    make_pictures(tmp_path / "photos" / "train", count=8, seed=0)
+    make_pictures(tmp_path / "photos" / "validation", count=4, seed=1)
+    return tmp_path / "photos"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the real photos and weights."""
+    path = os.environ.get("FRAMEWORK_SHARED")
+    if not path or not Path(path, "data", "clothing").is_dir():
+        pytest.skip("FRAMEWORK_SHARED does not name the folder with the real photos")
+    return Path(path).resolve()
