@@ -9,6 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
+def cache_folder() -> Path:
+    """The user's cache folder of this project; ``XDG_CACHE_HOME`` moves it on every platform. It may not exist yet."""
+    moved = os.environ.get("XDG_CACHE_HOME")
+    if moved and os.path.isabs(moved):
+        return Path(moved, "framework")
+    from platformdirs import user_cache_path
+
+    return user_cache_path("framework", appauthor=False)
+
+
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yields a path beside ``path``, of the same ending, to write to; it takes ``path``'s place when the block ends well.

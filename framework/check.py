@@ -1,0 +1,40 @@
+"""Check a command line without training: every mistake in config and data, with where it was set and what would be right."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.config.command import check, guarded
+from framework.config.help import overview
+from framework.core.console import say
+from framework.core.errors import DONE
+from framework.training.preflight import preflight
+
+USAGE = """
+framework-check (python -m framework.check) [overrides]
+
+Checks what framework-train would be given, and trains nothing. Exit code 0: all right; 2: something is wrong.
+
+  python -m framework.check model=xception head=dense10 optim.lr=0.001
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the command line; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+
+    def work() -> int:
+        if {"-h", "--help"} & set(given):
+            print(overview(USAGE))
+            return DONE
+        variants = check([argument for argument in given if argument not in ("-m", "--multirun")], preflight)
+        say("all right" if len(variants) == 1 else f"all right: {len(variants)} variants")
+        return DONE
+
+    return guarded(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""A composed config held against the schema: dataclasses for the framework's own keys, signatures for each part's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from framework.config.settings import (
+    AugmentSettings,
+    CacheSettings,
+    DataSettings,
+    ModelSettings,
+    OptimSettings,
+    PartSettings,
+    Settings,
+    StageSettings,
+    TrainerSettings,
+)
+from framework.core import registry, schema
+from framework.core.errors import Problem, suggestion
+
+PLAIN = {"stage": StageSettings, "trainer": TrainerSettings, "cache": CacheSettings}
+SINGLE = {
+    "model": ("base", ModelSettings),
+    "pooling": ("pooling", PartSettings),
+    "head": ("head", PartSettings),
+    "optim": ("optimizer", OptimSettings),
+    "loss": ("loss", PartSettings),
+    "data": ("source", DataSettings),
+}
+NAMED = {"metrics": "metric", "callbacks": "callback"}
+
+Node = TypeVar("Node", bound=PartSettings)
+
+
+def read_settings(config: Mapping[str, Any]) -> tuple[Settings | None, list[Problem]]:
+    """Settings, or None where a problem leaves them incomplete, and every problem found.
+
+    A problem's ``where`` is a config path; ``Origins.of`` says which file or override that is.
+    """
+    problems: list[Problem] = []
+    known = [*SINGLE, *NAMED, "augment", "stages", *PLAIN]
+    for key in config:
+        if key not in known and key != "recipe":
+            problems.append(Problem(f"there is no key '{key}'", key, suggestion(key, known)))
+    values: dict[str, Any] = {}
+    for key, record in PLAIN.items():
+        values[key] = _record(config.get(key), record, key, problems)
+    for key, (kind, node) in SINGLE.items():
+        values[key] = _part(config.get(key), kind, node, key, problems)
+    for key, kind in NAMED.items():
+        values[key] = _named(config.get(key), kind, key, problems)
+    values["augment"] = _augment(config.get("augment"), problems)
+    values["stages"] = _stages(config.get("stages"), config.get("stage"), problems)
+    for node in (values["model"], values["data"]):
+        if node is not None and isinstance(node.image_size, list) and len(node.image_size) != 2:
+            path = "model" if isinstance(node, ModelSettings) else "data"
+            what = f"{path}.image_size={schema.show(node.image_size)} is neither one side nor [height,width]"
+            problems.append(Problem(what, f"{path}.image_size", "150 or [150,200]"))
+    del values["stage"]
+    if problems or any(value is None for value in values.values()):
+        return None, problems
+    return Settings(**values), problems
+
+
+def _mapping(node: Any, path: str, problems: list[Problem]) -> Mapping[str, Any] | None:
+    if isinstance(node, Mapping):
+        return {str(key): value for key, value in node.items()}
+    problems.append(Problem(f"{path}={schema.show(node)} is not a mapping of keys to values", path))
+    return None
+
+
+def _record(node: Any, record: type, path: str, problems: list[Problem]) -> Any:
+    mapping = _mapping(node, path, problems)
+    if mapping is None:
+        return None
+    given, wrong = schema.check(mapping, schema.fields(record), path, path)
+    problems += wrong
+    return None if wrong else record(**given)
+
+
+def _part(node: Any, kind: str, record: type[Node], path: str, problems: list[Problem]) -> Node | None:
+    """A node that names a part: the record's own keys beside the part's parameters."""
+    mapping = _mapping(node, path, problems)
+    if mapping is None:
+        return None
+    own = {key: kind for key, kind in schema.fields(record).items() if key not in ("name", "parameters", "schedule")}
+    name = mapping.get("name")
+    if not isinstance(name, str) or name not in registry.names(kind):
+        right = f"{path}.name={suggestion(name, registry.names(kind))}"
+        problems.append(Problem(f"there is no {kind} '{schema.show(name)}'", f"{path}.name", right))
+        return None
+    part = registry.get(kind, name)
+    rest = {key: value for key, value in mapping.items() if key not in ("name",)}
+    before = len(problems)
+    extra: dict[str, Any] = {}
+    if record is OptimSettings:
+        extra["schedule"] = _part(rest.pop("schedule", None), "schedule", PartSettings, f"{path}.schedule", problems)
+    given, wrong = schema.check(rest, {**own, **part.parameters}, path, f"{kind} '{name}'")
+    problems += wrong
+    if len(problems) > before:
+        return None
+    extra |= {key: given.pop(key) for key in own}
+    return record(name=name, parameters=given, **extra)
+
+
+def _named(node: Any, kind: str, path: str, problems: list[Problem]) -> dict[str, PartSettings] | None:
+    mapping = _mapping(node, path, problems)
+    if mapping is None:
+        return None
+    found = {
+        name: _part(value, kind, PartSettings, f"{path}.{name}", problems)
+        for name, value in mapping.items()
+        if value is not None
+    }
+    return {name: part for name, part in found.items() if part is not None}
+
+
+def _augment(node: Any, problems: list[Problem]) -> AugmentSettings | None:
+    mapping = _mapping(node, "augment", problems)
+    if mapping is None:
+        return None
+    rest = dict(mapping)
+    copies = {"copies": rest.pop("copies")} if "copies" in rest else {}
+    given, wrong = schema.check(copies, {"copies": schema.Whole}, "augment", "augment")
+    problems += wrong
+    parts = _named(rest, "augmentation", "augment", problems)
+    return None if wrong or parts is None else AugmentSettings(copies=given["copies"], parts=parts)
+
+
+def _stages(node: Any, usual: Any, problems: list[Problem]) -> dict[str, StageSettings] | None:
+    mapping = _mapping(node, "stages", problems)
+    if mapping is None or not isinstance(usual, Mapping):
+        return None
+    names = [field.name for field in dataclasses.fields(StageSettings)]
+    stages: dict[str, StageSettings] = {}
+    for name, stage in mapping.items():
+        if stage is None:
+            continue
+        given = _mapping(stage, f"stages.{name}", problems)
+        if given is None:
+            continue
+        read = _record({**usual, **given}, StageSettings, f"stages.{name}", problems)
+        if read is not None:
+            stages[name] = read
+            problems += _stage_target(read.train, f"stages.{name}.train")
+    if not stages and not problems:
+        problems.append(Problem("there is no stage: nothing would be trained", "stages", f"a stage of {listing(names)}"))
+    return stages
+
+
+def listing(names: list[str]) -> str:
+    """Key names as a mapping's outline."""
+    return "{" + ", ".join(f"{name}: …" for name in names) + "}"
+
+
+def _stage_target(train: str, path: str) -> list[Problem]:
+    kind, colon, rest = train.partition(":")
+    fits = train in ("auto", "head", "all") or (colon and (kind == "from" and rest or kind == "last" and rest.isdigit()))
+    if fits:
+        return []
+    right = suggestion(train, ["auto", "head", "all", "from:LAYER", "last:N"])
+    return [Problem(f"{path}={train} says nothing that can be trained", path, right)]

@@ -1,0 +1,166 @@
+"""What every command shares: its help, its checks, and errors as messages with an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from framework.config.checks import read_settings
+from framework.config.compose import CONFIG_NAME, Composed, IncompleteConfig, compose, is_sweep, normalise, variants
+from framework.config.folders import conf_folder
+from framework.config.settings import Settings
+from framework.core.console import messages, say
+from framework.core.errors import DONE, INTERRUPTED, BadInput, FrameworkError, Problem, suggestion
+
+Preflight = Callable[[Settings], list[Problem]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run as Hydra starts it: its settings, its resolved config as YAML, where it goes and what was typed."""
+
+    settings: Settings
+    config: str
+    folder: Path
+    overrides: tuple[str, ...]
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Run a command's work; an error meant for the user becomes its message and exit code."""
+    try:
+        return work()
+    except BadInput as error:
+        report(error.problems)
+        return error.exit_code
+    except FrameworkError as error:
+        messages().print(str(error), markup=False, style="red")
+        return error.exit_code
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return DONE
+
+
+def report(problems: Sequence[Problem]) -> None:
+    """Print problems, numbered if there are several, the same one once."""
+    console = messages()
+    once = list(dict.fromkeys(problems))
+    console.print(f"{len(once)} problem{'s' if len(once) > 1 else ''}, nothing was started", style="bold red")
+    for problem in once:
+        console.print()
+        console.print(str(problem), markup=False)
+
+
+def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:
+    """Settings of every variant of a command line.
+
+    Raises:
+        BadInput: with all problems of all variants, each with where it was set.
+    """
+    problems: list[Problem] = []
+    settings = []
+    for variant in variants(normalise(arguments)):
+        found, wrong = check_one(variant, preflight)
+        problems += wrong
+        if found is not None:
+            settings.append(found)
+    if problems:
+        raise BadInput(dict.fromkeys(problems))
+    return settings
+
+
+def check_one(arguments: Sequence[str], preflight: Preflight) -> tuple[Settings | None, list[Problem]]:
+    """Settings of one variant, or None, and all its problems."""
+    try:
+        composed, problems = compose(arguments), []
+    except IncompleteConfig as error:
+        composed, problems = error.composed, list(error.problems)
+    settings, wrong = read_settings(composed.config)
+    if settings is not None and not problems:
+        wrong += preflight(settings)
+    return settings, problems + [_located(problem, composed) for problem in wrong]
+
+
+def _located(problem: Problem, composed: Composed) -> Problem:
+    """The problem with its config path turned into the file and line or the override that set it."""
+    return replace(problem, where=composed.origins.of(problem.where) or problem.where)
+
+
+def launch(
+    arguments: Sequence[str], work: Callable[[Job], None], preflight: Preflight, begin: Callable[[], object]
+) -> int:
+    """Check a command line, then let Hydra start its run or its sweep, or answer its question (``--cfg job``).
+
+    Args:
+        arguments: what was typed after the command.
+        work: does one run; an error it raises ends that run only.
+        preflight: further checks of settings, without TensorFlow.
+        begin: called once, when all is known to be right and before the first run.
+
+    Returns:
+        the exit code of the run, or the worst one of a sweep.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import DictConfig, OmegaConf
+
+    arguments = normalise(arguments)
+    overrides, asks, sweeps = _read_flags(arguments)
+    if asks:
+        compose(overrides)
+    else:
+        if is_sweep(overrides) and not sweeps:
+            several = next(override for override in overrides if is_sweep([override]))
+            raise BadInput(Problem("several values for one key, in a single run", f"command line: {several}", "add -m"))
+        check(overrides, preflight)
+        begin()
+    codes: list[int] = []
+
+    def job(config: DictConfig) -> None:
+        settings, problems = read_settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        if settings is None:
+            raise BadInput(problems)
+        given = HydraConfig.get()
+        folder = Path(given.runtime.output_dir).resolve()
+        one = Job(settings, OmegaConf.to_yaml(config, resolve=True), folder, tuple(given.overrides.task))
+
+        def run() -> int:
+            work(one)
+            return DONE
+
+        codes.append(guarded(run))
+
+    sys.argv = [sys.argv[0], *arguments]
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=CONFIG_NAME)(job)()
+    return max(codes, default=DONE)
+
+
+def _read_flags(arguments: Sequence[str]) -> tuple[list[str], bool, bool]:
+    """The overrides; whether Hydra itself shall answer (``--cfg``, ``--info``, completion); whether it is a sweep.
+
+    Raises:
+        BadInput: for a flag that there is not, or one that would bring configs from elsewhere past the checks.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        flags, unknown = parser.parse_known_args(list(arguments))
+    except (argparse.ArgumentError, SystemExit) as error:
+        raise BadInput(Problem(str(error), "command line", "--help shows the flags")) from None
+    problems = [Problem(f"there is no flag '{flag}'", f"command line: {flag}", suggestion(flag, FLAGS)) for flag in unknown]
+    if flags.config_path or flags.config_name or flags.config_dir or flags.experimental_rerun:
+        problems.append(Problem("configs come from conf/ and from recipes", "command line", "recipe=NAME"))
+    if problems:
+        raise BadInput(problems)
+    asks = bool(flags.cfg or flags.info or flags.shell_completion or flags.hydra_help or flags.version)
+    return [] if flags.shell_completion else flags.overrides, asks, flags.multirun
+
+
+FLAGS = ("--help", "--multirun", "-m", "--cfg", "--resolve", "--package", "--info", "--shell-completion", "--hydra-help")

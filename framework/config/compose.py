@@ -1,0 +1,297 @@
+"""Command-line overrides to one plain config, with every mistake in them found, not only the first."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framework.config.folders import conf_folder
+from framework.config.origins import Origins, trace
+from framework.config.recipes import offer_recipes
+from framework.core.errors import BadInput, Problem, nearest, suggestion
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+CONFIG_NAME = "train"
+OPEN_NODES = ("model", "pooling", "head", "optim", "loss", "data", "augment", "metrics", "callbacks", "stages")
+FULL_PRODUCT = 16
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A config as plain containers, and where its values come from."""
+
+    config: dict[str, Any]
+    origins: Origins
+
+
+def groups() -> dict[str, list[str]]:
+    """Config groups and their options, recipes apart: ``{"model": ["cnn", …], "optim/schedule": […]}``."""
+    conf = conf_folder()
+    found: dict[str, list[str]] = {}
+    for file in sorted(conf.rglob("*.yaml")):
+        if file.parent != conf:
+            found.setdefault(file.parent.relative_to(conf).as_posix(), []).append(file.stem)
+    return found
+
+
+def normalise(arguments: Sequence[str]) -> list[str]:
+    """Overrides with ``optim.schedule=cosine`` written as Hydra wants it, ``optim/schedule=cosine``."""
+    nested = {group.replace("/", "."): group for group in groups() if "/" in group}
+
+    def one(argument: str) -> str:
+        key, equals, value = argument.partition("=")
+        return f"{nested[key]}={value}" if equals and key in nested and re.fullmatch(r"[\w,-]+", value) else argument
+
+    return [one(argument) for argument in arguments]
+
+
+def parse(arguments: Sequence[str]) -> list[Override]:
+    """Parsed overrides.
+
+    Raises:
+        BadInput: for each argument that is no override.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    parsed, problems = [], []
+    for argument in arguments:
+        try:
+            parsed += parser.parse_overrides([argument])
+        except HydraException:
+            right = "key=value, for instance optim.lr=0.01; text with spaces or special characters in quotes: 'key=\"a b\"'"
+            problems.append(Problem(f"'{argument}' is not an override", f"command line: {argument}", right))
+    if problems:
+        raise BadInput(problems)
+    return parsed
+
+
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Whether any override names several values to try."""
+    return any(override.is_sweep_override() for override in parse(arguments))
+
+
+def variants(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """The overrides of each variant of a sweep; a single run has one.
+
+    Of a large product every value is tried once beside the first of the others: enough to find each bad one.
+    """
+    choices: list[list[str]] = []
+    for override in parse(arguments):
+        if not override.is_sweep_override():
+            choices.append([override.input_line or ""])
+        elif override.is_discrete_sweep() or override.is_glob_sweep():
+            choices.append(_values(override))
+    product = 1
+    for choice in choices:
+        product *= len(choice)
+    if product <= FULL_PRODUCT:
+        yield from (list(variant) for variant in itertools.product(*choices))
+        return
+    first = [choice[0] for choice in choices]
+    yield first
+    for place, choice in enumerate(choices):
+        for value in choice[1:]:
+            yield [*first[:place], value, *first[place + 1 :]]
+
+
+def _values(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if override.is_glob_sweep():
+        names = groups().get(override.key_or_group, [])
+        return [f"{key}={name}" for name in override.value().filter(names)] or [override.input_line or ""]  # type: ignore[union-attr]
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def compose(arguments: Sequence[str]) -> Composed:
+    """Compose the config of one run.
+
+    Raises:
+        BadInput: with a problem for each override or recipe that can't be right.
+    """
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    overrides = parse(normalise(arguments))
+    with _hydra(overrides) as (loader, recipes):
+        options = {**groups(), "recipe": sorted(recipes)}
+        problems: list[Problem] = []
+        chosen, values, loose = [], [], []
+        for override in overrides:
+            key = override.key_or_group
+            if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+                loose.append(override)
+            elif key in options:
+                problems += (wrong := _bad_choice(override, options[key]))
+                chosen += [] if wrong else [override]
+            elif _near_group(override, options):
+                problems.append(_unknown_group(override, options))
+            else:
+                values.append(override)
+        config = _load(loader, [override.input_line for override in [*chosen, *loose]], problems)
+        kept = []
+        for override in values:
+            line = _fitting(override, config, problems)
+            if line is not None:
+                kept.append((override, line))
+        lines = [override.input_line or "" for override in [*chosen, *loose]]
+        config = _load(loader, [*lines, *(line for _, line in kept)], problems, {line: o for o, line in kept})
+        defaults = _defaults(loader, lines)
+        origins = trace(defaults, conf_folder(), recipes, [override for override, _ in kept])
+        try:
+            plain = OmegaConf.to_container(config, resolve=True)
+        except (OmegaConfBaseException, HydraException) as error:
+            key = str(getattr(error, "full_key", "") or "")
+            message = str(error).split("\n", 1)[0]
+            problems.append(Problem(f"{key or 'a value'} can't be resolved: {message}", origins.of(key)))
+            plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    plain.pop("hydra", None)
+    composed = Composed({str(key): value for key, value in plain.items()}, origins)
+    if problems:
+        raise IncompleteConfig(problems, composed)
+    return composed
+
+
+class IncompleteConfig(BadInput):
+    """Some overrides are wrong; carries what composes without them, so that the rest can be checked too."""
+
+    def __init__(self, problems: Sequence[Problem], composed: Composed):
+        super().__init__(problems)
+        self.composed = composed
+
+
+@contextlib.contextmanager
+def _hydra(overrides: Sequence[Override]) -> Iterator[tuple[Any, dict[str, Path]]]:
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    names: set[str] = set()
+    for override in overrides:
+        if override.key_or_group == "recipe":
+            value = override.value()
+            names |= {str(item) for item in (value if isinstance(value, list) else [value])}
+    recipes = offer_recipes(names)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+        yield GlobalHydra.instance().config_loader(), recipes
+
+
+def _load(loader: Any, lines: Sequence[Any], problems: list[Problem], values: dict[str, Override] | None = None) -> Any:
+    """The config of these overrides; where Hydra refuses them, the one at fault is named and left out."""
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    lines = list(lines)
+    while True:
+        try:
+            return loader.load_configuration(CONFIG_NAME, overrides=lines, run_mode=RunMode.RUN)
+        except (HydraException, OmegaConfBaseException) as error:
+            culprit = next((line for line in reversed(lines) if _refused(loader, line)), lines[-1] if lines else None)
+            message = re.sub(r"\s*\n\s*", " ", str(error)).strip()
+            problems.append(Problem(message, f"command line: {culprit}" if culprit else ""))
+            if culprit is None:
+                raise BadInput(problems) from None
+            lines.remove(culprit)
+
+
+def _refused(loader: Any, line: str) -> bool:
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        loader.load_configuration(CONFIG_NAME, overrides=[line], run_mode=RunMode.RUN)
+    except (HydraException, OmegaConfBaseException):
+        return True
+    return False
+
+
+def _defaults(loader: Any, lines: Sequence[str]) -> Sequence[Any]:
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+
+    try:
+        return loader.compute_defaults_list(CONFIG_NAME, list(lines), RunMode.RUN).defaults
+    except HydraException:
+        return []
+
+
+def _bad_choice(override: Override, options: Sequence[str]) -> list[Problem]:
+    """A problem for each option of a group override that does not exist."""
+    group = override.key_or_group
+    value = override.value()
+    where = f"command line: {override.input_line}"
+    if override.is_delete():
+        return []
+    if override.is_add():
+        return [Problem(f"{group} is set already: '+' would add a second one", where, f"{group}={value}")]
+    names = value if isinstance(value, list) else [value]
+    if any(isinstance(name, dict) or name is None for name in names) and group != "recipe":
+        return [Problem(f"{group} takes the name of an option", where, suggestion("", options))]
+    return [
+        Problem(f"there is no {group} '{name}'", where, f"{group}={suggestion(name, options)}" if options else "")
+        for name in names
+        if str(name) not in options and name is not None
+    ]
+
+
+def _near_group(override: Override, options: dict[str, list[str]]) -> bool:
+    return "." not in override.key_or_group and (
+        "/" in override.key_or_group or nearest(override.key_or_group, options) is not None
+    )
+
+
+def _unknown_group(override: Override, options: dict[str, list[str]]) -> Problem:
+    key = override.key_or_group
+    return Problem(f"there is no key or group '{key}'", f"command line: {override.input_line}", suggestion(key, options))
+
+
+def _fitting(override: Override, config: Any, problems: list[Problem]) -> str | None:
+    """The override as Hydra will take it, or None (and a problem) where its key does not exist."""
+    from omegaconf import DictConfig, OmegaConf
+
+    key, line = override.key_or_group, override.input_line or ""
+    where = f"command line: {line}"
+    path, _, last = key.rpartition(".")
+    parent = OmegaConf.select(config, path) if path else config
+    exists = isinstance(parent, DictConfig) and last in parent
+    if override.is_delete():
+        if not exists:
+            problems.append(Problem(f"there is no key '{key}' to remove", where, suggestion(key, _keys(config))))
+        return line if exists else None
+    assignment = line.lstrip("+")
+    if exists and override.is_add() and not isinstance(parent[last], DictConfig):
+        problems.append(Problem(f"{key} is set already: '+' would add a second one", where, assignment))
+        return None
+    if exists:
+        return line
+    if isinstance(parent, DictConfig) and path.split(".")[0] in OPEN_NODES:
+        return f"++{assignment}"
+    if override.is_add() and isinstance(parent, DictConfig) and path:
+        return line
+    problems.append(Problem(f"there is no key '{key}'", where, suggestion(key, _keys(config))))
+    return None
+
+
+def _keys(config: Any, prefix: str = "") -> list[str]:
+    from omegaconf import DictConfig
+
+    found = []
+    for key in config:
+        path = f"{prefix}{key}"
+        found.append(path)
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none():
+            found += _keys(node, f"{path}.")
+    return [key for key in found if not key.startswith("hydra")]

@@ -1,0 +1,51 @@
+"""Train: one run from one command line, or with -m a sweep of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.config.command import Job, guarded, launch
+from framework.config.help import overview
+from framework.core.backend import load_tensorflow
+from framework.core.errors import DONE
+from framework.training.preflight import preflight
+
+USAGE = """
+framework-train (python -m framework.train) [overrides]
+
+Trains an image classifier as the config says; every value of the config can be given here.
+
+  python -m framework.train                                             a small network on drawn garments
+  python -m framework.train model=xception head=dense10 optim.lr=0.001  a frozen Xception, ten logits
+  python -m framework.train data=image_folder data.dir=PHOTOS           your own photos, a folder a class
+  python -m framework.train -m optim.lr=0.01,0.001,0.0001               a sweep
+
+Exit code 0: done; 1: a run failed; 2: the command line or the data are wrong, nothing was started;
+3: stopped, can be resumed; 130: interrupted.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what the command line says; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+
+    def work() -> int:
+        if {"-h", "--help"} & set(given):
+            print(overview(USAGE))
+            return DONE
+        return launch(given, train, preflight, begin=load_tensorflow)
+
+    return guarded(work)
+
+
+def train(job: Job) -> None:
+    """One run, as Hydra starts it."""
+    from framework.training.run import Run
+
+    Run(job).train()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The texts around a run: what is about to happen, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from framework.core.console import say
+from framework.core.errors import listing
+from framework.core.runs import RunFolder
+from framework.core.schema import show
+from framework.model.build import Network
+from framework.training.preflight import Experiment
+
+
+def announce(experiment: Experiment, network: Network, folder: RunFolder) -> None:
+    """Say what is about to happen."""
+    settings, pictures, task = experiment.settings, experiment.pictures, experiment.task
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in pictures.splits.items())
+    height, width = settings.data.size
+    weights = settings.model.weights or "random weights"
+    total = network.model.count_params()
+    hidden = settings.head.parameters.get("hidden") or []
+    layers = " → ".join([settings.model.name, settings.pooling.name, *map(str, hidden), f"{task.units} logits"])
+    augment = ", ".join(settings.augment.parts) or "none"
+    _lines(
+        ("data", f"{pictures.origin}: {counts} pictures, {height}×{width}"),
+        ("classes", f"{len(task.classes)} ({task.kind}): {listing(task.classes)}"),
+        ("model", f"{layers}, {total:,} parameters, {weights}"),
+        ("optimizer", f"{settings.optim.name}, {_schedule(settings.optim.schedule)}, loss {settings.loss.name}"),
+        ("batches", f"of {settings.trainer.batch_size}, augmentation {augment}, {settings.trainer.precision}"),
+        ("results", f"{shown(folder.path)}"),
+    )
+
+
+def summarise(folder: RunFolder, run: Mapping[str, Any]) -> None:
+    """Say what came of the run, and where it is."""
+    best = run["best"]
+    numbers = "  ".join(f"{key} {value:.4f}" for key, value in best["metrics"].items())
+    files = [folder.model, folder.curves, folder.history]
+    files += sorted(folder.checkpoints.iterdir()) if folder.checkpoints.is_dir() else []
+    say()
+    _lines(
+        ("best", f"epoch {best['epoch']} of {run['epochs']}: {numbers}"),
+        ("time", "  ".join(f"{phase} {seconds:.1f} s" for phase, seconds in run["seconds"].items())),
+        ("files", "  ".join(str(file.relative_to(folder.path)) for file in files if file.exists())),
+        ("in", shown(folder.path)),
+    )
+
+
+def _schedule(schedule: Any) -> str:
+    parameters = " ".join(f"{key}={show(value)}" for key, value in schedule.parameters.items())
+    return f"{schedule.name} schedule" + (f" ({parameters})" if parameters else "")
+
+
+def shown(path: Path) -> str:
+    """A path, relative to the current folder where it lies in it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _lines(*lines: Sequence[str]) -> None:
+    for name, text in lines:
+        say(f"{name:<10} {text}")

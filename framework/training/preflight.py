@@ -1,0 +1,188 @@
+"""Everything about a run that can be known wrong before TensorFlow is loaded: parts against each other and the data."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from framework.config.settings import Settings
+from framework.core import registry
+from framework.core.errors import BadInput, Problem, listing, suggestion
+from framework.core.schema import show
+from framework.core.task import Task
+from framework.data import sources
+from framework.data.pictures import Pictures
+from framework.model import weights
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Settings that fit their data: what training starts from."""
+
+    settings: Settings
+    pictures: Pictures
+    task: Task
+    demonstration: bool
+
+
+def preflight(settings: Settings) -> list[Problem]:
+    """All problems of these settings."""
+    return _examine(settings)[1]
+
+
+def experiment(settings: Settings) -> Experiment:
+    """The settings with their data and task.
+
+    Raises:
+        BadInput: with every problem.
+    """
+    found, problems = _examine(settings)
+    if found is None or problems:
+        raise BadInput(problems)
+    return found
+
+
+def columns(settings: Settings) -> list[str]:
+    """Columns of the history that have a number: what a monitor can name."""
+    measured = ["loss", *settings.metrics]
+    return [*measured, *(f"val_{name}" for name in measured), "learning_rate"]
+
+
+def _examine(settings: Settings) -> tuple[Experiment | None, list[Problem]]:
+    problems = [*_size(settings), *_callbacks(settings), *_schedule(settings), *_stages(settings)]
+    demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
+    try:
+        pictures = sources.read(settings.data, settings.trainer.seed)
+    except BadInput as error:
+        return None, [*problems, *error.problems, *_weights(settings, demonstration)]
+    problems += _weights(settings, demonstration)
+    task, wrong = _task(settings, pictures)
+    problems += wrong
+    if task is None:
+        return None, problems
+    problems += _fit_to_task(settings, task)
+    problems += _class_weights(settings, task)
+    return Experiment(settings, pictures, task, demonstration), problems
+
+
+def _task(settings: Settings, pictures: Pictures) -> tuple[Task | None, list[Problem]]:
+    """The question that data and head agree on, or a problem where they do not."""
+    head = registry.get("head", settings.head.name)
+    tasks = head.details["tasks"]
+    two = len(pictures.classes) == 2
+    if settings.data.positive is not None or (tasks == ("binary",) and two):
+        kind: registry.TaskKind = "binary"
+    elif pictures.multilabel:
+        kind = "multilabel"
+    else:
+        kind = "multiclass"
+    if kind not in tasks:
+        fitting = [part.name for part in registry.parts("head") if kind in part.details["tasks"]]
+        what = f"head '{head.name}' answers {' or '.join(tasks)} questions; the data ask a {kind} one"
+        what += f" ({len(pictures.classes)} classes: {listing(pictures.classes)})"
+        right = f"head={fitting[0]}" if fitting else ""
+        if tasks == ("binary",):
+            right += " or data.positive=CLASS"
+        return None, [Problem(what, "head.name", right)]
+    loss = registry.get("loss", settings.loss.name)
+    labels = {"binary": "binary", "multilabel": "multi_hot", "multiclass": loss.details["labels"]}[kind]
+    return Task(kind, tuple(pictures.classes), labels), []
+
+
+def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
+    units = settings.head.parameters.get("units")
+    if units is not None and units != task.units:
+        if task.kind == "multiclass":
+            what = f"head.units={units}, but the data have {task.units} classes: {listing(task.classes)}"
+        else:
+            what = f"head.units={units}, but a {task.kind} question takes {task.units}"
+        yield Problem(what, "head.units", "head=dense (as many as the data need)")
+    loss = registry.get("loss", settings.loss.name)
+    if task.kind not in loss.details["tasks"]:
+        what = f"loss '{loss.name}' does not fit a {task.kind} head"
+        fitting = [part.name for part in registry.parts("loss") if task.kind in part.details["tasks"]]
+        yield Problem(what, "loss.name", f"loss=auto (or one of: {listing(fitting)})")
+    for name, chosen in settings.augment.parts.items():
+        if registry.get("augmentation", chosen.name).details["mixes"] and task.labels == "index":
+            what = f"augmentation '{name}' blends labels, which loss '{loss.name}' can't take"
+            yield Problem(what, f"augment.{name}", "loss=categorical_crossentropy")
+    for name, chosen in settings.metrics.items():
+        tasks = registry.get("metric", chosen.name).details["tasks"]
+        if task.kind not in tasks:
+            what = f"metric '{chosen.name}' measures {' or '.join(tasks)} answers, not {task.kind} ones"
+            fitting = [part.name for part in registry.parts("metric") if task.kind in part.details["tasks"]]
+            yield Problem(what, f"metrics.{name}", f"one of: {listing(fitting)}")
+
+
+def _size(settings: Settings) -> Iterator[Problem]:
+    smallest = registry.get("base", settings.model.name).details["minimum_size"]
+    if min(settings.data.size) < smallest:
+        given = show(settings.data.image_size)
+        what = f"data.image_size={given} is too small: base '{settings.model.name}' needs sides of {smallest} at least"
+        yield Problem(what, "data.image_size", f"data.image_size={smallest}")
+
+
+def _callbacks(settings: Settings) -> Iterator[Problem]:
+    names = columns(settings)
+    for key, chosen in settings.callbacks.items():
+        monitor = chosen.parameters.get("monitor")
+        if monitor is not None and monitor not in names:
+            path = f"callbacks.{key}.monitor"
+            yield Problem(f"{path}={monitor} names no column of the history", path, suggestion(monitor, names))
+        template = chosen.parameters.get("filename")
+        if template is not None:
+            yield from _template(template, f"callbacks.{key}.filename", [*names, "epoch"])
+
+
+def _template(template: str, path: str, names: list[str]) -> Iterator[Problem]:
+    example = "{epoch:02d}_{val_accuracy:.3f}"
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        yield Problem(f"{path}={template} is no template: {error}", path, example)
+        return
+    unknown = [field for field in fields if field not in names]
+    for field in unknown:
+        yield Problem(f"{path}={template} names '{field}', which will not exist", path, suggestion(field, names))
+    if not unknown:
+        try:
+            template.format(**dict.fromkeys(names, 0.5) | {"epoch": 1})
+        except (ValueError, KeyError, IndexError) as error:
+            yield Problem(f"{path}={template} can't be filled in: {error}", path, example)
+
+
+def _schedule(settings: Settings) -> Iterator[Problem]:
+    schedule = settings.optim.schedule.name
+    if registry.get("schedule", schedule).details["constant"]:
+        return
+    for key, chosen in settings.callbacks.items():
+        if chosen.name == "reduce_on_plateau":
+            what = f"callback '{key}' sets the learning rate, and so does schedule '{schedule}'"
+            yield Problem(what, f"callbacks.{key}.name", "optim.schedule=constant, or leave the callback out")
+
+
+def _stages(settings: Settings) -> Iterator[Problem]:
+    for name, stage in settings.stages.items():
+        if stage.lr is not None and stage.lr_factor != 1:
+            yield Problem(f"stages.{name} has both lr and lr_factor", f"stages.{name}.lr_factor", "one of the two")
+
+
+def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
+    given = settings.data.class_weights
+    if isinstance(given, dict):
+        for name in given:
+            if name not in task.classes:
+                where = "data.class_weights"
+                yield Problem(f"{where} names '{name}', which is no class", where, suggestion(name, task.classes))
+    if given is not None and task.kind == "multilabel":
+        what = "data.class_weights: a picture with several labels has no one class weight"
+        yield Problem(what, "data.class_weights", "null")
+
+
+def _weights(settings: Settings, demonstration: bool) -> list[Problem]:
+    """Weights that can't be had; on demonstration data random ones serve, and the banner says so."""
+    problem = weights.missing(settings.model)
+    if problem is None or (demonstration and settings.model.weights == "imagenet"):
+        return []
+    return [problem]

@@ -1,0 +1,69 @@
+"""What a person sees while a run trains: a bar with the time left on a terminal, and a line an epoch everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from framework.core.console import messages
+
+
+class Progress:
+    """Progress of a whole run, stage after stage.
+
+    Args:
+        epochs: of all stages together.
+        steps: training steps of the whole run.
+        monitor: the column whose best value so far is marked.
+        higher_is_better: of that column.
+    """
+
+    def __init__(self, epochs: int, steps: int, monitor: str, higher_is_better: bool):
+        self.epochs, self.steps = epochs, steps
+        self.monitor, self.sign = monitor, 1 if higher_is_better else -1
+        self.best: float | None = None
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        console = messages()
+        if console.is_terminal:
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            columns = TextColumn("{task.description}"), BarColumn(), TextColumn("left"), TimeRemainingColumn()
+            self._bar = Bar(*columns, console=console, transient=True)
+            self._task = self._bar.add_task("epoch 1", total=self.steps)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self, epoch: int, count: int, loss: float | None) -> None:
+        """``count`` more training steps are done in this epoch (from 0)."""
+        if self._bar is not None:
+            text = f"epoch {epoch + 1}/{self.epochs}" + (f"  loss {loss:.4f}" if loss is not None else "")
+            self._bar.update(self._task, advance=count, description=text)
+
+    def stage(self, name: str, epochs: int, lr: float, trains: str) -> None:
+        """A stage begins."""
+        self._print(f"stage {name}: {trains}, {epochs} epoch{'s' if epochs > 1 else ''} from learning rate {lr:g}")
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """An epoch has ended with this row of the history."""
+        value = row.get(self.monitor)
+        better = value is not None and (self.best is None or self.sign * value > self.sign * self.best)
+        if better:
+            self.best = value
+        width = len(str(self.epochs))
+        numbers = [f"{key} {value:.4f}" for key, value in row.items() if isinstance(value, float) and key not in _LAST]
+        text = f"epoch {row['epoch']:>{width}}/{self.epochs}  {'  '.join(numbers)}  {row['seconds']:.1f} s"
+        self._print(f"{text}  *" if better else text)
+
+    def _print(self, text: str) -> None:
+        (self._bar.console if self._bar is not None else messages()).print(text, markup=False, highlight=False)
+
+
+_LAST = ("seconds", "learning_rate")
