@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if {"-h", "--help"} & set(given):
             print(overview(USAGE))
             return DONE
+        if "--version" in given:
+            print(framework.__version__)
+            return DONE
         return launch(given, train, preflight, begin=load_tensorflow)
 
     return guarded(work)

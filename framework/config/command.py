@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from framework.config.checks import read_settings
-from framework.config.compose import CONFIG_NAME, Composed, IncompleteConfig, compose, is_sweep, normalise, variants
+from framework.config.compose import CONFIG_NAME, Composed, IncompleteConfig, compose, is_sweep, normalise, parse, variants
 from framework.config.folders import conf_folder
 from framework.config.settings import Settings
 from framework.core.console import messages, say
@@ -76,14 +76,31 @@ def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:
 
 def check_one(arguments: Sequence[str], preflight: Preflight) -> tuple[Settings | None, list[Problem]]:
     """Settings of one variant, or None, and all its problems."""
-    try:
-        composed, problems = compose(arguments), []
-    except IncompleteConfig as error:
-        composed, problems = error.composed, list(error.problems)
+    composed, problems = _composed(arguments)
     settings, wrong = read_settings(composed.config)
-    if settings is not None and not problems:
+    if settings is not None:
         wrong += preflight(settings)
-    return settings, problems + [_located(problem, composed) for problem in wrong]
+    else:
+        wrong += _problems_of_the_rest(arguments, [problem.where for problem in wrong], preflight)
+    wrong = [problem for problem in wrong if problem.where.split(".")[0] not in composed.unsure]
+    return (None if problems or wrong else settings), problems + [_located(problem, composed) for problem in wrong]
+
+
+def _composed(arguments: Sequence[str]) -> tuple[Composed, list[Problem]]:
+    try:
+        return compose(arguments), []
+    except IncompleteConfig as error:
+        return error.composed, list(error.problems)
+
+
+def _problems_of_the_rest(arguments: Sequence[str], wrong: Sequence[str], preflight: Preflight) -> list[Problem]:
+    """What preflight says of the command line without the overrides that set a wrong key, where that is complete."""
+    overrides = parse(arguments)[0]
+    rest = [override.input_line or "" for override in overrides if override.key_or_group not in wrong]
+    if len(rest) == len(overrides):
+        return []
+    settings, _ = read_settings(_composed(rest)[0].config)
+    return preflight(settings) if settings is not None else []
 
 
 def _located(problem: Problem, composed: Composed) -> Problem:
@@ -110,11 +127,12 @@ def launch(
     from omegaconf import DictConfig, OmegaConf
 
     arguments = normalise(arguments)
-    overrides, asks, sweeps = _read_flags(arguments)
-    if asks:
-        compose(overrides)
-    else:
-        if is_sweep(overrides) and not sweeps:
+    overrides, flags = _read_flags(arguments)
+    if flags.cfg == "job" and not flags.package:
+        print(OmegaConf.to_yaml(compose(overrides).node, resolve=flags.resolve), end="")
+        return DONE
+    if not (flags.cfg or flags.info or flags.shell_completion or flags.hydra_help):
+        if is_sweep(overrides) and not flags.multirun:
             several = next(override for override in overrides if is_sweep([override]))
             raise BadInput(Problem("several values for one key, in a single run", f"command line: {several}", "add -m"))
         check(overrides, preflight)
@@ -140,8 +158,8 @@ def launch(
     return max(codes, default=DONE)
 
 
-def _read_flags(arguments: Sequence[str]) -> tuple[list[str], bool, bool]:
-    """The overrides; whether Hydra itself shall answer (``--cfg``, ``--info``, completion); whether it is a sweep.
+def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace]:
+    """The overrides, and all flags as Hydra reads them.
 
     Raises:
         BadInput: for a flag that there is not, or one that would bring configs from elsewhere past the checks.
@@ -159,8 +177,7 @@ def _read_flags(arguments: Sequence[str]) -> tuple[list[str], bool, bool]:
         problems.append(Problem("configs come from conf/ and from recipes", "command line", "recipe=NAME"))
     if problems:
         raise BadInput(problems)
-    asks = bool(flags.cfg or flags.info or flags.shell_completion or flags.hydra_help or flags.version)
-    return [] if flags.shell_completion else flags.overrides, asks, flags.multirun
+    return flags.overrides, flags
 
 
 FLAGS = ("--help", "--multirun", "-m", "--cfg", "--resolve", "--package", "--info", "--shell-completion", "--hydra-help")

@@ -16,6 +16,7 @@ from framework.config.recipes import offer_recipes
 from framework.core.errors import BadInput, Problem, nearest, suggestion
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
     from hydra.core.override_parser.types import Override
 
 CONFIG_NAME = "train"
@@ -25,10 +26,15 @@ FULL_PRODUCT = 16
 
 @dataclass(frozen=True)
 class Composed:
-    """A config as plain containers, and where its values come from."""
+    """A config: as OmegaConf composed it, as plain resolved containers, and where its values come from.
 
+    ``unsure`` names groups whose option was wrong with nothing near it: what is said of their nodes means nothing.
+    """
+
+    node: DictConfig
     config: dict[str, Any]
     origins: Origins
+    unsure: tuple[str, ...] = ()
 
 
 def groups() -> dict[str, list[str]]:
@@ -52,31 +58,25 @@ def normalise(arguments: Sequence[str]) -> list[str]:
     return [one(argument) for argument in arguments]
 
 
-def parse(arguments: Sequence[str]) -> list[Override]:
-    """Parsed overrides.
-
-    Raises:
-        BadInput: for each argument that is no override.
-    """
+def parse(arguments: Sequence[str]) -> tuple[list[Override], list[Problem]]:
+    """Parsed overrides, and a problem for each argument that is none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     parser = OverridesParser.create()
     parsed, problems = [], []
-    for argument in arguments:
+    for argument in filter(None, arguments):
         try:
             parsed += parser.parse_overrides([argument])
         except HydraException:
             right = "key=value, for instance optim.lr=0.01; text with spaces or special characters in quotes: 'key=\"a b\"'"
             problems.append(Problem(f"'{argument}' is not an override", f"command line: {argument}", right))
-    if problems:
-        raise BadInput(problems)
-    return parsed
+    return parsed, problems
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Whether any override names several values to try."""
-    return any(override.is_sweep_override() for override in parse(arguments))
+    return any(override.is_sweep_override() for override in parse(arguments)[0])
 
 
 def variants(arguments: Sequence[str]) -> Iterator[list[str]]:
@@ -85,11 +85,9 @@ def variants(arguments: Sequence[str]) -> Iterator[list[str]]:
     Of a large product every value is tried once beside the first of the others: enough to find each bad one.
     """
     choices: list[list[str]] = []
-    for override in parse(arguments):
-        if not override.is_sweep_override():
-            choices.append([override.input_line or ""])
-        elif override.is_discrete_sweep() or override.is_glob_sweep():
-            choices.append(_values(override))
+    for argument in arguments:
+        override = next(iter(parse([argument])[0]), None)
+        choices.append(_values(override) if override is not None and override.is_discrete_sweep() else [argument])
     product = 1
     for choice in choices:
         product *= len(choice)
@@ -104,10 +102,13 @@ def variants(arguments: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _values(override: Override) -> list[str]:
+    from hydra.core.override_parser.types import Glob
+
     key = override.get_key_element()
-    if override.is_glob_sweep():
+    value = override.value()
+    if isinstance(value, Glob):
         names = groups().get(override.key_or_group, [])
-        return [f"{key}={name}" for name in override.value().filter(names)] or [override.input_line or ""]  # type: ignore[union-attr]
+        return [f"{key}={name}" for name in value.filter(names)] or [override.input_line or ""]
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
@@ -121,42 +122,38 @@ def compose(arguments: Sequence[str]) -> Composed:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = parse(normalise(arguments))
+    overrides, problems = parse(normalise(arguments))
     with _hydra(overrides) as (loader, recipes):
         options = {**groups(), "recipe": sorted(recipes)}
-        problems: list[Problem] = []
-        chosen, values, loose = [], [], []
+        chosen, values, loose, unsure = [], [], [], []
         for override in overrides:
             key = override.key_or_group
             if key == "hydra" or key.startswith(("hydra.", "hydra/")):
                 loose.append(override)
             elif key in options:
                 problems += (wrong := _bad_choice(override, options[key]))
-                chosen += [] if wrong else [override]
+                meant = parse([_meant(override, options[key])])[0] if wrong else [override]
+                chosen += meant
+                unsure += [key] if wrong and not meant else []
             elif _near_group(override, options):
                 problems.append(_unknown_group(override, options))
             else:
                 values.append(override)
-        config = _load(loader, [override.input_line for override in [*chosen, *loose]], problems)
-        kept = []
-        for override in values:
-            line = _fitting(override, config, problems)
-            if line is not None:
-                kept.append((override, line))
         lines = [override.input_line or "" for override in [*chosen, *loose]]
-        config = _load(loader, [*lines, *(line for _, line in kept)], problems, {line: o for o, line in kept})
-        defaults = _defaults(loader, lines)
-        origins = trace(defaults, conf_folder(), recipes, [override for override, _ in kept])
-        try:
-            plain = OmegaConf.to_container(config, resolve=True)
-        except (OmegaConfBaseException, HydraException) as error:
-            key = str(getattr(error, "full_key", "") or "")
-            message = str(error).split("\n", 1)[0]
-            problems.append(Problem(f"{key or 'a value'} can't be resolved: {message}", origins.of(key)))
-            plain = OmegaConf.to_container(config, resolve=False)
+        config = _load(loader, lines, problems)
+        kept = [override for override in values if _apply(override, config, problems)]
+    origins = Origins(lambda: _trace(lines, kept))
+    OmegaConf.set_struct(config, False)
+    config.pop("hydra", None)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except (OmegaConfBaseException, HydraException) as error:
+        key = str(getattr(error, "full_key", "") or "")
+        message = str(error).split("\n", 1)[0]
+        problems.append(Problem(f"{key or 'a value'} can't be resolved: {message}", origins.of(key)))
+        plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
-    plain.pop("hydra", None)
-    composed = Composed({str(key): value for key, value in plain.items()}, origins)
+    composed = Composed(config, {str(key): value for key, value in plain.items()}, origins, tuple(unsure))
     if problems:
         raise IncompleteConfig(problems, composed)
     return composed
@@ -186,22 +183,21 @@ def _hydra(overrides: Sequence[Override]) -> Iterator[tuple[Any, dict[str, Path]
         yield GlobalHydra.instance().config_loader(), recipes
 
 
-def _load(loader: Any, lines: Sequence[Any], problems: list[Problem], values: dict[str, Override] | None = None) -> Any:
-    """The config of these overrides; where Hydra refuses them, the one at fault is named and left out."""
+def _load(loader: Any, lines: list[str], problems: list[Problem]) -> Any:
+    """The config of these overrides; where Hydra refuses them, the one at fault is named and taken out of ``lines``."""
     from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
-    lines = list(lines)
     while True:
         try:
             return loader.load_configuration(CONFIG_NAME, overrides=lines, run_mode=RunMode.RUN)
         except (HydraException, OmegaConfBaseException) as error:
-            culprit = next((line for line in reversed(lines) if _refused(loader, line)), lines[-1] if lines else None)
             message = re.sub(r"\s*\n\s*", " ", str(error)).strip()
-            problems.append(Problem(message, f"command line: {culprit}" if culprit else ""))
-            if culprit is None:
-                raise BadInput(problems) from None
+            if not lines:
+                raise BadInput([*problems, Problem(message)]) from None
+            culprit = next((line for line in reversed(lines) if _refused(loader, line)), lines[-1])
+            problems.append(Problem(message, f"command line: {culprit}"))
             lines.remove(culprit)
 
 
@@ -217,14 +213,13 @@ def _refused(loader: Any, line: str) -> bool:
     return False
 
 
-def _defaults(loader: Any, lines: Sequence[str]) -> Sequence[Any]:
-    from hydra.errors import HydraException
+def _trace(lines: Sequence[str], values: Sequence[Override]) -> dict[str, list[str]]:
+    """All places that set each key; needs a look at every file, so only done for an error or for ``show``."""
     from hydra.types import RunMode
 
-    try:
-        return loader.compute_defaults_list(CONFIG_NAME, list(lines), RunMode.RUN).defaults
-    except HydraException:
-        return []
+    with _hydra(parse(lines)[0]) as (loader, recipes):
+        defaults = loader.compute_defaults_list(CONFIG_NAME, list(lines), RunMode.RUN).defaults
+        return trace(defaults, conf_folder(), recipes, values)
 
 
 def _bad_choice(override: Override, options: Sequence[str]) -> list[Problem]:
@@ -246,6 +241,16 @@ def _bad_choice(override: Override, options: Sequence[str]) -> list[Problem]:
     ]
 
 
+def _meant(override: Override, options: Sequence[str]) -> str:
+    """A wrong choice with each name as it was probably meant, so that the rest can be checked; empty if unclear."""
+    value = override.value()
+    names = value if isinstance(value, list) else [value]
+    near = [name if name in options else nearest(name, options) for name in map(str, names)]
+    if None in near:
+        return ""
+    return f"{override.key_or_group}={near[0] if not isinstance(value, list) else '[' + ','.join(map(str, near)) + ']'}"
+
+
 def _near_group(override: Override, options: dict[str, list[str]]) -> bool:
     return "." not in override.key_or_group and (
         "/" in override.key_or_group or nearest(override.key_or_group, options) is not None
@@ -257,31 +262,42 @@ def _unknown_group(override: Override, options: dict[str, list[str]]) -> Problem
     return Problem(f"there is no key or group '{key}'", f"command line: {override.input_line}", suggestion(key, options))
 
 
-def _fitting(override: Override, config: Any, problems: list[Problem]) -> str | None:
-    """The override as Hydra will take it, or None (and a problem) where its key does not exist."""
+def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:
+    """Apply an override of a value, or note why it can't be."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.errors import HydraException
     from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     key, line = override.key_or_group, override.input_line or ""
-    where = f"command line: {line}"
     path, _, last = key.rpartition(".")
     parent = OmegaConf.select(config, path) if path else config
     exists = isinstance(parent, DictConfig) and last in parent
-    if override.is_delete():
-        if not exists:
-            problems.append(Problem(f"there is no key '{key}' to remove", where, suggestion(key, _keys(config))))
-        return line if exists else None
-    assignment = line.lstrip("+")
+    opened = (isinstance(parent, DictConfig) or override.is_add()) and path.split(".")[0] in OPEN_NODES
+    where, right = f"command line: {line}", ""
+    if override.is_delete() and not exists:
+        right = _nearest_key(key, config)
+        problems.append(Problem(f"there is no key '{key}' to remove", where, f"~{right}"))
+        return False
     if exists and override.is_add() and not isinstance(parent[last], DictConfig):
-        problems.append(Problem(f"{key} is set already: '+' would add a second one", where, assignment))
-        return None
-    if exists:
-        return line
-    if isinstance(parent, DictConfig) and path.split(".")[0] in OPEN_NODES:
-        return f"++{assignment}"
-    if override.is_add() and isinstance(parent, DictConfig) and path:
-        return line
-    problems.append(Problem(f"there is no key '{key}'", where, suggestion(key, _keys(config))))
-    return None
+        problems.append(Problem(f"{key} is set already: '+' would add a second one", where, line.lstrip("+")))
+        return False
+    if not exists and not opened and not (override.is_add() and path and isinstance(parent, DictConfig)):
+        problems.append(Problem(f"there is no key '{key}'", where, _nearest_key(key, config)))
+        return False
+    try:
+        # an unknown key of an open node is let in: the schema names it, with the nearest that the node does take
+        lines = [line] if exists or override.is_add() else [f"++{line.lstrip('+')}"]
+        ConfigLoaderImpl._apply_overrides_to_config(parse(lines)[0], config)
+    except (HydraException, OmegaConfBaseException) as error:
+        problems.append(Problem(re.sub(r"\s*\n\s*", " ", str(error)).strip(), where))
+        return False
+    return True
+
+
+def _nearest_key(key: str, config: Any) -> str:
+    keys = _keys(config)
+    return nearest(key, keys) or suggestion(key, [key for key in keys if "." not in key])
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +11,19 @@ import yaml
 
 from framework.config.folders import shown
 
+Places = dict[str, list[str]]
 
-@dataclass
+
 class Origins:
-    """For each key of the config, all places that set it, the one that holds last."""
+    """For each key of the config, all places that set it, the one that holds last; found out when first asked."""
 
-    places: dict[str, list[str]] = field(default_factory=dict)
+    def __init__(self, find: Callable[[], Places]):
+        self._find = find
 
-    def add_file(self, file: Path, package: str) -> None:
-        """Note every key of a YAML file that is merged at ``package``."""
-        try:
-            tree = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        except (OSError, ValueError, yaml.YAMLError):
-            return
-        if isinstance(tree, yaml.MappingNode):
-            self._add_node(tree, package, file)
-
-    def _add_node(self, node: yaml.MappingNode, prefix: str, file: Path) -> None:
-        for key, value in node.value:
-            if prefix == "" and key.value in ("defaults", "hydra"):
-                continue
-            path = f"{prefix}.{key.value}" if prefix else str(key.value)
-            self.places.setdefault(path, []).append(f"{shown(file)}:{key.start_mark.line + 1}")
-            if isinstance(value, yaml.MappingNode):
-                self._add_node(value, path, file)
-
-    def add_override(self, key: str, text: str) -> None:
-        """Note an override from the command line."""
-        self.places.setdefault(key, []).append(f"command line: {text}")
+    @functools.cached_property
+    def places(self) -> Places:
+        """Places by key, in the order of merging."""
+        return self._find()
 
     def of(self, path: str) -> str:
         """Where the key, or else the nearest key around it, was set last; empty if nothing is known."""
@@ -52,8 +37,8 @@ class Origins:
         return ""
 
 
-def trace(defaults: Iterable[Any], conf: Path, recipes: Mapping[str, Path], overrides: Iterable[Any]) -> Origins:
-    """Origins of a config from Hydra's own list of merged files, in merging order, and the parsed overrides.
+def trace(defaults: Iterable[Any], conf: Path, recipes: Mapping[str, Path], overrides: Iterable[Any]) -> Places:
+    """Places from Hydra's own list of merged files, in merging order, and the parsed overrides.
 
     Args:
         defaults: Hydra's ``ResultDefault`` entries.
@@ -61,13 +46,32 @@ def trace(defaults: Iterable[Any], conf: Path, recipes: Mapping[str, Path], over
         recipes: each recipe's name and file.
         overrides: parsed Hydra overrides of values, not of groups.
     """
-    origins = Origins()
+    places: Places = {}
     for entry in defaults:
         if not entry.config_path or entry.config_path.startswith("hydra"):
             continue
         group, _, name = entry.config_path.rpartition("/")
         file = recipes.get(name, conf) if group == "recipe" else conf / f"{entry.config_path}.yaml"
-        origins.add_file(file, "" if entry.package in (None, "_global_") else entry.package)
+        _add_file(places, file, "" if entry.package in (None, "_global_") else entry.package)
     for override in overrides:
-        origins.add_override(override.key_or_group, override.input_line or "")
-    return origins
+        places.setdefault(override.key_or_group, []).append(f"command line: {override.input_line}")
+    return places
+
+
+def _add_file(places: Places, file: Path, package: str) -> None:
+    """Note every key of a YAML file that is merged at ``package``."""
+    try:
+        tree = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return
+    if isinstance(tree, yaml.MappingNode):
+        keys = [(key, value) for key, value in tree.value if key.value not in ("defaults", "hydra")]
+        _add_keys(places, keys, package, file)
+
+
+def _add_keys(places: Places, keys: Iterable[tuple[Any, Any]], prefix: str, file: Path) -> None:
+    for key, value in keys:
+        path = f"{prefix}.{key.value}" if prefix else str(key.value)
+        places.setdefault(path, []).append(f"{shown(file)}:{key.start_mark.line + 1}")
+        if isinstance(value, yaml.MappingNode):
+            _add_keys(places, value.value, path, file)

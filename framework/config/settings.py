@@ -51,7 +51,8 @@ class DataSettings(PartSettings):
 
     ``classes`` keeps only these, in this order; ``positive`` makes it a yes-or-no question about one class;
     ``limit`` keeps so many pictures a split, spread over the classes; ``memory_limit`` is how many MiB of decoded
-    pictures are kept in memory before files are read again each epoch.
+    pictures are kept in memory before files are read again each epoch; ``seed`` decides splits and what is drawn, apart
+    from ``trainer.seed``, so that repeats of a training see the same data.
     """
 
     image_size: Count | list[Count]
@@ -59,6 +60,7 @@ class DataSettings(PartSettings):
     positive: str | None
     limit: Count | None
     class_weights: Literal["balanced"] | dict[str, Positive] | None
+    seed: Whole
     memory_limit: Whole
     on_error: Literal["stop", "skip"]
 

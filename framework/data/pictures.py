@@ -34,6 +34,7 @@ class Pictures:
         splits: pictures by split.
         multilabel: whether a picture may have any number of labels.
         origin: what the banner calls the data, for instance its folder.
+        ignored: files found beside the pictures that are none, for whoever wants to name them.
         prepare: called once before the first picture is read, for sources that make their files; None for others.
     """
 
@@ -41,4 +42,5 @@ class Pictures:
     splits: Mapping[str, Split]
     multilabel: bool
     origin: str
+    ignored: tuple[str, ...] = ()
     prepare: Callable[[], None] | None = None

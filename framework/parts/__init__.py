@@ -1,1 +1,9 @@
-"""The registered builders: bases, poolings, heads, optimizers, schedules, losses, metrics, callbacks, augmentations."""
+"""The registered builders: bases, poolings, heads, optimizers, schedules, losses, metrics, callbacks, augmentations.
+
+Importing this room registers every shipped part; none of them loads TensorFlow before it is built.
+"""
+
+from framework.data import sources
+from framework.parts import bases, callbacks, heads, losses, metrics, optimizers, poolings, schedules
+
+__all__ = ["bases", "callbacks", "heads", "losses", "metrics", "optimizers", "poolings", "schedules", "sources"]

@@ -46,8 +46,6 @@ class Bridge(keras.callbacks.Callback):
         super().__init__()
         self.whole, self.callbacks = whole, list(callbacks)
         self.stage, self.clock, self.progress, self.write = stage, clock, progress, write
-        for callback in self.callbacks:
-            callback.set_model(whole)
         self._watch_batches = any(_has_own(callback, "on_train_batch_end") for callback in self.callbacks)
         self._started = 0.0
         self._steps_seen = 0
@@ -73,6 +71,16 @@ class Bridge(keras.callbacks.Callback):
         self.progress.step(self.clock.epoch, done, logs.get("loss") if logs else None)
         if self.whole.stop_training:
             self.model.stop_training = True
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Hand on."""
+        for callback in self.callbacks:
+            callback.on_test_begin(logs)
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Hand on."""
+        for callback in self.callbacks:
+            callback.on_test_end(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the epoch's row to the history, then let callbacks act on it."""

@@ -43,26 +43,28 @@ def experiment(settings: Settings) -> Experiment:
     return found
 
 
-def columns(settings: Settings) -> list[str]:
+def columns(settings: Settings, validated: bool) -> list[str]:
     """Columns of the history that have a number: what a monitor can name."""
     measured = ["loss", *settings.metrics]
-    return [*measured, *(f"val_{name}" for name in measured), "learning_rate"]
+    return [*measured, *(f"val_{name}" for name in measured if validated), "learning_rate"]
 
 
 def _examine(settings: Settings) -> tuple[Experiment | None, list[Problem]]:
-    problems = [*_size(settings), *_callbacks(settings), *_schedule(settings), *_stages(settings)]
+    problems = [*_size(settings), *_schedule(settings)]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
-        pictures = sources.read(settings.data, settings.trainer.seed)
+        pictures = sources.read(settings.data)
     except BadInput as error:
-        return None, [*problems, *error.problems, *_weights(settings, demonstration)]
-    problems += _weights(settings, demonstration)
+        problems += [*_callbacks(settings, True), *error.problems]
+        return None, [*problems, *_weights(settings, demonstration, hurried=True)]
+    problems += _callbacks(settings, "validation" in pictures.splits)
     task, wrong = _task(settings, pictures)
     problems += wrong
+    if task is not None:
+        problems += [*_fit_to_task(settings, task), *_class_weights(settings, task)]
+    problems += _weights(settings, demonstration, hurried=bool(problems))
     if task is None:
         return None, problems
-    problems += _fit_to_task(settings, task)
-    problems += _class_weights(settings, task)
     return Experiment(settings, pictures, task, demonstration), problems
 
 
@@ -123,8 +125,8 @@ def _size(settings: Settings) -> Iterator[Problem]:
         yield Problem(what, "data.image_size", f"data.image_size={smallest}")
 
 
-def _callbacks(settings: Settings) -> Iterator[Problem]:
-    names = columns(settings)
+def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
+    names = columns(settings, validated)
     for key, chosen in settings.callbacks.items():
         monitor = chosen.parameters.get("monitor")
         if monitor is not None and monitor not in names:
@@ -162,12 +164,6 @@ def _schedule(settings: Settings) -> Iterator[Problem]:
             yield Problem(what, f"callbacks.{key}.name", "optim.schedule=constant, or leave the callback out")
 
 
-def _stages(settings: Settings) -> Iterator[Problem]:
-    for name, stage in settings.stages.items():
-        if stage.lr is not None and stage.lr_factor != 1:
-            yield Problem(f"stages.{name} has both lr and lr_factor", f"stages.{name}.lr_factor", "one of the two")
-
-
 def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
     given = settings.data.class_weights
     if isinstance(given, dict):
@@ -180,9 +176,19 @@ def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
         yield Problem(what, "data.class_weights", "null")
 
 
-def _weights(settings: Settings, demonstration: bool) -> list[Problem]:
-    """Weights that can't be had; on demonstration data random ones serve, and the banner says so."""
-    problem = weights.missing(settings.model)
-    if problem is None or (demonstration and settings.model.weights == "imagenet"):
+def _weights(settings: Settings, demonstration: bool, hurried: bool) -> list[Problem]:
+    """Weights that can't be had; on demonstration data random ones serve, and the run says so.
+
+    Asking the network takes up to three seconds: where something else is wrong already, nobody waits for that.
+    """
+    if settings.model.weights == weights.IMAGENET and (demonstration or hurried):
         return []
-    return [problem]
+    problem = missing_weights(settings)
+    return [problem] if problem else []
+
+
+def missing_weights(settings: Settings) -> Problem | None:
+    """Why the base's weights can't be had, None if they can."""
+    model = settings.model
+    found = weights.find(registry.get("base", model.name), model.weights, settings.data.size, model.parameters)
+    return found if isinstance(found, Problem) else None

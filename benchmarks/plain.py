@@ -1,0 +1,115 @@
+"""The plain side of every comparison: what a course participant writes with Keras alone, as a process of its own.
+
+    python -m benchmarks.plain --data PHOTOS --base mobilenet --weights FILE --reader dataset --rates 0.01,0.001
+
+Prints one line of JSON: seconds of each epoch and the best validation accuracy, for each rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+BATCH = 32
+
+
+def read(folder: str, side: int, reader: str):
+    """Training and validation pictures, by ``image_dataset_from_directory`` or by ``ImageDataGenerator``."""
+    if reader == "generator":
+        return tuple(
+            ImageDataGenerator().flow_from_directory(
+                f"{folder}/{split}", target_size=(side, side), batch_size=BATCH, shuffle=split == "train", seed=1
+            )
+            for split in ("train", "validation")
+        )
+    return tuple(
+        keras.utils.image_dataset_from_directory(
+            f"{folder}/{split}",
+            label_mode="categorical",
+            image_size=(side, side),
+            batch_size=BATCH,
+            shuffle=split == "train",
+            seed=1,
+            verbose=False,
+        )
+        for split in ("train", "validation")
+    )
+
+
+def build(base: str, weights: str | None, side: int, classes: int, train: str) -> keras.Model:
+    """Base, average pooling and ten logits; ``train`` is head, all, or the name of the first layer that trains."""
+    shape = (side, side, 3)
+    if base == "mobilenet":
+        network = keras.applications.MobileNet(input_shape=shape, alpha=0.25, include_top=False, weights=weights)
+    else:
+        network = keras.applications.Xception(input_shape=shape, include_top=False, weights=weights)
+    network.trainable = train != "head"
+    if train not in ("head", "all"):
+        names = [layer.name for layer in network.layers]
+        for layer in network.layers[: names.index(train)]:
+            layer.trainable = False
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+    inputs = keras.Input(shape)
+    x = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
+    x = network(x, training=train == "all")
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(classes)(x))
+
+
+class Epochs(keras.callbacks.Callback):
+    """Seconds of each epoch."""
+
+    def on_train_begin(self, logs=None):
+        """Begin."""
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Start the watch."""
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop it."""
+        self.seconds.append(time.perf_counter() - self.started)
+
+
+def main() -> None:
+    """Train once for each rate."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--base", choices=["mobilenet", "xception"], required=True)
+    parser.add_argument("--weights")
+    parser.add_argument("--side", type=int)
+    parser.add_argument("--reader", choices=["dataset", "generator"], default="dataset")
+    parser.add_argument("--rates", default="0.01,0.001,0.0001")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--train", default="head")
+    options = parser.parse_args()
+    side = options.side or {"mobilenet": 224, "xception": 150}[options.base]
+    runs = []
+    for rate in options.rates.split(","):
+        keras.utils.set_random_seed(1)
+        train, validation = read(options.data, side, options.reader)
+        model = build(options.base, options.weights, side, 10, options.train)
+        model.compile(
+            optimizer=keras.optimizers.Adam(float(rate)),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        epochs = Epochs()
+        history = model.fit(train, epochs=options.epochs, validation_data=validation, verbose=0, callbacks=[epochs])
+        best = max(history.history["val_accuracy"])
+        runs.append({"rate": rate, "seconds": epochs.seconds, "best": best, "history": history.history["val_accuracy"]})
+    print(json.dumps(runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What a picture and a data set are, by contents: the keys of features, and what a run says it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from framework.core.console import progress
+from framework.core.errors import BadInput, Problem
+from framework.data.memo import remembered
+from framework.data.pictures import Pictures
+
+
+def contents(paths: Sequence[str]) -> list[str]:
+    """Hash of each file's bytes (BLAKE2b, 16 bytes, hexadecimal); unchanged files are not read again.
+
+    Raises:
+        BadInput: a file can't be read.
+    """
+
+    def compute(names: list[str]) -> list[str]:
+        with progress("Hashing pictures", len(names), "files") as advance, ThreadPoolExecutor() as pool:
+            hashes = []
+            for value in pool.map(_hash, names):
+                hashes.append(value)
+                advance(1)
+            return hashes
+
+    return remembered(paths, "contents", compute)
+
+
+def dataset(pictures: Pictures) -> str:
+    """One hash of a data set: its classes, and each split's pictures with their labels, whatever their order and names.
+
+    Raises:
+        BadInput: a file can't be read.
+    """
+    total = hashlib.blake2b(digest_size=16)
+    total.update(repr((pictures.classes, pictures.multilabel)).encode(errors="surrogateescape"))
+    for name, split in sorted(pictures.splits.items()):
+        rows = zip(contents(split.paths), split.labels.tolist(), strict=True)
+        total.update(repr((name, sorted(rows))).encode())
+    return total.hexdigest()
+
+
+def _hash(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise BadInput(Problem(f"{path} can't be read: {error.strerror}", "data")) from None

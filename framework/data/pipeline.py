@@ -1,0 +1,205 @@
+"""The input pipeline: rows, labels and weights to batches, with the same order and draws for the same seed and epoch.
+
+Chance has one source. The order of an epoch is a function of (seed, epoch); what an augmentation draws is a function of
+(seed, epoch, picture, name of the augmentation). So batches are prepared in parallel and still come out the same, and
+a resumed run needs no saved state of the pipeline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from framework.core.backend import tf
+from framework.data.rows import WORKERS, FilePictures, MemoryPictures, Rows, picture_rows
+
+__all__ = [
+    "Augmentation",
+    "FilePictures",
+    "MemoryPictures",
+    "Rows",
+    "augmented_dataset",
+    "draws",
+    "epoch_order",
+    "evaluation_dataset",
+    "picture_rows",
+    "steps",
+    "training_dataset",
+]
+
+Clock = Callable[[], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A way to vary pictures, chance supplied from outside.
+
+    Attributes:
+        draws: how many uniform numbers it needs a picture.
+        apply: ``(pictures, labels, uniforms) -> (pictures, labels)``, in TensorFlow: pictures float32 of shape (batch,
+            height, width, 3) in 0–255, labels as encoded, uniforms float32 of shape (batch, draws) in [0, 1).
+    """
+
+    draws: int
+    apply: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of an epoch: int64, each of ``range(count)`` once."""
+    return _generator("order", seed, epoch).permutation(count)
+
+
+def draws(count: int, number: int, seed: int, epoch: int, name: str) -> np.ndarray:
+    """What an augmentation draws in an epoch: float32 of shape (count, number) in [0, 1), a row a picture.
+
+    A picture's row does not depend on how many pictures come after it.
+    """
+    return _generator(f"augmentation {name}", seed, epoch).random((count, number), np.float32)
+
+
+def steps(count: int, batch_size: int) -> int:
+    """Batches of an epoch, the last one possibly smaller."""
+    return -(-count // batch_size)
+
+
+def training_dataset(
+    rows: Rows,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    clock: Clock,
+    augmentations: Mapping[str, Augmentation] | None = None,
+    class_weights: np.ndarray | None = None,
+) -> tf.data.Dataset:
+    """One epoch of training batches; each iterator asks the clock which epoch, when its first batch is wanted.
+
+    ``Model.fit`` makes an iterator an epoch, so with a clock that says the running epoch each has its own order.
+
+    Args:
+        rows: pictures, or what is kept of them.
+        labels: encoded for the task, a row each.
+        batch_size: rows a batch; the last batch has what is left.
+        seed: of the run.
+        clock: called without arguments for (epoch, first step): the steps before the first are left out, for a run
+            that is resumed within an epoch.
+        augmentations: by name, in the order they are applied; the name is part of what they draw.
+        class_weights: float32 of shape (classes,); adds sample weights. For blended labels they blend too.
+
+    Returns:
+        Batches ``(x, y)`` or ``(x, y, sample_weight)``. Pictures (uint8) become float32 in 0–255, other rows stay as
+        they are. The cardinality is that of a whole epoch also where the clock begins later.
+    """
+    parts = dict(augmentations or {})
+    count = len(rows)
+    sizes = [part.draws for part in parts.values()]
+
+    def begin(_: int) -> tuple[np.ndarray, np.ndarray]:
+        epoch, first_step = clock()
+        order = epoch_order(count, seed, epoch)[first_step * batch_size :]
+        return order, _all_draws(parts, count, seed, epoch)[order]
+
+    def epoch(start: tf.Tensor) -> tf.data.Dataset:
+        # Said to be stateless, though the clock moves: one stateful call anywhere and op determinism makes the whole
+        # pipeline sequential. The argument keeps the answer from being folded into a constant.
+        order, uniforms = tf.numpy_function(begin, [start], [tf.int64, tf.float32], stateful=False)
+        order = tf.ensure_shape(order, (None,))
+        return _batches(order, tf.ensure_shape(uniforms, (None, sum(sizes))), batch_size)
+
+    prepare = _Batch(rows, labels, parts, class_weights)
+    dataset = _parallel(tf.data.Dataset.range(1).flat_map(epoch), prepare)
+    return _declare_cardinality(dataset, steps(count, batch_size))
+
+
+def augmented_dataset(
+    rows: Rows,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    augmentations: Mapping[str, Augmentation],
+) -> tf.data.Dataset:
+    """All rows in their own order, each varied as training would vary it in that epoch: ``(x, y)``."""
+    parts = dict(augmentations)
+    uniforms = _all_draws(parts, len(rows), seed, epoch)
+    order = tf.range(len(rows), dtype=tf.int64)
+    return _parallel(_batches(order, tf.constant(uniforms), batch_size), _Batch(rows, labels, parts, None))
+
+
+def evaluation_dataset(rows: Rows, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """All rows in their own order, unvaried: ``(x, y)``; pictures as float32 in 0–255."""
+    order = tf.range(len(rows), dtype=tf.int64)
+    uniforms = tf.zeros((len(rows), 0), tf.float32)
+    return _parallel(_batches(order, uniforms, batch_size), _Batch(rows, labels, {}, None))
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """From positions and draws to what ``fit`` takes."""
+
+    rows: Rows
+    labels: np.ndarray
+    augmentations: Mapping[str, Augmentation]
+    class_weights: np.ndarray | None
+
+    def __call__(self, indices: tf.Tensor, uniforms: tf.Tensor) -> tuple[Any, ...]:
+        x = tf.nest.map_structure(_as_float, self.rows.read(indices))
+        y = tf.gather(tf.constant(self.labels), indices)
+        sizes = [part.draws for part in self.augmentations.values()]
+        for part, own in zip(self.augmentations.values(), tf.split(uniforms, sizes, axis=1) if sizes else (), strict=True):
+            x, y = part.apply(x, y, own)
+        return (x, y) if self.class_weights is None else (x, y, _sample_weights(y, self.class_weights))
+
+
+def _batches(order: tf.Tensor, uniforms: tf.Tensor, batch_size: int) -> tf.data.Dataset:
+    def cut(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = slice(step * batch_size, (step + 1) * batch_size)
+        return order[rows], uniforms[rows]
+
+    count = order.shape[0] if order.shape[0] is not None else tf.shape(order, tf.int64)[0]
+    return tf.data.Dataset.range(-(-count // batch_size)).map(cut)
+
+
+def _parallel(batches: tf.data.Dataset, prepare: Callable[..., Any]) -> tf.data.Dataset:
+    return batches.map(prepare, num_parallel_calls=WORKERS, deterministic=True).prefetch(2)
+
+
+def _declare_cardinality(dataset: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """Let Keras know the steps of an epoch.
+
+    Declared on this object and not asserted in the pipeline (``tf.data.experimental.assert_cardinality``), for that
+    fails in the one epoch that a resumed run begins in its middle.
+    """
+    dataset.cardinality = lambda: tf.constant(count, tf.int64)
+    return dataset
+
+
+def _all_draws(parts: Mapping[str, Augmentation], count: int, seed: int, epoch: int) -> np.ndarray:
+    columns = [draws(count, part.draws, seed, epoch, name) for name, part in parts.items()]
+    return np.concatenate([np.empty((count, 0), np.float32), *columns], axis=1)
+
+
+def _as_float(rows: tf.Tensor) -> tf.Tensor:
+    return tf.cast(rows, tf.float32) if rows.dtype == tf.uint8 else rows
+
+
+def _sample_weights(y: tf.Tensor, class_weights: np.ndarray) -> tf.Tensor:
+    """Float32 of shape (batch,): the weight of the label, for several labels or a blend of labels their mean."""
+    weights = tf.constant(class_weights, tf.float32)
+    if y.shape.rank == 1:
+        return tf.gather(weights, y)
+    if y.shape[1] == 1 and len(class_weights) == 2:
+        return weights[0] + (weights[1] - weights[0]) * tf.cast(y[:, 0], tf.float32)
+    y = tf.cast(y, tf.float32)
+    total = tf.reduce_sum(y, axis=1)
+    return tf.where(total > 0, tf.linalg.matvec(y, weights) / tf.maximum(total, 1e-6), 1.0)
+
+
+def _generator(purpose: str, seed: int, epoch: int) -> np.random.Generator:
+    key = hashlib.blake2b(f"{purpose}/{seed}/{epoch}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(key, np.uint64)))

@@ -1,0 +1,134 @@
+"""What a batch is gathered from: decoded pictures in memory, or picture files decoded anew each epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from framework.core.backend import tf
+from framework.core.console import progress
+from framework.core.errors import BadInput, Problem, listing
+from framework.data.decode import plan, read_picture, unreadable
+
+_MIB = 2**20
+# Batches read at once. A stated number, for tf.data's autotuning begins with one and takes seconds to find the others.
+WORKERS = max(2, min(os.cpu_count() or 2, 16))
+
+
+class Rows(Protocol):
+    """A row for each picture, read by position: pictures, kept features, or several tensors a picture.
+
+    ``read`` is traced into the input pipeline: there many batches are read at once, so it must depend on nothing but
+    its argument. What it calls in Python goes through ``tf.numpy_function(stateful=False)``, for a stateful call would
+    keep the batches from being read in parallel.
+    """
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        ...
+
+    def read(self, indices: tf.Tensor) -> Any:
+        """Rows at these positions.
+
+        Args:
+            indices: int64 of shape (batch,), in any order, repeats allowed.
+
+        Returns:
+            A tensor of shape (batch, …), or a tuple of such; all but the first dimension known.
+        """
+        ...
+
+
+class FilePictures:
+    """Pictures decoded from their files whenever they are read: uint8 of shape (height, width, 3)."""
+
+    def __init__(self, paths: Sequence[str], size: tuple[int, int]):
+        self.paths = tuple(paths)
+        self.size = size
+        # Eager tensors: a constant would be copied into each graph that reads it.
+        with tf.init_scope():
+            self._names = tf.constant([os.fsencode(path) for path in paths], tf.string)
+            self._readers = tf.constant(plan(paths, size), tf.int32)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, indices: tf.Tensor) -> tf.Tensor:
+        """Pictures at these positions: uint8 of shape (batch, height, width, 3)."""
+        return tf.map_fn(
+            lambda file: read_picture(file[0], file[1], self.size),
+            (tf.gather(self._names, indices), tf.gather(self._readers, indices)),
+            fn_output_signature=tf.TensorSpec((*self.size, 3), tf.uint8),
+        )
+
+
+class MemoryPictures:
+    """Pictures held decoded: uint8 of shape (pictures, height, width, 3)."""
+
+    def __init__(self, pictures: np.ndarray):
+        # Gathered by NumPy: as a tensor they would be copied once more, and for no speed.
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def read(self, indices: tf.Tensor) -> tf.Tensor:
+        """Pictures at these positions: uint8 of shape (batch, height, width, 3)."""
+        gathered = tf.numpy_function(lambda positions: self.pictures[positions], [indices], tf.uint8, stateful=False)
+        return tf.ensure_shape(gathered, (None, *self.pictures.shape[1:]))
+
+
+def decode_all(files: FilePictures) -> np.ndarray:
+    """Every picture, decoded once, in parallel, with progress: uint8 of shape (pictures, height, width, 3).
+
+    Raises:
+        BadInput: files that can't be decoded, all of them named.
+    """
+    pictures = np.empty((len(files), *files.size, 3), np.uint8)
+    batches = tf.data.Dataset.range(len(files)).batch(16)
+    batches = batches.map(files.read, num_parallel_calls=WORKERS, deterministic=True).prefetch(1)
+    done = 0
+    with progress("Reading pictures", len(files), "pictures") as advance:
+        try:
+            for batch in batches.as_numpy_iterator():
+                pictures[done : done + len(batch)] = batch
+                done += len(batch)
+                advance(len(batch))
+        except tf.errors.OpError as error:
+            raise undecodable(files.paths, error) from None
+    return pictures
+
+
+def picture_rows(paths: Sequence[str], size: tuple[int, int], memory_limit: int) -> FilePictures | MemoryPictures:
+    """Pictures kept in memory if they fit, else read from their files each epoch.
+
+    Args:
+        paths: picture files.
+        size: height and width in pixels.
+        memory_limit: MiB that they may take, decoded.
+
+    Raises:
+        BadInput: files that can't be decoded, where they are read at once.
+    """
+    files = FilePictures(paths, size)
+    if len(paths) * size[0] * size[1] * 3 > memory_limit * _MIB:
+        return files
+    return MemoryPictures(decode_all(files))
+
+
+def undecodable(paths: Sequence[str], error: Exception) -> BadInput:
+    """The error to raise where decoding failed in the graph: names the files, which the graph's own error does not."""
+    bad = unreadable(paths, thorough=True)
+    if not bad:
+        return BadInput(Problem(f"a picture can't be decoded: {str(error).splitlines()[0]}", "data"))
+    return BadInput(unreadable_problem(bad))
+
+
+def unreadable_problem(bad: Sequence[tuple[str, str]]) -> Problem:
+    """One entry for all files of ``decode.unreadable``, each named with its reason."""
+    what = f"{len(bad)} picture{'s' * (len(bad) > 1)} can't be read:"
+    lines = [f"\n    {path}: {reason}" for path, reason in bad]
+    return Problem(what + "".join(lines), "data", "data.on_error=skip leaves them out")

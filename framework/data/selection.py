@@ -1,0 +1,185 @@
+"""Which of the listed pictures a run uses: the stratified split, a subset of classes, a yes-or-no question, a limit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from framework.core.errors import BadInput, Problem, suggestion
+from framework.data.pictures import Pictures, Split
+
+
+def stratified_split(
+    names: Sequence[str], groups: Sequence[Hashable], shares: Mapping[str, float], seed: int
+) -> dict[str, list[int]]:
+    """Positions of the pictures of each split; what no share asks for is ``train``.
+
+    Who goes where depends on the seed and each picture's name alone, not on the order in which they are listed.
+
+    Args:
+        names: a name for each picture that is the same on every machine.
+        groups: what each split should have its share of: the label.
+        shares: split to its share of all pictures, below 1.
+        seed: another seed, another split.
+
+    Returns:
+        For each split its positions, ascending. A label with more pictures than there are shares has one in each
+        split at least; sets of labels (tuples) have no such right, for many of them are rare.
+    """
+    members = _by_group(names, groups, f"split/{seed}")
+    taken: dict[str, list[int]] = {split: [] for split in ("train", *shares)}
+    asked = {split: share for split, share in shares.items() if share > 0}
+    sizes = [len(positions) for positions in members]
+    single = not any(isinstance(group, tuple) for group in groups)
+    counts = {
+        split: _apportion(sizes, round(share * len(names)), len(asked) if single else None)
+        for split, share in asked.items()
+    }
+    for number, positions in enumerate(members):
+        start = 0
+        for split in asked:
+            end = min(start + counts[split][number], len(positions) - 1)
+            taken[split] += positions[start:end]
+            start = end
+        taken["train"] += positions[start:]
+    return {split: sorted(positions) for split, positions in taken.items()}
+
+
+def narrow(pictures: Pictures, classes: list[str] | None, positive: str | None, limit: int | None, seed: int) -> Pictures:
+    """The same pictures with fewer classes, asked one question, or fewer of them.
+
+    Args:
+        pictures: what a source listed.
+        classes: keep only these, in this order; None for all.
+        positive: turn it into the question whether a picture shows this class; the classes are then
+            ``("not NAME", "NAME")`` and the labels 0 and 1.
+        limit: at most so many pictures a split, spread over the classes as they occur.
+        seed: chooses which pictures stay under the limit.
+
+    Raises:
+        BadInput: an unknown or repeated class, or one alone.
+    """
+    problems = _unfit(pictures, classes, positive)
+    if problems:
+        raise BadInput(problems)
+    root = _root(pictures)
+    if classes is not None:
+        pictures = _keep_classes(pictures, classes)
+    if positive is not None:
+        pictures = _ask(pictures, positive)
+    if limit is not None:
+        splits = {name: _limited(split, limit, f"limit/{seed}/{name}", root) for name, split in pictures.splits.items()}
+        pictures = replace(pictures, splits=splits)
+    return pictures
+
+
+def label_groups(labels: np.ndarray) -> list[Hashable]:
+    """One hashable value a picture that says which label, or which set of labels, it has."""
+    return [int(label) for label in labels] if labels.ndim == 1 else [tuple(map(int, row)) for row in labels]
+
+
+def take(split: Split, positions: Sequence[int] | np.ndarray) -> Split:
+    """The pictures of a split at these positions, in that order."""
+    return Split(tuple(split.paths[position] for position in positions), split.labels[np.asarray(positions, np.int64)])
+
+
+def _unfit(pictures: Pictures, classes: list[str] | None, positive: str | None) -> list[Problem]:
+    there = pictures.classes if classes is None else tuple(classes)
+    problems = [
+        Problem(f"the data has no class '{name}'", "data.classes", suggestion(name, pictures.classes))
+        for name in there
+        if name not in pictures.classes
+    ]
+    problems += [
+        Problem(f"data.classes has '{name}' {count} times", "data.classes", "each class once")
+        for name, count in Counter(there).items()
+        if count > 1
+    ]
+    if positive is not None and positive not in there:
+        among = "the data" if classes is None else "data.classes"
+        problems.append(Problem(f"{among} has no class '{positive}'", "data.positive", suggestion(positive, there)))
+    if len(there) < 2:
+        others = [name for name in pictures.classes if name not in there]
+        right = f"data.positive={there[0]} asks for it against all others" if there else suggestion("", others)
+        problems.append(Problem("data.classes keeps fewer than two classes", "data.classes", right))
+    return problems
+
+
+def _keep_classes(pictures: Pictures, classes: list[str]) -> Pictures:
+    columns = [pictures.classes.index(name) for name in classes]
+    renumbered = np.full(len(pictures.classes), -1, np.int32)
+    renumbered[columns] = np.arange(len(columns), dtype=np.int32)
+
+    def kept(split: Split) -> Split:
+        if split.labels.ndim == 1:
+            labels = renumbered[split.labels]
+            stay = labels >= 0
+        else:
+            labels = split.labels[:, columns]
+            stay = labels.any(axis=1)
+        return replace(take(split, np.flatnonzero(stay)), labels=labels[stay])
+
+    splits = {name: kept(split) for name, split in pictures.splits.items()}
+    return replace(pictures, classes=tuple(classes), splits=splits)
+
+
+def _ask(pictures: Pictures, positive: str) -> Pictures:
+    column = pictures.classes.index(positive)
+
+    def asked(labels: np.ndarray) -> np.ndarray:
+        shown = labels == column if labels.ndim == 1 else labels[:, column] > 0
+        return shown.astype(np.int32)
+
+    splits = {name: replace(split, labels=asked(split.labels)) for name, split in pictures.splits.items()}
+    return replace(pictures, classes=(f"not {positive}", positive), splits=splits, multilabel=False)
+
+
+def _limited(split: Split, limit: int, purpose: str, root: str) -> Split:
+    if limit >= len(split):
+        return split
+    names = [os.path.relpath(path, root) for path in split.paths]
+    members = _by_group(names, label_groups(split.labels), purpose)
+    counts = _apportion([len(positions) for positions in members], limit, 0 if limit >= len(members) else None)
+    return take(split, sorted(p for positions, count in zip(members, counts, strict=True) for p in positions[:count]))
+
+
+def _by_group(names: Sequence[str], groups: Sequence[Hashable], purpose: str) -> list[list[int]]:
+    """Positions by group, groups in order of their value, members in an order that only their names decide."""
+
+    def rank(position: int) -> tuple[bytes, str]:
+        text = f"{purpose}/{names[position]}".encode(errors="surrogateescape")
+        return hashlib.blake2b(text, digest_size=8).digest(), names[position]
+
+    members = defaultdict(list)
+    for position, group in enumerate(groups):
+        members[group].append(position)
+    return [sorted(members[group], key=rank) for group in sorted(members, key=repr)]
+
+
+def _apportion(sizes: Sequence[int], total: int, least: int | None) -> list[int]:
+    """Shares of ``total`` in proportion to ``sizes``, summing to it, by largest remainder.
+
+    Each group of more than ``least`` members gets one at least, at the cost of the largest: a class that a split lacks
+    can't be measured there. None asks for no such thing.
+    """
+    everything = max(sum(sizes), 1)
+    exact = [total * size / everything for size in sizes]
+    counts = [int(share) for share in exact]
+    by_remainder = sorted(range(len(sizes)), key=lambda number: (counts[number] - exact[number], number))
+    for number in by_remainder[: total - sum(counts)]:
+        counts[number] += 1
+    if least is not None:
+        counts = [max(count, 1) if size > least else count for count, size in zip(counts, sizes, strict=True)]
+        while sum(counts) > total and max(counts) > 1:
+            counts[counts.index(max(counts))] -= 1
+    return counts
+
+
+def _root(pictures: Pictures) -> str:
+    paths = [path for split in pictures.splits.values() for path in split.paths]
+    return os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""

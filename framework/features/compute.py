@@ -1,0 +1,185 @@
+"""Runs the frozen prefix over the pictures that are not kept yet, and hands out the features of all asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from framework.config.settings import CacheSettings
+from framework.core.backend import keras, tf
+from framework.core.console import progress
+from framework.core.errors import BadInput, Problem, RunFailed
+from framework.data.decode import DECODER_VERSION
+from framework.data.rows import FilePictures, undecodable
+from framework.features.key import describe
+from framework.features.rows import FeatureRows
+from framework.features.store import Layout, Store, root_folder
+
+BATCH_SIZE = 64
+# Weights of a prefix up to this size are made constants of its graph, which lets TensorFlow fold batch normalisation
+# into the convolutions. For larger ones the folding takes longer than it saves on a few thousand pictures.
+FOLDED_BYTES = 20 << 20
+
+# From positions among the pictures that were asked for to a dataset of batches of them, in that order.
+Batches = Callable[[np.ndarray], "tf.data.Dataset"]
+
+
+def features(
+    prefix: keras.Model,
+    paths: Sequence[str],
+    keys: Sequence[str],
+    *,
+    cache: CacheSettings,
+    precision: str,
+    about: Mapping[str, Any],
+    batches: Batches | None = None,
+) -> FeatureRows:
+    """The prefix's output on each picture, computed where it is not kept yet, and then kept.
+
+    Two processes that want the same features compute them once. What is done when one is killed is kept.
+
+    Args:
+        prefix: from pictures, float32 of shape (batch, height, width, 3) in 0-255, to what is kept.
+        paths: the pictures' files.
+        keys: what each picture is: the hash of its contents; for augmented copies also which copy of what augmentation.
+        cache: where, in which dtype, and how many GiB at most.
+        precision: ``float32`` runs the prefix as it is, ``bfloat16`` in mixed_bfloat16.
+        about: what ``listing`` shows of the features, such as the base's name and the cut.
+        batches: gives batches of the pictures at some positions, in order, uint8 or float32; None reads ``paths``.
+
+    Raises:
+        BadInput: pictures that can't be decoded, all named; features larger than the cache may be; a folder that
+            can't be used.
+        RunFailed: the disk is full.
+    """
+    store = _store(prefix, cache, precision)
+    store.open(about)
+    try:
+        store.refresh()
+        computed, seconds = 0, 0.0
+        if store.missing(keys):
+            with store.writing():
+                missing = store.missing(keys)
+                started = time.perf_counter()
+                if missing:
+                    store.make_room(len(missing), cache.size_limit)
+                    first = {key: position for position, key in reversed(list(enumerate(keys)))}
+                    wanted = np.array([first[key] for key in missing], np.int64)
+                    files = batches or picture_batches(paths, _size(prefix))
+                    store.add(_compute(prefix, files, paths, wanted, missing, store.layout, precision))
+                computed, seconds = len(missing), time.perf_counter() - started
+        return FeatureRows(store, keys, computed, seconds)
+    except BaseException:
+        store.close()
+        raise
+
+
+def kept(prefix: keras.Model, keys: Sequence[str], *, cache: CacheSettings, precision: str) -> int:
+    """How many of these pictures' features are kept already."""
+    store = _store(prefix, cache, precision)
+    store.refresh()
+    return len(set(keys)) - len(store.missing(keys))
+
+
+def picture_batches(paths: Sequence[str], size: tuple[int, int]) -> Batches:
+    """Batches of pictures decoded from their files while the ones before are computed on; uint8."""
+
+    def batches(positions: np.ndarray) -> tf.data.Dataset:
+        files = FilePictures([paths[position] for position in positions], size)
+        indices = tf.data.Dataset.range(len(files)).batch(BATCH_SIZE)
+        pictures = indices.map(files.read, num_parallel_calls=2, deterministic=True)
+        return pictures.prefetch(2)
+
+    return batches
+
+
+def in_bfloat16(prefix: keras.Model) -> keras.Model:
+    """A copy that computes in bfloat16 from its first layer with weights on; weights stay float32.
+
+    What comes before prepares the pictures, and would lose their lower bits.
+    """
+    weighted = [number for number, layer in enumerate(prefix.operations) if getattr(layer, "weights", None)]
+    later = {id(operation) for operation in prefix.operations[min(weighted, default=0) :]}
+
+    def copy(layer: Any) -> Any:
+        if not isinstance(layer, keras.Layer):
+            return layer
+        config = layer.get_config()
+        return type(layer).from_config({**config, "dtype": "mixed_bfloat16"} if id(layer) in later else config)
+
+    model = keras.models.clone_model(prefix, clone_function=copy)
+    model.set_weights(prefix.get_weights())
+    return model
+
+
+def _store(prefix: keras.Model, cache: CacheSettings, precision: str) -> Store:
+    decoding = f"decoder {DECODER_VERSION}, {'x'.join(map(str, _size(prefix)))}"
+    description = describe(prefix, decoding=decoding, precision=precision, dtype=cache.dtype)
+    layout = Layout(tuple(tuple(tensor.shape[1:]) for tensor in prefix.outputs), cache.dtype)
+    return Store(root_folder(cache.dir), description, layout)
+
+
+def _size(prefix: keras.Model) -> tuple[int, int]:
+    height, width = prefix.inputs[0].shape[1:3]
+    return height, width
+
+
+def _compute(
+    prefix: keras.Model,
+    batches: Batches,
+    paths: Sequence[str],
+    wanted: np.ndarray,
+    keys: Sequence[str],
+    layout: Layout,
+    precision: str,
+) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+    """Keys and records, batch by batch."""
+    dataset = batches(wanted)
+    forward = _forward(in_bfloat16(prefix) if precision == "bfloat16" else prefix, layout, dataset.element_spec)
+    done = 0
+    with progress("Computing features", len(keys), "pictures") as advance:
+        try:
+            for pictures in dataset:
+                records = forward(pictures).numpy()
+                if layout.dtype == "float16" and not np.isfinite(records.view(np.float16)).all():
+                    raise BadInput(
+                        Problem("features are too large for float16", "cache.dtype", "cache.dtype=bfloat16 or float32")
+                    )
+                yield keys[done : done + len(records)], records
+                done += len(records)
+                advance(len(records))
+        except tf.errors.ResourceExhaustedError as error:
+            raise RunFailed(f"The features can't be computed: {error.message.splitlines()[0]}") from None
+        except tf.errors.OpError as error:
+            raise undecodable([paths[position] for position in wanted], error) from None
+    if done != len(keys):
+        raise RunFailed(
+            f"{len(keys)} pictures were to be read, and {done} came: their files may have changed meanwhile"
+        )
+
+
+def _forward(prefix: keras.Model, layout: Layout, spec: tf.TensorSpec) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From a batch of pictures to their records, uint8 of shape (batch, bytes), in one graph."""
+    trainable, frozen = prefix.trainable_variables, prefix.non_trainable_variables
+    fold = sum(np.prod(variable.shape) * 4 for variable in [*trainable, *frozen]) <= FOLDED_BYTES
+    values = [[np.asarray(variable) for variable in group] for group in (trainable, frozen)] if fold else []
+
+    def forward(pictures: tf.Tensor) -> tf.Tensor:
+        pictures = tf.cast(pictures, tf.float32)
+        if fold:
+            constants = [[tf.constant(value) for value in group] for group in values]
+            outputs, _ = prefix.stateless_call(*constants, pictures, training=False)
+        else:
+            outputs = prefix(pictures, training=False)
+        flat = [
+            tf.reshape(tf.cast(tensor, layout.dtype), (tf.shape(pictures)[0], -1))
+            for tensor in tf.nest.flatten(outputs)
+        ]
+        records = tf.bitcast(tf.concat(flat, axis=1), tf.uint8)
+        return tf.reshape(records, (tf.shape(pictures)[0], layout.bytes))
+
+    signature = tf.TensorSpec((None, *spec.shape[1:]), spec.dtype)
+    return tf.function(forward, input_signature=[signature], autograph=False)

@@ -1,0 +1,91 @@
+"""The one block that turns settings into a functional ``keras.Model``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from framework.config.settings import PartSettings, Precision, Settings
+from framework.core import registry
+from framework.core.backend import keras
+from framework.core.errors import BadInput, Problem
+from framework.core.task import Task
+from framework.model import weights
+from framework.parts import bases, heads, poolings  # noqa: F401 - registers them
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model, flat, and the names of its layers by what they belong to, in order from the input on.
+
+    Attributes:
+        model: from ``image``, raw RGB of 0-255, float32 (batch, height, width, 3), to float32 logits
+            (batch, task.units).
+        base_layers: the base without what prepares pictures for it.
+        head_layers: pooling and head.
+    """
+
+    model: keras.Model
+    base_layers: tuple[str, ...]
+    head_layers: tuple[str, ...]
+
+
+def build(settings: Settings, task: Task) -> Network:
+    """The network that the settings name, with its weights; its base trains if ``model.trainable`` says so.
+
+    Raises:
+        BadInput: parts don't fit each other or the picture size, or the weights can't be had or don't fit.
+    """
+    choice, size = settings.model, settings.data.size
+    _restart_names()
+    with _precision(settings.trainer.precision):
+        pictures = keras.Input((*size, 3), dtype="float32", name="image")
+        maps = _part("base", choice, "model", pictures)
+        vectors = _part("pooling", settings.pooling, "pooling", maps)
+        logits = _part("head", settings.head, "head", vectors, task)
+        model = keras.Model(pictures, logits, name="classifier")
+
+    base = keras.Model(pictures, maps)
+    weights.load(base, registry.get("base", choice.name), choice.weights, size, choice.parameters)
+    inside = {layer.name for layer in base.layers}
+    own = [layer for layer in base.layers if not layer.name.startswith(("image", bases.PREPROCESS))]
+    for layer in own:
+        layer.trainable = choice.trainable
+    return Network(
+        model,
+        tuple(layer.name for layer in own),
+        tuple(layer.name for layer in model.layers if layer.name not in inside),
+    )
+
+
+def _part(kind: str, choice: PartSettings, where: str, *supplied: Any) -> Any:
+    """What the chosen part makes of what it is supplied with.
+
+    Raises:
+        BadInput: Keras refuses it, for instance since a width comes to no filters or the pictures are too small.
+    """
+    try:
+        return registry.get(kind, choice.name)(*supplied, **choice.parameters)
+    except ValueError as error:
+        raise BadInput(Problem(f"{kind} '{choice.name}' can't be built: {error}", where)) from error
+
+
+@contextlib.contextmanager
+def _precision(policy: Precision) -> Iterator[None]:
+    """Layers made inside compute in this precision; the process's own policy is back afterwards."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _restart_names() -> None:
+    """Count the layers that Keras names from the start, so that one config always gives the same names."""
+    # Keras's public way, clear_session, would take the random seed with it
+    from keras.src.utils.naming import reset_uids
+
+    reset_uids()

@@ -1,0 +1,265 @@
+"""Weights of a base: whether they can be had, found out without TensorFlow, and reading them into a built base.
+
+A file is either one of the base alone, as Keras publishes them (HDF5: ``.h5`` or ``.weights.h5``), or a whole saved
+model (``.keras``), of which the base is taken. It must have the base's layers and, if it is of the base alone, no
+more: a file of another network, of another width or with a top is refused by name of the first layer that differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from framework.core import console
+from framework.core.backend import keras
+from framework.core.errors import BadInput, Problem
+from framework.core.files import locked
+from framework.core.registry import Part
+from framework.core.schema import show
+from framework.parts.bases import Size, application
+
+if TYPE_CHECKING:
+    import h5py
+
+IMAGENET = "imagenet"
+HOST = "https://storage.googleapis.com"
+WHERE = "model.weights"
+
+
+def keras_models() -> Path:
+    """The folder where Keras keeps what it downloads: in ``KERAS_HOME``, else in ``~/.keras``."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras"), "models").expanduser()
+
+
+def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, Any]) -> Path | Problem | None:
+    """The file to load, which for ImageNet may be one still to download; None for random weights.
+
+    Takes at most three seconds, and those only where a download is needed and the network is silent. Loads no
+    TensorFlow.
+
+    Args:
+        part: the base.
+        weights: ``imagenet``, a file, or None.
+        size: height and width of the pictures in pixels.
+        parameters: the base's own.
+
+    Returns:
+        A problem where the weights can't be had: there are none for these parameters, the file is missing, or
+        there is no way to download it.
+    """
+    if weights is None:
+        return None
+    if weights != IMAGENET:
+        path = Path(weights).expanduser()
+        if path.is_file():
+            return path
+        return Problem(f"weights file {weights} does not exist", WHERE, "a file, imagenet, or null for random weights")
+    name = part.details["imagenet"]
+    if name is None:
+        return Problem(f"base '{part.name}' has no ImageNet weights", WHERE, f"{WHERE}=<file> or {WHERE}=null")
+    try:
+        path = keras_models() / name(size, parameters)
+    except BadInput as error:
+        return error.problems[0]
+    return path if path.is_file() or _reachable() else _missing(part, path, f"{HOST} does not answer")
+
+
+def load(base: keras.Model, part: Part, weights: str | None, size: Size, parameters: Mapping[str, Any]) -> None:
+    """Read weights into ``base``, a flat model from pictures to feature maps; the rest is as for ``find``.
+
+    Raises:
+        BadInput: the weights can't be had, the file can't be read, or it is not one of this base.
+    """
+    path = find(part, weights, size, parameters)
+    if isinstance(path, Problem):
+        raise BadInput(path)
+    if path is None:
+        return
+    if weights == IMAGENET:
+        _download(part, path, size, parameters)
+    layers = [layer for layer in base.layers if layer.weights]
+    try:
+        with _hdf5(path) as (file, readable):
+            older = _listed(file)
+            found = older or _keyed(file, base.layers, whole_model=zipfile.is_zipfile(path))
+            problem = _difference([_Stored(layer.name, _weights(layer)) for layer in layers], found)
+            if problem:
+                values = ", ".join(f"{key}={show(value)}" for key, value in parameters.items())
+                owner = f"'{part.name}'" + (f" with {values}" if values else "")
+                raise BadInput(Problem(f"weights file {path} does not fit {owner}: {problem[0]}", WHERE, problem[1]))
+            if older:
+                for layer, stored in zip(layers, older, strict=True):
+                    for variable, value in zip(_weights(layer), stored.weights, strict=True):
+                        variable.assign(value[()])
+                    if isinstance(layer, keras.layers.Normalization):
+                        layer.finalize_state()
+            else:
+                base.load_weights(readable)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BadInput(
+            Problem(
+                f"weights file {path} can't be read: it is truncated, or no weights file of Keras ({error})",
+                WHERE,
+                "a whole .h5, .weights.h5 or .keras file; what Keras downloaded comes anew once it is deleted",
+            )
+        ) from error
+
+
+@functools.cache
+def _reachable() -> bool:
+    """Whether the host that Keras downloads from answers within three seconds, through a proxy where one is set."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):
+            # an answer that refuses this address is one too
+            with contextlib.suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(urllib.request.Request(HOST, method="HEAD"), timeout=3).close()
+            answered.set()
+
+    # in a thread, since urlopen's timeout does not cover looking up the host's name
+    threading.Thread(target=ask, daemon=True).start()
+    return answered.wait(3)
+
+
+def _missing(part: Part, path: Path, why: str) -> Problem:
+    return Problem(
+        f"the ImageNet weights of '{part.name}' are not on this machine and can't be downloaded: {why}",
+        WHERE,
+        f"put {path.name} into {path.parent}, or {WHERE}=<file>, or {WHERE}=null to train from scratch",
+    )
+
+
+def _download(part: Part, path: Path, size: Size, parameters: Mapping[str, Any]) -> None:
+    """Have Keras download the file to its cache and check its hash, unless it is there; one process at a time."""
+    lock = path.with_name(f".{path.name}.lock")
+    # where there is a lock file, another process may still be writing the weights
+    if path.is_file() and not lock.exists():
+        return
+    try:
+        with locked(lock, lambda: console.say(f"Waiting for another process to download {path.name}")):
+            if not path.is_file():
+                # Keras reports progress on standard output, which is for results
+                with contextlib.redirect_stdout(sys.stderr):
+                    application(part.name)(include_top=False, weights=IMAGENET, input_shape=(*size, 3), **parameters)
+    # Keras raises a bare Exception where the network fails
+    except Exception as error:
+        raise BadInput(_missing(part, path, str(error))) from error
+
+
+class _Stored(NamedTuple):
+    """A layer's name and its weights, each an array of known shape."""
+
+    name: str
+    weights: Sequence[Any]
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        return sorted(tuple(weight.shape) for weight in self.weights)
+
+    def __str__(self) -> str:
+        return f"{self.name} {', '.join(map(str, self.shapes)) or 'without weights'}"
+
+
+@contextlib.contextmanager
+def _hdf5(path: Path) -> Iterator[tuple[h5py.File, Path]]:
+    """The open HDF5 file, for a ``.keras`` file the one inside it, and its path under a name that Keras loads."""
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder:
+        readable = Path(folder, "model.weights.h5")
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                archive.extract(readable.name, folder)
+        else:
+            readable.symlink_to(path.resolve())
+        with h5py.File(readable) as file:
+            yield file, readable
+
+
+def _weights(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """A layer's weights in the order of the older format."""
+    return [*layer.trainable_weights, *layer.non_trainable_weights]
+
+
+def _listed(file: h5py.File) -> list[_Stored]:
+    """Layers with weights in the older format, which lists them in the order of the model; none in the newer one."""
+    group = file.get("model_weights", file)
+    layers = [
+        _Stored(name, [group[name][weight] for weight in _attribute(group[name], "weight_names")])
+        for name in _attribute(group, "layer_names")
+    ]
+    return [layer for layer in layers if layer.weights]
+
+
+def _attribute(group: h5py.Group, name: str) -> list[str]:
+    """A list of texts, which is in parts ``name0``, ``name1``, … where it is too long for one attribute."""
+    parts = [name] if name in group.attrs else [f"{name}{index}" for index in range(len(group.attrs))]
+    return [
+        text.decode() if isinstance(text, bytes) else text
+        for part in parts
+        if part in group.attrs
+        for text in group.attrs[part]
+    ]
+
+
+def _keyed(file: h5py.File, layers: Sequence[keras.layers.Layer], whole_model: bool) -> list[_Stored]:
+    """The same in the newer format, which keys layers by their class and its count: ``conv2d``, ``conv2d_1``, …
+
+    Layers that are in the file alone come last; those of a whole model are its head and are left out.
+    """
+    from keras.src.utils.naming import to_snake_case
+
+    stored = dict(file["layers"])
+    found = []
+    counts: dict[str, int] = {}
+    for layer in layers:
+        kind = to_snake_case(type(layer).__name__)
+        count = counts[kind] = counts.get(kind, -1) + 1
+        key = f"{kind}_{count}" if count else kind
+        weights = _arrays(stored.pop(key)) if key in stored else []
+        if layer.weights:
+            found.append(_Stored(key, weights))
+    rest = [] if whole_model else [_Stored(key, _arrays(group)) for key, group in stored.items()]
+    return found + [layer for layer in rest if layer.weights]
+
+
+def _arrays(group: h5py.Group) -> list[h5py.Dataset]:
+    """Every weight of a layer and of the layers in it, but not the state of random generators."""
+    import h5py
+
+    arrays: list[h5py.Dataset] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
+            arrays.append(item)
+
+    group.visititems(visit)
+    return arrays
+
+
+def _difference(expected: Sequence[_Stored], found: Sequence[_Stored]) -> tuple[str, str] | None:
+    """What differs in the first layer that does, and what would be right; None where all fit."""
+    for wanted, given in zip_longest(expected, found):
+        if wanted is None:
+            return (
+                f"expected {len(expected)} layers with weights, found more, first {given}",
+                "a file without top, as Keras publishes with 'notop' in its name, or a whole model as .keras",
+            )
+        if given is None or wanted.shapes != given.shapes:
+            return (
+                f"expected {wanted}, found {given or 'nothing more'}",
+                "the file of this base, or null for random weights",
+            )
+    return None

@@ -1,0 +1,271 @@
+"""Bases: every network of ``keras.applications``, and a small convolutional one built from config.
+
+A base takes raw RGB pictures, float32 0-255 of shape (batch, height, width, 3), and gives feature maps of shape
+(batch, rows, columns, channels). What prepares the pictures for it comes first, in layers whose names start with
+``preprocess``. The graph is flat: the layers of the network are layers of the whole model.
+
+Source: https://keras.io/api/applications/.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from framework.core.backend import keras
+from framework.core.errors import BadInput, Problem
+from framework.core.registry import base
+from framework.core.schema import Count, Positive, Share, show
+from framework.parts.blocks import Activation, Normalization, drop, normalize
+
+Mode = Literal["tf", "tf128", "torch", "caffe", "efficientnet"]
+Size = tuple[int, int]
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+PREPROCESS = "preprocess"
+
+
+def preprocess(pictures: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
+    """Pictures of 0-255 as the base was trained on them, in layers that a saved model keeps.
+
+    - ``tf``: from -1 to 1; ``tf128``: the same, by 128 in place of 127.5
+    - ``torch``: less ImageNet's mean, by its deviation, for each channel
+    - ``caffe``: less ImageNet's mean, in the order blue, green, red
+    - ``efficientnet``: see below
+
+    Float32 at any precision, since half precision has no fractions near 255.
+    Source: ``keras.applications.imagenet_utils.preprocess_input``.
+    """
+
+    def rescale(scale: Any, offset: Any) -> keras.KerasTensor:
+        return keras.layers.Rescaling(scale, offset, dtype="float32", name=f"{PREPROCESS}_rescale")(pictures)
+
+    def center(pictures: keras.KerasTensor, mean: list[float], variance: list[float]) -> keras.KerasTensor:
+        layer = keras.layers.Normalization(
+            mean=mean, variance=variance, dtype="float32", name=f"{PREPROCESS}_normalize"
+        )
+        return layer(pictures)
+
+    if mode == "tf":
+        return rescale(1 / 127.5, -1)
+    if mode == "tf128":
+        return rescale(1 / 128, -1)
+    if mode == "torch":
+        return center(pictures, [255 * mean for mean in MEAN], [(255 * deviation) ** 2 for deviation in DEVIATION])
+    if mode == "caffe":
+        return center(keras.ops.flip(pictures, axis=-1), [103.939, 116.779, 123.68], [1, 1, 1])
+    # EfficientNet normalizes inside, by the root of the deviation where it should be the deviation. Keras makes up for
+    # that with a second division behind, but only in a graph that it builds with weights="imagenet". Moved in front of
+    # its x / 255 - mean, that division reads as here, and the graph is the same for any weights.
+    # https://github.com/tensorflow/tensorflow/issues/49930
+    roots = [math.sqrt(deviation) for deviation in DEVIATION]
+    return rescale(
+        [1 / root for root in roots], [255 * mean * (1 - 1 / root) for mean, root in zip(MEAN, roots, strict=True)]
+    )
+
+
+def application(name: str) -> Callable[..., keras.Model]:
+    """The constructor in ``keras.applications`` whose name in lower case is ``name``."""
+    # the modules there have lower-case names themselves
+    constructor = next(found for found in dir(keras.applications) if found.lower() == name != found)
+    return getattr(keras.applications, constructor)
+
+
+def feature_maps(name: str, preprocessed: keras.KerasTensor, **parameters: Any) -> keras.KerasTensor:
+    """What the network without its top makes of ``preprocessed``; its weights are random."""
+    return application(name)(include_top=False, weights=None, input_tensor=preprocessed, **parameters).output
+
+
+class _Family(NamedTuple):
+    """Networks without parameters of their own, and the file that Keras publishes of each, without top."""
+
+    source: str
+    mode: Mode
+    files: Mapping[str, str]
+    minimum_size: int = 32
+    fixed: Mapping[str, Any] = {}
+
+
+_NOTOP = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_OWN_PREPROCESSING = {"include_preprocessing": False}
+
+_FAMILIES = (
+    _Family("Chollet, 2017, https://arxiv.org/abs/1610.02357", "tf", {"Xception": _NOTOP.format("xception")}, 71),
+    _Family(
+        "Simonyan and Zisserman, 2015, https://arxiv.org/abs/1409.1556",
+        "caffe",
+        {f"VGG{depth}": _NOTOP.format(f"vgg{depth}") for depth in (16, 19)},
+    ),
+    _Family(
+        "He et al., 2016, https://arxiv.org/abs/1512.03385",
+        "caffe",
+        {f"ResNet{depth}": _NOTOP.format(f"resnet{depth}") for depth in (50, 101, 152)},
+    ),
+    _Family(
+        "He et al., 2016, https://arxiv.org/abs/1603.05027",
+        "tf",
+        {f"ResNet{depth}V2": _NOTOP.format(f"resnet{depth}v2") for depth in (50, 101, 152)},
+    ),
+    _Family(
+        "Szegedy et al., 2016, https://arxiv.org/abs/1512.00567",
+        "tf",
+        {"InceptionV3": _NOTOP.format("inception_v3")},
+        75,
+    ),
+    _Family(
+        "Szegedy et al., 2017, https://arxiv.org/abs/1602.07261",
+        "tf",
+        {"InceptionResNetV2": _NOTOP.format("inception_resnet_v2")},
+        75,
+    ),
+    _Family(
+        "Huang et al., 2017, https://arxiv.org/abs/1608.06993",
+        "torch",
+        {f"DenseNet{depth}": _NOTOP.format(f"densenet{depth}") for depth in (121, 169, 201)},
+    ),
+    _Family(
+        "Zoph et al., 2018, https://arxiv.org/abs/1707.07012",
+        "tf",
+        {f"NASNet{size}": f"nasnet_{size.lower()}_no_top.h5" for size in ("Mobile", "Large")},
+    ),
+    _Family(
+        "Tan and Le, 2019, https://arxiv.org/abs/1905.11946",
+        "efficientnet",
+        {f"EfficientNetB{size}": f"efficientnetb{size}_notop.h5" for size in range(8)},
+    ),
+    _Family(
+        "Tan and Le, 2021, https://arxiv.org/abs/2104.00298",
+        "torch",
+        {f"EfficientNetV2B{size}": f"efficientnetv2-b{size}_notop.h5" for size in range(4)},
+        fixed=_OWN_PREPROCESSING,
+    ),
+    _Family(
+        "Tan and Le, 2021, https://arxiv.org/abs/2104.00298",
+        "tf128",
+        {f"EfficientNetV2{size}": f"efficientnetv2-{size.lower()}_notop.h5" for size in ("S", "M", "L")},
+        fixed=_OWN_PREPROCESSING,
+    ),
+    _Family(
+        "Liu et al., 2022, https://arxiv.org/abs/2201.03545",
+        "torch",
+        {
+            f"ConvNeXt{size}": f"convnext_{size.lower()}_notop.h5"
+            for size in ("Tiny", "Small", "Base", "Large", "XLarge")
+        },
+        fixed=_OWN_PREPROCESSING,
+    ),
+)
+
+
+def _register(family: _Family, constructor: str, file: str) -> None:
+    """Register one network of a family under its name in lower case."""
+    name = constructor.lower()
+
+    def build(pictures: keras.KerasTensor) -> keras.KerasTensor:
+        return feature_maps(name, preprocess(pictures, family.mode), **family.fixed)
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f"{constructor} ({family.source})."
+    base(name, minimum_size=family.minimum_size, imagenet=lambda size, parameters: file)(build)
+
+
+for _family in _FAMILIES:
+    for _constructor, _file in _family.files.items():
+        _register(_family, _constructor, _file)
+
+
+def _published(base: str, parameters: Mapping[str, Any], **choices: tuple[Any, ...]) -> None:
+    """Raise BadInput where a parameter is none of the values that Keras publishes ImageNet weights for."""
+    problems = [
+        Problem(
+            f"'{base}' has no ImageNet weights for {key}={show(parameters[key])}",
+            f"model.{key}",
+            f"model.{key} one of {', '.join(map(show, values))}, or model.weights=null",
+        )
+        for key, values in choices.items()
+        if parameters[key] not in values
+    ]
+    if problems:
+        raise BadInput(problems)
+
+
+def _trained_side(size: Size, sides: tuple[int, ...]) -> int:
+    """The side of the pictures that the published weights were trained on: ours where it is one, else 224."""
+    return size[0] if size[0] == size[1] and size[0] in sides else 224
+
+
+def _mobilenet_file(size: Size, parameters: Mapping[str, Any]) -> str:
+    _published("mobilenet", parameters, alpha=(0.25, 0.5, 0.75, 1.0), depth_multiplier=(1,))
+    width = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}[parameters["alpha"]]
+    return f"mobilenet_{width}_{_trained_side(size, (128, 160, 192, 224))}_tf_no_top.h5"
+
+
+@base("mobilenet", minimum_size=32, imagenet=_mobilenet_file)
+def mobilenet(pictures: keras.KerasTensor, *, alpha: Positive, depth_multiplier: Count) -> keras.KerasTensor:
+    """MobileNet (Howard et al., 2017, https://arxiv.org/abs/1704.04861)."""
+    return feature_maps("mobilenet", preprocess(pictures, "tf"), alpha=alpha, depth_multiplier=depth_multiplier)
+
+
+def _mobilenetv2_file(size: Size, parameters: Mapping[str, Any]) -> str:
+    _published("mobilenetv2", parameters, alpha=(0.35, 0.5, 0.75, 1.0, 1.3, 1.4))
+    side = _trained_side(size, (96, 128, 160, 192, 224))
+    return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(parameters['alpha'])}_{side}_no_top.h5"
+
+
+@base("mobilenetv2", minimum_size=32, imagenet=_mobilenetv2_file)
+def mobilenetv2(pictures: keras.KerasTensor, *, alpha: Positive) -> keras.KerasTensor:
+    """MobileNetV2 (Sandler et al., 2018, https://arxiv.org/abs/1801.04381)."""
+    return feature_maps("mobilenetv2", preprocess(pictures, "tf"), alpha=alpha)
+
+
+def _mobilenetv3_file(kind: str, parameters: Mapping[str, Any]) -> str:
+    minimalistic = parameters["minimalistic"]
+    _published(f"mobilenetv3{kind}", parameters, alpha=(1.0,) if minimalistic else (0.75, 1.0))
+    variant = f"{kind}_minimalistic" if minimalistic else kind
+    return f"weights_mobilenet_v3_{variant}_224_{float(parameters['alpha'])}_float_no_top_v2.h5"
+
+
+@base("mobilenetv3small", minimum_size=32, imagenet=lambda size, parameters: _mobilenetv3_file("small", parameters))
+def mobilenetv3small(pictures: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
+    """MobileNetV3Small (Howard et al., 2019, https://arxiv.org/abs/1905.02244)."""
+    preprocessed = preprocess(pictures, "tf")
+    return feature_maps("mobilenetv3small", preprocessed, alpha=alpha, minimalistic=minimalistic, **_OWN_PREPROCESSING)
+
+
+@base("mobilenetv3large", minimum_size=32, imagenet=lambda size, parameters: _mobilenetv3_file("large", parameters))
+def mobilenetv3large(pictures: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
+    """MobileNetV3Large (Howard et al., 2019, https://arxiv.org/abs/1905.02244)."""
+    preprocessed = preprocess(pictures, "tf")
+    return feature_maps("mobilenetv3large", preprocessed, alpha=alpha, minimalistic=minimalistic, **_OWN_PREPROCESSING)
+
+
+@base("cnn", minimum_size=8)
+def cnn(
+    pictures: keras.KerasTensor,
+    *,
+    filters: list[Count],
+    convolutions: Count,
+    kernel: Count,
+    activation: Activation,
+    normalization: Normalization,
+    pooling: Literal["max", "avg"],
+    dropout: Share,
+) -> keras.KerasTensor:
+    """A small convolutional network: for each of ``filters`` a block that halves the height and width.
+
+    A block is ``convolutions`` times convolution, normalisation and activation, then pooling and dropout.
+    """
+    pool = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}[pooling]
+    x = preprocess(pictures, "tf")
+    for block, width in enumerate(filters, start=1):
+        for index in range(1, convolutions + 1):
+            # a normalisation has a bias of its own
+            bias = normalization == "none"
+            x = keras.layers.Conv2D(width, kernel, padding="same", use_bias=bias, name=f"block{block}_conv{index}")(x)
+            x = normalize(x, normalization, f"block{block}_norm{index}")
+            x = keras.layers.Activation(activation, name=f"block{block}_{activation}{index}")(x)
+        x = pool(2, padding="same", name=f"block{block}_pool")(x)
+        x = drop(x, dropout, f"block{block}_dropout")
+    return x

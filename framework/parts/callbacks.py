@@ -1,0 +1,113 @@
+"""Callbacks: what happens between epochs. Each is built for one run and lives through all of its stages.
+
+Epochs reach the hooks counted from 0 and people counted from 1. Every callback has ``get_state()``, a dict that JSON
+can hold, and ``set_state(state)``, which makes a fresh callback go on from there. The classes live in
+``callback_classes``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from framework.core.backend import keras
+from framework.core.registry import callback
+from framework.core.runs import RunFolder
+from framework.core.schema import Count, NonNegative, Share, Whole
+
+Mode = Literal["auto", "min", "max"]
+
+
+@callback("checkpoint")
+def checkpoint(
+    folder: RunFolder,
+    *,
+    filename: str,
+    monitor: str,
+    mode: Mode,
+    save: Literal["best", "every"],
+    keep: Count | None,
+) -> keras.callbacks.Callback:
+    """Keeps the best models as files, named by a template of epoch and history columns."""
+    from framework.parts.callback_classes import Checkpoint
+
+    return Checkpoint(
+        folder.checkpoints, filename=filename, monitor=monitor, mode=_direction(monitor, mode), save=save, keep=keep
+    )
+
+
+@callback("early_stopping")
+def early_stopping(
+    folder: RunFolder, *, monitor: str, mode: Mode, patience: Count, min_delta: NonNegative
+) -> keras.callbacks.Callback:
+    """Stops the run when a column of the history has not got better for so many epochs."""
+    from framework.parts.callback_classes import EarlyStopping
+
+    return EarlyStopping(monitor=monitor, mode=_direction(monitor, mode), patience=patience, min_delta=min_delta)
+
+
+@callback("reduce_on_plateau")
+def reduce_on_plateau(
+    folder: RunFolder,
+    *,
+    monitor: str,
+    mode: Mode,
+    factor: Share,
+    patience: Count,
+    min_delta: NonNegative,
+    cooldown: Whole,
+    min_lr: NonNegative,
+) -> keras.callbacks.Callback:
+    """Lowers the learning rate when a column of the history has not got better for so many epochs.
+
+    Needs a rate that nothing else moves: the schedule ``constant``.
+    """
+    from framework.parts.callback_classes import ReduceOnPlateau
+
+    return ReduceOnPlateau(
+        monitor=monitor,
+        mode=_direction(monitor, mode),
+        factor=factor,
+        patience=patience,
+        min_delta=min_delta,
+        cooldown=cooldown,
+        min_lr=min_lr,
+    )
+
+
+@callback("csv")
+def csv(folder: RunFolder, *, filename: str) -> keras.callbacks.Callback:
+    """Writes what Keras logs as Keras's CSVLogger does: a row an epoch, epochs counted from 0."""
+    from framework.parts.callback_classes import CsvLog
+
+    return CsvLog(folder.path / filename)
+
+
+@callback("tensorboard")
+def tensorboard(folder: RunFolder, *, log_dir: str) -> keras.callbacks.Callback:
+    """Writes each epoch's numbers for TensorBoard; reading them needs ``pip install tensorboard``."""
+    from framework.parts.callback_classes import TensorBoardScalars
+
+    return TensorBoardScalars(folder.path / log_dir)
+
+
+@callback("stop_on_nan")
+def stop_on_nan(folder: RunFolder) -> keras.callbacks.Callback:
+    """Stops the run at the first batch whose loss is not a finite number."""
+    from framework.parts.callback_classes import StopOnNan
+
+    return StopOnNan()
+
+
+@callback("weight_averaging")
+def weight_averaging(folder: RunFolder, *, momentum: Share) -> keras.callbacks.Callback:
+    """Validates and saves the running average of the weights in place of the last ones."""
+    from framework.parts.callback_classes import WeightAveraging
+
+    return WeightAveraging(momentum=momentum)
+
+
+def _direction(monitor: str, mode: Mode) -> Literal["min", "max"]:
+    """Which way is better; by default down for a loss, up for anything else."""
+    if mode == "auto":
+        return "min" if monitor.endswith("loss") else "max"
+    return mode

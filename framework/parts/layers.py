@@ -1,0 +1,41 @@
+"""Keras layers of this project's parts; imported when a part is built or a model loaded, since they load Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from framework.core.backend import keras
+
+
+@keras.saving.register_keras_serializable(package="framework")
+class GeneralizedMean(keras.layers.Layer):
+    """Mean over height and width of the p-th power, back to the root: average at p = 1, towards the maximum above.
+
+    Takes (batch, height, width, channels), gives (batch, channels). One ``p`` for all channels is learned. What is
+    below ``SMALLEST`` counts as that, since powers need positive numbers.
+
+    Source: Radenović et al., 2018, https://arxiv.org/abs/1711.02512.
+    """
+
+    SMALLEST = 1e-6
+
+    def __init__(self, p: float, **options: Any):
+        super().__init__(**options)
+        self.p = p
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the exponent."""
+        self.exponent = self.add_weight(name="exponent", shape=(), initializer=keras.initializers.Constant(self.p))
+
+    def call(self, maps: Any) -> Any:
+        """(batch, height, width, channels) to (batch, channels)."""
+        powers = keras.ops.power(keras.ops.maximum(maps, self.SMALLEST), self.exponent)
+        return keras.ops.power(keras.ops.mean(powers, axis=(1, 2)), 1 / self.exponent)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(batch, channels)."""
+        return (input_shape[0], input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """What ``__init__`` takes."""
+        return {**super().get_config(), "p": self.p}

@@ -1,0 +1,71 @@
+"""Losses: what training makes small. All read logits, so that no precision is lost in a softmax or sigmoid before.
+
+Shapes: logits float (batch, task.units); labels as ``task.labels`` says; the loss is one number a picture, which Keras
+averages with the sample weights.
+"""
+
+from __future__ import annotations
+
+from framework.core.backend import keras
+from framework.core.errors import BadInput, Problem
+from framework.core.registry import loss
+from framework.core.schema import NonNegative, Share
+from framework.core.task import Task
+
+
+@loss("auto")
+def auto(task: Task, *, label_smoothing: Share) -> keras.losses.Loss:
+    """Cross-entropy of the kind that the head and the labels ask for.
+
+    Raises:
+        BadInput: smoothing is asked of labels that are class indices.
+    """
+    if task.kind != "multiclass":
+        return binary_crossentropy(task, label_smoothing=label_smoothing)
+    if task.labels == "one_hot":
+        return categorical_crossentropy(task, label_smoothing=label_smoothing)
+    if label_smoothing:
+        raise BadInput(
+            Problem("class indices can't be smoothed", "loss.label_smoothing", "loss=categorical_crossentropy")
+        )
+    return sparse_categorical_crossentropy(task)
+
+
+@loss("categorical_crossentropy", tasks=("multiclass",), labels="one_hot")
+def categorical_crossentropy(task: Task, *, label_smoothing: Share) -> keras.losses.Loss:
+    """Cross-entropy of a softmax with one-hot labels: one of many classes."""
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+
+
+@loss("sparse_categorical_crossentropy", tasks=("multiclass",), labels="index")
+def sparse_categorical_crossentropy(task: Task) -> keras.losses.Loss:
+    """Cross-entropy of a softmax with class indices: the same numbers, less memory for many classes."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+@loss("binary_crossentropy", tasks=("binary", "multilabel"))
+def binary_crossentropy(task: Task, *, label_smoothing: Share) -> keras.losses.Loss:
+    """Cross-entropy of a sigmoid for each logit: yes or no, or any number of labels."""
+    return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+
+
+@loss("focal")
+def focal(task: Task, *, gamma: NonNegative, alpha: Share | None, label_smoothing: Share) -> keras.losses.Loss:
+    """Cross-entropy that pictures which are right already hardly count in; for rare classes.
+
+    ``alpha`` is the weight of yes against ``1 - alpha`` of no; among many classes it scales the whole loss. None
+    leaves both out.
+
+    Source: Lin et al., 2017, https://arxiv.org/abs/1708.02002.
+    """
+    if task.kind == "multiclass":
+        return keras.losses.CategoricalFocalCrossentropy(
+            alpha=1.0 if alpha is None else alpha, gamma=gamma, from_logits=True, label_smoothing=label_smoothing
+        )
+    return keras.losses.BinaryFocalCrossentropy(
+        apply_class_balancing=alpha is not None,
+        alpha=0.5 if alpha is None else alpha,
+        gamma=gamma,
+        from_logits=True,
+        label_smoothing=label_smoothing,
+    )

@@ -1,0 +1,62 @@
+"""Metrics: what is measured after each epoch, on logits, with labels as the task encodes them.
+
+Where Keras has the metric it is Keras's own, so that a saved model opens without this project; the others live in
+``metric_classes``.
+"""
+
+from __future__ import annotations
+
+from framework.core.backend import keras
+from framework.core.registry import metric
+from framework.core.schema import Count
+from framework.core.task import Task
+
+
+@metric("accuracy")
+def accuracy(task: Task, name: str) -> keras.metrics.Metric:
+    """Share of pictures that are classified right; for several labels, share of labels."""
+    if task.kind != "multiclass":
+        return keras.metrics.BinaryAccuracy(name=name, threshold=0.0)
+    if task.labels == "index":
+        return keras.metrics.SparseCategoricalAccuracy(name=name)
+    return keras.metrics.CategoricalAccuracy(name=name)
+
+
+@metric("top_k", tasks=("multiclass",))
+def top_k(task: Task, name: str, *, k: Count) -> keras.metrics.Metric:
+    """Share of pictures whose class is among the ``k`` most likely."""
+    if task.labels == "index":
+        return keras.metrics.SparseTopKCategoricalAccuracy(k=k, name=name)
+    return keras.metrics.TopKCategoricalAccuracy(k=k, name=name)
+
+
+@metric("auc")
+def auc(task: Task, name: str, *, bins: Count) -> keras.metrics.Metric:
+    """Area under the ROC curve, each class against the rest, averaged over the classes."""
+    from framework.parts.metric_classes import RocArea
+
+    return RocArea(units=task.units, labels=task.labels, bins=bins, name=name)
+
+
+@metric("precision")
+def precision(task: Task, name: str) -> keras.metrics.Metric:
+    """How often a class that is named is right, averaged over the classes."""
+    from framework.parts.metric_classes import MacroPrecision
+
+    return MacroPrecision(units=task.units, labels=task.labels, name=name)
+
+
+@metric("recall")
+def recall(task: Task, name: str) -> keras.metrics.Metric:
+    """How much of a class is found, averaged over the classes."""
+    from framework.parts.metric_classes import MacroRecall
+
+    return MacroRecall(units=task.units, labels=task.labels, name=name)
+
+
+@metric("f1")
+def f1(task: Task, name: str) -> keras.metrics.Metric:
+    """Harmonic mean of precision and recall, averaged over the classes."""
+    from framework.parts.metric_classes import MacroF1
+
+    return MacroF1(units=task.units, labels=task.labels, name=name)

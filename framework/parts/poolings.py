@@ -1,0 +1,78 @@
+"""Poolings: from feature maps (batch, height, width, channels) to one vector a picture."""
+
+from __future__ import annotations
+
+from framework.core.backend import keras
+from framework.core.errors import BadInput, Problem
+from framework.core.registry import pooling
+from framework.core.schema import Positive
+
+
+@pooling("avg")
+def avg(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Average of each channel over height and width: (batch, channels)."""
+    return keras.layers.GlobalAveragePooling2D(name="pooling")(_maps(maps))
+
+
+@pooling("max")
+def max_(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Maximum of each channel over height and width: (batch, channels)."""
+    return keras.layers.GlobalMaxPooling2D(name="pooling")(_maps(maps))
+
+
+@pooling("avgmax")
+def avgmax(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Average and maximum of each channel, one after the other: (batch, 2 · channels)."""
+    average = keras.layers.GlobalAveragePooling2D(name="pooling_avg")(_maps(maps))
+    maximum = keras.layers.GlobalMaxPooling2D(name="pooling_max")(maps)
+    return keras.layers.Concatenate(name="pooling")([average, maximum])
+
+
+@pooling("gem")
+def gem(maps: keras.KerasTensor, *, p: Positive) -> keras.KerasTensor:
+    """Generalised mean of each channel, its exponent learned from ``p`` on: (batch, channels).
+
+    Computed in float32 at any precision, since powers leave the range of half precision.
+    Source: Radenović et al., 2018, https://arxiv.org/abs/1711.02512.
+    """
+    from framework.parts.layers import GeneralizedMean
+
+    return GeneralizedMean(p, dtype="float32", name="pooling")(_maps(maps))
+
+
+@pooling("flatten")
+def flatten(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Every place of every channel: (batch, height · width · channels)."""
+    return keras.layers.Flatten(name="pooling")(_maps(maps))
+
+
+@pooling("none")
+def none(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """What the base gives, as it is, for bases that end in one vector a picture.
+
+    Raises:
+        BadInput: the base ends in feature maps.
+    """
+    if len(maps.shape) != 2:
+        raise BadInput(
+            Problem(
+                f"pooling 'none' needs a base that ends in vectors; this one ends in feature maps {_shape(maps)}",
+                "pooling",
+                "pooling=avg, or pooling=flatten to keep every place",
+            )
+        )
+    return maps
+
+
+def _maps(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """The tensor itself if it has height and width."""
+    if len(tensor.shape) != 4:
+        raise BadInput(
+            Problem(f"the base ends in {_shape(tensor)}, not in feature maps to pool", "pooling", "pooling=none")
+        )
+    return tensor
+
+
+def _shape(tensor: keras.KerasTensor) -> str:
+    """``(4, 4, 1024)``: the shape without the batch."""
+    return str(tuple(tensor.shape[1:]))

@@ -1,0 +1,171 @@
+"""The learning curves of one run, as a picture fit for a talk.
+
+Drawn on Matplotlib's ``Figure`` alone, never ``pyplot``: no window system is looked for, and threads don't share state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framework.core.errors import BadInput, Problem
+from framework.core.files import whole
+from framework.core.runs import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
+
+NOT_MEASURED = ("stage", "epoch", "learning_rate", "seconds")
+WORDS = {"auc": "ROC AUC", "f1": "F1", "top_k": "Top-k accuracy"}
+COLOURS = ("#0b6e99", "#c2571a")
+INK, GREY, FAINT = "#22272e", "#6b737d", "#e4e7eb"
+MARKED_UP_TO = 30
+
+
+def draw(folder: RunFolder) -> Path:
+    """Write ``curves.png`` from ``history.csv`` and, for title and best epoch, ``run.json``.
+
+    Two panels, the first metric and the loss: validation solid, training dashed. Values that are not finite leave a
+    gap. The best epoch is the one that ``run.json`` names, else the best by the first panel.
+
+    Returns:
+        The picture's path.
+
+    Raises:
+        BadInput: the history has no epoch, or ``run.json`` can't be read.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    rows = folder.read_history()
+    if not rows:
+        raise BadInput(Problem(f"{folder.history} has no epoch yet: there is nothing to draw", str(folder.history)))
+    run = folder.read_run() if folder.run_json.exists() else {}
+    measured = [column for column in rows[0] if column not in NOT_MEASURED and not column.startswith("val_")]
+    metrics = [column for column in measured if column != "loss"]
+    best = _best(rows, run, (metrics or ["loss"])[0])
+    panels = [*metrics[:1], "loss"]
+
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04)
+    figure = Figure(figsize=(6 * len(panels), 4.2), dpi=160, facecolor="white", layout=layout)
+    for axes, column, colour in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, COLOURS, strict=False):
+        _panel(axes, rows, column, colour, best)
+    if run.get("title"):
+        figure.suptitle(run["title"], x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
+    with whole(folder.curves) as beside:
+        figure.savefig(beside)
+    return folder.curves
+
+
+def _best(rows: Sequence[Mapping[str, Any]], run: Mapping[str, Any], column: str) -> int | None:
+    """Index of the row of the best epoch, None if no epoch has a finite value."""
+    named = (run.get("best") or {}).get("epoch")
+    for index, row in enumerate(rows):
+        if row["epoch"] == named:
+            return index
+    values = _values(rows, f"val_{column}") or _values(rows, column)
+    sign = -1 if column == "loss" else 1
+    finite = [index for index, value in enumerate(values) if math.isfinite(value)]
+    return max(finite, key=lambda index: (sign * values[index], -index), default=None)
+
+
+def _values(rows: Sequence[Mapping[str, Any]], column: str) -> list[float]:
+    """A column, with NaN for what is missing or infinite; empty where the history has no such column."""
+    if column not in rows[0]:
+        return []
+    values = [math.nan if row[column] is None else row[column] for row in rows]
+    return [value if math.isfinite(value) else math.nan for value in values]
+
+
+def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], column: str, colour: str, best: int | None) -> None:
+    epochs = [row["epoch"] for row in rows]
+    training, validation = _values(rows, column), _values(rows, f"val_{column}")
+    marker = "o" if len(rows) <= MARKED_UP_TO else None
+    shape: dict[str, Any] = {"marker": marker, "markersize": 3.5, "solid_capstyle": "round", "dash_capstyle": "round"}
+    axes.plot(epochs, training, color=colour, alpha=0.6, linewidth=1.6, dashes=(3, 2), label="training", **shape)
+    if validation:
+        axes.plot(epochs, validation, color=colour, linewidth=2.2, label="validation", **shape)
+
+    title = axes.set_title(
+        WORDS.get(column, column.replace("_", " ").capitalize()), loc="left", fontsize=12, color=INK, pad=10
+    )
+    axes.set_xlabel("epoch", color=GREY)
+    axes.set_xticks(_ticks(epochs[0], epochs[-1]))
+    margin = max(0.5, 0.03 * len(epochs)) if len(epochs) > 1 else 1
+    axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=GREY, length=0, labelsize=9)
+    axes.margins(y=0.12)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.01, 1.0),
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+        labelcolor=GREY,
+        borderaxespad=0.2,
+        handlelength=2.2,
+        columnspacing=1.2,
+    )
+    _mark_stages(axes, rows)
+    if best is not None:
+        _mark_best(axes, epochs[best], (validation or training)[best], colour, title)
+
+
+def _mark_stages(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A thin line where a stage begins, with its name; nothing for a run of one stage."""
+    starts = [index for index, row in enumerate(rows) if index == 0 or row["stage"] != rows[index - 1]["stage"]]
+    if len(starts) == 1:
+        return
+    for index in starts:
+        if index:
+            axes.axvline(rows[index]["epoch"] - 0.5, color=GREY, linewidth=0.8, alpha=0.7, zorder=1)
+        left = rows[index]["epoch"] - 0.5 if index else axes.get_xlim()[0]
+        axes.annotate(
+            rows[index]["stage"],
+            (left, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -2),
+            textcoords="offset points",
+            va="top",
+            fontsize=8.5,
+            fontstyle="italic",
+            color=GREY,
+            bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none"},
+        )
+
+
+def _mark_best(axes: Axes, epoch: int, value: float, colour: str, title: Text) -> None:
+    """A ring around the best epoch's value, and its number behind the title, where no curve can cross it."""
+    if not math.isfinite(value):
+        return
+    axes.axvline(epoch, color=colour, linewidth=0.9, linestyle=":", alpha=0.7, zorder=1)
+    axes.plot([epoch], [value], "o", markersize=9, markerfacecolor="white", markeredgecolor=colour, markeredgewidth=2.2)
+    axes.annotate(
+        f"{value:.3f} in epoch {epoch}",
+        (1, 0),
+        xycoords=title,
+        xytext=(9, 0),
+        textcoords="offset points",
+        va="bottom",
+        fontsize=12,
+        fontweight="bold",
+        color=colour,
+    )
+
+
+def _ticks(first: int, last: int) -> list[int]:
+    """At most a dozen whole epochs, round ones where not all fit."""
+    if last - first < 12:
+        return list(range(first, last + 1))
+    step = next(
+        size * 10**power for power in range(9) for size in (2, 5, 10) if (last - first) / (size * 10**power) <= 10
+    )
+    return [epoch for epoch in range(first, last + 1) if epoch % step == 0]

@@ -1,0 +1,150 @@
+"""One training from a job to a finished run folder."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+
+from framework.config.command import Job
+from framework.config.settings import TrainerSettings
+from framework.core.backend import keras, load_tensorflow, tf
+from framework.core.console import say, warn
+from framework.core.errors import BadInput, FrameworkError, RunFailed
+from framework.core.files import whole, write_whole
+from framework.core.runs import RunFolder
+from framework.data import fingerprint
+from framework.data.decode import unreadable
+from framework.data.pictures import Pictures
+from framework.data.rows import unreadable_problem
+from framework.data.selection import take
+from framework.model.build import build
+from framework.reports import curves
+from framework.training.banner import announce, shown, summarise
+from framework.training.fit import Fit
+from framework.training.preflight import Experiment, experiment, missing_weights
+from framework.training.record import Record
+
+
+class Run:
+    """What ``framework-train`` does for each job.
+
+    Args:
+        job: settings, resolved config and folder, as Hydra hands them over.
+    """
+
+    def __init__(self, job: Job):
+        self.job = job
+        self.folder = RunFolder(job.folder)
+        self.record = Record(self.folder, job)
+
+    def train(self) -> None:
+        """Train, and leave a run folder that says how it ended, whatever happens.
+
+        Raises:
+            RunFailed: anything went wrong after the checks; the reason is in ``run.json`` too.
+        """
+        try:
+            write_whole(self.folder.config, self.job.config)
+            self._train()
+        except KeyboardInterrupt:
+            self.record.end("interrupted")
+            raise
+        except FrameworkError as error:
+            self.record.end("failed", str(error))
+            raise
+        except Exception as error:
+            write_whole(self.folder.path / "error.txt", traceback.format_exc())
+            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            self.record.end("failed", reason)
+            where = shown(self.folder.path / "error.txt")
+            raise RunFailed(f"the run failed: {reason}\nthe traceback is in {where}") from error
+
+    def _train(self) -> None:
+        load_tensorflow()
+        seed_everything(self.job.settings.trainer)
+        start = self._data(self._weights(experiment(self.job.settings)))
+        with self.record.phase("building"):
+            network = build(start.settings, start.task)
+        announce(start, network, self.folder)
+        fit = Fit(start, network, self.folder, self.record)
+        if start.settings.cache.use == "only":
+            fit.fill_cache()
+            self.record.end("finished")
+            say("the features are kept; nothing was trained")
+            return
+        fit.run()
+        with self.record.phase("finishing"):
+            best = self._save(fit)
+            curves.draw(self.folder)
+        self.record.note(epochs=fit.history[-1]["epoch"], best=best)
+        self.record.end("finished")
+        summarise(self.folder, self.record.run)
+
+    def _weights(self, start: Experiment) -> Experiment:
+        """On demonstration data missing ImageNet weights are replaced by random ones, and that is said loudly."""
+        model = start.settings.model
+        if not start.demonstration or missing_weights(start.settings) is None:
+            return start
+        warn(f"ImageNet weights of {model.name} can't be had here: RANDOM weights take their place.")
+        warn("Accuracy will be near chance. This run shows that everything works, nothing else.")
+        return replace(start, settings=replace(start.settings, model=replace(model, weights=None)))
+
+    def _data(self, start: Experiment) -> Experiment:
+        """Have the files made if the source makes them, look at each once, and note what the run is trained on."""
+        pictures = start.pictures
+        with self.record.phase("data"):
+            if pictures.prepare:
+                pictures.prepare()
+            pictures, skipped = readable(pictures, start.settings.data.on_error)
+            digest = fingerprint.dataset(pictures)
+        self.record.note(
+            classes=list(start.task.classes),
+            task=start.task.kind,
+            data={
+                "origin": pictures.origin,
+                "fingerprint": digest,
+                "pictures": {name: len(split) for name, split in pictures.splits.items()},
+                "skipped": skipped,
+            },
+        )
+        return replace(start, pictures=pictures)
+
+    def _save(self, fit: Fit) -> dict[str, object]:
+        """Write ``model.keras`` from the best epoch, and say which that was."""
+        best = fit.restore_best()
+        with whole(self.folder.model) as beside:
+            fit.network.model.save(beside)
+        metrics = {key: value for key, value in best.items() if isinstance(value, float) and key not in _NO_METRIC}
+        return {"epoch": best["epoch"], "stage": best["stage"], "monitor": fit.monitor, "metrics": metrics}
+
+
+_NO_METRIC = ("seconds", "learning_rate")
+
+
+def seed_everything(trainer: TrainerSettings) -> None:
+    """Set all seeds, and where wanted make every operation deterministic."""
+    keras.utils.set_random_seed(trainer.seed)
+    if trainer.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def readable(pictures: Pictures, on_error: str) -> tuple[Pictures, dict[str, str]]:
+    """The pictures that can be decoded, and those left out with the reason.
+
+    Raises:
+        BadInput: some can't be decoded, and ``on_error`` says stop, or a split has none left.
+    """
+    bad = unreadable([path for split in pictures.splits.values() for path in split.paths])
+    if not bad:
+        return pictures, {}
+    if on_error == "stop":
+        raise BadInput(unreadable_problem(bad))
+    out = dict(bad)
+    warn(f"{len(out)} picture{'s' * (len(out) > 1)} can't be read and {'are' if len(out) > 1 else 'is'} left out")
+    splits = {
+        name: take(split, [place for place, path in enumerate(split.paths) if path not in out])
+        for name, split in pictures.splits.items()
+    }
+    if not all(len(split) for split in splits.values()):
+        raise BadInput(unreadable_problem(bad))
+    return replace(pictures, splits=splits), out

@@ -1,0 +1,101 @@
+"""The network that settings give: its graph, names, precision, weights, and saving."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from framework.core.backend import keras
+from framework.core.errors import BadInput
+from framework.core.task import Task
+from framework.model.build import build
+from framework.model.saving import load_model
+from tests.model.common import TASK, part, settings
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+
+
+def test_one_flat_model_from_raw_pictures_to_logits():
+    network = build(settings("mobilenet", "avgmax", part("head", "mlp"), alpha=0.25, size=[40, 48]), TASK)
+    model = network.model
+    assert model.input.name == "image"
+    assert model.input.shape == (None, 40, 48, 3)
+    assert model.input.dtype == "float32"
+    assert model.output.shape == (None, 3)
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+    assert model.layers[1].name == "preprocess_rescale"
+    assert network.base_layers[0] == "conv1"
+    assert network.base_layers[-1] == "conv_pw_13_relu"
+    assert network.head_layers == (
+        *("pooling_avg", "pooling_max", "pooling"),
+        *("head_dense1", "head_relu1", "head_dropout1", "logits"),
+    )
+    names = ["image", "preprocess_rescale", *network.base_layers, *network.head_layers]
+    assert sorted(names) == sorted(layer.name for layer in model.layers)
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_the_base_trains_if_config_says_so(trainable):
+    network = build(settings(alpha=0.25, trainable=trainable), TASK)
+    assert {network.model.get_layer(name).trainable for name in network.base_layers} == {trainable}
+    assert {network.model.get_layer(name).trainable for name in network.head_layers} == {True}
+    assert (len(network.model.trainable_weights) == 2) is not trainable
+
+
+def test_each_task_gets_its_logits():
+    assert build(settings("cnn", head="binary"), Task("binary", ("other", "hat"), "binary")).model.output.shape[1] == 1
+    labels = Task("multilabel", ("a", "b", "c", "d"), "multi_hot")
+    assert build(settings("cnn", head="multilabel"), labels).model.output.shape[1] == 4
+
+
+def test_names_do_not_depend_on_what_was_built_before():
+    first = build(settings("mobilenetv3small"), TASK)
+    keras.layers.ReLU()
+    second = build(settings("mobilenetv3small"), TASK)
+    assert first.base_layers == second.base_layers
+
+
+def test_precision_is_the_models_own():
+    before = keras.config.dtype_policy().name
+    network = build(settings("cnn", "gem", "mlp", precision="mixed_bfloat16"), TASK)
+    assert keras.config.dtype_policy().name == before
+    model = network.model
+    assert model.get_layer("block1_conv1").compute_dtype == "bfloat16"
+    assert model.get_layer("block1_conv1").variable_dtype == "float32"
+    assert model.get_layer("preprocess_rescale").compute_dtype == "float32"
+    assert model.output.dtype == "float32"
+    assert np.asarray(model(PICTURES)).dtype == np.float32
+    assert build(settings("cnn"), TASK).model.get_layer("block1_conv1").compute_dtype == "float32"
+
+
+def test_precision_is_back_after_a_failure():
+    before = keras.config.dtype_policy().name
+    with pytest.raises(BadInput):
+        build(settings("cnn", "none", precision="mixed_bfloat16"), TASK)
+    assert keras.config.dtype_policy().name == before
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(("model", "pooling"), [("cnn", "gem"), ("mobilenetv3small", "avg"), ("resnet50", "avgmax")])
+def test_a_saved_model_predicts_the_same(model, pooling, precision, tmp_path):
+    network = build(settings(model, pooling, "mlp", precision=precision), TASK)
+    network.model.save(tmp_path / "model.keras")
+    again = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(PICTURES), network.model(PICTURES))
+    assert [layer.name for layer in again.layers] == [layer.name for layer in network.model.layers]
+
+
+def test_what_keras_refuses_is_one_message():
+    with pytest.raises(BadInput, match=r"base 'mobilenet' can't be built") as error:
+        build(settings(alpha=0.001), TASK)
+    assert error.value.problems[0].where == "model"
+
+
+@pytest.mark.parametrize("content", [b"", b"no model"])
+def test_a_damaged_model_file_is_one_message(content, tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match="can't be loaded"):
+        load_model(path)
+    with pytest.raises(BadInput, match="can't be loaded"):
+        load_model(tmp_path / "missing.keras")

@@ -1,0 +1,255 @@
+"""The contract of every base, and the features that Keras itself computes."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from framework.core import registry, schema
+from framework.core.backend import keras
+from framework.core.errors import BadInput
+from framework.model import weights
+from framework.parts import bases
+
+CONF = Path(__file__).parents[2] / "conf" / "model"
+COMMON = {"name", "weights", "trainable", "image_size"}
+NAMES = registry.names("base")
+# one network of each code path in Keras, the smallest; the others are built in slow tests
+FIRST = ["cnn", "mobilenet", "mobilenetv2", "mobilenetv3small", "vgg16", "resnet50", "resnet50v2", "xception"]
+FAMILIES = [
+    *FIRST,
+    *("inceptionv3", "inceptionresnetv2", "densenet121", "nasnetmobile"),
+    *("efficientnetb0", "efficientnetv2b0", "efficientnetv2s", "convnexttiny"),
+]
+
+
+def each(names):
+    return [pytest.param(name, marks=[] if name in FIRST else [pytest.mark.slow]) for name in names]
+
+
+def option(name):
+    return yaml.safe_load((CONF / f"{name}.yaml").read_text())
+
+
+def parameters(name):
+    return {key: value for key, value in option(name).items() if key not in COMMON}
+
+
+def built(name, **changes):
+    """The base from YAML at its minimum size, from pictures to feature maps."""
+    part = registry.get("base", name)
+    side = part.details["minimum_size"]
+    pictures = keras.Input((side, side, 3), name="image")
+    return keras.Model(pictures, part(pictures, **{**parameters(name), **changes}))
+
+
+def pictures(side, count=2):
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3)).astype("float32")
+
+
+def shuffle(model):
+    """Other weights than the initial ones, so that no layer is an identity; smaller, so that nothing overflows."""
+    rng = np.random.default_rng(1)
+    for variable in model.weights:
+        value = np.asarray(variable)
+        if value.dtype == np.float32:
+            scale = rng.uniform(0.6, 0.9, value.shape) if value.ndim > 1 else rng.uniform(0.9, 1.1, value.shape)
+            variable.assign(value * scale + rng.uniform(0, 0.01, value.shape))
+
+
+def test_every_constructor_of_keras_is_a_base():
+    constructors = {name.lower() for name in dir(keras.applications) if name != name.lower()}
+    assert len(constructors) == 40
+    assert set(NAMES) == constructors | {"cnn"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_option_composes_the_signature_exactly(name):
+    part, values = registry.get("base", name), option(name)
+    assert set(values) >= COMMON
+    assert values["name"] == name
+    assert values["weights"] == (None if name == "cnn" else "imagenet")
+    assert values["trainable"] == (name == "cnn")
+    assert values["image_size"] >= part.details["minimum_size"]
+    assert list(parameters(name)) == list(part.parameters)
+    assert schema.check(parameters(name), part.parameters, "model", name)[1] == []
+    assert (CONF / f"{name}.yaml").read_text().startswith("# ")
+    assert part.summary
+    assert Path(part.location[0]) == Path(bases.__file__)
+
+
+@pytest.mark.parametrize("name", each(NAMES))
+def test_contract(name, tmp_path):
+    model = built(name)
+    side = model.input.shape[1]
+    layers = model.layers
+    assert len(model.output.shape) == 4
+    assert len({layer.name for layer in layers}) == len(layers)
+    assert not any(isinstance(layer, keras.Model) and len(layer.layers) > 5 for layer in layers)
+
+    preparing = [layer for layer in layers if layer.name.startswith(bases.PREPROCESS)]
+    assert preparing == layers[1 : len(preparing) + 1]
+    assert preparing
+    if name != "cnn":
+        x = pictures(side)
+        expected = sys.modules[bases.application(name).__module__].preprocess_input(x.copy())
+        if not np.array_equal(expected, x):  # those that prepare inside Keras's own graph are compared in features
+            np.testing.assert_allclose(keras.Model(model.input, preparing[-1].output)(x), expected, atol=2e-5)
+
+    if name in FAMILIES:
+        path = tmp_path / "model.keras"
+        model.save(path)
+        x = pictures(side)
+        again = keras.saving.load_model(path, safe_mode=True)
+        np.testing.assert_array_equal(again(x, training=False), model(x, training=False))
+
+
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
+@pytest.mark.parametrize("name", each(name for name in FAMILIES if name != "cnn"))
+def test_features_are_those_of_keras_with_its_imagenet_file(name, tmp_path, monkeypatch):
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format
+    from keras.src.utils import file_utils
+
+    model = built(name)
+    shuffle(model)
+    side = model.input.shape[1]
+    file = tmp_path / "published.h5"
+    if name.startswith("efficientnetb"):
+        normalization = model.get_layer("normalization")
+        normalization.set_weights([np.float32(bases.MEAN), np.float32(bases.DEVIATION), 0])
+        normalization.finalize_state()
+    with h5py.File(file, "w") as group:
+        legacy_h5_format.save_weights_to_hdf5_group(group, model)
+
+    asked = []
+    monkeypatch.setattr(file_utils, "get_file", lambda fname, *_, **__: asked.append(fname) or str(file))
+    theirs = bases.application(name)(
+        include_top=False, weights="imagenet", input_shape=(side, side, 3), **parameters(name)
+    )
+    part = registry.get("base", name)
+    assert asked == [part.details["imagenet"]((side, side), parameters(name))]
+
+    x = pictures(side)
+    prepared = sys.modules[bases.application(name).__module__].preprocess_input(x.copy())
+    expected = np.asarray(theirs(prepared, training=False)).astype("float64")
+    spread = expected.std()
+    assert 0 < spread < np.inf
+    np.testing.assert_allclose(model(x, training=False), expected, rtol=1e-3, atol=1e-4 * spread)
+
+    for variable in model.weights:
+        variable.assign(np.zeros(variable.shape, variable.dtype))
+    weights.load(model, part, str(file), (side, side), parameters(name))
+    np.testing.assert_allclose(model(x, training=False), expected, rtol=1e-3, atol=1e-4 * spread)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in FAMILIES])
+def test_the_other_imagenet_files_are_named_as_in_keras(name):
+    constructor = bases.application(name)
+    file = registry.get("base", name).details["imagenet"]((224, 224), parameters(name))
+    source = Path(sys.modules[constructor.__module__].__file__).read_text()
+    resnet = Path(sys.modules["keras.src.applications.resnet"].__file__).read_text()
+    if name.startswith(("efficientnet", "convnext")):
+        assert file == inspect.signature(constructor).parameters["name"].default + "_notop.h5"
+        assert 'file_suffix = "_notop.h5"' in source
+        assert "file_name = name + file_suffix" in source
+    elif name.startswith("resnet"):
+        assert f'"{name}": (' in resnet
+        assert file == f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    elif name == "mobilenetv3large":
+        assert file == "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5"
+        assert '"large_224_1.0_float"' in source
+    else:
+        assert f'"{file}"' in source
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "changes", "file"),
+    [
+        ("mobilenet", (224, 224), {"alpha": 0.25}, "mobilenet_2_5_224_tf_no_top.h5"),
+        ("mobilenet", (128, 128), {"alpha": 0.5}, "mobilenet_5_0_128_tf_no_top.h5"),
+        ("mobilenet", (160, 128), {"alpha": 0.75}, "mobilenet_7_5_224_tf_no_top.h5"),
+        ("mobilenet", (150, 150), {"alpha": 1}, "mobilenet_1_0_224_tf_no_top.h5"),
+        (
+            "mobilenetv2",
+            (96, 96),
+            {"alpha": 1.4},
+            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.4_96_no_top.h5",
+        ),
+        (
+            "mobilenetv3small",
+            (96, 96),
+            {"minimalistic": True},
+            "weights_mobilenet_v3_small_minimalistic_224_1.0_float_no_top_v2.h5",
+        ),
+    ],
+)
+def test_imagenet_file_of_mobilenets(name, size, changes, file):
+    assert registry.get("base", name).details["imagenet"](size, {**parameters(name), **changes}) == file
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "what"),
+    [
+        ("mobilenet", {"alpha": 0.3}, "'mobilenet' has no ImageNet weights for alpha=0.3"),
+        ("mobilenet", {"depth_multiplier": 2}, "'mobilenet' has no ImageNet weights for depth_multiplier=2"),
+        ("mobilenetv2", {"alpha": 0.25}, "'mobilenetv2' has no ImageNet weights for alpha=0.25"),
+        (
+            "mobilenetv3large",
+            {"alpha": 0.75, "minimalistic": True},
+            "'mobilenetv3large' has no ImageNet weights for alpha=0.75",
+        ),
+    ],
+)
+def test_no_imagenet_file_for_other_widths(name, changes, what):
+    with pytest.raises(BadInput) as error:
+        registry.get("base", name).details["imagenet"]((224, 224), {**parameters(name), **changes})
+    assert error.value.problems[0].what == what
+
+
+@pytest.mark.parametrize("mode", ["tf", "torch", "caffe"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_preprocessing_is_that_of_keras_at_any_precision(mode, policy):
+    x = pictures(8) + 0.25
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        image = keras.Input((8, 8, 3))
+        model = keras.Model(image, bases.preprocess(image, mode))
+    finally:
+        keras.config.set_dtype_policy(before)
+    expected = keras.applications.imagenet_utils.preprocess_input(x.copy(), mode=mode)
+    found = np.asarray(model(x))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_cnn_is_built_as_config_says():
+    model = built("cnn", filters=[4, 6], convolutions=2, normalization="layer", pooling="avg", dropout=0.1, kernel=5)
+    names = [layer.name for layer in model.layers[2:]]
+    assert names[:8] == [
+        *("block1_conv1", "block1_norm1", "block1_relu1", "block1_conv2", "block1_norm2", "block1_relu2"),
+        *("block1_pool", "block1_dropout"),
+    ]
+    assert model.output.shape == (None, 2, 2, 6)
+    assert model.get_layer("block2_conv2").kernel.shape == (5, 5, 6, 6)
+    assert model.get_layer("block1_conv1").bias is None
+    plain = built("cnn", filters=[4], normalization="none")
+    assert [layer.name for layer in plain.layers[2:]] == ["block1_conv1", "block1_relu1", "block1_pool"]
+    assert plain.get_layer("block1_conv1").bias is not None
+
+
+def test_reading_signatures_loads_no_tensorflow():
+    code = (
+        "import sys; from framework.parts import bases, poolings, heads; from framework.model import build, weights;"
+        "from framework.core import registry;"
+        "[part.parameters for kind in registry.KINDS for part in registry.parts(kind)];"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=CONF.parents[1])
