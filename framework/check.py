@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.command import check, guarded
 from framework.config.help import overview
+from framework.config.start import take_start
 from framework.core.console import say
 from framework.core.errors import DONE
 from framework.training.preflight import preflight
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if {"-h", "--help"} & set(given):
             print(overview(USAGE))
             return DONE
-        variants = check([argument for argument in given if argument not in ("-m", "--multirun")], preflight)
+        overrides = [argument for argument in take_start(given) if argument not in ("-m", "--multirun")]
+        variants = check(overrides, preflight)
         say("all right" if len(variants) == 1 else f"all right: {len(variants)} variants")
         return DONE
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.command import Job, guarded, launch
@@ -11,6 +13,9 @@ from framework.config.help import overview
 from framework.core.backend import load_tensorflow
 from framework.core.errors import DONE
 from framework.training.preflight import preflight
+
+if TYPE_CHECKING:
+    from framework.config.multirun import Plan
 
 USAGE = """
 framework-train (python -m framework.train) [overrides]
@@ -21,6 +26,8 @@ Trains an image classifier as the config says; every value of the config can be 
   python -m framework.train model=xception head=dense10 optim.lr=0.001  a frozen Xception, ten logits
   python -m framework.train data=image_folder data.dir=PHOTOS           your own photos, a folder a class
   python -m framework.train -m optim.lr=0.01,0.001,0.0001               a sweep
+  python -m framework.train recipe=NAME recipes=FOLDER                  a recipe, from a folder of one's own
+  python -m framework.train from=RUN_FOLDER optim.lr=0.01               a run again, with one change
 
 Exit code 0: done; 1: a run failed; 2: the command line or the data are wrong, nothing was started;
 3: stopped, can be resumed; 130: interrupted.
@@ -38,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--version" in given:
             print(framework.__version__)
             return DONE
-        return launch(given, train, preflight, begin=load_tensorflow)
+        return launch(given, train, preflight, begin=load_tensorflow, sweep=sweep)
 
     return guarded(work)
 
@@ -48,6 +55,19 @@ def train(job: Job) -> None:
     from framework.training.run import Run
 
     Run(job).train()
+
+
+def sweep(plan: Plan) -> int:
+    """Many runs, each in a process of its own; returns the worst exit code."""
+    from framework.sweeps.sweep import Sweep
+
+    return Sweep(plan, train, begin=ready).start()
+
+
+def ready() -> None:
+    """Import what every run of a sweep needs, so that none pays for it again."""
+    load_tensorflow()
+    import_module("framework.training.run")
 
 
 if __name__ == "__main__":

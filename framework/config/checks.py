@@ -15,12 +15,13 @@ from framework.config.settings import (
     PartSettings,
     Settings,
     StageSettings,
+    SweepSettings,
     TrainerSettings,
 )
 from framework.core import registry, schema
 from framework.core.errors import Problem, suggestion
 
-PLAIN = {"stage": StageSettings, "trainer": TrainerSettings, "cache": CacheSettings}
+PLAIN = {"stage": StageSettings, "trainer": TrainerSettings, "cache": CacheSettings, "sweep": SweepSettings}
 SINGLE = {
     "model": ("base", ModelSettings),
     "pooling": ("pooling", PartSettings),
@@ -62,6 +63,13 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings | None, list[Prob
     if problems or any(value is None for value in values.values()):
         return None, problems
     return Settings(**values), problems
+
+
+def read_part(config: Mapping[str, Any], key: str) -> tuple[Any, list[Problem]]:
+    """One node of a config that names a part, for who needs no other: its settings or None, and its problems."""
+    kind, record = SINGLE[key]
+    problems: list[Problem] = []
+    return _part(config.get(key), kind, record, key, problems), problems
 
 
 def _mapping(node: Any, path: str, problems: list[Problem]) -> Mapping[str, Any] | None:

@@ -5,27 +5,31 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from framework.config.checks import read_settings
-from framework.config.compose import CONFIG_NAME, Composed, IncompleteConfig, compose, is_sweep, normalise, parse, variants
+from framework.config.compose import (
+    Composed,
+    IncompleteConfig,
+    chosen_recipes,
+    compose,
+    is_sweep,
+    normalise,
+    parse,
+    variants,
+)
 from framework.config.folders import conf_folder
+from framework.config.job import Job, job_of
 from framework.config.settings import Settings
+from framework.config.start import starting_point, take_start
 from framework.core.console import messages, say
 from framework.core.errors import DONE, INTERRUPTED, BadInput, FrameworkError, Problem, suggestion
 
+if TYPE_CHECKING:
+    from framework.config.multirun import Plan
+
 Preflight = Callable[[Settings], list[Problem]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run as Hydra starts it: its settings, its resolved config as YAML, where it goes and what was typed."""
-
-    settings: Settings
-    config: str
-    folder: Path
-    overrides: tuple[str, ...]
 
 
 def guarded(work: Callable[[], int]) -> int:
@@ -64,7 +68,9 @@ def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:
     """
     problems: list[Problem] = []
     settings = []
-    for variant in variants(normalise(arguments)):
+    tried = list(variants(normalise(arguments)))
+    chosen_recipes(parse(variant)[0] for variant in tried)
+    for variant in tried:
         found, wrong = check_one(variant, preflight)
         problems += wrong
         if found is not None:
@@ -109,24 +115,29 @@ def _located(problem: Problem, composed: Composed) -> Problem:
 
 
 def launch(
-    arguments: Sequence[str], work: Callable[[Job], None], preflight: Preflight, begin: Callable[[], object]
+    arguments: Sequence[str],
+    work: Callable[[Job], None],
+    preflight: Preflight,
+    begin: Callable[[], object],
+    sweep: Callable[[Plan], int],
 ) -> int:
     """Check a command line, then let Hydra start its run or its sweep, or answer its question (``--cfg job``).
 
     Args:
         arguments: what was typed after the command.
-        work: does one run; an error it raises ends that run only.
+        work: does one run.
         preflight: further checks of settings, without TensorFlow.
-        begin: called once, when all is known to be right and before the first run.
+        begin: called when all is known to be right and before a single run.
+        sweep: does a sweep.
 
     Returns:
-        the exit code of the run, or the worst one of a sweep.
+        the exit code of the run or the sweep.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig, OmegaConf
 
-    arguments = normalise(arguments)
+    arguments = normalise(take_start(arguments))
     overrides, flags = _read_flags(arguments)
     if flags.cfg == "job" and not flags.package:
         print(OmegaConf.to_yaml(compose(overrides).node, resolve=flags.resolve), end="")
@@ -135,17 +146,19 @@ def launch(
         if is_sweep(overrides) and not flags.multirun:
             several = next(override for override in overrides if is_sweep([override]))
             raise BadInput(Problem("several values for one key, in a single run", f"command line: {several}", "add -m"))
-        check(overrides, preflight)
+        settings = check(overrides, preflight)[0].sweep
+        if flags.multirun:
+            from framework.config.multirun import plan
+
+            return sweep(plan(arguments, overrides, settings))
+        if settings.seeds is not None:
+            raise BadInput(Problem(f"sweep.seeds={settings.seeds} repeats runs, and this is a single run", "", "add -m"))
         begin()
     codes: list[int] = []
 
     def job(config: DictConfig) -> None:
-        settings, problems = read_settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-        if settings is None:
-            raise BadInput(problems)
         given = HydraConfig.get()
-        folder = Path(given.runtime.output_dir).resolve()
-        one = Job(settings, OmegaConf.to_yaml(config, resolve=True), folder, tuple(given.overrides.task))
+        one = job_of(config, given.runtime.output_dir, list(given.overrides.task))
 
         def run() -> int:
             work(one)
@@ -154,7 +167,7 @@ def launch(
         codes.append(guarded(run))
 
     sys.argv = [sys.argv[0], *arguments]
-    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=CONFIG_NAME)(job)()
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=starting_point().name)(job)()
     return max(codes, default=DONE)
 
 

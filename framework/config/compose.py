@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framework.config.folders import conf_folder
-from framework.config.origins import Origins, trace
-from framework.config.recipes import offer_recipes
+from framework.config.folders import conf_folder, groups
+from framework.config.origins import Origins, Places, trace
+from framework.config.recipe_parts import load_parts
+from framework.config.recipes import Brought, bring, names, offer
+from framework.config.start import starting_point
 from framework.core.errors import BadInput, Problem, nearest, suggestion
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
     from hydra.core.override_parser.types import Override
 
-CONFIG_NAME = "train"
 OPEN_NODES = ("model", "pooling", "head", "optim", "loss", "data", "augment", "metrics", "callbacks", "stages")
 FULL_PRODUCT = 16
 
@@ -35,16 +36,6 @@ class Composed:
     config: dict[str, Any]
     origins: Origins
     unsure: tuple[str, ...] = ()
-
-
-def groups() -> dict[str, list[str]]:
-    """Config groups and their options, recipes apart: ``{"model": ["cnn", …], "optim/schedule": […]}``."""
-    conf = conf_folder()
-    found: dict[str, list[str]] = {}
-    for file in sorted(conf.rglob("*.yaml")):
-        if file.parent != conf:
-            found.setdefault(file.parent.relative_to(conf).as_posix(), []).append(file.stem)
-    return found
 
 
 def normalise(arguments: Sequence[str]) -> list[str]:
@@ -123,8 +114,11 @@ def compose(arguments: Sequence[str]) -> Composed:
     from omegaconf.errors import OmegaConfBaseException
 
     overrides, problems = parse(normalise(arguments))
-    with _hydra(overrides) as (loader, recipes):
-        options = {**groups(), "recipe": sorted(recipes)}
+    brought = chosen_recipes([overrides], problems)
+    load_parts(brought.recipes)
+    with _hydra() as loader:
+        options = {group: [*shipped, *brought.options.get(group, {})] for group, shipped in groups().items()}
+        options["recipe"] = names()
         chosen, values, loose, unsure = [], [], [], []
         for override in overrides:
             key = override.key_or_group
@@ -142,7 +136,7 @@ def compose(arguments: Sequence[str]) -> Composed:
         lines = [override.input_line or "" for override in [*chosen, *loose]]
         config = _load(loader, lines, problems)
         kept = [override for override in values if _apply(override, config, problems)]
-    origins = Origins(lambda: _trace(lines, kept))
+    origins = Origins(lambda: _trace(lines, kept, brought))
     OmegaConf.set_struct(config, False)
     config.pop("hydra", None)
     try:
@@ -167,20 +161,39 @@ class IncompleteConfig(BadInput):
         self.composed = composed
 
 
+def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Problem] = ()) -> Brought:
+    """What the recipes bring that these overrides choose, or probably meant to; put where Hydra finds it.
+
+    Args:
+        variants: of a sweep; all that its variants choose must go together.
+        problems: found before, to be told with those of the recipes.
+
+    Raises:
+        BadInput: a recipe can't be used.
+    """
+    wanted = [starting_point().recipe.name] if starting_point().recipe else []
+    for overrides in variants:
+        for override in overrides:
+            if override.key_or_group == "recipe" and isinstance(value := override.value(), str | int):
+                wanted.append(str(value))
+    known = names() if wanted else []
+    meant = [name if name in known else nearest(name, known) for name in wanted]
+    try:
+        brought = bring(filter(None, meant), groups())
+    except BadInput as error:
+        raise BadInput([*problems, *error.problems]) from None
+    offer(brought)
+    return brought
+
+
 @contextlib.contextmanager
-def _hydra(overrides: Sequence[Override]) -> Iterator[tuple[Any, dict[str, Path]]]:
+def _hydra() -> Iterator[Any]:
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    names: set[str] = set()
-    for override in overrides:
-        if override.key_or_group == "recipe":
-            value = override.value()
-            names |= {str(item) for item in (value if isinstance(value, list) else [value])}
-    recipes = offer_recipes(names)
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
-        yield GlobalHydra.instance().config_loader(), recipes
+        yield GlobalHydra.instance().config_loader()
 
 
 def _load(loader: Any, lines: list[str], problems: list[Problem]) -> Any:
@@ -191,7 +204,7 @@ def _load(loader: Any, lines: list[str], problems: list[Problem]) -> Any:
 
     while True:
         try:
-            return loader.load_configuration(CONFIG_NAME, overrides=lines, run_mode=RunMode.RUN)
+            return loader.load_configuration(starting_point().name, overrides=lines, run_mode=RunMode.RUN)
         except (HydraException, OmegaConfBaseException) as error:
             message = re.sub(r"\s*\n\s*", " ", str(error)).strip()
             if not lines:
@@ -207,19 +220,19 @@ def _refused(loader: Any, line: str) -> bool:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        loader.load_configuration(CONFIG_NAME, overrides=[line], run_mode=RunMode.RUN)
+        loader.load_configuration(starting_point().name, overrides=[line], run_mode=RunMode.RUN)
     except (HydraException, OmegaConfBaseException):
         return True
     return False
 
 
-def _trace(lines: Sequence[str], values: Sequence[Override]) -> dict[str, list[str]]:
+def _trace(lines: Sequence[str], values: Sequence[Override], brought: Brought) -> Places:
     """All places that set each key; needs a look at every file, so only done for an error or for ``show``."""
     from hydra.types import RunMode
 
-    with _hydra(parse(lines)[0]) as (loader, recipes):
-        defaults = loader.compute_defaults_list(CONFIG_NAME, list(lines), RunMode.RUN).defaults
-        return trace(defaults, conf_folder(), recipes, values)
+    with _hydra() as loader:
+        defaults = loader.compute_defaults_list(starting_point().name, list(lines), RunMode.RUN).defaults
+        return trace(defaults, starting_point().file, brought, lines, values)
 
 
 def _bad_choice(override: Override, options: Sequence[str]) -> list[Problem]:
@@ -232,6 +245,9 @@ def _bad_choice(override: Override, options: Sequence[str]) -> list[Problem]:
     if override.is_add():
         return [Problem(f"{group} is set already: '+' would add a second one", where, f"{group}={value}")]
     names = value if isinstance(value, list) else [value]
+    if group == "recipe" and isinstance(value, list):
+        right = "recipe=a,b with -m to try both, or a recipe that builds on both: see recipes/README.md"
+        return [Problem("a run has one recipe", where, right)]
     if any(isinstance(name, dict) or name is None for name in names) and group != "recipe":
         return [Problem(f"{group} takes the name of an option", where, suggestion("", options))]
     return [

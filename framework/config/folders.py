@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import framework
+from framework.core.errors import BadInput, Problem
+
+VARIABLE = "FRAMEWORK_RECIPES"
+OPTION = "recipes="
+ENTRY_POINTS = "framework.recipes"
 
 
 def _shipped(name: str) -> Path:
@@ -20,12 +27,79 @@ def conf_folder() -> Path:
     return _shipped("conf")
 
 
-def recipe_folders() -> list[Path]:
-    """Folders that hold recipe folders: the shipped ones, ``recipes`` here, and those that FRAMEWORK_RECIPES lists."""
-    named = os.environ.get("FRAMEWORK_RECIPES", "")
-    candidates = [_shipped("recipes"), Path("recipes").resolve()]
-    candidates += [Path(part).expanduser().resolve() for part in named.split(os.pathsep) if part]
-    return [folder for folder in dict.fromkeys(candidates) if folder.is_dir()]
+def groups() -> dict[str, list[str]]:
+    """Config groups and their options, recipes apart: ``{"model": ["cnn", …], "optim/schedule": […]}``."""
+    conf = conf_folder()
+    found: dict[str, list[str]] = {}
+    for file in sorted(conf.rglob("*.yaml")):
+        if file.parent != conf:
+            found.setdefault(file.parent.relative_to(conf).as_posix(), []).append(file.stem)
+    return found
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A folder that holds recipe folders, and how it came to be looked at."""
+
+    path: Path
+    origin: str
+
+
+def shelves() -> list[Shelf]:
+    """Where recipes are looked for, each folder once.
+
+    The shipped ones, ``recipes`` here, those that FRAMEWORK_RECIPES lists, and those of installed packages, which name
+    the package that holds the recipe folders by an entry point of the group ``framework.recipes``. A folder that is
+    not there is in the list too, for whoever wants to tell.
+    """
+    found = [Shelf(_shipped("recipes"), "shipped")]
+    if Path("recipes").is_dir():
+        found.append(Shelf(Path("recipes").resolve(), "./recipes"))
+    named = os.environ.get(VARIABLE, "")
+    found += [Shelf(Path(part).expanduser().resolve(), VARIABLE) for part in named.split(os.pathsep) if part]
+    once: dict[Path, Shelf] = {}
+    for shelf in [*found, *_installed()]:
+        once.setdefault(shelf.path, shelf)
+    return list(once.values())
+
+
+def _installed() -> list[Shelf]:
+    from importlib.metadata import entry_points
+    from importlib.util import find_spec
+
+    found = []
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            spec = find_spec(entry.module)
+        except (ImportError, ValueError):
+            spec = None
+        places = list(spec.submodule_search_locations or []) if spec is not None else []
+        found += [Shelf(Path(place).resolve(), f"package {entry.module}") for place in places or [entry.module]]
+    return found
+
+
+def take_shelves(arguments: Sequence[str]) -> list[str]:
+    """Arguments without ``recipes=FOLDER``, which is added to FRAMEWORK_RECIPES, so that every job sees it.
+
+    Raises:
+        BadInput: the folder is not there.
+    """
+    for argument in arguments:
+        if argument.startswith(OPTION):
+            folder = argument.removeprefix(OPTION).strip("'\"")
+            if not folder or not Path(folder).expanduser().is_dir():
+                what = f"there is no folder '{folder}' of recipes"
+                raise BadInput(Problem(what, f"command line: {argument}", "recipes=FOLDER, which holds recipe folders"))
+            add_shelf(Path(folder))
+    return [argument for argument in arguments if not argument.startswith(OPTION)]
+
+
+def add_shelf(folder: Path) -> None:
+    """Have recipes looked for in this folder too, by this process and those that it starts."""
+    path = str(folder.expanduser().resolve())
+    named = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    if path not in named:
+        os.environ[VARIABLE] = os.pathsep.join([*named, path])
 
 
 def shown(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from framework.config.compose import groups
 from framework.config.folders import conf_folder
-from framework.config.recipes import recipes
+from framework.config.recipes import names
 
 WIDTH = 100
 
@@ -15,7 +15,7 @@ WIDTH = 100
 def overview(usage: str) -> str:
     """Help of a command that takes overrides: its own text, then every group with its options and every key."""
     lines = [usage.strip(), "", "Groups (swap one by group=option):"]
-    for group, options in {**groups(), "recipe": sorted(recipes())}.items():
+    for group, options in {**groups(), "recipe": names()}.items():
         lines += _options(group, options)
     lines += ["", "Keys (set one by key=value; a group's options have more, show the whole by --cfg job):"]
     lines += _keys(conf_folder() / "train.yaml")

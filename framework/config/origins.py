@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from framework.config.documents import Document, read
+from framework.config.folders import conf_folder, shown
+from framework.config.recipes import Brought
+from framework.core.errors import BadInput
 
-from framework.config.folders import shown
 
-Places = dict[str, list[str]]
+@dataclass(frozen=True)
+class Place:
+    """One place that sets a key: where, to what, and what chose the file if the user or a recipe did."""
+
+    where: str
+    value: Any
+    chosen: str = ""
+
+
+Places = dict[str, list[Place]]
 
 
 class Origins:
@@ -29,49 +41,68 @@ class Origins:
         """Where the key, or else the nearest key around it, was set last; empty if nothing is known."""
         while path:
             if path in self.places:
-                return self.places[path][-1]
+                return self.places[path][-1].where
             for key in self.places:
                 if key.startswith(f"{path}."):
-                    return self.places[key][-1]
+                    return self.places[key][-1].where
             path = path.rpartition(".")[0]
         return ""
 
 
-def trace(defaults: Iterable[Any], conf: Path, recipes: Mapping[str, Path], overrides: Iterable[Any]) -> Places:
+def trace(
+    defaults: Iterable[Any], primary: Path, brought: Brought, choices: Sequence[str], overrides: Iterable[Any]
+) -> Places:
     """Places from Hydra's own list of merged files, in merging order, and the parsed overrides.
 
     Args:
         defaults: Hydra's ``ResultDefault`` entries.
-        conf: the folder of config groups.
-        recipes: each recipe's name and file.
-        overrides: parsed Hydra overrides of values, not of groups.
+        primary: the file that all starts from.
+        brought: what the chosen recipes bring.
+        choices: overrides of groups, as they were typed.
+        overrides: parsed Hydra overrides of values.
     """
     places: Places = {}
     for entry in defaults:
         if not entry.config_path or entry.config_path.startswith("hydra"):
             continue
         group, _, name = entry.config_path.rpartition("/")
-        file = recipes.get(name, conf) if group == "recipe" else conf / f"{entry.config_path}.yaml"
-        _add_file(places, file, "" if entry.package in (None, "_global_") else entry.package)
+        document = brought.documents.get(name) if group == "recipe" else None
+        if document is None:
+            shipped = conf_folder() / f"{entry.config_path}.yaml" if group else primary
+            document = _document(brought.options.get(group, {}).get(name, shipped))
+        chosen = _chosen_by(group, choices, brought)
+        prefix = "" if entry.package in (None, "_global_") else entry.package
+        for path, key in document.entries.items():
+            if path.split(".")[0] not in ("defaults", "hydra"):
+                place = Place(f"{shown(document.file)}:{key.line}", key.value, chosen)
+                places.setdefault(f"{prefix}.{path}" if prefix else path, []).append(place)
     for override in overrides:
-        places.setdefault(override.key_or_group, []).append(f"command line: {override.input_line}")
+        value = None if override.is_delete() else override.value()
+        _add_override(places, override.key_or_group, value, f"command line: {override.input_line}")
     return places
 
 
-def _add_file(places: Places, file: Path, package: str) -> None:
-    """Note every key of a YAML file that is merged at ``package``."""
+def _add_override(places: Places, key: str, value: Any, where: str) -> None:
+    places.setdefault(key, []).append(Place(where, value))
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _add_override(places, f"{key}.{name}", inner, where)
+
+
+def _document(file: Path) -> Document:
     try:
-        tree = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, ValueError, yaml.YAMLError):
-        return
-    if isinstance(tree, yaml.MappingNode):
-        keys = [(key, value) for key, value in tree.value if key.value not in ("defaults", "hydra")]
-        _add_keys(places, keys, package, file)
+        return read(file)
+    except BadInput:
+        return Document(file)
 
 
-def _add_keys(places: Places, keys: Iterable[tuple[Any, Any]], prefix: str, file: Path) -> None:
-    for key, value in keys:
-        path = f"{prefix}.{key.value}" if prefix else str(key.value)
-        places.setdefault(path, []).append(f"{shown(file)}:{key.start_mark.line + 1}")
-        if isinstance(value, yaml.MappingNode):
-            _add_keys(places, value.value, path, file)
+def _chosen_by(group: str, choices: Sequence[str], brought: Brought) -> str:
+    """What made this group's option the one: the override, or the recipe's line; empty for the default one."""
+    for line in choices:
+        if line.lstrip("+").partition("=")[0] == group:
+            return f"command line: {line}"
+    for document in reversed(brought.documents.values()):
+        for entry in document.content.get("defaults") or []:
+            if isinstance(entry, dict) and f"override /{group}" in entry:
+                return f"{document.place('defaults')}: override /{group}: {entry[f'override /{group}']}"
+    return ""

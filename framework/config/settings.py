@@ -107,6 +107,7 @@ class TrainerSettings:
     feature_precision: Literal["float32", "bfloat16"]
     seed: Whole
     deterministic: bool
+    save_steps: Count | None
     steps_per_execution: Count | Literal["auto"]
 
 
@@ -118,6 +119,24 @@ class CacheSettings:
     dir: str | None
     dtype: Literal["float32", "float16", "bfloat16"]
     size_limit: NonNegative
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """What a sweep does; a single run has no use for it.
+
+    ``name`` None is made from what is varied. ``jobs`` run at once; ``auto`` is one a core, and one where there is a
+    graphics card. ``seeds`` N repeats each variant with ``trainer.seed`` 1 to N. ``metric`` is the column that variants
+    are judged by, at the best epoch of a run; None is what the run itself monitors. ``direction`` says which way is
+    better; ``auto`` is down for a loss, up for anything else.
+    """
+
+    name: str | None
+    jobs: Count | Literal["auto"]
+    seeds: Count | None
+    fail_fast: bool
+    metric: str | None
+    direction: Literal["auto", "minimize", "maximize"]
 
 
 @dataclass(frozen=True)
@@ -136,6 +155,7 @@ class Settings:
     stages: Mapping[str, StageSettings]
     trainer: TrainerSettings
     cache: CacheSettings
+    sweep: SweepSettings
 
 
 def _size(image_size: int | list[int]) -> tuple[int, int]:

@@ -30,7 +30,7 @@ def load_tensorflow() -> ModuleType:
         os.dup2(buffer.fileno(), 2)
         try:
             tensorflow = import_module("tensorflow")
-            import_module("keras")
+            keras = import_module("keras")
         except BaseException:
             os.dup2(kept, 2)
             buffer.seek(0)
@@ -39,6 +39,8 @@ def load_tensorflow() -> ModuleType:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+    # whatever the user's keras.json says: pictures are (height, width, channels) throughout
+    keras.config.set_image_data_format("channels_last")
     return tensorflow
 
 

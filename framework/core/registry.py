@@ -122,8 +122,9 @@ def base(
     Args:
         name: what config calls it.
         minimum_size: smallest picture side in pixels that it can take.
-        imagenet: from the part's own parameters and the picture size to the name of the ImageNet weights file that
-            Keras publishes; None where there is none.
+        imagenet: from ``(size, parameters)``, picture height and width and the part's own parameters, to the name of
+            the ImageNet weights file that Keras publishes; raises BadInput where there is none for these parameters.
+            None where there is none at all.
     """
     return register("base", name, minimum_size=minimum_size, imagenet=imagenet)
 
@@ -210,3 +211,16 @@ def isolated() -> Iterator[None]:
     finally:
         _parts.clear()
         _parts.update(kept)
+
+
+@contextlib.contextmanager
+def gathered() -> Iterator[list[Part]]:
+    """Gathers what is registered inside; where the block raises, that is forgotten."""
+    before, new = dict(_parts), list[Part]()
+    try:
+        yield new
+    except BaseException:
+        _parts.clear()
+        _parts.update(before)
+        raise
+    new += [part for key, part in _parts.items() if before.get(key) is not part]

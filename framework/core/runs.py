@@ -100,4 +100,4 @@ def _read(key: str, value: str) -> Any:
 
 
 def _show(value: Any) -> str:
-    return f"{value:.8g}" if isinstance(value, float) else str(value)
+    return f"{value:.7g}" if isinstance(value, float) else str(value)

@@ -53,7 +53,9 @@ def check(
     fields: dict[str, Any] = {f"field_{key}": (types[key], ...) for key in given}
     model = create_model("Node", __config__=ConfigDict(strict=True, arbitrary_types_allowed=True), **fields)
     try:
-        model(**{f"field_{key}": value for key, value in given.items()})
+        node = model(**{f"field_{key}": value for key, value in given.items()})
+        # as read: a whole number given for a number becomes one
+        given = {key: getattr(node, f"field_{key}") for key in given}
     except ValidationError as error:
         wrong: dict[str, str] = {}
         for entry in error.errors(include_url=False):

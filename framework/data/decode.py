@@ -7,17 +7,17 @@ CMYK, transparency or 16 bits. So each file's header is looked at first, and say
 from __future__ import annotations
 
 import os
-import re
 import struct
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from framework.core.backend import tf
 from framework.core.console import progress
+from framework.data.headers import jpeg_header, jpeg_is_whole, png_is_whole
 from framework.data.memo import remembered
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ DECODER_VERSION = "1"
 _PILLOW, _JPEG, _PNG = 0, 1, 5  # reader of a file; _JPEG + n decodes at 1/2**n of the size
 _REDUCTIONS = (1, 2, 4, 8)
 _HEADER_BYTES = 1 << 16
-_ORIENTATION = 0x0112
 
 
 def plan(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray:
@@ -56,11 +55,14 @@ def read_picture(path: tf.Tensor, reader: tf.Tensor, size: tuple[int, int]) -> t
     """
 
     def pillow() -> tf.Tensor:
-        decoded = tf.numpy_function(lambda name: pixels(os.fsdecode(name), size), [path], tf.uint8, stateful=False)
+        decoded = tf.numpy_function(
+            lambda name: pixels(os.fsdecode(np.asarray(name).item()), size), [path], tf.uint8, stateful=False
+        )
         return tf.ensure_shape(decoded, (None, None, 3))
 
     def jpeg(ratio: int) -> Callable[[], tf.Tensor]:
-        return lambda: tf.io.decode_jpeg(tf.io.read_file(path), channels=3, ratio=ratio)
+        # Told to recover it reads a damaged scan as Pillow does; files that end early are Pillow's, or refused before.
+        return lambda: tf.io.decode_jpeg(tf.io.read_file(path), channels=3, ratio=ratio, try_recover_truncated=True)
 
     def png() -> tf.Tensor:
         return tf.io.decode_png(tf.io.read_file(path), channels=3)
@@ -109,7 +111,7 @@ def unreadable(paths: Sequence[str], thorough: bool = False) -> list[tuple[str, 
 
     Args:
         paths: picture files.
-        thorough: decode every file.
+        thorough: decode every file, and remember what comes of it in place of what a look at its structure said.
     """
     check = _try_decoding if thorough else _first_look
 
@@ -121,7 +123,7 @@ def unreadable(paths: Sequence[str], thorough: bool = False) -> list[tuple[str, 
                 advance(1)
             return reasons
 
-    reasons = look(list(paths)) if thorough else remembered(paths, f"readable-{DECODER_VERSION}", look)
+    reasons = remembered(paths, f"readable-{DECODER_VERSION}", look, anew=thorough)
     return [(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason]
 
 
@@ -145,15 +147,6 @@ def _rgb(picture: Image) -> Image:
     return picture.convert("RGB")
 
 
-class _Jpeg(NamedTuple):
-    """What a JPEG file's header says."""
-
-    width: int
-    height: int
-    plain: bool  # baseline or progressive, 8 bits, grey or three colours
-    orientation: int
-
-
 def _reader(path: str, size: tuple[int, int]) -> int:
     try:
         with open(path, "rb") as file:
@@ -167,12 +160,12 @@ def _reader(path: str, size: tuple[int, int]) -> int:
 
 
 def _jpeg_reader(head: bytes, tail: bytes, size: tuple[int, int]) -> int:
-    header = _jpeg_header(head)
+    header = jpeg_header(head)
     if header is None or not header.plain or header.orientation != 1 or b"\xff\xd9" not in tail:
         return _PILLOW
     height, width = 2 * size[0], 2 * size[1]
-    fits = [n for n, ratio in enumerate(_REDUCTIONS) if header.height >= ratio * height and header.width >= ratio * width]
-    return _JPEG + max(fits, default=0)
+    spare = min(header.height / height, header.width / width)
+    return _JPEG + max((number for number, ratio in enumerate(_REDUCTIONS) if ratio <= spare), default=0)
 
 
 def _png_reader(head: bytes, size: tuple[int, int]) -> int:
@@ -187,50 +180,6 @@ def _png_reader(head: bytes, size: tuple[int, int]) -> int:
     return _PILLOW if any(chunk in before_pixels for chunk in (b"tRNS", b"eXIf", b"acTL")) else _PNG
 
 
-def _jpeg_header(data: bytes) -> _Jpeg | None:
-    """Walk the segments up to the frame header; None if there is none."""
-    position, orientation, colours_as_rgb = 2, 1, False
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        body = data[position + 4 : position + 2 + length]
-        if marker == 0xE1 and body.startswith(b"Exif\0\0"):
-            orientation = _exif_orientation(body[6:])
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            if len(body) < 6:
-                return None
-            precision, height, width, components = struct.unpack(">BHHB", body[:6])
-            plain = marker in (0xC0, 0xC1, 0xC2) and precision == 8 and components in (1, 3) and min(height, width) > 0
-            return _Jpeg(width, height, plain, orientation)
-        elif marker in (0xD9, 0xDA):
-            return None
-        position += 2 + length
-    return None
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """Orientation from the first directory of an EXIF block; 0, which is none, if the block is broken."""
-    try:
-        order = {b"II": "<", b"MM": ">"}[exif[:2]]
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (entries,) = struct.unpack_from(order + "H", exif, start)
-        for entry in range(entries):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * entry)
-            if tag == _ORIENTATION:
-                return value
-    except (KeyError, struct.error):
-        return 0
-    return 1
-
-
-# What may not follow FF inside a JPEG's entropy-coded data: anything but a stuffed zero, a restart or padding.
-_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
-_SEGMENTS = frozenset({0xC4, 0xDA, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
-
-
 def _first_look(path: str) -> str:
     """Why a file can't be decoded, empty if it can, by its structure where that is enough."""
     try:
@@ -238,44 +187,11 @@ def _first_look(path: str) -> str:
             data = file.read()
     except OSError as error:
         return _reason(error)
-    if data.startswith(b"\xff\xd8") and _jpeg_is_whole(data):
+    if data.startswith(b"\xff\xd8") and jpeg_is_whole(data):
         return ""
-    if data.startswith(b"\x89PNG") and _png_is_whole(data):
+    if data.startswith(b"\x89PNG") and png_is_whole(data):
         return ""
     return _try_decoding(path)
-
-
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether all segments and scans follow each other up to the end marker."""
-    header = _jpeg_header(data)
-    if header is None or not header.plain:
-        return False
-    position, scans = 2, 0
-    while found := _MARKER.search(data, position):
-        marker = found.group(1)[0]
-        if marker == 0xD9:
-            return scans > 0
-        if scans and marker not in _SEGMENTS:
-            return False
-        scans += marker == 0xDA
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return False
-
-
-def _png_is_whole(data: bytes) -> bool:
-    """Whether every chunk is there, with the checksum it states."""
-    import zlib
-
-    position = 8
-    while position + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, position)
-        end = position + 8 + length
-        if data[end : end + 4] != struct.pack(">I", zlib.crc32(data[position + 4 : end])):
-            return False
-        if data[position + 4 : position + 8] == b"IEND":
-            return b"IDAT" in data
-        position = end + 4
-    return False
 
 
 def _try_decoding(path: str) -> str:

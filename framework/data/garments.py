@@ -7,11 +7,11 @@ both about -1 to 1; a pose moves it into the picture, on a background, under a l
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -69,14 +69,14 @@ def demonstration_folder(counts: Mapping[str, int], size: int, seed: int) -> Pat
     return cache_folder() / "garments" / f"v{DRAWING_VERSION}-{spread}-size{size}-seed{seed}"
 
 
-def write_demonstration(counts: Mapping[str, int], size: int, seed: int) -> Path:
+def write_demonstration(counts: Mapping[str, int], size: int, seed: int) -> None:
     """Draw the pictures if they are not there yet: an image folder, complete or absent, and drawn by one process."""
     folder = demonstration_folder(counts, size, seed)
     if folder.is_dir():
-        return folder
+        return
     with locked(folder.with_name(f"{folder.name}.lock"), lambda: say("Another process draws the garments: waiting.")):
         if folder.is_dir():
-            return folder
+            return
         for left in folder.parent.glob(f".{folder.name}-*"):  # of a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         beside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
@@ -85,7 +85,6 @@ def write_demonstration(counts: Mapping[str, int], size: int, seed: int) -> Path
             os.replace(beside, folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-    return folder
 
 
 def _write(folder: Path, counts: Mapping[str, int], size: int, seed: int) -> None:
@@ -94,13 +93,11 @@ def _write(folder: Path, counts: Mapping[str, int], size: int, seed: int) -> Non
         for name in NAMES:
             (folder / split / name).mkdir(parents=True)
 
-    def write(job: tuple[str, int, str]) -> None:
-        split, label, name = job
-        number = int.from_bytes(hashlib.blake2b(f"{seed}/{split}/{name}".encode(), digest_size=7).digest(), "big")
-        draw(NAMES[label], number, size).save(folder / split / name, quality=92)
-
-    with progress("Drawing garments", len(jobs), "pictures") as advance, ThreadPoolExecutor() as pool:
-        for _ in pool.map(write, jobs):
+    # One by one: drawing holds the interpreter's lock, and threads were seen to make it slower.
+    with progress("Drawing garments", len(jobs), "pictures") as advance:
+        for split, label, name in jobs:
+            number = int.from_bytes(hashlib.blake2b(f"{seed}/{split}/{name}".encode(), digest_size=7).digest(), "big")
+            draw(NAMES[label], number, size).save(folder / split / name, quality=92)
             advance(1)
 
 
@@ -185,8 +182,8 @@ def _long_sleeves(pen: _Pen, rng: np.random.Generator, width: float, thick: floa
     spread, end = rng.uniform(0.16, 0.36), rng.uniform(0.42, 0.62)
     outer = -width - spread
     pen.both(
-        [(-width * 0.75, -0.68), (-width - thick * 0.55, -0.5), (outer - thick * 0.4, end), (outer + thick * 0.45, end + 0.03),
-         (-width + 0.02, -0.15)],
+        [(-width * 0.75, -0.68), (-width - thick * 0.55, -0.5), (outer - thick * 0.4, end),
+         (outer + thick * 0.45, end + 0.03), (-width + 0.02, -0.15)],
         pen.shaded,
     )  # fmt: skip
     if cuff:
@@ -204,8 +201,7 @@ def _tshirt(pen: _Pen, rng: np.random.Generator) -> None:
     _neckline(pen, neck, depth)
     if rng.random() < 0.45:
         half, middle = rng.uniform(0.1, 0.24), rng.uniform(-0.15, 0.05)
-        corners = [(half * np.cos(turn), middle + half * np.sin(turn)) for turn in np.linspace(0, 6.28, rng.integers(4, 9))]
-        pen.fill(corners[:-1], pen.accent)
+        pen.fill(_oval(0, middle, half, half, int(rng.integers(3, 8))), pen.accent)
 
 
 def _longsleeve(pen: _Pen, rng: np.random.Generator) -> None:
@@ -241,13 +237,15 @@ def _outwear(pen: _Pen, rng: np.random.Generator) -> None:
     lining = _shade(pen.accent, 0.75)
     hooded = rng.random() < 0.5
     if hooded:
-        pen.fill([(-neck - 0.12, -0.6), (-neck - 0.1, -0.9), (0, -1.02), (neck + 0.1, -0.9), (neck + 0.12, -0.6)], smooth=True)
-        pen.fill([(-neck, -0.62), (-neck + 0.04, -0.83), (0, -0.9), (neck - 0.04, -0.83), (neck, -0.62)], lining, smooth=True)
+        rim, inner = neck + 0.12, neck - 0.04
+        pen.fill([(-rim, -0.6), (0.02 - rim, -0.9), (0, -1.02), (rim - 0.02, -0.9), (rim, -0.6)], smooth=True)
+        pen.fill([(-neck, -0.62), (-inner, -0.83), (0, -0.9), (inner, -0.83), (neck, -0.62)], lining, smooth=True)
     _long_sleeves(pen, rng, width, rng.uniform(0.3, 0.38), cuff=bool(rng.random() < 0.5))
     _torso(pen, rng, width=width, neck=neck, depth=0.12, hem=hem)
     gap = rng.uniform(0.06, 0.2) if rng.random() < 0.6 else 0.0
     if gap:
-        pen.fill([(-neck * 0.8, -0.66), (neck * 0.8, -0.66), (gap, -0.1), (gap * 1.1, hem), (-gap * 1.1, hem), (-gap, -0.1)], lining)
+        left = [(-gap * 1.1, hem), (-gap, -0.1), (-neck * 0.8, -0.66)]
+        pen.fill([*left, *((-x, y) for x, y in reversed(left))], lining)
     edge = _shade(pen.colour, 0.4) if sum(pen.colour) > 250 else (205, 205, 200)
     for x in {gap, -gap}:
         pen.line([(np.sign(x) * neck * 0.8, -0.64), (x, -0.1), (x * 1.1, hem)], edge, 0.045)
@@ -273,7 +271,7 @@ def _dress(pen: _Pen, rng: np.random.Generator) -> None:
     for x in np.linspace(-0.7, 0.7, rng.integers(3, 6)):
         pen.line([(waist * x, height + 0.08), (flare * x, hem - 0.04)], width=0.012)
     if rng.random() < 0.6:
-        pen.fill([(-waist, height - 0.04), (waist, height - 0.04), (waist + 0.01, height + 0.06), (-waist - 0.01, height + 0.06)], pen.accent)
+        pen.fill(_band(waist, height - 0.04, waist + 0.01, height + 0.06), pen.accent)
 
 
 def _skirt(pen: _Pen, rng: np.random.Generator) -> None:
@@ -285,7 +283,7 @@ def _skirt(pen: _Pen, rng: np.random.Generator) -> None:
     for x in np.linspace(-0.8, 0.8, rng.integers(3, 9)):
         pen.line([(waist * x, top + 0.1), (flare * x, hem)], width=0.016)
     band = pen.dark if rng.random() < 0.6 else pen.accent
-    pen.fill([(-waist, top - 0.03), (waist, top - 0.03), (waist, top + 0.09), (-waist, top + 0.09)], band)
+    pen.fill(_band(waist, top - 0.03, waist, top + 0.09), band)
 
 
 def _legs(pen: _Pen, rng: np.random.Generator, hem: float, ankle: float, spread: float) -> None:
@@ -299,7 +297,7 @@ def _legs(pen: _Pen, rng: np.random.Generator, hem: float, ankle: float, spread:
             paint,
         )  # fmt: skip
     band = pen.dark if rng.random() < 0.6 else pen.fabric
-    pen.fill([(-waist, top - 0.03), (waist, top - 0.03), (waist, top + 0.08), (-waist, top + 0.08)], band)
+    pen.fill(_band(waist, top - 0.03, waist, top + 0.08), band)
     pen.line([(0, top + 0.08), (0, crotch)], width=0.025)
     pen.line([(-waist + 0.02, top + 0.28), (-waist + 0.16, top + 0.1)])
     pen.line([(waist - 0.02, top + 0.28), (waist - 0.16, top + 0.1)])
@@ -321,29 +319,28 @@ def _shorts(pen: _Pen, rng: np.random.Generator) -> None:
 
 def _hat(pen: _Pen, rng: np.random.Generator) -> None:
     crown, height = rng.uniform(0.42, 0.55), rng.uniform(0.5, 0.7)
-    dome = [(-crown, 0.15), (-crown * 0.95, 0.15 - height * 0.6), (-crown * 0.5, 0.15 - height), (crown * 0.5, 0.15 - height),
-            (crown * 0.95, 0.15 - height * 0.6), (crown, 0.15)]  # fmt: skip
-    band = [(-crown, 0.16), (-crown * 0.98, -0.02), (crown * 0.98, -0.02), (crown, 0.16)]
+    left = [(-crown, 0.15), (-crown * 0.95, 0.15 - height * 0.6), (-crown * 0.5, 0.15 - height)]
+    dome = [*left, *((-x, y) for x, y in reversed(left))]
     kind = rng.integers(3)
     if kind == 0:  # with a brim all round
         brim, depth = rng.uniform(0.8, 1.0), rng.uniform(0.12, 0.22)
-        oval = [(brim * np.cos(turn), 0.18 + depth * np.sin(turn)) for turn in np.linspace(0, 2 * np.pi, 24, endpoint=False)]
-        pen.fill(oval, pen.shaded)
+        pen.fill(_oval(0, 0.18, brim, depth, 24), pen.shaded)
         pen.fill(dome, smooth=True)
-        pen.fill(band, pen.accent)
+        pen.fill(_band(crown * 0.98, -0.02, crown, 0.16), pen.accent)
     elif kind == 1:  # a cap with a visor
         pen.fill(dome, smooth=True)
         pen.line([(0, 0.15 - height), (0.05, 0.1)])
-        pen.fill([(crown * 0.1, 0.05), (crown, 0.04), (crown + rng.uniform(0.35, 0.55), 0.24), (crown * 0.8, 0.25), (crown * 0.1, 0.18)], pen.shaded)
+        tip = crown + rng.uniform(0.35, 0.55)
+        visor = [(crown * 0.1, 0.05), (crown, 0.04), (tip, 0.24), (crown * 0.8, 0.25), (crown * 0.1, 0.18)]
+        pen.fill(visor, pen.shaded)
         pen.dot(0, 0.15 - height, 0.05, pen.dark)
     else:  # a knitted one
         pen.fill(dome, smooth=True)
-        pen.fill([(-crown * 1.05, 0.3), (-crown * 1.05, 0.02), (crown * 1.05, 0.02), (crown * 1.05, 0.3)], pen.shaded)
+        pen.fill(_band(crown * 1.05, 0.02, crown * 1.05, 0.3), pen.shaded)
         for x in np.linspace(-0.95, 0.95, 11):
             pen.line([(crown * x, 0.04), (crown * x, 0.28)], width=0.018)
         if rng.random() < 0.6:
-            ball = [(0.15 * np.cos(turn), 0.08 - height + 0.15 * np.sin(turn)) for turn in np.linspace(0, 6, 12)]
-            pen.fill(ball, pen.accent, smooth=True)
+            pen.fill(_oval(0, 0.08 - height, 0.15, 0.15, 12), pen.accent)
 
 
 def _shoes(pen: _Pen, rng: np.random.Generator) -> None:
@@ -353,14 +350,15 @@ def _shoes(pen: _Pen, rng: np.random.Generator) -> None:
         heel = rng.uniform(0.3, 0.5)
         pen.fill([(-0.8, 0.3 - heel), (-0.62, 0.34 - heel), (-0.66, 0.4), (-0.76, 0.4)], pen.dark)
         pen.fill(
-            [(-0.82, -0.02 - heel), (-0.6, 0.06 - heel), (-0.1, 0.18), (0.3, 0.1), (0.85, 0.3), (0.88, 0.38), (0.3, 0.4), (-0.15, 0.32),
-             (-0.62, 0.36 - heel), (-0.84, 0.3 - heel)],
+            [(-0.82, -0.02 - heel), (-0.6, 0.06 - heel), (-0.1, 0.18), (0.3, 0.1), (0.85, 0.3),
+             (0.88, 0.38), (0.3, 0.4), (-0.15, 0.32), (-0.62, 0.36 - heel), (-0.84, 0.3 - heel)],
             smooth=True,
         )  # fmt: skip
         return
     ankle = rng.uniform(-0.75, -0.5) if kind == 1 else rng.uniform(-0.22, -0.1)
     pen.fill(
-        [(-0.8, 0.3), (-0.82, ankle), (-0.3, ankle - 0.02), (-0.22, -0.06), (0.2, 0.06), (0.72, 0.12), (0.9, 0.26), (0.9, 0.34)],
+        [(-0.8, 0.3), (-0.82, ankle), (-0.3, ankle - 0.02), (-0.22, -0.06), (0.2, 0.06), (0.72, 0.12),
+         (0.9, 0.26), (0.9, 0.34)],
     )  # fmt: skip
     pen.fill([(-0.86, 0.28), (0.93, 0.28), (0.92, 0.42), (0.75, 0.46), (-0.84, 0.46)], sole)
     for number in range(3 + 2 * int(kind == 1)):
@@ -383,6 +381,16 @@ _GARMENTS: dict[str, Callable[[_Pen, np.random.Generator], None]] = {
     "skirt": _skirt,
     "t-shirt": _tshirt,
 }
+
+
+def _oval(x: float, y: float, width: float, height: float, corners: int) -> Points:
+    turns = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    return [(x + width * np.cos(turn), y + height * np.sin(turn)) for turn in turns]
+
+
+def _band(above: float, top: float, below: float, bottom: float) -> Points:
+    """A strip across, as half widths at its top and bottom."""
+    return [(-above, top), (above, top), (below, bottom), (-below, bottom)]
 
 
 def _rounded(corners: np.ndarray) -> np.ndarray:
@@ -423,19 +431,24 @@ def _shade(colour: Colour, factor: float, lift: int = 0) -> Colour:
 def _fabric(rng: np.random.Generator, size: int, colour: Colour, angle: float) -> Image.Image:
     """The garment's cloth, plain, striped or checked, with soft folds."""
     y, x = _grid(size)
-    across, along = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    cloth = np.broadcast_to(np.asarray(colour, np.float32), (size, size, 3)).copy()
+    cos, sin = math.cos(angle), math.sin(angle)
+    cloth = np.empty((size, size, 3), np.float32)
+    cloth[:] = colour
     kind = rng.choice(["plain", "plain", "plain", "stripes", "columns", "checks"])
     if kind != "plain":
         period, share = rng.uniform(0.05, 0.13), rng.uniform(0.2, 0.5)
         ink = np.asarray(_contrast(rng, colour), np.float32)
         strength = rng.uniform(0.25, 0.9)
-        for place in {"stripes": (along,), "columns": (across,), "checks": (along, across)}[kind]:
-            inked = strength * ((place % period) < share * period).astype(np.float32)
-            cloth += inked[..., None] * (ink - cloth)
-    wave = np.sin(across * rng.uniform(8, 22) + along * rng.uniform(-9, 9) + rng.uniform(0, 6.3))
-    cloth *= 1 + rng.uniform(0.03, 0.1) * wave[..., None].astype(np.float32)
-    return Image.fromarray(np.clip(cloth, 0, 255).astype(np.uint8))
+        down, right = (y * cos - x * sin) / period, (x * cos + y * sin) / period
+        for place in {"stripes": (down,), "columns": (right,), "checks": (down, right)}[kind]:
+            inked = (place - np.floor(place)) < share
+            cloth[inked] += strength * (ink - cloth[inked])
+    # folds: the sine of a sum, from sines of a row and of a column
+    row = x * rng.uniform(8, 22) + rng.uniform(0, 6.3)
+    column = y * rng.uniform(-14, 14)
+    wave = np.sin(row) * np.cos(column) + np.cos(row) * np.sin(column)
+    cloth *= (1 + rng.uniform(0.03, 0.1) * wave)[..., None]
+    return Image.fromarray(np.clip(cloth, 0, 255, out=cloth).astype(np.uint8))
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -444,23 +457,25 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     first, second = np.asarray(_colour(rng), np.float32), np.asarray(_colour(rng), np.float32)
     pale = rng.uniform(0.15, 0.75)
     first, second = (1 - pale) * first + pale * 235, (1 - pale) * second + pale * 235
-    scene = np.broadcast_to(first, (size, size, 3)).astype(np.float32)
+    scene = np.empty((size, size, 3), np.float32)
+    scene[:] = first
     y, x = _grid(size)
     if kind == "gradient":
         turn = rng.uniform(0, 2 * np.pi)
-        share = np.clip(0.5 + (x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn), 0, 1)
-        scene += share[..., None].astype(np.float32) * (second - first)
+        share = np.clip(0.5 + (x - 0.5) * math.cos(turn) + (y - 0.5) * math.sin(turn), 0, 1)
+        scene += share[..., None] * (second - first)
     elif kind == "planks":
         turn, width = rng.uniform(-0.3, 0.3) + rng.choice([0, np.pi / 2]), rng.uniform(0.1, 0.25)
-        number = np.floor((x * np.cos(turn) + y * np.sin(turn) + 2) / width).astype(int)
-        within = (x * np.cos(turn) + y * np.sin(turn) + 2) / width - number
+        number = np.floor((x * math.cos(turn) + y * math.sin(turn) + 2) / width).astype(int)
+        within = (x * math.cos(turn) + y * math.sin(turn) + 2) / width - number
         scene *= rng.uniform(0.86, 1.08, 64).astype(np.float32)[number % 64][..., None]
         scene[within < 0.06] *= 0.7
     elif kind == "texture":
         cells = int(rng.integers(4, 24))
-        spots = Image.fromarray(rng.integers(0, 256, (cells, cells), np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+        spots = Image.fromarray(rng.integers(0, 256, (cells, cells), np.uint8))
+        spots = spots.resize((size, size), Image.Resampling.BICUBIC)
         scene += (np.asarray(spots, np.float32)[..., None] / 255 - 0.5) * rng.uniform(0.1, 0.5) * (second - first + 40)
-    return np.clip(scene, 0, 255).astype(np.float32)
+    return np.clip(scene, 0, 255, out=scene)
 
 
 def _photographed(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -468,12 +483,14 @@ def _photographed(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     side = len(scene)
     y, x = _grid(side)
     turn = rng.uniform(0, 2 * np.pi)
-    light = 1 + rng.uniform(0, 0.5) * ((x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn))
+    light = 1 + rng.uniform(0, 0.5) * ((x - 0.5) * math.cos(turn) + (y - 0.5) * math.sin(turn))
     tint = rng.uniform(0.92, 1.08, 3).astype(np.float32)
     start = rng.integers(0, _NOISE_SIDE, 2)
     noise = _noise(side)[start[0] : start[0] + side, start[1] : start[1] + side] * np.float32(rng.uniform(2, 9))
-    scene *= (light * rng.uniform(0.75, 1.15))[..., None].astype(np.float32) * tint
-    return np.clip(scene + noise, 0, 255).astype(np.uint8)
+    scene *= (light * rng.uniform(0.75, 1.15))[..., None]
+    scene *= tint
+    scene += noise
+    return np.clip(scene, 0, 255, out=scene).astype(np.uint8)
 
 
 @lru_cache(maxsize=4)

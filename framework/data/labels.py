@@ -51,6 +51,7 @@ def class_weights(
     unknown = [name for name in wanted if name not in classes]
     if unknown:
         raise BadInput(
-            Problem(f"the data has no class '{name}'", "data.class_weights", suggestion(name, classes)) for name in unknown
+            Problem(f"the data has no class '{name}'", "data.class_weights", suggestion(name, classes))
+            for name in unknown
         )
     return np.asarray([wanted.get(name, 1.0) for name in classes], np.float32)

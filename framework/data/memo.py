@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,7 +15,9 @@ from framework.core.files import cache_folder, write_whole
 _SETTLED_NS = 2_000_000_000
 
 
-def remembered(paths: Sequence[str], what: str, compute: Callable[[list[str]], list[str]]) -> list[str]:
+def remembered(
+    paths: Sequence[str], what: str, compute: Callable[[list[str]], list[str]], *, anew: bool = False
+) -> list[str]:
     """``compute(paths)``, called only for files whose path, size or time of change is not known from before.
 
     The memory is a file in the user's cache folder for each folder of pictures. A file that can't be looked at is left
@@ -24,6 +27,7 @@ def remembered(paths: Sequence[str], what: str, compute: Callable[[list[str]], l
         paths: files.
         what: names the computation and its version.
         compute: files to one text each.
+        anew: compute for every file, and remember that.
     """
     if not paths:
         return []
@@ -39,8 +43,8 @@ def remembered(paths: Sequence[str], what: str, compute: Callable[[list[str]], l
     values: list[str | None] = []
     for path, state in zip(paths, states, strict=True):
         entry = known.get(path)
-        fits = state is not None and isinstance(entry, list) and len(entry) == 3 and entry[:2] == list(state)
-        values.append(str(entry[2]) if fits else None)
+        fits = not anew and state is not None and isinstance(entry, list) and entry[:2] == state and len(entry) == 3
+        values.append(str(entry[2]) if fits and entry else None)
     unknown = [position for position, value in enumerate(values) if value is None]
     now = time.time_ns()
     computed = compute([paths[position] for position in unknown]) if unknown else []
@@ -52,17 +56,15 @@ def remembered(paths: Sequence[str], what: str, compute: Callable[[list[str]], l
             known[paths[position]] = [*state, value]
             news = True
     if news:
-        try:
+        with contextlib.suppress(OSError):  # a full or read-only cache folder costs time, no more
             write_whole(memory, json.dumps(known))
-        except OSError:
-            pass  # a full or read-only cache folder costs time, no more
     return [value for value in values if value is not None]
 
 
-def _state(path: str) -> tuple[int, int] | None:
+def _state(path: str) -> list[int] | None:
     """Size in bytes and time of change in nanoseconds."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return [status.st_size, status.st_mtime_ns]

@@ -96,7 +96,7 @@ def training_dataset(
     """
     parts = dict(augmentations or {})
     count = len(rows)
-    sizes = [part.draws for part in parts.values()]
+    columns = sum(part.draws for part in parts.values())
 
     def begin(_: int) -> tuple[np.ndarray, np.ndarray]:
         epoch, first_step = clock()
@@ -108,7 +108,7 @@ def training_dataset(
         # pipeline sequential. The argument keeps the answer from being folded into a constant.
         order, uniforms = tf.numpy_function(begin, [start], [tf.int64, tf.float32], stateful=False)
         order = tf.ensure_shape(order, (None,))
-        return _batches(order, tf.ensure_shape(uniforms, (None, sum(sizes))), batch_size)
+        return _batches(order, tf.ensure_shape(uniforms, (None, columns)), batch_size)
 
     prepare = _Batch(rows, labels, parts, class_weights)
     dataset = _parallel(tf.data.Dataset.range(1).flat_map(epoch), prepare)
@@ -150,9 +150,10 @@ class _Batch:
     def __call__(self, indices: tf.Tensor, uniforms: tf.Tensor) -> tuple[Any, ...]:
         x = tf.nest.map_structure(_as_float, self.rows.read(indices))
         y = tf.gather(tf.constant(self.labels), indices)
-        sizes = [part.draws for part in self.augmentations.values()]
-        for part, own in zip(self.augmentations.values(), tf.split(uniforms, sizes, axis=1) if sizes else (), strict=True):
-            x, y = part.apply(x, y, own)
+        start = 0
+        for part in self.augmentations.values():
+            x, y = part.apply(x, y, uniforms[:, start : start + part.draws])
+            start += part.draws
         return (x, y) if self.class_weights is None else (x, y, _sample_weights(y, self.class_weights))
 
 

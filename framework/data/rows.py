@@ -10,7 +10,7 @@ import numpy as np
 
 from framework.core.backend import tf
 from framework.core.console import progress
-from framework.core.errors import BadInput, Problem, listing
+from framework.core.errors import BadInput, Problem
 from framework.data.decode import plan, read_picture, unreadable
 
 _MIB = 2**20
@@ -128,7 +128,7 @@ def undecodable(paths: Sequence[str], error: Exception) -> BadInput:
 
 
 def unreadable_problem(bad: Sequence[tuple[str, str]]) -> Problem:
-    """One entry for all files of ``decode.unreadable``, each named with its reason."""
+    """One entry for all files that can't be read, each named with its reason."""
     what = f"{len(bad)} picture{'s' * (len(bad) > 1)} can't be read:"
-    lines = [f"\n    {path}: {reason}" for path, reason in bad]
+    lines = [f"\n    {path}: {why}" for path, why in bad]
     return Problem(what + "".join(lines), "data", "data.on_error=skip leaves them out")

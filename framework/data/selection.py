@@ -50,7 +50,9 @@ def stratified_split(
     return {split: sorted(positions) for split, positions in taken.items()}
 
 
-def narrow(pictures: Pictures, classes: list[str] | None, positive: str | None, limit: int | None, seed: int) -> Pictures:
+def narrow(
+    pictures: Pictures, classes: list[str] | None, positive: str | None, limit: int | None, seed: int
+) -> Pictures:
     """The same pictures with fewer classes, asked one question, or fewer of them.
 
     Args:

@@ -20,9 +20,9 @@ from framework.data.garments import NAMES, demonstration_files, demonstration_fo
 from framework.data.pictures import Pictures, Split
 from framework.data.selection import label_groups, narrow, stratified_split, take
 
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .avif .mpo".split()
-)
+JPEGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
+OTHERS = (".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif")
+EXTENSIONS = frozenset(JPEGS + OTHERS)
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid"),
@@ -97,7 +97,7 @@ def csv(
     classes = tuple(sorted({label for cell in cells for label in cell if label}))
     problems = [*_missing_pictures(names, paths), *_label_problems(rows, label_column, separator, classes)]
     if split_column:
-        problems += _split_problems(rows, split_column)
+        problems += _split_problems(rows, split_column, cells)
     if problems:
         raise BadInput(problems)
     number = {name: position for position, name in enumerate(classes)}
@@ -157,12 +157,31 @@ def _with_missing_splits(
     return {split: whole[split] for split in SPLIT_NAMES if split in whole}
 
 
+def split_folders(folder: str) -> dict[str, str]:
+    """The folder of each split in a folder, as far as there are such; none where its folders are classes.
+
+    Raises:
+        BadInput: it is no folder.
+    """
+    if not os.path.isdir(folder):
+        raise BadInput(_no_folder(folder))
+    found = _named_like_splits(folder)
+    return {split: path for split, path in found.items() if not any(map(_is_picture, os.scandir(path)))}
+
+
+def class_folders(folder: str) -> dict[str, list[str]]:
+    """Pictures of each class folder in a folder, both in the order of their names; nothing is asked of them."""
+    return _read_classes(folder).pictures
+
+
 def _no_folder(path: str) -> Problem:
     parent, name = os.path.split(path)
     while parent and not os.path.isdir(parent):
         parent, name = os.path.split(parent)
-    siblings = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir()) if os.access(parent, os.R_OK) else []
-    near = nearest(name, siblings)
+    try:
+        near = nearest(name, sorted(entry.name for entry in os.scandir(parent) if entry.is_dir()))
+    except OSError:
+        near = None
     what = f"there is no folder {path}" if not os.path.exists(path) else f"{path} is not a folder"
     return Problem(what, "data.dir", os.path.join(parent, near) if near else f"a folder; {parent} is there")
 
@@ -178,23 +197,27 @@ class _Listed:
 
 def _split_folders(root: str) -> dict[str, str]:
     """Folder of each split; the root itself is ``train`` where its folders are classes."""
-    there = {entry.name.casefold(): entry.path for entry in os.scandir(root) if entry.is_dir()}
-    found = {
-        split: next(there[name] for name in names if name in there)
-        for split, names in SPLIT_NAMES.items()
-        if any(name in there for name in names)
-    }
+    found = _named_like_splits(root)
     if "train" not in found or any(_is_picture(entry) for entry in os.scandir(found["train"])):
         return {"train": root}
     return found
 
 
+def _named_like_splits(root: str) -> dict[str, str]:
+    there = {entry.name.casefold(): entry.path for entry in os.scandir(root) if _is_directory(entry)}
+    return {
+        split: next(there[name] for name in names if name in there)
+        for split, names in SPLIT_NAMES.items()
+        if any(name in there for name in names)
+    }
+
+
 def _read_classes(folder: str) -> _Listed:
     listed = _Listed()
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
-        if entry.is_dir():
+        if _is_directory(entry):
             trail = {_identity(folder), _identity(entry.path)}
             listed.pictures[entry.name] = sorted(_walk(entry.path, trail, listed))
         elif not _is_picture(entry):
@@ -251,7 +274,7 @@ def _folder_problems(folders: Mapping[str, str], found: Mapping[str, _Listed]) -
         for name, pictures in listed.pictures.items():
             if not pictures:
                 what = f"class '{name}' is empty: no picture in {os.path.join(folders[split], name)}"
-                problems.append(Problem(what, "data.dir", f"pictures ending in {listing(sorted(EXTENSIONS), 6)}"))
+                problems.append(Problem(what, "data.dir", f"pictures ending in {listing(sorted(EXTENSIONS), 20)}"))
         if split == "train" or not train:
             continue
         more = [name for name in listed.pictures if name not in train]
@@ -324,7 +347,7 @@ def _split_of(cell: str) -> str | None:
     return next((split for split, names in SPLIT_NAMES.items() if cell.strip().casefold() in names), None)
 
 
-def _split_problems(rows: Sequence[Mapping[str, str]], column: str) -> list[Problem]:
+def _split_problems(rows: Sequence[Mapping[str, str]], column: str, cells: Sequence[list[str]]) -> list[Problem]:
     found = {row[column]: _split_of(row[column]) for row in rows}
     unknown = [cell for cell, split in found.items() if split is None]
     if unknown:
@@ -333,4 +356,11 @@ def _split_problems(rows: Sequence[Mapping[str, str]], column: str) -> list[Prob
         return [Problem(what, "data.split_column", f"one of {listing(known)}")]
     if "train" not in found.values():
         return [Problem(f"column '{column}' names no training pictures", "data.split_column", "train in some rows")]
-    return []
+    labels: dict[str | None, set[str]] = {split: set() for split in SPLIT_NAMES}
+    for row, cell in zip(rows, cells, strict=True):
+        labels[found[row[column]]].update(label for label in cell if label)
+    return [
+        Problem(f"{split} has classes that training has not: {listing(more)}", "data.file", "training pictures of them")
+        for split in ("validation", "test")
+        if (more := sorted(labels[split] - labels["train"]))
+    ]

@@ -94,9 +94,9 @@ def frozen_prefix(model: keras.Model, trained: Trained, inference: Collection[st
         single = _last_single(nodes, constant, tensors, makers)
         before = _operations(nodes, _upstream(single, makers))
         again = [operation for operation in operations if operation not in before]
-        if len(tensors) > MOST_TENSORS or (single and not any(_has_kernel(operation) for operation in again)):
+        if len(tensors) > MOST_TENSORS or (single and not any(has_kernel(operation) for operation in again)):
             tensors, operations = single, before
-    if any(id(tensor) in inputs for tensor in tensors) or not any(_has_kernel(operation) for operation in operations):
+    if any(id(tensor) in inputs for tensor in tensors) or not any(has_kernel(operation) for operation in operations):
         return Cut((), (), stops)
     return Cut(tuple(tensors), tuple(dict.fromkeys(operation.name for operation in operations)), stops)
 
@@ -189,7 +189,7 @@ def _takes_training(layer: keras.Layer) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-def _has_kernel(operation: Any) -> bool:
+def has_kernel(operation: Any) -> bool:
     """Whether an operation has a matrix of weights, as dense and convolutional layers do."""
     weights = operation.weights if isinstance(operation, keras.Layer) else []
     return any(sum(side > 1 for side in weight.shape) >= 2 for weight in weights)

@@ -52,6 +52,15 @@ def root_folder(folder: str | None) -> Path:
     return Path(folder).expanduser() if folder else cache_folder() / "features"
 
 
+def amount(size: float) -> str:
+    """Bytes in words: ``3.4 MiB``."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a picture's record is made up: its tensors one after another, row-major, little-endian.
@@ -245,7 +254,7 @@ class Store:
         if own + more > limit * GIB:
             raise BadInput(
                 Problem(
-                    f"the features take {(own + more) / GIB:.2f} GiB, more than the cache may hold ({limit:g} GiB)",
+                    f"the features take {amount(own + more)}, more than the cache may hold ({limit:g} GiB)",
                     "cache.size_limit",
                     f"cache.size_limit={np.ceil((own + more) / GIB):g}, cache.dtype=float16, or cache=off",
                 )
@@ -254,8 +263,8 @@ class Store:
         free = shutil.disk_usage(self.root).free
         if free < more:
             raise RunFailed(
-                f"The features need {more / GIB:.2f} GiB and {self.root} has {free / GIB:.2f} GiB free. "
-                "Try cache.dir=<a folder on another disk>, cache.dtype=float16, or cache=off."
+                f"The features take {amount(more)}, and {self.root} has {amount(free)} free. "
+                "Make room, or try cache.dir=<a folder on another disk>, cache.dtype=float16, or cache=off."
             )
 
     def _read_shard(self, path: Path) -> Shard | None:

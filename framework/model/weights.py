@@ -129,8 +129,10 @@ def _reachable() -> bool:
             answered.set()
 
     # in a thread, since urlopen's timeout does not cover looking up the host's name
-    threading.Thread(target=ask, daemon=True).start()
-    return answered.wait(3)
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(3)
+    return answered.is_set()
 
 
 def _missing(part: Part, path: Path, why: str) -> Problem:

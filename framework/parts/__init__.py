@@ -4,6 +4,6 @@ Importing this room registers every shipped part; none of them loads TensorFlow 
 """
 
 from framework.data import sources
-from framework.parts import bases, callbacks, heads, losses, metrics, optimizers, poolings, schedules
+from framework.parts import augmentations, bases, callbacks, heads, losses, metrics, optimizers, poolings, schedules
 
-__all__ = ["bases", "callbacks", "heads", "losses", "metrics", "optimizers", "poolings", "schedules", "sources"]
+__all__ = ["augmentations", "bases", "callbacks", "heads", "losses", "metrics", "optimizers", "poolings", "schedules", "sources"]

@@ -1,8 +1,8 @@
 """Bases: every network of ``keras.applications``, and a small convolutional one built from config.
 
 A base takes raw RGB pictures, float32 0-255 of shape (batch, height, width, 3), and gives feature maps of shape
-(batch, rows, columns, channels). What prepares the pictures for it comes first, in layers whose names start with
-``preprocess``. The graph is flat: the layers of the network are layers of the whole model.
+(batch, rows, columns, channels). What prepares the pictures for it comes first: operations, or layers whose names
+start with ``preprocess``. The graph is flat: the layers of the network are layers of the whole model.
 
 Source: https://keras.io/api/applications/.
 """
@@ -28,7 +28,7 @@ PREPROCESS = "preprocess"
 
 
 def preprocess(pictures: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
-    """Pictures of 0-255 as the base was trained on them, in layers that a saved model keeps.
+    """Pictures of 0-255 as the base was trained on them, in steps that a saved model keeps.
 
     - ``tf``: from -1 to 1; ``tf128``: the same, by 128 in place of 127.5
     - ``torch``: less ImageNet's mean, by its deviation, for each channel
@@ -36,34 +36,29 @@ def preprocess(pictures: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
     - ``efficientnet``: see below
 
     Float32 at any precision, since half precision has no fractions near 255.
+    Layers, so that the model can be saved in either format; only ``caffe`` needs operations, which .h5 can't hold.
     Source: ``keras.applications.imagenet_utils.preprocess_input``.
     """
 
     def rescale(scale: Any, offset: Any) -> keras.KerasTensor:
         return keras.layers.Rescaling(scale, offset, dtype="float32", name=f"{PREPROCESS}_rescale")(pictures)
 
-    def center(pictures: keras.KerasTensor, mean: list[float], variance: list[float]) -> keras.KerasTensor:
-        layer = keras.layers.Normalization(
-            mean=mean, variance=variance, dtype="float32", name=f"{PREPROCESS}_normalize"
-        )
-        return layer(pictures)
-
+    if mode == "caffe":
+        return keras.applications.imagenet_utils.preprocess_input(pictures, data_format="channels_last", mode=mode)
     if mode == "tf":
         return rescale(1 / 127.5, -1)
     if mode == "tf128":
         return rescale(1 / 128, -1)
     if mode == "torch":
-        return center(pictures, [255 * mean for mean in MEAN], [(255 * deviation) ** 2 for deviation in DEVIATION])
-    if mode == "caffe":
-        return center(keras.ops.flip(pictures, axis=-1), [103.939, 116.779, 123.68], [1, 1, 1])
-    # EfficientNet normalizes inside, by the root of the deviation where it should be the deviation. Keras makes up for
-    # that with a second division behind, but only in a graph that it builds with weights="imagenet". Moved in front of
-    # its x / 255 - mean, that division reads as here, and the graph is the same for any weights.
+        offsets = [-mean / deviation for mean, deviation in zip(MEAN, DEVIATION, strict=True)]
+        return rescale([1 / (255 * deviation) for deviation in DEVIATION], offsets)
+    # EfficientNet normalizes inside, by the root of the deviation where it should be the deviation. Keras makes up
+    # for that with a second division behind, but only in a graph that it builds with weights="imagenet". Moved in
+    # front of its x / 255 - mean, that division reads as here, and the graph is the same for any weights.
     # https://github.com/tensorflow/tensorflow/issues/49930
     roots = [math.sqrt(deviation) for deviation in DEVIATION]
-    return rescale(
-        [1 / root for root in roots], [255 * mean * (1 - 1 / root) for mean, root in zip(MEAN, roots, strict=True)]
-    )
+    offsets = [255 * mean * (1 - 1 / root) for mean, root in zip(MEAN, roots, strict=True)]
+    return rescale([1 / root for root in roots], offsets)
 
 
 def application(name: str) -> Callable[..., keras.Model]:

@@ -26,10 +26,11 @@ MARKED_UP_TO = 30
 
 
 def draw(folder: RunFolder) -> Path:
-    """Write ``curves.png`` from ``history.csv`` and, for title and best epoch, ``run.json``.
+    """Write ``curves.png`` from ``history.csv`` and, if it is there, ``run.json``.
 
-    Two panels, the first metric and the loss: validation solid, training dashed. Values that are not finite leave a
-    gap. The best epoch is the one that ``run.json`` names, else the best by the first panel.
+    Two panels, the metric that chose the best epoch (else the first) and the loss: validation solid, training dashed.
+    Values that are not finite leave a gap. Of ``run.json`` it reads ``title`` and, in ``best``, ``epoch`` and
+    ``monitor``; where no best epoch is named, it is the best of the first panel.
 
     Returns:
         The picture's path.
@@ -45,8 +46,10 @@ def draw(folder: RunFolder) -> Path:
         raise BadInput(Problem(f"{folder.history} has no epoch yet: there is nothing to draw", str(folder.history)))
     run = folder.read_run() if folder.run_json.exists() else {}
     measured = [column for column in rows[0] if column not in NOT_MEASURED and not column.startswith("val_")]
-    metrics = [column for column in measured if column != "loss"]
-    best = _best(rows, run, (metrics or ["loss"])[0])
+    chosen = run.get("best") or {}
+    watched = chosen.get("monitor", "").removeprefix("val_")
+    metrics = sorted((column for column in measured if column != "loss"), key=lambda column: column != watched)
+    best = _best(rows, chosen.get("epoch"), (metrics or ["loss"])[0])
     panels = [*metrics[:1], "loss"]
 
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04)
@@ -60,9 +63,8 @@ def draw(folder: RunFolder) -> Path:
     return folder.curves
 
 
-def _best(rows: Sequence[Mapping[str, Any]], run: Mapping[str, Any], column: str) -> int | None:
-    """Index of the row of the best epoch, None if no epoch has a finite value."""
-    named = (run.get("best") or {}).get("epoch")
+def _best(rows: Sequence[Mapping[str, Any]], named: int | None, column: str) -> int | None:
+    """Index of the row of the best epoch: the one named, else that of the best finite value, None if there is none."""
     for index, row in enumerate(rows):
         if row["epoch"] == named:
             return index
@@ -149,7 +151,7 @@ def _mark_best(axes: Axes, epoch: int, value: float, colour: str, title: Text) -
     axes.axvline(epoch, color=colour, linewidth=0.9, linestyle=":", alpha=0.7, zorder=1)
     axes.plot([epoch], [value], "o", markersize=9, markerfacecolor="white", markeredgecolor=colour, markeredgewidth=2.2)
     axes.annotate(
-        f"{value:.3f} in epoch {epoch}",
+        f"{value:.3f} in epoch {epoch}" if abs(value) < 1000 else f"{value:.3g} in epoch {epoch}",
         (1, 0),
         xycoords=title,
         xytext=(9, 0),

@@ -3,74 +3,103 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
+from framework.training.interruption import Interruption
 from framework.training.progress import Progress
+from framework.training.state import Standing, metric_variables
+
+STATE_SECONDS = 10.0
 
 
 class Clock:
-    """Where the run stands: the epoch, counted over all stages from 0, and the step at which to enter it."""
+    """Where the pictures' pipeline is to begin: the epoch, counted over all stages from 0, and the step in it."""
 
-    def __init__(self) -> None:
-        self.epoch = 0
-        self.first_step = 0
+    def __init__(self, epoch: int, first_step: int):
+        self.epoch, self.first_step = epoch, first_step
 
     def __call__(self) -> tuple[int, int]:
+        """Epoch and step."""
         return self.epoch, self.first_step
 
 
 class Bridge(keras.callbacks.Callback):
-    """Hands the events of the fitted model on to callbacks that belong to the whole one, and keeps the history.
+    """Hands the events of the fitted model on to callbacks that belong to the whole one; keeps history and state.
+
+    The state is written at an epoch's end, if the last writing is ``STATE_SECONDS`` ago: a run that is begun again from
+    an older state, or from none, ends the same.
 
     Args:
         whole: the model that callbacks see; its optimizer is the one in use.
         callbacks: the run's callbacks.
-        stage: the stage's name.
+        standing: where the stage stands; kept true.
         clock: told each epoch's number before its pictures are read.
         progress: told each step and epoch.
+        interruption: looked at after each step.
         write: called with each new row of the history, before callbacks see the epoch's end.
+        save: writes the run's state.
+        save_steps: write the state every so many steps too; None for not.
+        metrics: running metrics of an epoch that is entered in its middle, as in ``State.arrays``.
     """
 
     def __init__(
         self,
         whole: keras.Model,
         callbacks: Sequence[keras.callbacks.Callback],
-        stage: str,
+        standing: Standing,
         clock: Clock,
         progress: Progress,
+        interruption: Interruption,
+        *,
         write: Callable[[dict[str, Any]], None],
+        save: Callable[[Standing], None],
+        save_steps: int | None,
+        metrics: Mapping[str, Any],
     ):
         super().__init__()
         self.whole, self.callbacks = whole, list(callbacks)
-        self.stage, self.clock, self.progress, self.write = stage, clock, progress, write
+        self.standing, self.clock, self.progress, self.interruption = standing, clock, progress, interruption
+        self.write, self.save, self.save_steps = write, save, save_steps
+        self._metrics = metrics
+        self._offset = standing.step
         self._watch_batches = any(_has_own(callback, "on_train_batch_end") for callback in self.callbacks)
         self._started = 0.0
-        self._steps_seen = 0
+        self._saved = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Tell the clock, then the callbacks."""
-        self.clock.epoch, self._steps_seen, self._started = epoch, 0, time.perf_counter()
+        self._started = time.perf_counter()
+        if epoch != self.clock.epoch:
+            self.clock.epoch, self.clock.first_step, self._offset, self.standing.step = epoch, 0, 0, 0
+        if self._offset:
+            for name, variable in metric_variables(self.standing):
+                variable.assign(self._metrics[name])
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Hand on."""
         for callback in self.callbacks:
-            callback.on_train_batch_begin(batch, logs)
+            callback.on_train_batch_begin(batch + self._offset, logs)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Hand on; ``batch`` is the last of the steps that ran together."""
+        """Hand on; ``batch`` is the last of the steps that ran together. Save and stop where that is due."""
+        batch += self._offset
         if self._watch_batches:
             for callback in self.callbacks:
                 callback.on_train_batch_end(batch, logs)
-        done = batch + 1 - self._steps_seen
-        self._steps_seen = batch + 1
-        self.progress.step(self.clock.epoch, done, logs.get("loss") if logs else None)
+        before, self.standing.step = self.standing.step, batch + 1
+        self.progress.step(self.clock.epoch, batch + 1 - before, logs.get("loss") if logs else None)
         if self.whole.stop_training:
             self.model.stop_training = True
+        elif self.interruption.signal is not None:
+            self.save(self.standing)
+            self.interruption.obey()
+        elif self.save_steps and (batch + 1) // self.save_steps > before // self.save_steps:
+            self.save(self.standing)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Hand on."""
@@ -83,14 +112,14 @@ class Bridge(keras.callbacks.Callback):
             callback.on_test_end(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Add the epoch's row to the history, then let callbacks act on it."""
+        """Add the epoch's row to the history, let callbacks act on it, save the state if that is due."""
         logs = dict(logs or {})
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {
-            "stage": self.stage,
+            "stage": self.standing.stage.name,
             "epoch": epoch + 1,
             "learning_rate": logs["learning_rate"],
-            **{key: float(value) for key, value in logs.items() if key != "learning_rate"},
+            **{key: float(logs[key]) for key in sorted(logs, key=_column) if key != "learning_rate"},
             "seconds": time.perf_counter() - self._started,
         }
         self.write(row)
@@ -99,7 +128,20 @@ class Bridge(keras.callbacks.Callback):
             callback.on_epoch_end(epoch, logs)
         if self.whole.stop_training:
             self.model.stop_training = True
+        self.standing.epoch, self.standing.step = epoch + 1, 0
+        self.standing.stopped = self.whole.stop_training
+        stops = self.interruption.signal is not None
+        if stops or time.monotonic() - self._saved >= STATE_SECONDS:
+            self.save(self.standing)
+            self._saved = time.monotonic()
+        if stops:
+            self.interruption.obey()
 
 
 def _has_own(callback: keras.callbacks.Callback, hook: str) -> bool:
     return getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
+
+
+def _column(name: str) -> tuple[bool, bool, str]:
+    """Training before validation, loss before metrics."""
+    return name.startswith("val_"), not name.endswith("loss"), name

@@ -8,16 +8,18 @@ from typing import Any
 from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.backend import keras
-from framework.core.errors import RunFailed
+from framework.core.errors import BadInput, Problem, RunFailed, listing
 from framework.core.runs import RunFolder
 from framework.core.task import Task
 from framework.data import labels, pipeline
 from framework.model.build import Network
-from framework.training.preflight import Experiment
+from framework.training.interruption import Interruption
 from framework.training.material import Material, Supply
+from framework.training.preflight import Experiment
 from framework.training.progress import Progress
 from framework.training.record import Record
 from framework.training.stages import Stage, freeze, stage_of
+from framework.training.state import Standing, State, collect, named_variables, restore
 
 WHOLE_EPOCH = 128
 EVALUATION_BATCH = 256
@@ -40,31 +42,47 @@ class Fit:
             name: registry.get("callback", chosen.name)(folder, **chosen.parameters)
             for name, chosen in self.settings.callbacks.items()
         }
+        _check_formats(self.settings, network.model)
         self.stages = [stage_of(name, stage, self.settings, network) for name, stage in self.settings.stages.items()]
         self.supply = Supply(experiment, network, record)
         self.history: list[dict[str, Any]] = []
+        self.steps = pipeline.steps(len(experiment.pictures.splits["train"]), self.settings.trainer.batch_size)
+        self._learned: set[str] = set()
         self.monitor, self.higher_is_better = _monitor(self.settings, "validation" in experiment.pictures.splits)
 
     def run(self) -> None:
-        """Train all stages; history, curves and callbacks run through them."""
-        from framework.training.bridge import Clock
+        """Train all stages, from where the folder's state stands if there is one; then the state goes.
 
-        clock = Clock()
-        steps = -(-len(self.experiment.pictures.splits["train"]) // self.settings.trainer.batch_size)
-        epochs = sum(stage.epochs for stage in self.stages)
-        progress = Progress(epochs, epochs * steps, self.monitor, self.higher_is_better)
-        done, fault = 0, None
+        Raises:
+            RunFailed: a callback found a fault that ends the run.
+            RunStopped: SIGTERM came; the state is saved.
+            KeyboardInterrupt: Ctrl-C came; the state is saved.
+        """
+        state = State.read(self.folder.path)
+        progress = Progress(sum(stage.epochs for stage in self.stages), self.steps, self.monitor, self.higher_is_better)
+        names = [stage.name for stage in self.stages]
+        done, fault, begun = 0, None, False
         for number, stage in enumerate(self.stages):
+            self._learned |= stage.trained
+            if state is not None and number < names.index(state.stage):
+                continue
             freeze(self.network, stage)
             material = self.supply.material(stage)
-            progress.stage(stage.name, stage.epochs, stage.lr, material.says)
-            tail = self._compile(stage, material, steps)
-            if number == 0:
+            standing = self._compile(stage, material, done)
+            if not begun:
+                begun = True
                 for callback in self.callbacks.values():
                     callback.set_model(self.network.model)
                     callback.on_train_begin()
-            with self.record.phase("training"), progress:
-                self._fit(tail, stage, material, clock, progress, done)
+            if state is not None:
+                self._take_up(state, standing)
+                progress.resume(self.history, standing.step)
+                state = None if state.stopped else state
+            progress.stage(stage.name, stage.epochs, stage.lr, material.says)
+            if not standing.stopped:
+                with self.record.phase("training"), progress, Interruption() as interruption:
+                    self._fit(material, standing, progress, interruption, state)
+            state = None
             done = self.history[-1]["epoch"] if self.history else 0
             fault = self._fault()
             if fault:
@@ -82,32 +100,60 @@ class Fit:
             freeze(self.network, stage)
             self.supply.material(replace(stage, trained=frozenset(trained)))
 
-    def _compile(self, stage: Stage, material: Material, steps: int) -> keras.Model:
-        """Compile the part that the stage fits, and the whole model with the same optimizer, so that it saves as such."""
-        optimizer = make_optimizer(self.settings, stage, self.network.model, steps)
+    def _take_up(self, state: State, standing: Standing) -> None:
+        """Put network, optimizer, callbacks and history where the state says."""
+        tail = standing.tail
+        tail.optimizer.build(tail.trainable_variables)
+        restore(named_variables(self.network.model, self._learned, standing), self.callbacks, state)
+        standing.start, standing.epoch, standing.step = state.stage_start, state.epoch, state.step
+        standing.stopped = state.stopped
+        self.history = list(state.history)
+        self.folder.write_history(self.history)
+
+    def _save(self, standing: Standing) -> None:
+        """Write the state of the run as it stands."""
+        variables = named_variables(self.network.model, self._learned, standing)
+        State(
+            stage=standing.stage.name,
+            stage_start=standing.start,
+            epoch=standing.epoch,
+            step=standing.step,
+            stopped=standing.stopped,
+            history=self.history,
+            callbacks={name: callback.get_state() for name, callback in self.callbacks.items()},
+            arrays=collect(variables, self.callbacks),
+        ).write(self.folder.path)
+
+    def _compile(self, stage: Stage, material: Material, done: int) -> Standing:
+        """Compile what the stage fits, and the whole model with the same optimizer, so that it is saved as compiled."""
+        optimizer = make_optimizer(self.settings, stage, self.network.model, self.steps)
         at_once = self.settings.trainer.steps_per_execution
         if at_once == "auto":
-            at_once = min(steps, WHOLE_EPOCH) if material.cached else 1
+            at_once = min(self.steps, WHOLE_EPOCH) if material.cached else 1
         task = self.experiment.task
+        metrics = make_metrics(self.settings, task)
         compiled = dict(optimizer=optimizer, loss=make_loss(self.settings, task), auto_scale_loss=False)
         whole = self.network.model
         whole.compile(metrics=make_metrics(self.settings, task), **compiled)
         whole.stop_training = False
-        material.tail.compile(
-            metrics=make_metrics(self.settings, task), steps_per_execution=at_once, jit_compile=False, **compiled
-        )
-        return material.tail
+        material.tail.compile(metrics=metrics, steps_per_execution=at_once, jit_compile=False, **compiled)
+        return Standing(stage, material.tail, metrics, done, done)
 
     def _fit(
-        self, tail: keras.Model, stage: Stage, material: Material, clock: Any, progress: Progress, done: int
+        self,
+        material: Material,
+        standing: Standing,
+        progress: Progress,
+        interruption: Interruption,
+        state: State | None,
     ) -> None:
-        from framework.training.bridge import Bridge
+        from framework.training.bridge import Bridge, Clock
 
-        settings, task = self.settings, self.experiment.task
-        clock.epoch = done
+        settings, task, splits = self.settings, self.experiment.task, self.experiment.pictures.splits
+        clock = Clock(standing.epoch, standing.step)
         train = pipeline.training_dataset(
             material.train,
-            labels.encode(self.experiment.pictures.splits["train"].labels, task),
+            labels.encode(splits["train"].labels, task),
             batch_size=settings.trainer.batch_size,
             seed=settings.trainer.seed,
             clock=clock,
@@ -118,15 +164,26 @@ class Fit:
         if material.validation is not None:
             validation = pipeline.evaluation_dataset(
                 material.validation,
-                labels.encode(self.experiment.pictures.splits["validation"].labels, task),
+                labels.encode(splits["validation"].labels, task),
                 batch_size=EVALUATION_BATCH if material.cached else settings.trainer.batch_size,
             )
-        bridge = Bridge(self.network.model, list(self.callbacks.values()), stage.name, clock, progress, self._write)
-        tail.fit(
+        bridge = Bridge(
+            self.network.model,
+            list(self.callbacks.values()),
+            standing,
+            clock,
+            progress,
+            interruption,
+            write=self._write,
+            save=self._save,
+            save_steps=settings.trainer.save_steps,
+            metrics={} if state is None else state.arrays,
+        )
+        standing.tail.fit(
             train,
             validation_data=validation,
-            initial_epoch=done,
-            epochs=done + stage.epochs,
+            initial_epoch=standing.epoch,
+            epochs=standing.start + standing.stage.epochs,
             callbacks=[bridge],
             shuffle=False,
             verbose=0,
@@ -145,12 +202,26 @@ class Fit:
         return None
 
     def restore_best(self) -> dict[str, Any]:
-        """Give the network the weights of its best epoch, if a checkpoint kept them; that epoch's row of the history."""
+        """Give the network the weights of its best epoch, if a checkpoint kept them; that epoch's row."""
         for callback in self.callbacks.values():
             if hasattr(callback, "restore_best") and callback.best_epoch is not None:
                 callback.restore_best()
                 return next(row for row in self.history if row["epoch"] == callback.best_epoch)
         return self.history[-1]
+
+
+def _check_formats(settings: Settings, model: keras.Model) -> None:
+    """The older file format holds layers only: a base whose pictures are prepared by operations can't be read back.
+
+    Raises:
+        BadInput: a checkpoint is to be written as such a file.
+    """
+    operations = [operation.name for operation in model.operations if not isinstance(operation, keras.Layer)]
+    for key, chosen in settings.callbacks.items():
+        if operations and str(chosen.parameters.get("filename", "")).endswith(".h5"):
+            path = f"callbacks.{key}.filename"
+            what = f"{path}: a .h5 file can't hold '{settings.model.name}' ({listing(operations)} is no layer)"
+            raise BadInput(Problem(what, path, "a name that ends in .keras"))
 
 
 def make_optimizer(settings: Settings, stage: Stage, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
@@ -168,7 +239,9 @@ def make_optimizer(settings: Settings, stage: Stage, model: keras.Model, steps: 
 def _scale_rates(optimizer: keras.optimizers.Optimizer, rates: dict[str, float], model: keras.Model) -> None:
     """Give each layer its share of the learning rate, whatever the optimizer does with gradients."""
     shares = {
-        variable.path: share for layer, share in rates.items() for variable in model.get_layer(layer).trainable_variables
+        variable.path: share
+        for layer, share in rates.items()
+        for variable in model.get_layer(layer).trainable_variables
     }
     step = optimizer.update_step
 
@@ -186,7 +259,8 @@ def make_loss(settings: Settings, task: Task) -> keras.losses.Loss:
 def make_metrics(settings: Settings, task: Task) -> list[keras.metrics.Metric]:
     """New metrics of this task, named as in config."""
     return [
-        registry.get("metric", chosen.name)(task, name, **chosen.parameters) for name, chosen in settings.metrics.items()
+        registry.get("metric", chosen.name)(task, name, **chosen.parameters)
+        for name, chosen in settings.metrics.items()
     ]
 
 

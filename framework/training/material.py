@@ -85,7 +85,9 @@ class Supply:
             rows = {name: self._features(prefix, name, cut) for name in self.splits}
         computed, kept = sum(row.computed for row in rows.values()), sum(map(len, rows.values()))
         self.record.note(features={"computed": computed, "from_cache": kept - computed, "cut": list(cut.names)})
-        says = self._says(f"features kept after {', '.join(cut.names)} ({kept - computed:,} known, {computed:,} computed)")
+        says = self._says(
+            f"features kept after {', '.join(cut.names)} ({kept - computed:,} known, {computed:,} computed)"
+        )
         return Material(tail, rows["train"], rows.get("validation"), cached=True, says=says)
 
     def _features(self, prefix: Any, name: str, cut: Cut) -> FeatureRows:

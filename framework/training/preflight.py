@@ -58,6 +58,7 @@ def _examine(settings: Settings) -> tuple[Experiment | None, list[Problem]]:
         problems += [*_callbacks(settings, True), *error.problems]
         return None, [*problems, *_weights(settings, demonstration, hurried=True)]
     problems += _callbacks(settings, "validation" in pictures.splits)
+    problems += _sweep(settings, "validation" in pictures.splits)
     task, wrong = _task(settings, pictures)
     problems += wrong
     if task is not None:
@@ -135,6 +136,12 @@ def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
         template = chosen.parameters.get("filename")
         if template is not None:
             yield from _template(template, f"callbacks.{key}.filename", [*names, "epoch"])
+
+
+def _sweep(settings: Settings, validated: bool) -> Iterator[Problem]:
+    metric, names = settings.sweep.metric, columns(settings, validated)
+    if metric is not None and metric not in names:
+        yield Problem(f"sweep.metric={metric} names no column of the history", "sweep.metric", suggestion(metric, names))
 
 
 def _template(template: str, path: str, names: list[str]) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from framework.core.console import messages
@@ -13,7 +13,7 @@ class Progress:
 
     Args:
         epochs: of all stages together.
-        steps: training steps of the whole run.
+        steps: training steps of an epoch.
         monitor: the column whose best value so far is marked.
         higher_is_better: of that column.
     """
@@ -22,6 +22,7 @@ class Progress:
         self.epochs, self.steps = epochs, steps
         self.monitor, self.sign = monitor, 1 if higher_is_better else -1
         self.best: float | None = None
+        self.done = 0
         self._bar: Any = None
         self._task: Any = None
 
@@ -33,19 +34,28 @@ class Progress:
 
             columns = TextColumn("{task.description}"), BarColumn(), TextColumn("left"), TimeRemainingColumn()
             self._bar = Bar(*columns, console=console, transient=True)
-            self._task = self._bar.add_task("epoch 1", total=self.steps)
+            self._task = self._bar.add_task("epoch 1", total=self.epochs * self.steps, completed=self.done)
             self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
     def step(self, epoch: int, count: int, loss: float | None) -> None:
         """``count`` more training steps are done in this epoch (from 0)."""
+        self.done += count
         if self._bar is not None:
             text = f"epoch {epoch + 1}/{self.epochs}" + (f"  loss {loss:.4f}" if loss is not None else "")
             self._bar.update(self._task, advance=count, description=text)
+
+    def resume(self, history: Sequence[Mapping[str, Any]], step: int) -> None:
+        """The run goes on after these epochs and steps."""
+        for row in history:
+            self._better(row)
+        self.done = len(history) * self.steps + step
+        self._print(f"resuming after epoch {len(history)}" + (f", step {step}" if step else ""))
 
     def stage(self, name: str, epochs: int, lr: float, trains: str) -> None:
         """A stage begins."""
@@ -53,14 +63,18 @@ class Progress:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch has ended with this row of the history."""
-        value = row.get(self.monitor)
-        better = value is not None and (self.best is None or self.sign * value > self.sign * self.best)
-        if better:
-            self.best = value
+        better = self._better(row)
         width = len(str(self.epochs))
         numbers = [f"{key} {value:.4f}" for key, value in row.items() if isinstance(value, float) and key not in _LAST]
         text = f"epoch {row['epoch']:>{width}}/{self.epochs}  {'  '.join(numbers)}  {row['seconds']:.1f} s"
         self._print(f"{text}  *" if better else text)
+
+    def _better(self, row: Mapping[str, Any]) -> bool:
+        value = row.get(self.monitor)
+        better = value is not None and (self.best is None or self.sign * value > self.sign * self.best)
+        if better:
+            self.best = value
+        return better
 
     def _print(self, text: str) -> None:
         (self._bar.console if self._bar is not None else messages()).print(text, markup=False, highlight=False)

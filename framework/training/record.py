@@ -29,6 +29,8 @@ class Record:
             "started": _now(),
             "command": [sys.argv[0], *job.overrides],
             "overrides": list(job.overrides),
+            "recipe": {"name": job.recipe.name, "folder": str(job.recipe.folder)} if job.recipe else None,
+            **({"repeats": str(job.repeats)} if job.repeats else {}),
             "seed": job.settings.trainer.seed,
             "versions": facts.versions(),
             "machine": facts.machine(),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 
 from framework.config.command import Job
-from framework.config.settings import TrainerSettings
+from framework.config.settings import Settings, TrainerSettings
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.console import say, warn
 from framework.core.errors import BadInput, FrameworkError, RunFailed
@@ -23,6 +24,7 @@ from framework.training.banner import announce, shown, summarise
 from framework.training.fit import Fit
 from framework.training.preflight import Experiment, experiment, missing_weights
 from framework.training.record import Record
+from framework.training.repeat import tell_differences
 
 
 class Run:
@@ -74,9 +76,8 @@ class Run:
             return
         fit.run()
         with self.record.phase("finishing"):
-            best = self._save(fit)
+            self.record.note(epochs=fit.history[-1]["epoch"], best=self._save(fit))
             curves.draw(self.folder)
-        self.record.note(epochs=fit.history[-1]["epoch"], best=best)
         self.record.end("finished")
         summarise(self.folder, self.record.run)
 
@@ -98,6 +99,7 @@ class Run:
             pictures, skipped = readable(pictures, start.settings.data.on_error)
             digest = fingerprint.dataset(pictures)
         self.record.note(
+            title=title(start.settings, start.task.classes),
             classes=list(start.task.classes),
             task=start.task.kind,
             data={
@@ -107,6 +109,8 @@ class Run:
                 "skipped": skipped,
             },
         )
+        if self.job.repeats:
+            tell_differences(self.job.repeats, self.record.run)
         return replace(start, pictures=pictures)
 
     def _save(self, fit: Fit) -> dict[str, object]:
@@ -119,6 +123,11 @@ class Run:
 
 
 _NO_METRIC = ("seconds", "learning_rate")
+
+
+def title(settings: Settings, classes: Sequence[str]) -> str:
+    """What the run is, in a line for a picture: ``mobilenet, 10 classes, adam 0.01``."""
+    return f"{settings.model.name}, {len(classes)} classes, {settings.optim.name} {settings.optim.lr:g}"
 
 
 def seed_everything(trainer: TrainerSettings) -> None:

@@ -103,6 +103,19 @@ def test_run_json_gives_title_and_best_epoch(folder, drawn):
     assert {"xception on garments", "0.767 in epoch 3"} <= texts(drawn[0])
 
 
+def test_the_metric_that_chose_the_best_epoch_is_shown(folder, drawn):
+    folder.write_history([{"auc": 0.5, "val_auc": 0.5} | row for row in history(10, metric="f1")])
+    folder.write_run({"best": {"epoch": 3, "monitor": "val_f1"}})
+    draw(folder)
+    assert {"F1", "0.767 in epoch 3"} <= texts(drawn[0])
+
+
+def test_an_exploded_loss_is_short(folder, drawn):
+    folder.write_history([row | {"val_loss": 466330528.0} for row in history(3)])
+    draw(folder)
+    assert "4.66e+08 in epoch 3" in texts(drawn[0])
+
+
 def test_stages_are_named_where_they_begin(folder, drawn):
     folder.write_history(history(10, ("head", "everything")))
     draw(folder)

@@ -1,0 +1,88 @@
+"""What every benchmark shares: timed processes, and a table with both sides, the machine and the versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from framework.training import facts
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A finished process: wall-clock seconds, processor seconds, and what it printed."""
+
+    seconds: float
+    processor: float
+    output: str
+
+
+def run(module: str, *arguments: str, cache: Path | None = None) -> Timed:
+    """Run ``python -m module`` in an empty folder, quietly; with a feature cache of its own if one is given."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if cache is not None:
+        environment["XDG_CACHE_HOME"] = str(cache)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        seconds = time.perf_counter() - started
+    if done.returncode != 0:
+        sys.exit(f"{module} {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Timed(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout)
+
+
+def plain(*arguments: str) -> tuple[Timed, list[dict]]:
+    """Run the plain Keras side; its process and what each rate gave."""
+    timed = run("benchmarks.plain", *arguments)
+    return timed, json.loads(timed.output.splitlines()[-1])
+
+
+def report(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> None:
+    """Print the table, then the machine and the versions."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    machine, versions = facts.machine(), facts.versions()
+    console = Console(width=120, highlight=False)
+    console.print(table)
+    if note:
+        console.print(note)
+    named = ", ".join(f"{name} {versions[name]}" for name in ("python", "tensorflow", "keras"))
+    console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {named}")
+
+
+def data_folder(given: str | None) -> Path:
+    """The folder of real photos: as given, else in the one that FRAMEWORK_SHARED names."""
+    shared = os.environ.get("FRAMEWORK_SHARED")
+    folder = Path(given) if given else Path(shared or "", "data", "clothing")
+    if not (folder / "train").is_dir():
+        sys.exit(f"no photos in {folder}: give --data, or the shared folder by FRAMEWORK_SHARED")
+    return folder.resolve()
+
+
+def weights_file(base: str, given: str | None) -> str | None:
+    """Real weights where they are to be had: for MobileNet in the shared folder; None means random ones."""
+    if given:
+        return str(Path(given).resolve())
+    shared = os.environ.get("FRAMEWORK_SHARED")
+    file = Path(shared or "", "weights", "mobilenet_2_5_224_tf_no_top.h5")
+    return str(file.resolve()) if base == "mobilenet" and file.is_file() else None

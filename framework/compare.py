@@ -1,0 +1,65 @@
+"""Compare runs: a sweep, or run folders from anywhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from framework.config.options import start
+from framework.core.console import say
+from framework.core.errors import DONE, BadInput, Problem
+
+USAGE = """
+framework-compare (python -m framework.compare) sweep=FOLDER | runs=[FOLDER,FOLDER,...] [options]
+
+Compares runs by what varies between them: a table here, and comparison.csv, comparison.png and report.html, one page
+that opens offline. Differences that are no more than chance are marked as ties.
+
+  python -m framework.compare sweep=sweeps/rates             a sweep, best variant first
+  python -m framework.compare runs=[runs/a,runs/b]           what differs between two runs: config, then metrics
+  python -m framework.compare runs=[runs/a,runs/b,runs/c]    runs from anywhere
+
+Exit code 0: done; 1: no run has anything to compare; 2: a folder does not exist or holds no run.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compare, and where to write it."""
+
+    sweep: Annotated[str | None, "folder of a sweep"] = None
+    runs: Annotated[list[str] | None, "run folders, from anywhere"] = None
+    out: Annotated[str | None, "folder for the files; null: the sweep's own, or comparison here for runs"] = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare what the command line names; returns the exit code."""
+    return start(USAGE, Options, work, arguments)
+
+
+def work(options: Options) -> int:
+    """Print the table and write the files."""
+    from framework.reports.comparison import compare
+    from framework.reports.files import write
+    from framework.reports.table import results, show_pair, show_variants
+
+    if (options.sweep is None) == (options.runs is None) or options.runs == []:
+        raise BadInput(
+            Problem("say what to compare", "command line", "either sweep=FOLDER or runs=[FOLDER,FOLDER], not both")
+        )
+    folders = Path(options.sweep) if options.sweep is not None else [Path(run) for run in options.runs or ()]
+    comparison = compare(folders)
+    show_table = show_pair if options.runs is not None and len(comparison.entries) == 2 else show_variants
+    files = write(comparison, Path(options.out or options.sweep or "comparison"))
+    show_table(comparison, results())
+    say()
+    for path in files:
+        say(f"written: {path}")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Reads a YAML file that anyone may have written: bounded, plain, with the line and the comment of every key."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from framework.config.folders import shown
+from framework.core.errors import BadInput, Problem
+
+MOST_BYTES = 100_000
+MOST_NODES = 10_000
+DEEPEST = 40
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key of a YAML file: its value as written, its line (from 1), and what the comment at it says."""
+
+    value: Any
+    line: int
+    comment: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file of keys and values.
+
+    Attributes:
+        file: where it was read.
+        content: its values, in plain containers.
+        entries: every key by its dotted path; those inside lists are left out.
+        purpose: what the comment in its first line says.
+    """
+
+    file: Path
+    content: dict[str, Any] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    purpose: str = ""
+
+    def place(self, path: str) -> str:
+        """``conf/train.yaml:12`` of a key, or of the nearest key around it."""
+        while path and path not in self.entries:
+            path = path.rpartition(".")[0]
+        return f"{shown(self.file)}:{self.entries[path].line}" if path else shown(self.file)
+
+
+def purpose(file: Path) -> str:
+    """The sentence in a YAML file's first line; empty where there is none or it can't be read."""
+    try:
+        with open(file, encoding="utf-8") as stream:
+            first = stream.readline(1000)
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
+
+
+def read(file: Path) -> Document:
+    """The document in a file.
+
+    Raises:
+        BadInput: it can't be read, is no UTF-8 or no valid YAML, is no mapping of texts to values, has a key twice, or
+            grows beyond ``MOST_NODES`` values, as one that repeats itself by aliases does.
+    """
+    text = _text(file)
+    try:
+        loader = _loader()(text)
+        node = loader.get_single_node()
+        _measure(node, file)
+        content = None if node is None else loader.construct_document(node)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{shown(file)}:{mark.line + 1}" if mark else shown(file)
+        raise BadInput(Problem(f"no valid YAML: {getattr(error, 'problem', None) or error}", where)) from None
+    except (ValueError, OverflowError) as error:
+        raise BadInput(Problem(f"no valid YAML: {error}", shown(file))) from None
+    except RecursionError:
+        raise BadInput(Problem("nested too deeply to be a config", shown(file))) from None
+    if content is None:
+        content, node = {}, None
+    if not isinstance(content, dict):
+        raise BadInput(Problem("no mapping of keys to values", shown(file), "lines of key: value"))
+    lines = text.splitlines()
+    entries: dict[str, Entry] = {}
+    if node is not None:
+        _collect(node, content, "", lines, entries)
+    first = lines[0] if lines else ""
+    return Document(file, content, entries, first.lstrip("# ").strip() if first.startswith("#") else "")
+
+
+def _text(file: Path) -> str:
+    try:
+        if not file.is_file():
+            raise BadInput(Problem("not a file", shown(file)))
+        with open(file, "rb") as stream:
+            raw = stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise BadInput(Problem(f"can't be read: {error.strerror}", shown(file))) from None
+    if len(raw) > MOST_BYTES:
+        raise BadInput(Problem(f"larger than a config can be ({MOST_BYTES:,} bytes)", shown(file)))
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise BadInput(Problem("not in UTF-8", f"{shown(file)}:{line}", "save it as UTF-8")) from None
+
+
+def _loader() -> Any:
+    """OmegaConf's own: it reads 1e-3 as a number, and 2020-01-01 as a text, as every other config of Hydra's."""
+    from omegaconf._utils import get_yaml_loader
+
+    return get_yaml_loader()
+
+
+def _measure(node: Any, file: Path) -> None:
+    """Raise BadInput for cycles, too much depth, and more values than a config can have once aliases are written out."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: Any, depth: int) -> int:
+        where = f"{shown(file)}:{node.start_mark.line + 1}"
+        if id(node) in open_nodes:
+            raise BadInput(Problem("a value that contains itself", where))
+        if depth > DEEPEST:
+            raise BadInput(Problem("nested too deeply to be a config", where))
+        if id(node) not in sizes:
+            open_nodes.add(id(node))
+            children: list[Any] = []
+            if isinstance(node, yaml.MappingNode):
+                children = [part for pair in node.value for part in pair]
+            elif isinstance(node, yaml.SequenceNode):
+                children = node.value
+            sizes[id(node)] = 1 + sum(size(child, depth + 1) for child in children)
+            open_nodes.remove(id(node))
+        if sizes[id(node)] > MOST_NODES:
+            raise BadInput(Problem(f"more than {MOST_NODES:,} values: no config is that large", where))
+        return sizes[id(node)]
+
+    if node is not None:
+        size(node, 0)
+
+
+def _collect(node: Any, content: Any, prefix: str, lines: list[str], entries: dict[str, Entry]) -> None:
+    for key, value in node.value:
+        name = key.value
+        if name not in content:
+            continue
+        path = f"{prefix}.{name}" if prefix else str(name)
+        number = key.start_mark.line
+        entries[path] = Entry(content[name], number + 1, _comment(lines, number, value))
+        if isinstance(value, yaml.MappingNode) and isinstance(content[name], dict):
+            _collect(value, content[name], path, lines, entries)
+
+
+def _comment(lines: list[str], number: int, value: Any) -> str:
+    """The comment behind a key's value, or else in the lines right above it; the file's first line is its own."""
+    end = value.end_mark
+    if isinstance(value, yaml.ScalarNode) or end.line == number:
+        behind = lines[end.line][end.column :].strip() if end.line < len(lines) else ""
+        if behind.startswith("#"):
+            return behind.lstrip("# ")
+    above: list[str] = []
+    for line in range(number - 1, 0, -1):
+        text = lines[line].strip()
+        if not re.match(r"#\s*\S", text):
+            break
+        above.insert(0, text.lstrip("# "))
+    return " ".join(above)

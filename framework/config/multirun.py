@@ -1,0 +1,227 @@
+"""Hydra's side of a sweep: what the sweep and its runs are called, and jobs handed over together, not one by one.
+
+Hydra's basic launcher runs a job after the other in this process. The launcher here takes its place: Hydra still
+multiplies out the command line and composes each job, then all jobs of a batch go to the room ``sweeps``, which knows
+how to run several at once. Any other launcher (``hydra/launcher=joblib``) works as it does: each job then comes to
+``Task`` in whatever process that launcher starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from framework.config.compose import parse
+from framework.config.folders import conf_folder
+from framework.config.job import Job, job_of
+from framework.config.settings import SweepSettings
+from framework.config.start import starting_point
+from framework.core.errors import BadInput, Problem
+
+BETWEEN = "__"
+LONGEST = 120
+_BASIC = f"{BasicLauncher.__module__}.{BasicLauncher.__name__}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep as the command line describes it.
+
+    Attributes:
+        name: of the sweep.
+        folder: where its runs go.
+        command: what was typed.
+        varied: keys that have several values.
+        settings: the node ``sweep``.
+        arguments: what Hydra is given.
+    """
+
+    name: str
+    folder: Path
+    command: tuple[str, ...]
+    varied: tuple[str, ...]
+    settings: SweepSettings
+    arguments: tuple[str, ...]
+
+
+class Conductor(Protocol):
+    """Who runs the jobs; values are what a search is told, not a number where there is none."""
+
+    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float]:
+        """Run a batch; ``start(place)`` has Hydra write its own files of that job."""
+
+    def alone(self, job: Job) -> float:
+        """Run one job here and now, for a launcher that has brought it to a process of its own."""
+
+
+class Task:
+    """What Hydra is told to do for a job."""
+
+    def __init__(self, conductor: Conductor):
+        self.conductor = conductor
+
+    def __call__(self, config: DictConfig) -> float:
+        given = HydraConfig.get()
+        return self.conductor.alone(job_of(config, given.runtime.output_dir, list(given.overrides.task)))
+
+
+class Launcher(BasicLauncher):
+    """Composes all jobs of a batch, then hands them over together."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        """Run a batch; a failed job has the value not-a-number, its reason is in its run folder."""
+        assert isinstance(self.task_function, Task)
+        try:
+            setup_globals()
+            configs = [self._compose(list(line), initial_job_idx + place) for place, line in enumerate(job_overrides)]
+            jobs = [_job(config) for config in configs]
+            values = self.task_function.conductor.run(jobs, lambda place: self._start(configs[place]))
+        except Exception as error:
+            raise _PastHydra(error) from error
+        return [
+            JobReturn(overrides=list(line), status=JobStatus.COMPLETED, _return_value=value)
+            for line, value in zip(job_overrides, values, strict=True)
+        ]
+
+    def _compose(self, overrides: list[str], number: int) -> DictConfig:
+        assert self.hydra_context is not None
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        return config
+
+    def _start(self, config: DictConfig) -> None:
+        assert self.hydra_context is not None
+        run_job(lambda _: None, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.hydra_context)
+
+
+class _PastHydra(BaseException):
+    """Carries an error through Hydra, which would print a traceback of an ordinary one and exit."""
+
+    def __init__(self, error: Exception):
+        super().__init__(str(error))
+        self.error = error
+
+
+def _job(config: DictConfig) -> Job:
+    folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")), str(OmegaConf.select(config, "hydra.sweep.subdir")))
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return job_of(own, str(folder), list(config.hydra.overrides.task))
+
+
+def start(plan: Plan, conductor: Conductor) -> None:
+    """Have Hydra start the sweep.
+
+    Raises:
+        FrameworkError: what the conductor raises.
+    """
+    import hydra
+
+    Plugins.instance().class_name_to_class[_BASIC] = Launcher
+    sys.argv = [sys.argv[0], *plan.arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=starting_point().name)(Task(conductor))()
+    except _PastHydra as passed:
+        raise passed.error from None
+
+
+def plan(arguments: Sequence[str], overrides: Sequence[str], settings: SweepSettings) -> Plan:
+    """What the sweep is called, where it goes, and what Hydra must be told for it.
+
+    Args:
+        arguments: the whole command line, flags too.
+        overrides: the overrides in it.
+        settings: the node ``sweep`` as the first variant has it.
+
+    Raises:
+        BadInput: ``sweep.seeds`` beside a ``trainer.seed``.
+    """
+    added = []
+    parsed = parse(overrides)[0]
+    if settings.seeds is not None:
+        given = next((one for one in parsed if one.key_or_group == "trainer.seed"), None)
+        if given is not None:
+            what = f"sweep.seeds={settings.seeds} sets trainer.seed, and so does the command line"
+            raise BadInput(Problem(what, f"command line: {given.input_line}", "one of the two"))
+        added.append(f"trainer.seed=range(1,{settings.seeds + 1})")
+        parsed += parse(added)[0]
+    own = [one for one in parsed if not one.key_or_group.startswith(("hydra.", "hydra/"))]
+    varied = [one.key_or_group for one in own if one.is_sweep_override()]
+    fixed = [one for one in own if not one.is_sweep_override()]
+    lines = [one.input_line or "" for one in fixed if not one.key_or_group.startswith("sweep.")]
+    name = settings.name or default_name(varied, lines)
+    if not any(one.key_or_group == "hydra.sweep.dir" for one in parsed):
+        added.append(f"hydra.sweep.dir='sweeps/{name}'")
+    keys = ",".join(f"'{one.key_or_group}'" for one in fixed)
+    added.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
+    folder = _folder([one.input_line or "" for one in parsed if not one.is_sweep_override()] + added)
+    return Plan(name, folder, (*program(), *arguments), tuple(varied), settings, (*arguments, *added))
+
+
+def program() -> tuple[str, ...]:
+    """The command that is running, as one would type it."""
+    path = Path(sys.argv[0])
+    return ("python", "-m", f"framework.{path.stem}") if path.suffix == ".py" else (path.name,)
+
+
+def _folder(overrides: Sequence[str]) -> Path:
+    """Where ``hydra.sweep.dir`` leads."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    setup_globals()
+    single = [line for line in overrides if not line.startswith("trainer.seed=range")]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration(starting_point().name, overrides=single, run_mode=RunMode.MULTIRUN)
+    return Path(str(config.hydra.sweep.dir)).resolve()
+
+
+def default_name(varied: Sequence[str], fixed: Sequence[str]) -> str:
+    """A sweep's name by what is varied, whatever the values, and a mark of what is fixed: more values, the same sweep."""
+    name = BETWEEN.join(key.replace("/", ".") for key in varied) or "single"
+    mark = f"-{_digest(chr(10).join(sorted(fixed)))}" if fixed else ""
+    return f"{_short(name, LONGEST // 2)}{mark}"
+
+
+def run_name(overrides: str) -> str:
+    """A folder's name from a run's overrides of varied keys, ``key=value__key=value``: nothing that a shell minds.
+
+    Lists are written ``100-50``. Where characters are lost or the name is cut, a digest keeps it apart from others.
+    """
+    groups = re.sub(r"(^|__)\++", r"\1", re.sub(r"/(?=[\w/]*=)", ".", overrides))
+    plain = re.sub(r"[\[\]'\" ]", "", groups.replace("[]", "none")).replace(",", "-")
+    safe = re.sub(r"[^\w.=+-]+", "-", plain).strip(".") or "run"
+    return _short(safe, LONGEST) if safe in (plain, "run") else f"{_cut(safe, LONGEST)}-{_digest(overrides)}"
+
+
+def _short(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{_cut(name, longest)}-{_digest(name)}"
+
+
+def _cut(name: str, longest: int) -> str:
+    return name[:longest].rstrip("_.=-")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:6]
+
+
+def _resolve_run_name(dirname: Any) -> str:
+    return run_name(str(dirname))
+
+
+OmegaConf.register_new_resolver("run_name", _resolve_run_name, replace=True)

@@ -1,0 +1,112 @@
+"""Evaluate: how good a trained classifier is on a split of its data, a folder, or a CSV file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from framework.config.options import start
+from framework.core.backend import load_tensorflow
+from framework.core.console import progress, say, warn
+from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing
+from framework.core.schema import Count, Share
+from framework.evaluation.forward import forward
+from framework.evaluation.labelled import DataOptions, Labelled, SplitName, labelled
+from framework.evaluation.measures import Answers, mean_loss, measure
+from framework.evaluation.results import summary, write
+from framework.model.saved import ModelOptions, Trained, open_trained
+
+USAGE = """
+framework-evaluate (python -m framework.evaluate) run=RUN [options]
+
+Measures a trained classifier on labelled pictures: loss, accuracy with its 95 % interval, top-k, each class's
+precision, recall and F1, confusions, calibration, the most confident mistakes; for a yes-or-no question every
+threshold. Prints a table; files and pictures go to evaluation/SPLIT in the run folder.
+
+  python -m framework.evaluate run=latest                              the newest run on its validation pictures
+  python -m framework.evaluate run=RUN data.dir=PHOTOS split=test      PHOTOS/test, a folder a class
+  python -m framework.evaluate run=RUN min_accuracy=0.8                a gate
+  python -m framework.evaluate model=theirs.h5 classes=[hat,shoes] preprocess=tf data.dir=PHOTOS
+
+Exit code 0: done; 1: the accuracy is below min_accuracy; 2: the command line, the run or the data are wrong.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ModelOptions):
+    """What ``framework-evaluate`` takes."""
+
+    split: Annotated[SplitName | None, "which pictures; null: validation, or all of a folder without splits"] = None
+    data: DataOptions
+    top: Annotated[list[Count], "top-k accuracies to measure"] = field(default_factory=lambda: [3, 5])
+    min_accuracy: Annotated[Share | None, "fail (exit code 1) below this accuracy"] = None
+    batch_size: Annotated[Count, "pictures at once"] = 32
+    output: Annotated[str | None, "where files go; null: evaluation/SPLIT in the run folder"] = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate what the command line says; returns the exit code."""
+    return start(USAGE, Options, evaluate, arguments)
+
+
+def evaluate(options: Options) -> int:
+    """Evaluate, write the files, print the table.
+
+    Raises:
+        BadInput: the classifier or the pictures can't be used.
+        RunFailed: the accuracy is below the gate.
+    """
+    trained = open_trained(options)
+    pictures = labelled(trained, options.data, options.split)
+    folder = Path(options.output) if options.output else trained.output("evaluation", pictures.name)
+    load_tensorflow()
+    answers, unreadable = answer(trained, pictures, options.batch_size)
+    measured = {
+        "model": trained.name,
+        "data": pictures.origin,
+        "name": pictures.name,
+        **measure(answers, mean_loss(trained, answers), options.top),
+        "unreadable": unreadable,
+    }
+    title = trained.run.path.name if trained.run else trained.file.name
+    files = write(folder, answers, measured, f"{title}, {pictures.name}")
+    print(summary(measured, pictures.name, pictures.origin))
+    say(f"\nin {folder}: {'  '.join(file.name for file in files)}")
+    if options.min_accuracy is not None and measured["accuracy"] < options.min_accuracy:
+        raise RunFailed(f"accuracy {measured['accuracy']:.4f} is below min_accuracy={options.min_accuracy:g}")
+    return DONE
+
+
+def answer(trained: Trained, pictures: Labelled, batch_size: int) -> tuple[Answers, dict[str, str]]:
+    """The classifier's answers with progress, and the files that can't be read, each with the reason.
+
+    Raises:
+        BadInput: some can't be read and are not to be skipped, or none can be.
+    """
+    model = trained.load()
+    bad: list[tuple[str, str]] = []
+    paths: list[str] = []
+    logits: list[np.ndarray] = []
+    with progress("Evaluating", len(pictures.split), "pictures") as advance:
+        for names, batch in forward(model, pictures.split.paths, trained.size, batch_size, bad):
+            paths += names
+            logits.append(batch)
+            advance(len(names))
+    if bad and (not pictures.skip or not paths):
+        lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
+        what = f"{len(bad)} of {len(pictures.split)} pictures can't be read:{lines}"
+        raise BadInput(Problem(what, pictures.origin, "data.on_error=skip leaves them out"))
+    if bad:
+        warn(f"{len(bad)} pictures can't be read and are left out: {listing([path for path, _ in bad], 3)}")
+    unread = dict(bad)
+    kept = [place for place, path in enumerate(pictures.split.paths) if path not in unread]
+    return Answers(trained.task, paths, pictures.split.labels[kept], np.concatenate(logits)), unread
+
+
+if __name__ == "__main__":
+    sys.exit(main())

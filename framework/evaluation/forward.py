@@ -1,0 +1,77 @@
+"""Picture files through a network, streaming: decoding runs beside it, memory stays flat, a bad file stops nothing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from framework.core.backend import keras, tf
+from framework.data.decode import pixels, plan, read_picture
+from framework.data.rows import WORKERS
+
+LOOKAHEAD = 256
+
+
+def forward(
+    model: keras.Model,
+    paths: Iterable[str],
+    size: tuple[int, int],
+    batch_size: int,
+    unreadable: list[tuple[str, str]],
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Files and their logits, a batch at a time, in the order given.
+
+    Args:
+        model: from raw pictures, float32 0-255 (batch, height, width, 3), to logits.
+        paths: any number of files; read a few hundred ahead.
+        size: height and width in pixels.
+        batch_size: pictures a batch.
+        unreadable: each file that can't be decoded is added here with the reason, and left out.
+
+    Yields:
+        the files of a batch, and float32 logits of shape (files, units).
+    """
+    waiting: deque[str] = deque()
+
+    def look_ahead() -> Iterator[tuple[np.ndarray, list[bytes], np.ndarray]]:
+        given, number = iter(paths), 0
+        while names := list(itertools.islice(given, LOOKAHEAD)):
+            waiting.extend(names)
+            yield np.arange(number, number + len(names)), [os.fsencode(name) for name in names], plan(names, size)
+            number += len(names)
+
+    def read(number: tf.Tensor, path: tf.Tensor, reader: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return number, read_picture(path, reader, size)
+
+    kinds = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.string), tf.TensorSpec((None,), tf.int32))
+    files = tf.data.Dataset.from_generator(look_ahead, output_signature=kinds).unbatch()
+    pictures = files.map(read, num_parallel_calls=WORKERS, deterministic=True).ignore_errors()
+    network = inference(model)
+    done = 0
+    for numbers, batch in pictures.batch(batch_size).prefetch(2):
+        read_ones = []
+        for number in numbers.numpy():
+            unreadable += [_with_reason(waiting.popleft(), size) for _ in range(number - done)]
+            read_ones.append(waiting.popleft())
+            done = number + 1
+        yield read_ones, network(batch).numpy()
+    unreadable += [_with_reason(name, size) for name in waiting]
+
+
+def inference(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    """The model as one graph from uint8 pictures to its output, traced once for batches of any length."""
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
+    return tf.function(lambda pictures: model(tf.cast(pictures, tf.float32), training=False), input_signature=signature)
+
+
+def _with_reason(path: str, size: tuple[int, int]) -> tuple[str, str]:
+    """A file that could not be decoded, and why."""
+    try:
+        pixels(path, size)
+    except ValueError as error:
+        return path, str(error).removeprefix(f"{path}: ")
+    return path, "can't be decoded"

@@ -1,0 +1,200 @@
+"""The labelled pictures of an evaluation: a split of the run's own data, a folder of class folders, or a CSV file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+
+from framework.config.folders import conf_folder
+from framework.config.settings import DataSettings
+from framework.core.errors import BadInput, Problem, listing, suggestion
+from framework.core.task import Task
+from framework.data import sources
+from framework.data.pictures import Pictures, Split
+from framework.model.saved import Trained
+
+SplitName = Literal["train", "validation", "test", "all"]
+OWN_SPLIT: SplitName = "validation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Options that name labelled pictures in place of the run's own."""
+
+    dir: Annotated[str | None, "a folder of class folders, or of train, validation and test folders with such"] = None
+    file: Annotated[str | None, "a CSV file with the columns that the run's has, or path and label"] = None
+    on_error: Annotated[
+        Literal["stop", "skip"] | None, "a picture that can't be read: stop, or skip; null: as the run"
+    ] = None
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures with labels in the order of the classifier's classes.
+
+    Attributes:
+        split: files and labels.
+        name: what its results are filed under.
+        origin: where it comes from, for people.
+        skip: whether pictures that can't be read are left out.
+    """
+
+    split: Split
+    name: str
+    origin: str
+    skip: bool
+
+
+def labelled(trained: Trained, data: DataOptions, split: SplitName | None) -> Labelled:
+    """The pictures that the options name: the run's validation pictures if they name none. Loads no TensorFlow.
+
+    Raises:
+        BadInput: there are none such, or their classes are not the classifier's.
+    """
+    if data.dir is not None and data.file is not None:
+        raise BadInput(Problem("data.dir and data.file are both given", "command line", "one of them"))
+    skip = (data.on_error or (trained.data().on_error if trained.run else "stop")) == "skip"
+    if data.dir is not None:
+        found, name, origin = _folder(trained, data.dir, split)
+    elif data.file is not None:
+        found, name, origin = _table(trained, data.file, split)
+    else:
+        found, name, origin = _own(trained, split or OWN_SPLIT)
+    if not len(found):
+        raise BadInput(Problem(f"there is no picture to evaluate in {origin}", "command line"))
+    return Labelled(found, name, origin, skip)
+
+
+def _own(trained: Trained, split: SplitName) -> tuple[Split, str, str]:
+    if trained.run is None:
+        raise BadInput(Problem("a model from elsewhere brings no pictures", "command line", "data.dir=FOLDER"))
+    pictures = sources.read(trained.data())
+    if tuple(pictures.classes) != trained.task.classes:
+        what = f"the data has other classes than the run was trained on: {listing(pictures.classes)}"
+        raise BadInput(Problem(what, pictures.origin, f"data of {listing(trained.task.classes)}"))
+    if pictures.prepare:
+        pictures.prepare()
+    return _chosen(pictures, split), split, pictures.origin
+
+
+def _folder(trained: Trained, folder: str, split: SplitName | None) -> tuple[Split, str, str]:
+    """Class folders in the split's folder, or right in the folder: then all of them, or the run's split of them."""
+    root = os.path.abspath(os.path.expanduser(folder))
+    named = sources.split_folders(root)
+    name = Path(root).name
+    if not named:
+        if split is None or split == "all":
+            return _classes_of(trained, [root]), _unlike_a_split(Path(root)), root
+        pictures = sources.read(_settings(trained, "image_folder", {"dir": root}))
+        return _in_order(trained.task, _chosen(pictures, split), pictures.classes), f"{name}-{split}", root
+    if split is None:
+        right = f"split={listing(list(named))}, or split=all"
+        raise BadInput(Problem(f"{root} has splits: split must be given", "command line: data.dir", right))
+    if split != "all" and split not in named:
+        what = f"{root} has no {split} folder"
+        raise BadInput(Problem(what, f"command line: split={split}", suggestion(split, named)))
+    folders = list(named.values()) if split == "all" else [named[split]]
+    return _classes_of(trained, folders), f"{name}-{split}", ", ".join(folders)
+
+
+def _classes_of(trained: Trained, folders: Sequence[str]) -> Split:
+    """Pictures of class folders; classes that the run was told to leave out are left out here too."""
+    task = trained.task
+    if task.kind == "multilabel":
+        right = "data.file=CSV, with several labels a picture"
+        raise BadInput(Problem("class folders say one label a picture; this model gives several", "data.dir", right))
+    chosen = trained.data().classes if trained.run else None
+    paths: list[str] = []
+    labels: list[int] = []
+    unknown: list[str] = []
+    for folder in folders:
+        for name, files in sources.class_folders(folder).items():
+            label = _label(name, task)
+            if label is None and chosen is None:
+                unknown.append(name)
+            elif label is not None and (chosen is None or name in chosen):
+                paths += files
+                labels += [label] * len(files)
+    if unknown:
+        right = suggestion(unknown[0], task.classes)
+        raise BadInput(Problem(f"the model knows no class {listing(sorted(set(unknown)))}", ", ".join(folders), right))
+    return Split(tuple(paths), np.asarray(labels, np.int32))
+
+
+def _label(name: str, task: Task) -> int | None:
+    """Number of a class; where the question is "this one or any other", any other name is the other."""
+    if name in task.classes:
+        return task.classes.index(name)
+    return 0 if task.kind == "binary" and task.classes[0] == f"not {task.classes[1]}" else None
+
+
+def _table(trained: Trained, file: str, split: SplitName | None) -> tuple[Split, str, str]:
+    several = {"separator": "|"} if trained.task.kind == "multilabel" else {}
+    settings = _settings(trained, "csv", {"file": file}, several)
+    pictures = sources.read(settings)
+    found = _in_order(trained.task, _chosen(pictures, split or "all"), pictures.classes)
+    name = Path(file).stem
+    return found, name if split in (None, "all") else f"{name}-{split}", pictures.origin
+
+
+def _in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:
+    """The split with its labels renumbered from the order of ``classes`` to the task's.
+
+    Raises:
+        BadInput: a class that the task does not have.
+    """
+    unknown = [name for name in classes if _label(name, task) is None]
+    if unknown:
+        what = f"the model knows no class {listing(unknown)}"
+        raise BadInput(Problem(what, "command line: data", suggestion(unknown[0], task.classes)))
+    numbers = np.asarray([_label(name, task) for name in classes], np.int32)
+    if split.labels.ndim == 1:
+        return replace(split, labels=numbers[split.labels])
+    labels = np.zeros((len(split), len(task.classes)), np.float32)
+    labels[:, numbers] = split.labels
+    return replace(split, labels=labels)
+
+
+def _chosen(pictures: Pictures, split: SplitName) -> Split:
+    if split != "all":
+        if split not in pictures.splits:
+            what = f"the data has no {split} pictures"
+            raise BadInput(Problem(what, f"command line: split={split}", suggestion(split, pictures.splits)))
+        return pictures.splits[split]
+    splits = list(pictures.splits.values())
+    return Split(tuple(path for one in splits for path in one.paths), np.concatenate([one.labels for one in splits]))
+
+
+def _settings(
+    trained: Trained, source: str, given: Mapping[str, Any], foreign: Mapping[str, Any] | None = None
+) -> DataSettings:
+    """Settings of a source: the run's if it had such a one, else those of ``conf/data``; all pictures of it."""
+    own = trained.data() if trained.run else None
+    if own is not None and own.name == source:
+        return replace(own, parameters={**own.parameters, **given}, limit=None)
+    usual = yaml.safe_load((conf_folder() / "data" / f"{source}.yaml").read_text(encoding="utf-8"))
+    parameters = {key: value for key, value in usual.items() if key != "name"} | dict(foreign or {}) | dict(given)
+    return DataSettings(
+        name=source,
+        parameters=parameters,
+        image_size=list(trained.size),
+        classes=own.classes if own else None,
+        positive=own.positive if own else None,
+        limit=None,
+        class_weights=None,
+        seed=own.seed if own else 1,
+        memory_limit=0,
+        on_error="stop",
+    )
+
+
+def _unlike_a_split(folder: Path) -> str:
+    """A folder's name; with its parent's, where it alone would look like a split of the run's own data."""
+    taken = {name for names in sources.SPLIT_NAMES.values() for name in names} | {"all"}
+    return f"{folder.parent.name}-{folder.name}" if folder.name.casefold() in taken else folder.name

@@ -1,0 +1,118 @@
+"""What a model's file says of itself, read as data: nothing in it is run, and a file that would run code is refused."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from framework.core.errors import BadInput, Problem, listing, nearest
+
+ENDINGS = {".keras": b"PK\x03\x04", ".h5": b"\x89HDF", ".hdf5": b"\x89HDF"}
+_FORMATS = "a whole model in a .keras or .h5 file"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model's file says, each None where it does not.
+
+    Attributes:
+        size: height and width in pixels of the pictures it takes.
+        units: how many numbers it gives a picture.
+        activation: of its last layer.
+    """
+
+    size: tuple[int, int] | None
+    units: int | None
+    activation: str | None
+
+
+def describe(file: Path) -> Description:
+    """What a model's file says of it; nothing in it is run.
+
+    Raises:
+        BadInput: it is no model file of Keras, or one that runs code when it is opened.
+    """
+    if not file.is_file():
+        near = nearest(file.name, [entry.name for entry in file.parent.iterdir()]) if file.parent.is_dir() else None
+        raise BadInput(
+            Problem(f"there is no file {file}", "command line", str(file.parent / near) if near else "a model")
+        )
+    with open(file, "rb") as opened:
+        start = opened.read(4)
+    if start[:1] == b"\x80":
+        raise BadInput(Problem(f"{file} is a pickle: opening it would run what it holds", str(file), _FORMATS))
+    if not start.startswith(ENDINGS.get(file.suffix.lower(), b"none")):
+        raise BadInput(Problem(f"{file} is not a model file of Keras", str(file), _FORMATS))
+    try:
+        config = _read_zip(file) if file.suffix.lower() == ".keras" else _read_hdf5(file)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BadInput(Problem(f"{file} can't be read as a whole model: {error}", str(file), _FORMATS)) from None
+    nodes = list(_nodes(config))
+    lambdas = [name for node in nodes if (name := _lambda(node)) is not None]
+    if lambdas:
+        what = f"{file} has code in it (Lambda layer{'s' * (len(lambdas) > 1)} {listing(lambdas)}): it is not opened"
+        raise BadInput(Problem(what, str(file), "a model of layers without lambda functions"))
+    return Description(_picture_size(nodes), *_last_layer(config))
+
+
+def _read_zip(file: Path) -> Any:
+    with zipfile.ZipFile(file) as archive:
+        return json.loads(archive.read("config.json"))
+
+
+def _read_hdf5(file: Path) -> Any:
+    import h5py
+
+    with h5py.File(file, "r") as opened:
+        if "model_config" not in opened.attrs:
+            raise ValueError("it holds weights only")
+        return json.loads(opened.attrs["model_config"])
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a JSON value."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _lambda(node: Mapping[str, Any]) -> str | None:
+    """Name of the layer, where a node describes marshalled code."""
+    config = node.get("config")
+    if node.get("class_name") == "__lambda__":
+        return "__lambda__"
+    if node.get("class_name") != "Lambda" or not isinstance(config, dict):
+        return None
+    by_name = isinstance(config.get("function"), str) and config.get("function_type") != "lambda"
+    return None if by_name else str(config.get("name"))
+
+
+def _picture_size(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
+    """Height and width from the first shape (batch, height, width, 3) that an input layer states."""
+    for node in reversed(nodes):  # the walk is depth first from the end
+        config = node.get("config")
+        shape = config.get("batch_shape", config.get("batch_input_shape")) if isinstance(config, dict) else None
+        if isinstance(shape, list) and len(shape) == 4 and shape[3] == 3:
+            return (shape[1], shape[2]) if isinstance(shape[1], int) and isinstance(shape[2], int) else None
+    return None
+
+
+def _last_layer(config: Any) -> tuple[int | None, str | None]:
+    """Units and activation of a model's last layer, each None where it does not say."""
+    layers = config.get("config", {}).get("layers", []) if isinstance(config, dict) else []
+    last = layers[-1] if layers else {}
+    inner = last.get("config", {})
+    if isinstance(inner, dict) and "layers" in inner:
+        return _last_layer(last)
+    activation = "softmax" if last.get("class_name") == "Softmax" else inner.get("activation")
+    units = inner.get("units")
+    return (units if isinstance(units, int) else None), (activation if isinstance(activation, str) else None)

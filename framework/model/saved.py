@@ -1,0 +1,341 @@
+"""A trained classifier to work with: a run's own model, or a foreign file, checked before TensorFlow loads.
+
+A run folder may come from someone else, so nothing in it is code: models load in Keras's safe mode, pickles and Lambda
+layers are refused, and no file of it may lie outside, behind a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.config.checks import read_part
+from framework.config.settings import DataSettings, PartSettings
+from framework.core.backend import keras
+from framework.core.errors import BadInput, Problem, listing, nearest
+from framework.core.registry import TASK_KINDS, TaskKind
+from framework.core.runs import RunFolder
+from framework.core.schema import Count
+from framework.core.task import Task
+from framework.model.inspection import Description, describe
+from framework.model.saving import load_model
+
+LATEST = "latest"
+RUN_FOLDERS = ("runs", "sweeps")
+DEPTH = 3
+Preprocess = Literal["none", "tf", "torch", "caffe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Options of every command that takes a trained classifier; ``open_trained`` opens what they name."""
+
+    run: Annotated[str | None, "a run folder, a sweep folder (its best run), or latest"] = None
+    model: Annotated[str | None, "in place of run: a .keras or .h5 file from elsewhere"] = None
+    classes: Annotated[list[str] | None, "with model: class names in the order of its outputs, [hat,shoes]"] = None
+    image_size: Annotated[Count | list[Count] | None, "with model: picture side, or [height,width]; null asks it"] = (
+        None
+    )
+    preprocess: Annotated[Preprocess, "with model: what it wants done to pixels of 0-255 that it does not itself"] = (
+        "none"
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier.
+
+    Attributes:
+        file: the model's file.
+        task: what it answers; ``labels`` means nothing here, for that depends on the loss.
+        size: height and width in pixels of the pictures it takes.
+        folder: where results go: the run folder, or one beside a foreign file, named like it.
+        run: the run; None for a foreign file.
+        preprocess: what ``load`` puts in front of a foreign model.
+    """
+
+    file: Path
+    task: Task
+    size: tuple[int, int]
+    folder: Path
+    run: RunFolder | None = None
+    preprocess: Preprocess = "none"
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the run folder, or the file."""
+        path = self.run.path if self.run else self.file
+        return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+    def data(self) -> DataSettings:
+        """The data that the run was trained on.
+
+        Raises:
+            BadInput: a foreign file has none, or ``config.yaml`` can't be read.
+        """
+        return self._part("data")
+
+    def loss(self) -> PartSettings:
+        """The loss that the run made small.
+
+        Raises:
+            BadInput: a foreign file has none, or ``config.yaml`` can't be read.
+        """
+        return self._part("loss")
+
+    def _part(self, key: str) -> Any:
+        """One node of the run's config. Others are not looked at: a run outlives changes of what it does not need."""
+        if self.run is None:
+            raise BadInput(Problem(f"{self.name} is no run: it has no config", "command line", "run=PATH"))
+        file = inside(self.run.path, self.run.config.name)
+        try:
+            config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise BadInput(Problem(f"{file} can't be read: {error}", str(file))) from None
+        settings, problems = read_part(config if isinstance(config, dict) else {}, key)
+        if problems:
+            raise BadInput(replace(problem, where=f"{file}: {problem.where}") for problem in problems)
+        return settings
+
+    def output(self, *names: str) -> Path:
+        """Where a result of these names goes, inside ``folder``.
+
+        Raises:
+            BadInput: a link leads out of the folder.
+        """
+        return inside(self.folder, *names)
+
+    def load(self) -> keras.Model:
+        """The model, from raw RGB pictures, float32 0-255 (batch, height, width, 3), to logits (batch, task.units).
+
+        A softmax or sigmoid at a foreign model's end is taken off. Layers keep their names and stay flat.
+
+        Raises:
+            BadInput: it is damaged, not safe to load, or does not fit the class names.
+        """
+        model = load_model(self.file)
+        if self.run is None:
+            model = _with_preprocessing(_to_logits(model), self.size, self.preprocess)
+        units = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
+        if units != self.task.units:
+            what = f"the model gives {units} numbers a picture; its classes need {self.task.units}"
+            raise BadInput(Problem(what, str(self.file)))
+        return model
+
+
+def open_trained(options: ModelOptions) -> Trained:
+    """The classifier that the options name, without loading TensorFlow.
+
+    Raises:
+        BadInput: none or two are named, it can't be found, or it is not fit to be opened.
+    """
+    if options.model is not None:
+        if options.run is not None:
+            raise BadInput(Problem("run and model are both given", "command line", "one of them"))
+        size = options.image_size
+        pair = None if size is None else (size, size) if isinstance(size, int) else tuple(size)
+        return open_file(options.model, options.classes, pair, options.preprocess)  # type: ignore[arg-type]
+    foreign = {"classes": options.classes, "image_size": options.image_size}
+    problems = [
+        Problem(f"{key} belongs to a model from elsewhere: a run knows it itself", "command line", "leave it out")
+        for key, value in foreign.items()
+        if value is not None
+    ]
+    if options.run is None:
+        problems.append(
+            Problem("run must be given", "command line", "run=latest, run=PATH, or model=FILE classes=[a,b]")
+        )
+    if problems:
+        raise BadInput(problems)
+    assert options.run is not None
+    return open_run(options.run)
+
+
+def open_run(run: str) -> Trained:
+    """A run's classifier, without loading TensorFlow.
+
+    Args:
+        run: a run folder, a sweep folder (its best run), or ``latest`` (the newest in runs/ and sweeps/ here).
+
+    Raises:
+        BadInput: there is no such run, it has no model, or its files are not what they should be.
+    """
+    folder = find_run(run)
+    said = folder.read_run()
+    if not folder.model.exists():
+        raise BadInput(_without_model(folder, said))
+    classes, kind = said.get("classes"), said.get("task")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or kind not in TASK_KINDS:
+        raise BadInput(Problem(f"{folder.run_json} names no classes or no known task", str(folder.run_json)))
+    file = inside(folder.path, folder.model.name)
+    looked = describe(file)
+    task = Task(kind, tuple(classes), "index")
+    if looked.size is None:
+        raise BadInput(Problem("the model does not say how large its pictures are", str(file)))
+    _check_units(file, looked, task)
+    return Trained(file, task, looked.size, folder.path, folder)
+
+
+def open_file(
+    model: str, classes: Sequence[str] | None, size: tuple[int, int] | None = None, preprocess: Preprocess = "none"
+) -> Trained:
+    """A classifier from a ``.keras`` or ``.h5`` file of any origin, without loading TensorFlow.
+
+    One output is a yes-or-no question, answered by two class names, no first, or by the name of yes. Several outputs
+    with a sigmoid are a label each.
+
+    Args:
+        model: the file.
+        classes: names in the order of its outputs.
+        size: height and width of its pictures; None reads them from the file.
+        preprocess: what it wants done to pixels of 0-255 before it sees them.
+
+    Raises:
+        BadInput: it can't be opened, or names or size are missing or don't fit.
+    """
+    file = Path(model).expanduser().resolve()
+    looked = describe(file)
+    problems = []
+    size = size or looked.size
+    if not classes:
+        count = f"{looked.units} names" if looked.units else "a name for each output"
+        problems.append(Problem("classes must be given with model", "command line", f"classes=[a,b], {count}"))
+    if size is None:
+        what = "the model takes pictures of any size: image_size must be given"
+        problems.append(Problem(what, "command line", "image_size=224"))
+    elif looked.size not in (None, size):
+        what = f"image_size is {size[0]}×{size[1]}, but the model takes {looked.size[0]}×{looked.size[1]}"  # type: ignore[index]
+        problems.append(Problem(what, "command line: image_size", "leave it out"))
+    if problems:
+        raise BadInput(problems)
+    assert classes
+    assert size is not None
+    names = tuple(classes)
+    kind: TaskKind = "multiclass"
+    if looked.units == 1:
+        kind = "binary"
+        names = (f"not {names[0]}", names[0]) if len(names) == 1 else names
+    elif looked.activation == "sigmoid":
+        kind = "multilabel"
+    task = Task(kind, names, "index")
+    _check_units(file, looked, task)
+    return Trained(file, task, size, file.with_suffix(""), preprocess=preprocess)
+
+
+def find_run(run: str) -> RunFolder:
+    """The folder of the run that ``run`` names; see ``open_run``.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if run == LATEST:
+        return _latest()
+    path = Path(run).expanduser().resolve()
+    if not path.is_dir():
+        raise BadInput(_no_folder(run, path))
+    if (path / "run.json").exists():
+        return RunFolder(path)
+    found = _runs_in(path)
+    return _best(path, found) if found else RunFolder(path)
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """The path of these names in a folder, absolute.
+
+    Raises:
+        BadInput: it lies outside, by a link or by its names.
+    """
+    root = folder.resolve()
+    path = root.joinpath(*names)
+    if not path.resolve().is_relative_to(root):
+        what = f"{path} leads out of the folder, to {path.resolve()}"
+        raise BadInput(Problem(what, str(folder), "a run folder whose files lie in it"))
+    return path
+
+
+def _runs_in(folder: Path) -> list[tuple[RunFolder, dict[str, Any]]]:
+    """Readable runs below a folder that have a model, with what their ``run.json`` says."""
+    found = []
+    for file in sorted(
+        file for depth in range(1, DEPTH + 1) for file in folder.glob("/".join(["*"] * depth) + "/run.json")
+    ):
+        run = RunFolder(file.parent)
+        try:
+            said = run.read_run()
+        except BadInput:
+            continue
+        if run.model.exists():
+            found.append((run, said))
+    return found
+
+
+def _latest() -> RunFolder:
+    found = [entry for name in RUN_FOLDERS for entry in _runs_in(Path(name).resolve())]
+    if not found:
+        what = f"there is no run with a model in {' or '.join(f'{name}/' for name in RUN_FOLDERS)} here"
+        raise BadInput(Problem(what, f"command line: run={LATEST}", "run=PATH, or the folder that you trained in"))
+    return max(found, key=lambda entry: (str(entry[1].get("started", "")), str(entry[0].path)))[0]
+
+
+def _best(folder: Path, found: Sequence[tuple[RunFolder, Mapping[str, Any]]]) -> RunFolder:
+    """The run of a sweep whose best epoch is best, by the column that the first one chose it by."""
+    bests = [(run, said["best"]) for run, said in found if isinstance(said.get("best"), dict)]
+    monitor = bests[0][1].get("monitor") if bests else None
+    values = [(best["metrics"][monitor], run) for run, best in bests if monitor in best.get("metrics", {})]
+    if not values:
+        what = f"no run in {folder} is finished"
+        raise BadInput(Problem(what, f"command line: run={folder}", f"run={found[0][0].path}"))
+    choose = min if str(monitor).endswith("loss") else max
+    return choose(values, key=lambda entry: entry[0])[1]
+
+
+def _no_folder(run: str, path: Path) -> Problem:
+    where = f"command line: run={run}"
+    if path.is_file():
+        return Problem(f"{run} is a file", where, f"run={path.parent}, or model={run} classes=[a,b]")
+    places = [path.parent, *(Path(name).resolve() for name in RUN_FOLDERS)]
+    near = {entry.name: entry for place in places if place.is_dir() for entry in place.iterdir() if entry.is_dir()}
+    name = nearest(path.name, near)
+    return Problem(f"there is no folder {run}", where, f"run={near[name]}" if name else f"run={LATEST}")
+
+
+def _without_model(folder: RunFolder, said: Mapping[str, Any]) -> Problem:
+    state = str(said.get("status"))
+    reason = f": {said['reason']}" if said.get("reason") else ""
+    kept = sorted(folder.checkpoints.glob("*.keras")) if folder.checkpoints.is_dir() else []
+    right = f"model={kept[-1]} classes=[{','.join(map(str, said.get('classes') or []))}]" if kept else "a finished run"
+    return Problem(f"the run has no model.keras; it is {state}{reason}", str(folder.path), right)
+
+
+def _check_units(file: Path, looked: Description, task: Task) -> None:
+    if looked.units not in (None, task.units) or (task.kind == "binary" and len(task.classes) != 2):
+        what = f"the model gives {looked.units} numbers a picture; {len(task.classes)} classes are named"
+        raise BadInput(Problem(f"{what}: {listing(task.classes)}", str(file), "a name for each number, in its order"))
+
+
+def _to_logits(model: keras.Model) -> keras.Model:
+    """The model without the softmax or sigmoid at its end."""
+    last = model.layers[-1]
+    if isinstance(last, keras.layers.Softmax):
+        return keras.Model(model.inputs, last.input, name=model.name)
+    while isinstance(last, keras.Model):
+        last = last.layers[-1]
+    if getattr(last, "activation", None) in (keras.activations.softmax, keras.activations.sigmoid):
+        last.activation = keras.activations.linear
+    return model
+
+
+def _with_preprocessing(model: keras.Model, size: tuple[int, int], preprocess: Preprocess) -> keras.Model:
+    """The model for raw pictures of 0-255."""
+    from framework.parts import bases
+
+    if preprocess == "none":
+        return model
+    pictures = keras.Input((*size, 3), dtype="float32", name="image")
+    # call, not __call__: the layers are applied one by one and stay layers of the new model
+    return keras.Model(pictures, model.call(bases.preprocess(pictures, preprocess)), name=model.name)

@@ -1,0 +1,297 @@
+"""Runs as their folders tell them: whole ones, failed ones, and what can be had of half-written ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.runs import RunFolder
+
+SWEEP_FILE = "sweep.json"
+TRACES = ("run.json", "config.yaml", "history.csv")
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Pictures counted by true class (row) and predicted class (column)."""
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run; what its folder lacks is empty here, and ``missing`` names it.
+
+    ``config`` is flat: dotted key to value. ``overrides`` maps key to value as typed, read as a plain value.
+    ``history`` has a row an epoch. ``status`` is that of ``run.json``, or ``incomplete`` where there is none.
+    """
+
+    folder: Path
+    name: str
+    status: str
+    reason: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+    missing: tuple[str, ...] = ()
+    confusion: Confusion | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run came to nothing, as it says itself."""
+        return self.status == "failed"
+
+    @property
+    def known(self) -> bool:
+        """Whether anything says what the run was."""
+        return bool(self.config or self.overrides)
+
+    @property
+    def monitor(self) -> str:
+        """The column that chose the best epoch: as the run says, else as its config does."""
+        return str(
+            _mapping(self.run.get("best")).get("monitor")
+            or self.config.get("callbacks.checkpoint.monitor")
+            or next((column for column in ("val_accuracy", "val_loss") if column in self.columns), "loss")
+        )
+
+    @property
+    def higher(self) -> bool:
+        """Whether more of the monitored column is better."""
+        mode = self.config.get("callbacks.checkpoint.mode", "auto")
+        return mode == "max" or (mode != "min" and not self.monitor.endswith("loss"))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the history measures, in its order."""
+        return tuple(self.history[0]) if self.history else ()
+
+    @property
+    def best(self) -> Mapping[str, Any]:
+        """The best epoch's row: the one that the run names, else the best finite value; empty without a history."""
+        best = _mapping(self.run.get("best"))
+        named = next((row for row in self.history if row.get("epoch") == best.get("epoch")), None)
+        if named:
+            return {**named, **_mapping(best.get("metrics"))}
+        sign = 1 if self.higher else -1
+        measured = [row for row in self.history if is_number(row.get(self.monitor))]
+        return max(measured, key=lambda row: sign * row[self.monitor], default={})
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of all phases, or of the epochs so far where the run has not said more."""
+        phases = [value for value in _mapping(self.run.get("seconds")).values() if is_number(value)]
+        epochs = [row["seconds"] for row in self.history if is_number(row.get("seconds"))]
+        return sum(phases) if len(phases) and self.status == "finished" else sum(epochs) if epochs else None
+
+    @property
+    def parameters(self) -> int | None:
+        """Weights of the whole model, as single numbers."""
+        count = self.run.get("parameters")
+        return count if isinstance(count, int) else None
+
+    @property
+    def pictures(self) -> int | None:
+        """How many validation pictures the run was measured on."""
+        count = _mapping(_mapping(self.run.get("data")).get("pictures")).get("validation")
+        return count if isinstance(count, int) and count > 0 else None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Digest of the pictures and labels that the run saw."""
+        return _mapping(self.run.get("data")).get("fingerprint")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's name, its command line, the keys it says it varies, and its runs."""
+
+    name: str
+    command: str
+    varied: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """A sweep from its folder: the runs that ``sweep.json`` names, or where there is none every run folder inside.
+
+    Raises:
+        BadInput: there is no such folder, ``sweep.json`` can't be read, or there is no run in it.
+    """
+    if not folder.is_dir():
+        raise BadInput(_no_folder(folder))
+    told = _read_json(folder / SWEEP_FILE)
+    if told is None:
+        runs: list[Mapping[str, Any]] = [{"folder": name} for name in _run_folders(folder)]
+    else:
+        runs = [_mapping(run) for run in told.get("runs", ())]
+    if not runs:
+        raise BadInput(
+            Problem(f"{folder} holds no run folder", str(folder), "the folder of a sweep, or runs=[FOLDER,FOLDER]")
+        )
+    told = told or {}
+    command = told.get("command", "")
+    return Sweep(
+        name=str(told.get("name") or folder.resolve().name),
+        command=command if isinstance(command, str) else " ".join(map(str, command)),
+        varied=tuple(map(str, told.get("varied", ()))),
+        entries=tuple(read_entry(folder / str(run["folder"]), str(run["folder"]), run) for run in runs if "folder" in run),
+    )
+
+
+def _run_folders(folder: Path) -> list[str]:
+    """Every folder inside that holds a file of a run, and every empty one beside them: a run that left nothing."""
+    inside = {path.parent.relative_to(folder) for name in TRACES for path in folder.rglob(name)}
+    inside |= {path.relative_to(folder) for path in folder.iterdir() if path.is_dir() and not any(path.iterdir())}
+    runs = [path for path in inside if path.parts and not any(part.startswith(".") for part in path.parts)]
+    return [str(path) for path in sorted(runs, key=_natural)]
+
+
+def read_entries(folders: Sequence[Path]) -> tuple[Entry, ...]:
+    """Runs from anywhere, each called by its path as given.
+
+    Raises:
+        BadInput: with a problem for each folder that does not exist.
+    """
+    problems = [_no_folder(folder) for folder in folders if not folder.is_dir()]
+    if problems:
+        raise BadInput(problems)
+    return tuple(read_entry(folder, str(folder)) for folder in folders)
+
+
+def read_entry(folder: Path, name: str, told: Mapping[str, Any] | None = None) -> Entry:
+    """What there is of one run; ``told`` is what ``sweep.json`` says of it: overrides, status and reason."""
+    told = told or {}
+    files = RunFolder(folder)
+    missing: list[str] = []
+    run, config, history = {}, {}, []
+    try:
+        run = files.read_run()
+    except BadInput as error:
+        missing.append("run.json is missing" if not files.run_json.exists() else error.problems[0].what)
+    try:
+        config = flat(_load_yaml(files.config))
+    except FileNotFoundError:
+        missing.append("config.yaml is missing")
+    except (OSError, ValueError) as error:
+        missing.append(f"config.yaml can't be read: {_first_line(error)}")
+    try:
+        history = [row for row in files.read_history() if isinstance(row.get("epoch"), int)]
+        if not history:
+            missing.append("history.csv has no epoch yet")
+    except FileNotFoundError:
+        missing.append("history.csv is missing")
+    except (OSError, ValueError, TypeError) as error:
+        missing.append(f"history.csv can't be read: {_first_line(error)}")
+    overrides = run.get("overrides") or told.get("overrides") or ()
+    return Entry(
+        folder=folder,
+        name=name,
+        status=str(_latest(run.get("status"), told.get("status"))),
+        reason=str(run.get("reason") or told.get("reason") or ""),
+        config=config,
+        overrides=dict(_override(str(line)) for line in overrides if "=" in str(line)),
+        run=run,
+        history=tuple(history),
+        missing=tuple(missing),
+        confusion=read_confusion(files.path / "confusion.csv"),
+    )
+
+
+def read_confusion(path: Path) -> Confusion | None:
+    """The confusion matrix, where the run folder has a whole one: a header of class names, then a row a true class."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        counts = tuple(tuple(int(value) for value in row[1:]) for row in rows)
+    except (OSError, ValueError):
+        return None
+    classes = tuple(header[1:])
+    whole = len(counts) == len(classes) and all(len(row) == len(classes) for row in counts)
+    return Confusion(classes, counts) if whole and classes else None
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key to value, for every leaf; an empty mapping is a leaf."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def plain(text: str) -> Any:
+    """A value as typed on the command line, read as the number, truth value or text that it is."""
+    words = {"true": True, "false": False, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def _override(line: str) -> tuple[str, Any]:
+    key, _, value = line.partition("=")
+    return key.lstrip("+~"), plain(value)
+
+
+def _latest(own: Any, told: Any) -> str:
+    """The run's own word, unless the sweep saw it die: a killed run still calls itself running."""
+    return told if told == "failed" and own in (None, "running") else own or told or "incomplete"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _load_yaml(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return _mapping(yaml.load(path.read_text(encoding="utf-8"), loader))  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        raise ValueError(_first_line(error)) from None
+
+
+def _read_json(path: Path) -> Mapping[str, Any] | None:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BadInput(Problem(f"{path} can't be read: {_first_line(error)}", str(path))) from None
+    return _mapping(told)
+
+
+def _no_folder(folder: Path) -> Problem:
+    beside: Iterable[Path] = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    names = sorted(path.name for path in beside if path.is_dir() and not path.name.startswith("."))
+    return Problem(f"there is no folder {folder}", str(folder), suggestion(folder.name, names) if names else "")
+
+
+def _natural(path: Path) -> tuple[Any, ...]:
+    """Job folders 0 to 12 in the order of their numbers."""
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.parts)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,144 @@
+"""``report.html``: a whole comparison on one page that opens offline, its data and its plotting library inside it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from framework.core.files import write_whole
+from framework.core.schema import show
+from framework.reports.comparison import Comparison, Variant, differences
+from framework.reports.entries import Entry, is_number
+from framework.reports.overlay import is_logarithmic, numeric_keys
+from framework.reports.table import NOTHING, label_of
+
+DIGITS = 5
+
+
+def write(comparison: Comparison, path: Path) -> Path:
+    """Write the page whole.
+
+    The plotting library is Plotly (https://plotly.com/javascript), taken from its Python package and kept compressed:
+    the browser unpacks it. A content policy forbids the page every connection.
+    """
+    from plotly.offline import get_plotlyjs
+
+    assets = files("framework.reports").joinpath("assets")
+    parts = {
+        "title": html.escape(comparison.name),
+        "style": assets.joinpath("report.css").read_text(encoding="utf-8"),
+        "script": assets.joinpath("report.js").read_text(encoding="utf-8"),
+        "data": in_script(tell(comparison)),
+        "plotly": base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
+    }
+    page = assets.joinpath("report.html").read_text(encoding="utf-8")
+    pieces = page.split("{{")
+    filled = [pieces[0]]
+    for piece in pieces[1:]:
+        name, rest = piece.split("}}", 1)
+        filled += [parts[name], rest]
+    write_whole(path, "".join(filled))
+    return path
+
+
+def in_script(told: dict[str, Any]) -> str:
+    """JSON that can stand inside a script element: nothing in it can end the element or begin markup."""
+    text = json.dumps(told, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def tell(comparison: Comparison) -> dict[str, Any]:
+    """All that the page shows, as plain values; numbers that are not finite are null."""
+    numeric = numeric_keys(comparison)
+    best = comparison.best_run
+    confusion = best.confusion if best else None
+    reference = best or next((entry for entry in comparison.entries if entry.config), None)
+    return {
+        "name": comparison.name,
+        "command": comparison.command,
+        "keys": [{"key": key, **_axis(comparison, key, key in numeric)} for key in comparison.keys],
+        "monitor": comparison.monitor,
+        "higher": comparison.higher,
+        "metrics": list(comparison.metrics),
+        "columns": list(comparison.columns),
+        "repeated": comparison.repeated,
+        "pictures": comparison.pictures,
+        "interval": comparison.interval,
+        "rule": comparison.tie_rule,
+        "variants": [
+            _variant(comparison, place, variant, reference) for place, variant in enumerate(comparison.variants)
+        ],
+        "reference": {
+            "name": reference.name if reference else None,
+            "config": [[key, show(value)] for key, value in reference.config.items()] if reference else [],
+        },
+        "confusion": {"classes": confusion.classes, "counts": confusion.counts, "run": best.name}
+        if confusion and best
+        else None,
+        "failures": [
+            {"name": entry.name, "label": label_of(comparison, entry), "reason": entry.reason or "no reason was noted"}
+            for entry in comparison.failures
+        ],
+        "notes": list(comparison.notes),
+        "seconds": sum(entry.seconds or 0 for entry in comparison.entries),
+    }
+
+
+def _axis(comparison: Comparison, key: str, numeric: bool) -> dict[str, Any]:
+    values = [variant.values[key] for variant in comparison.variants if variant.measured]
+    return {"numeric": numeric, "log": numeric and is_logarithmic(values)}
+
+
+def _variant(comparison: Comparison, place: int, variant: Variant, reference: Entry | None) -> dict[str, Any]:
+    columns = dict.fromkeys([comparison.monitor, *comparison.columns])
+    seconds = [run.seconds for run in variant.runs if run.seconds is not None]
+    return {
+        "rank": place,
+        "label": variant.label,
+        "tied": variant.label in comparison.ties,
+        "values": [
+            {"shown": show(value) if variant.runs[0].known else NOTHING, "number": value if is_number(value) else None}
+            for value in variant.values.values()
+        ],
+        "mean": {column: _rounded(variant.mean(column)) for column in columns},
+        "spread": {column: _rounded(variant.spread(column)) for column in columns},
+        "seconds": _rounded(sum(seconds) / len(seconds)) if seconds else None,
+        "parameters": next((run.parameters for run in variant.runs if run.parameters is not None), None),
+        "runs": [_run(run, reference) for run in variant.runs],
+    }
+
+
+def _run(run: Entry, reference: Entry | None) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "status": run.status,
+        "reason": run.reason,
+        "seed": run.config.get("trainer.seed"),
+        "epoch": run.best.get("epoch"),
+        "score": _rounded(run.best.get(run.monitor)),
+        "history": {
+            column: [_rounded(row.get(column)) for row in run.history]
+            for column in run.columns
+            if column not in ("stage", "seconds", "learning_rate")
+        },
+        # the config is the reference's with these keys changed; null stands for a key that is not there
+        "differs": [
+            [key, show(own) if key in run.config else None, show(other) if key in reference.config else None]
+            for key, (own, other) in differences(run, reference).items()
+        ]
+        if reference and run.config
+        else [],
+        "configured": bool(run.config),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """Enough digits to draw and to read; None for what is missing or not finite."""
+    if not is_number(value):
+        return None
+    return value if isinstance(value, int) else float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,69 @@
+"""How this project's pictures look: one figure, one kind of axes, one way to save, for all of them but the curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framework.core.files import whole
+from framework.reports.curves import COLOURS, FAINT, GREY, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE = COLOURS
+DPI = 160
+
+__all__ = ["BLUE", "DPI", "FAINT", "GREY", "INK", "ORANGE", "bare", "figure", "heading", "quiet", "save", "shades"]
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty white figure; sides in inches."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04, hspace=0.04)
+    return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+
+
+def heading(figure: Figure, title: str, below: str = "") -> None:
+    """A title at the top left, and a grey line under it."""
+    figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
+    if below:
+        # part of the layout: an empty line of the title's block would move with the figure's height
+        figure.supxlabel(below, x=0.012, ha="left", fontsize=9, color=GREY)
+
+
+def quiet(axes: Axes, grid: str = "both") -> None:
+    """Axes without a box, with a faint grid behind."""
+    axes.grid(axis=grid, color=FAINT, linewidth=0.8)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=GREY, length=0, labelsize=9)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(False)
+
+
+def bare(axes: Axes) -> None:
+    """Axes that only hold a picture."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def shades(*colours: str) -> LinearSegmentedColormap:
+    """A colour scale from white, or from the first of several colours to the last."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    steps: Sequence[str] = ("#ffffff", *colours) if len(colours) == 1 else colours
+    return LinearSegmentedColormap.from_list("-".join(steps), list(steps))
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure whole."""
+    with whole(path) as beside:
+        figure.savefig(beside)
+    return path

@@ -1,0 +1,76 @@
+"""Show: what there is to choose, what it means, and where a value of the config comes from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.config import explain
+from framework.config.command import guarded
+from framework.config.compose import chosen_recipes, compose, parse
+from framework.config.recipe_parts import load_parts
+from framework.config.recipes import find
+from framework.config.start import take_start
+from framework.core.errors import DONE, BadInput, Problem
+
+USAGE = """
+framework-show (python -m framework.show) [what] [overrides]
+
+  python -m framework.show                     every kind of part, and its parts
+  python -m framework.show head                the options of a group, and each part's parameters with their defaults
+  python -m framework.show head=mlp            one option, and where its part is written
+  python -m framework.show recipe=NAME         what a recipe sets and brings
+  python -m framework.show optim.lr model=vgg16 optim.lr=0.1
+                                               which file, recipe or override sets a value, and what it overrode
+  python -m framework.show config recipe=NAME  the resolved config, each value with where it was set
+
+Overrides are those of framework-train; with recipe=NAME the options and parts that the recipe brings are shown too.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show what is asked for; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+
+    def work() -> int:
+        if {"-h", "--help"} & set(given):
+            print(USAGE.strip())
+            return DONE
+        for line in texts(given):
+            print(line)
+        return DONE
+
+    return guarded(work)
+
+
+def texts(arguments: Sequence[str]) -> Iterator[str]:
+    """Lines of what is asked for.
+
+    Raises:
+        BadInput: there is nothing of this name, or the overrides are wrong.
+    """
+    what, *overrides = take_start(arguments) or [""]
+    key, equals, value = what.partition("=")
+    group = explain.group_of(key)
+    if key == "recipe" and value:
+        return explain.recipe(find(value).name, chosen_recipes([parse([what, *overrides])[0]]))
+    if equals and group is None:
+        right = "show WHAT, then the overrides; show alone lists all"
+        raise BadInput(Problem(f"'{what}' is not the name of a group, kind or key", f"command line: {what}", right))
+    if what == "config":
+        return explain.resolved(compose(overrides))
+    if group is None and what:
+        return explain.origin(what, compose(overrides))
+    parsed, problems = parse(overrides)
+    if problems:
+        raise BadInput(problems)
+    brought = chosen_recipes([parsed])
+    load_parts(brought.recipes)
+    if group is None:
+        return explain.kinds()
+    return explain.option(group, value, brought) if equals else explain.group(group, brought)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Calls in processes of their own, several at once; one that dies takes nothing with it.
+
+On Linux they are forked: what this process has imported they have too, and what they use up is given back whole. A
+process that has imported TensorFlow and run nothing yet can be forked; elsewhere each call starts a new interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+PATIENCE = 20.0
+LINUX = sys.platform.startswith("linux")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A call is over.
+
+    Attributes:
+        place: the call's place in the order of calls.
+        code: the exit code; below 0 the signal that ended it.
+        seconds: how long it took.
+    """
+
+    place: int
+    code: int
+    seconds: float
+
+
+def in_processes(calls: Iterable[Callable[[], int]], at_once: int) -> Iterator[Ended]:
+    """Make the calls, at most ``at_once`` at a time, and yield each end as it comes.
+
+    A call is taken from ``calls`` just before it starts. Closing the iterator, or an interruption, interrupts those
+    that run and waits for them.
+
+    Args:
+        calls: each returns an exit code; outside Linux they must pickle.
+        at_once: how many run side by side.
+    """
+    context: Any = multiprocessing.get_context("fork" if LINUX else "spawn")
+    waiting = enumerate(calls)
+    running: dict[int, tuple[int, Any, float]] = {}
+    gc.freeze()
+    try:
+        while True:
+            while len(running) < at_once and (following := next(waiting, None)) is not None:
+                place, call = following
+                process = context.Process(target=_child, args=(call,))
+                process.start()
+                running[process.sentinel] = place, process, time.perf_counter()
+            if not running:
+                return
+            for sentinel in multiprocessing.connection.wait(list(running)):
+                place, process, started = running[sentinel]  # type: ignore[index]
+                process.join()
+                del running[sentinel]  # type: ignore[arg-type]
+                yield Ended(place, process.exitcode, time.perf_counter() - started)
+    finally:
+        _interrupt([process for _, process, _ in running.values()])
+        gc.unfreeze()
+
+
+def _child(call: Callable[[], int]) -> None:
+    # a group of its own: Ctrl-C reaches the parent alone, which then interrupts each child once
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if LINUX:
+        _go_first()
+    sys.exit(call())
+
+
+def _go_first() -> None:
+    """End with the parent, however that ends, and before it where memory runs out."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
+
+
+def _interrupt(processes: list[Any]) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGINT)
+    deadline = time.monotonic() + PATIENCE
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()

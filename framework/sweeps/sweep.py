@@ -1,0 +1,266 @@
+"""A sweep from its plan to its summary: which runs are still to be done, doing them, and what came of all."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from framework.config import multirun
+from framework.config.command import guarded, report
+from framework.config.job import Job
+from framework.config.multirun import Plan
+from framework.config.settings import SweepSettings
+from framework.core.console import say, warn
+from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
+from framework.core.files import locked
+from framework.core.runs import RunFolder
+from framework.sweeps.folder import (
+    LOG,
+    Entry,
+    Outcome,
+    changes,
+    note_failure,
+    outcome,
+    read_index,
+    restart,
+    write_index,
+)
+from framework.sweeps.processes import Ended, in_processes
+
+Work = Callable[[Job], None]
+MOST_CHANGES = 5
+
+
+class Sweep:
+    """Runs the jobs that Hydra hands over, each in a process of its own, and leaves out those that are done.
+
+    Args:
+        plan: name, folder and settings.
+        work: does one run; called in the run's process.
+        begin: called once before the first run, to import what all runs need.
+    """
+
+    def __init__(self, plan: Plan, work: Work, begin: Callable[[], object]):
+        self.plan, self.work, self.begin = plan, work, begin
+        before = read_index(plan.folder)
+        self.entries = {entry["folder"]: Entry(**entry) for entry in before.get("runs", [])}
+        self.about = {
+            "name": plan.name,
+            "command": shlex.join(plan.command),
+            "varied": list(dict.fromkeys([*before.get("varied", []), *plan.varied])),
+        }
+        self.batch: list[str] = []
+        self._begun = False
+
+    def start(self) -> int:
+        """Do the whole sweep; returns its exit code."""
+        folder = self.plan.folder
+        say(f"sweep {self.plan.name} in {shown(folder)}")
+        with locked(folder / ".lock", lambda: say("another sweep is at work in this folder: waiting for it")):
+            multirun.start(self.plan, self)
+            return self._end()
+
+    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float]:
+        """Run those jobs of a batch that are not finished, several at once, in processes of their own.
+
+        Args:
+            jobs: the batch.
+            start: has Hydra write its own files of the job at this place.
+
+        Returns:
+            the metric of each job, not-a-number for one that failed.
+
+        Raises:
+            BadInput: runs of that name were another experiment.
+        """
+        todo = self._todo(jobs)
+        for job in jobs:
+            self._enter(job, Outcome("waiting") if job in todo else Outcome("finished"))
+        if todo:
+            self._work_off(todo, [jobs.index(job) for job in todo], start)
+        return [self._value(job) for job in jobs]
+
+    def alone(self, job: Job) -> float:
+        """Run one job in this process, which a launcher has started for it, unless it is finished."""
+        if changes(job):
+            report([_changed(job)])
+            return math.nan
+        known = self._outcome(job)
+        if known is None or known.status != "finished":
+            restart(RunFolder(job.folder))
+            guarded(functools.partial(_done, self.work, job))
+        return self._value(job)
+
+    def _todo(self, jobs: Sequence[Job]) -> list[Job]:
+        """Jobs of the batch that are to be run, each folder once, with a word on those that were begun before."""
+        once = {job.folder: job for job in jobs}
+        problems = [_twins(job, once[job.folder]) for job in jobs if once[job.folder].config != job.config]
+        problems += [_changed(job) for job in once.values() if changes(job)]
+        if problems:
+            raise BadInput(problems)
+        known = {folder: self._outcome(job) for folder, job in once.items()}
+        statuses = ["new" if found is None else found.status for found in known.values()]
+        words = {"finished": "finished before, skipped", "failed": "failed before, run again"}
+        words |= {"interrupted": "interrupted before, run again", "new": "new"}
+        counts = [f"{statuses.count(status)} {text}" for status, text in words.items() if status in statuses]
+        say(f"{len(once)} run{'s' * (len(once) > 1)}: {'; '.join(counts)}")
+        return [job for job, status in zip(once.values(), statuses, strict=True) if status != "finished"]
+
+    def _work_off(self, todo: list[Job], places: list[int], start: Callable[[int], None]) -> None:
+        if not self._begun:
+            self.begin()
+            self._begun = True
+        at_once = min(jobs_at_once(self.plan.settings), len(todo))
+        say(f"{at_once} at once; what a run says goes to {LOG} in its folder")
+        began = time.perf_counter()
+
+        def calls() -> Iterator[Callable[[], int]]:
+            for job, place in zip(todo, places, strict=True):
+                restart(RunFolder(job.folder))
+                start(place)
+                self._enter(job, Outcome("running"))
+                yield functools.partial(_in_child, self.work, job)
+
+        try:
+            with closing(in_processes(calls(), at_once)) as ends:
+                for done, ended in enumerate(ends, 1):
+                    job = todo[ended.place]
+                    found = self._ended(job, ended)
+                    left = (time.perf_counter() - began) / done * (len(todo) - done)
+                    self._tell(f"[{done}/{len(todo)}]", job, found, f"{ended.seconds:.1f} s", left)
+                    if found.status == "failed" and self.plan.settings.fail_fast:
+                        raise RunFailed("stopped at the first failure: sweep.fail_fast=true")
+        finally:
+            for job in todo:
+                if self.entries[job.folder.name].status == "running":
+                    self._enter(job, self._outcome(job) or Outcome("interrupted"))
+
+    def _ended(self, job: Job, ended: Ended) -> Outcome:
+        """What came of a run; one that a signal ended could not say so itself."""
+        folder = RunFolder(job.folder)
+        if ended.code < 0:
+            note_failure(folder, job.overrides, _killed(-ended.code))
+        elif ended.code not in (DONE, STOPPED, INTERRUPTED) and (self._outcome(job) or Outcome("running")).status != "failed":
+            note_failure(folder, job.overrides, f"ended with exit code {ended.code}; see {LOG}")
+        found = self._outcome(job) or Outcome("interrupted")
+        self._enter(job, found)
+        return found
+
+    def _enter(self, job: Job, found: Outcome) -> None:
+        """Note in the index how a run stands."""
+        name = job.folder.name
+        self.entries[name] = Entry(name, list(job.overrides), found.status, found.reason)
+        self.batch += [] if name in self.batch else [name]
+        write_index(self.plan.folder, self.about, list(self.entries.values()))
+
+    def _outcome(self, job: Job) -> Outcome | None:
+        return outcome(RunFolder(job.folder), self.plan.settings.metric)
+
+    def _value(self, job: Job) -> float:
+        found = self._outcome(job)
+        return math.nan if found is None or found.value is None else found.value
+
+    def _tell(self, count: str, job: Job, found: Outcome, took: str, left: float) -> None:
+        """A line for a run that has ended."""
+        result = f"FAILED: {_first_line(found.reason)}" if found.status == "failed" else found.status
+        if found.value is not None:
+            result = f"{found.metric} {found.value:.4f} (epoch {found.epoch})"
+        say("  ".join([count, self._label(job.overrides), result, took, f"{_clock(left)} left" if left else ""]).rstrip())
+
+    def _label(self, overrides: Sequence[str]) -> str:
+        """What was varied, of a run's overrides."""
+        return " ".join(line for line in overrides if line.lstrip("+").partition("=")[0] in self.plan.varied) or "run"
+
+    def _end(self) -> int:
+        """Say what came of the runs of this command; returns the exit code."""
+        found = {name: outcome(RunFolder(self.plan.folder / name), self.plan.settings.metric) for name in self.batch}
+        statuses = [one.status if one is not None else "waiting" for one in found.values()]
+        say()
+        say(f"{len(found)} runs: " + ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses)))
+        for name, one in found.items():
+            if one is not None and one.status == "failed":
+                warn(f"{self._label(self.entries[name].overrides)}: {_first_line(one.reason)}")
+        measured = {name: one for name, one in found.items() if one is not None and one.value is not None}
+        if measured:
+            self._tell_best(measured)
+        if "failed" in statuses:
+            return FAILED
+        return STOPPED if set(statuses) - {"finished"} else DONE
+
+    def _tell_best(self, measured: dict[str, Outcome]) -> None:
+        sign = -1 if minimized(self.plan.settings, next(iter(measured.values())).metric or "") else 1
+        best = max(measured, key=lambda name: sign * (measured[name].value or 0.0))
+        say(f"best: {measured[best].metric} {measured[best].value:.4f}")
+        overrides = [line for line in self.entries[best].overrides if not line.startswith("sweep.")]
+        say(f"again: {shlex.join([*multirun.program(), *overrides])}")
+
+
+def jobs_at_once(settings: SweepSettings) -> int:
+    """How many runs go side by side: training on kept features fills one core, a graphics card is filled by one run."""
+    if settings.jobs != "auto":
+        return settings.jobs
+    if any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd")):
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def minimized(settings: SweepSettings, metric: str) -> bool:
+    """Whether less of the metric is better."""
+    return settings.direction == "minimize" or (settings.direction == "auto" and metric.endswith("loss"))
+
+
+def shown(path: Path) -> str:
+    """A path, relative to the current folder where it lies in it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _done(work: Work, job: Job) -> int:
+    work(job)
+    return DONE
+
+
+def _in_child(work: Work, job: Job) -> int:
+    """One run, what it says going to a file."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    log = os.open(job.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    # by line, so that a run that is killed has said its last words
+    sys.stdout = sys.stderr = open(1, "w", buffering=1, encoding="utf-8", closefd=False)
+    return guarded(functools.partial(_done, work, job))
+
+
+def _changed(job: Job) -> Problem:
+    found = changes(job)
+    more = [f"… and {len(found) - MOST_CHANGES} more"] if len(found) > MOST_CHANGES else []
+    what = "\n  ".join([f"the run {shown(job.folder)} was another experiment:", *found[:MOST_CHANGES], *more])
+    return Problem(what, str(RunFolder(job.folder).config), "sweep.name=ANOTHER_NAME, which keeps both")
+
+
+def _twins(job: Job, other: Job) -> Problem:
+    what = f"two runs would go to {shown(job.folder)}: {shlex.join(job.overrides)} and {shlex.join(other.overrides)}"
+    return Problem(what, "hydra.sweep.subdir", "a name that tells them apart, or leave it to the default")
+
+
+def _killed(number: int) -> str:
+    name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().split("\n", 1)[0]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -1,0 +1,146 @@
+"""All it takes to go on with a run as if it had never stopped: one file, whole or not there, of arrays and JSON."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from framework.core.backend import keras
+from framework.core.errors import BadInput, Problem
+from framework.core.files import whole
+from framework.training.stages import Stage
+
+FILE = "state.npz"
+_JSON = "json"
+
+
+@dataclass
+class Standing:
+    """Where a stage stands while it trains: its fitted model and metrics, the epochs before it, what is done."""
+
+    stage: Stage
+    tail: keras.Model
+    metrics: list[Any]
+    start: int
+    epoch: int
+    step: int = 0
+    stopped: bool = False
+
+
+@dataclass
+class State:
+    """Where a run stands.
+
+    Attributes:
+        stage: name of the stage that runs.
+        stage_start: epochs of the whole run before this stage.
+        epoch: epochs of the whole run that are done.
+        step: steps done of the epoch after those.
+        stopped: whether a callback has ended the stage.
+        history: rows so far.
+        callbacks: state of each callback.
+        arrays: weights, optimizer, random generators and running metrics, by a name that says whose.
+    """
+
+    stage: str
+    stage_start: int
+    epoch: int
+    step: int
+    stopped: bool
+    history: list[dict[str, Any]]
+    callbacks: dict[str, dict[str, Any]]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def write(self, folder: Path) -> None:
+        """Write the run's state whole; the one before stays until then."""
+        plain = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "arrays"}
+        text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
+        with whole(folder / FILE) as beside, open(beside, "wb") as file:
+            np.savez(file, allow_pickle=False, **{_JSON: text}, **self.arrays)
+
+    @staticmethod
+    def read(folder: Path) -> State | None:
+        """The run's state, None if it has none.
+
+        Raises:
+            BadInput: the file is damaged.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            return State(arrays=arrays, **json.loads(arrays.pop(_JSON).tobytes()))
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            right = "delete it: the run then begins anew, and ends the same"
+            raise BadInput(Problem(f"{path} is damaged: {error}", str(path), right)) from None
+
+
+def named_variables(model: keras.Model, trained: Iterable[str], standing: Standing) -> Iterator[tuple[str, Any]]:
+    """Every variable that a run changes, by a name that is the same in every process.
+
+    Args:
+        model: the whole model.
+        trained: names of the layers that any stage so far has trained; what else has weights is as it was loaded.
+        standing: with the compiled model that is fitted.
+    """
+    learned = set(trained)
+    for layer in model.layers:
+        own = {id(weight) for weight in layer.weights}
+        for number, variable in enumerate(layer.variables):
+            # what is no weight is the state of a random generator
+            if layer.name in learned or id(variable) not in own:
+                yield f"layer/{layer.name}/{number}", variable
+    for number, variable in enumerate(standing.tail.optimizer.variables):
+        yield f"optimizer/{number}", variable
+    yield from metric_variables(standing)
+
+
+def metric_variables(standing: Standing) -> Iterator[tuple[str, Any]]:
+    """The running sums of loss and metrics.
+
+    The metrics as they were made, not ``tail.metrics``: that has them only once a step has been traced.
+    """
+    loss = standing.tail.metrics[0]
+    for place, metric in enumerate([loss, *standing.metrics]):
+        for number, variable in enumerate(metric.variables):
+            yield f"metric/{place}/{number}", variable
+
+
+def collect(variables: Iterable[tuple[str, Any]], callbacks: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Values of these variables, and the arrays that callbacks keep beside the model."""
+    arrays = {name: np.asarray(variable) for name, variable in variables}
+    for name, callback in callbacks.items():
+        if hasattr(callback, "get_arrays"):
+            arrays |= {f"callback/{name}/{key}": array for key, array in callback.get_arrays().items()}
+    return arrays
+
+
+def restore(variables: Iterable[tuple[str, Any]], callbacks: Mapping[str, Any], state: State) -> None:
+    """Give variables and callbacks what the state says.
+
+    Raises:
+        BadInput: the state is not one of this network.
+    """
+    for name, variable in variables:
+        array = state.arrays.get(name)
+        if array is None or array.shape != tuple(variable.shape):
+            found = "nothing" if array is None else f"an array of shape {array.shape}"
+            raise BadInput(
+                Problem(f"the run's state has {found} for {name}, a variable of shape {variable.shape}", FILE)
+            )
+        variable.assign(array)
+    for name, callback in callbacks.items():
+        if name in state.callbacks:
+            callback.set_state(state.callbacks[name])
+        if hasattr(callback, "set_arrays"):
+            prefix = f"callback/{name}/"
+            own = {key.removeprefix(prefix): array for key, array in state.arrays.items() if key.startswith(prefix)}
+            callback.set_arrays(own)

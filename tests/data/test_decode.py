@@ -1,0 +1,127 @@
+"""Every kind of picture file is read as Pillow reads it."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from framework.core.backend import tf
+from framework.data.decode import pixels, plan, read_picture
+
+SIZE = (40, 60)
+
+
+def scene(width=120, height=80):
+    """A smooth picture without symmetry, so that decoders agree closely and a wrong turn shows."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    return Image.fromarray(
+        np.stack([x / width * 255, y / height * 255, (x + y) / (width + height) * 255], axis=2).astype(np.uint8)
+    )
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def with_alpha():
+    picture = scene().convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    return picture
+
+
+def sixteen_bits():
+    return Image.fromarray((np.asarray(scene())[..., 0].astype(np.uint16)) * 257)
+
+
+FILES = {
+    "plain.jpg": (lambda path: scene().save(path, quality=95), True),
+    "progressive.jpg": (lambda path: scene().save(path, quality=95, progressive=True), True),
+    "grey.jpg": (lambda path: scene().convert("L").save(path, quality=95), True),
+    "large.jpg": (lambda path: scene(960, 640).save(path, quality=95), True),
+    "plain.png": (lambda path: scene().save(path), True),
+    "grey.png": (lambda path: scene().convert("L").save(path), True),
+    "large.png": (lambda path: scene(960, 640).save(path), False),
+    "cmyk.jpg": (lambda path: scene().convert("CMYK").save(path, quality=95), False),
+    "palette.png": (lambda path: scene().quantize(64).save(path), False),
+    "transparent_palette.png": (lambda path: scene().quantize(64).save(path, transparency=3), False),
+    "alpha.png": (lambda path: with_alpha().save(path), False),
+    "grey_alpha.png": (lambda path: with_alpha().convert("LA").save(path), False),
+    "key.png": (lambda path: scene().save(path, transparency=(0, 0, 0)), False),
+    "bits16.png": (lambda path: sixteen_bits().save(path), False),
+    "bits16.tiff": (lambda path: sixteen_bits().save(path), False),
+    "bilevel.png": (lambda path: scene().convert("1").save(path), False),
+    "animated.gif": (
+        lambda path: scene().save(path, save_all=True, append_images=[Image.new("RGB", (120, 80))]),
+        False,
+    ),
+    "plain.webp": (lambda path: scene().save(path, quality=95), False),
+    "plain.bmp": (lambda path: scene().save(path), False),
+    "plain.tiff": (lambda path: scene().save(path), False),
+    "png_called.jpg": (lambda path: scene().save(path, format="PNG"), True),
+    **{f"turned{n}.jpg": (lambda path, n=n: scene().save(path, quality=95, exif=exif(n)), n == 1) for n in range(1, 9)},
+    "turned.png": (lambda path: scene().save(path, exif=exif(6)), False),
+}
+
+
+def reference(path):
+    """The rule, written plainly: upright, on white, 16 bits to 8, RGB."""
+    with Image.open(path) as opened:
+        picture = ImageOps.exif_transpose(opened)
+        if picture.mode.startswith("I"):
+            picture = Image.fromarray((np.asarray(picture).astype(float) / 257).round().astype(np.uint8))
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture)
+        return np.asarray(picture.convert("RGB"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_read_as_pillow_reads(tmp_path, name):
+    write, in_graph = FILES[name]
+    path = str(tmp_path / name)
+    write(path)
+    (reader,) = plan([path], SIZE)
+    assert (reader != 0) == in_graph
+    expected = reference(path)
+    if in_graph is False and "large" not in name:
+        np.testing.assert_array_equal(pixels(path), expected)
+    read = read_picture(tf.constant(path), tf.constant(reader), SIZE).numpy()
+    assert read.shape == (*SIZE, 3)
+    assert read.dtype == np.uint8
+    resized = tf.image.resize(expected, SIZE).numpy()
+    difference = np.abs(read.astype(float) - resized)
+    assert difference.mean() < 1.5, difference.mean()
+    # inside a pipeline too
+    dataset = tf.data.Dataset.from_tensors((path, reader)).map(lambda path, reader: read_picture(path, reader, SIZE))
+    np.testing.assert_array_equal(next(iter(dataset)).numpy(), read)
+
+
+def test_large_jpegs_are_decoded_small_but_no_less_than_twice_the_size(tmp_path):
+    path = str(tmp_path / "large.jpg")
+    scene(960, 640).save(path)
+    assert plan([path], (40, 60))[0] == 4  # an eighth
+    assert plan([path], (41, 60))[0] == 3
+    assert plan([path], (320, 480))[0] == 1
+    assert pixels(path, (40, 60)).shape == (80, 120, 3)
+
+
+def test_a_broken_file_is_named(tmp_path):
+    path = tmp_path / "text.jpg"
+    path.write_text("no picture")
+    assert plan([str(path), str(tmp_path / "missing.jpg")], SIZE).tolist() == [0, 0]
+    with pytest.raises(ValueError, match=r"text\.jpg: not a picture"):
+        pixels(str(path))
+
+
+def test_a_header_full_of_nonsense_is_left_to_pillow(tmp_path):
+    rng = np.random.default_rng(0)
+    good = tmp_path / "good.jpg"
+    scene().save(good, exif=exif(3))
+    data = np.frombuffer(good.read_bytes(), np.uint8)
+    for _ in range(200):
+        damaged = data.copy()
+        damaged[rng.integers(0, 400, 8)] = rng.integers(0, 256, 8)
+        (tmp_path / "damaged.jpg").write_bytes(damaged[: rng.integers(3, len(data))].tobytes())
+        plan([str(tmp_path / "damaged.jpg")], SIZE)

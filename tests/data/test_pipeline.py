@@ -1,0 +1,181 @@
+"""The input pipeline with real Keras: order, chance, weights, resuming, and the same pixels from memory and files."""
+
+import numpy as np
+import pytest
+
+from framework.core.backend import keras, tf
+from framework.data.pipeline import (
+    Augmentation,
+    FilePictures,
+    MemoryPictures,
+    augmented_dataset,
+    draws,
+    epoch_order,
+    evaluation_dataset,
+    picture_rows,
+    steps,
+    training_dataset,
+)
+from framework.data.sources import image_folder
+
+COUNT, BATCH = 50, 8
+
+
+class Positions:
+    """Rows that are their own positions."""
+
+    def __len__(self):
+        return COUNT
+
+    def read(self, indices):
+        return tf.cast(indices, tf.float32)[:, None]
+
+
+class Pairs(Positions):
+    def read(self, indices):
+        return tf.cast(indices, tf.float32)[:, None], tf.cast(-indices, tf.bfloat16)[:, None]
+
+
+SHIFT = Augmentation(2, lambda x, y, uniforms: (x + uniforms, y))
+
+
+def training(rows=None, clock=lambda: (0, 0), **changes):
+    labels = changes.pop("labels", np.arange(COUNT, dtype=np.float32))
+    return training_dataset(rows or Positions(), labels, **{"batch_size": BATCH, "seed": 3, "clock": clock, **changes})
+
+
+def everything(dataset):
+    return [np.concatenate(column) for column in zip(*dataset.as_numpy_iterator(), strict=True)]
+
+
+def test_order_and_draws_are_functions_of_their_arguments():
+    assert sorted(epoch_order(COUNT, 1, 0)) == list(range(COUNT))
+    assert np.array_equal(epoch_order(COUNT, 1, 0), epoch_order(COUNT, 1, 0))
+    assert not np.array_equal(epoch_order(COUNT, 1, 0), epoch_order(COUNT, 1, 1))
+    assert not np.array_equal(epoch_order(COUNT, 1, 0), epoch_order(COUNT, 2, 0))
+    one = draws(COUNT, 3, 1, 0, "crop")
+    assert one.dtype == np.float32
+    assert 0 <= one.min() < one.max() < 1
+    np.testing.assert_array_equal(draws(COUNT + 9, 3, 1, 0, "crop")[:COUNT], one)
+    for other in (draws(COUNT, 3, 1, 1, "crop"), draws(COUNT, 3, 1, 0, "flip"), draws(COUNT, 3, 2, 0, "crop")):
+        assert not np.array_equal(one, other)
+
+
+def test_each_iterator_reads_the_clock():
+    now = [0, 0]
+    dataset = training(clock=lambda: tuple(now))
+    assert int(dataset.cardinality()) == steps(COUNT, BATCH) == 7
+    for epoch in (0, 1, 5):
+        now[0] = epoch
+        x, y = everything(dataset)
+        np.testing.assert_array_equal(x[:, 0], epoch_order(COUNT, 3, epoch))
+        np.testing.assert_array_equal(y, x[:, 0])
+    now[:] = [5, 2]
+    np.testing.assert_array_equal(everything(dataset)[1], epoch_order(COUNT, 3, 5)[2 * BATCH :])
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_fit_sees_the_order_of_each_epoch_and_resumes_within_one(at_once):
+    seen = []
+
+    @keras.saving.register_keras_serializable("test")
+    class Watch(keras.layers.Layer):
+        def call(self, x):
+            tf.py_function(lambda rows: seen[-1].extend(rows.numpy()[:, 0].astype(int)), [x], [])
+            return x
+
+    class Clock(keras.callbacks.Callback):
+        now = (2, 3)  # resumed: the third epoch, three steps are done
+
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append([])
+            Clock.now = (epoch, 3 if epoch == 2 else 0)
+
+    model = keras.Sequential([keras.Input((1,)), Watch(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", steps_per_execution=at_once)
+    dataset = training(clock=lambda: Clock.now)
+    seen.append([])
+    model.fit(dataset, initial_epoch=2, epochs=5, callbacks=[Clock()], verbose=0, shuffle=False)
+    assert seen[1] == epoch_order(COUNT, 3, 2)[3 * BATCH :].tolist()
+    assert seen[2] == epoch_order(COUNT, 3, 3).tolist()
+    assert seen[3] == epoch_order(COUNT, 3, 4).tolist()
+
+
+def test_draws_follow_the_picture_not_its_place():
+    for epoch in (0, 4):
+        dataset = training(clock=lambda epoch=epoch: (epoch, 0), augmentations={"one": SHIFT, "two": SHIFT})
+        x, y = everything(dataset)
+        positions = y.astype(int)
+        moved = draws(COUNT, 2, 3, epoch, "one") + draws(COUNT, 2, 3, epoch, "two")
+        np.testing.assert_allclose(x, positions[:, None] + moved[positions], rtol=1e-6)
+        kept, order = everything(
+            augmented_dataset(
+                Positions(),
+                np.arange(COUNT),
+                batch_size=BATCH,
+                seed=3,
+                epoch=epoch,
+                augmentations={"one": SHIFT, "two": SHIFT},
+            )
+        )
+        assert order.tolist() == list(range(COUNT))
+        np.testing.assert_allclose(kept[positions], x, rtol=1e-6)
+
+
+def test_rows_of_several_tensors_pass_as_they_are():
+    (first, second), _ = next(iter(training(Pairs())))
+    assert (first.dtype, second.dtype) == (tf.float32, tf.bfloat16)
+
+
+def test_evaluation_is_in_order():
+    x, y = everything(evaluation_dataset(Positions(), np.arange(COUNT), BATCH))
+    assert x[:, 0].tolist() == y.tolist() == list(range(COUNT))
+    assert int(evaluation_dataset(Positions(), np.arange(COUNT), BATCH).cardinality()) == 7
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.arange(COUNT, dtype=np.int32) % 2, lambda y: 1 + 2 * y),
+        (np.eye(2, dtype=np.float32)[np.arange(COUNT) % 2], lambda y: 1 + 2 * y[:, 1]),
+        ((np.arange(COUNT, dtype=np.float32) % 2)[:, None], lambda y: 1 + 2 * y[:, 0]),
+        (np.tile(np.asarray([[1, 1], [0, 0]], np.float32), (COUNT // 2, 1)), lambda y: 1 + y[:, 1]),
+    ],
+    ids=["index", "one_hot", "binary", "multi_hot"],
+)
+def test_class_weights(labels, expected):
+    _, y, weights = everything(training(labels=labels, class_weights=np.asarray([1, 3], np.float32)))
+    np.testing.assert_allclose(weights, expected(y), rtol=1e-6)
+
+
+def test_pictures_from_memory_and_files_are_the_same(photos):
+    pictures = image_folder(1, dir=str(photos), validation=0.2, test=0.0).splits["train"]
+    in_memory = picture_rows(pictures.paths, (32, 24), 10)
+    from_files = picture_rows(pictures.paths, (32, 24), 0)
+    assert isinstance(in_memory, MemoryPictures)
+    assert isinstance(from_files, FilePictures)
+    assert len(in_memory) == len(from_files) == 24
+    one, two = (
+        everything(training_dataset(rows, pictures.labels, batch_size=7, seed=1, clock=lambda: (2, 0)))
+        for rows in (in_memory, from_files)
+    )
+    assert one[0].dtype == np.float32
+    assert one[0].shape == (24, 32, 24, 3)
+    assert 50 < one[0].mean() < 200
+    np.testing.assert_array_equal(one[0], two[0])
+    np.testing.assert_array_equal(one[1], two[1])
+    assert training_dataset(in_memory, pictures.labels, batch_size=7, seed=1, clock=lambda: (2, 0)).element_spec[
+        0
+    ].shape.as_list() == [None, 32, 24, 3]
+
+
+def test_the_pipeline_stays_parallel_under_op_determinism():
+    """A stateful call would make TensorFlow rewrite it into a sequential one; there is none."""
+    rows = MemoryPictures(np.zeros((COUNT, 4, 4, 3), np.uint8))
+    dataset = training(rows, augmentations={"one": Augmentation(1, lambda x, y, u: (x + u[:, :, None, None], y))})
+    graph = tf.compat.v1.GraphDef.FromString(dataset._as_serialized_graph().numpy())
+    ops = {node.op for function in graph.library.function for node in function.node_def} | {n.op for n in graph.node}
+    assert "ParallelMapDatasetV2" in ops
+    assert "PyFuncStateless" in ops
+    assert not {"PyFunc", "EagerPyFunc"} & ops

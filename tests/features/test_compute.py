@@ -1,0 +1,297 @@
+"""Features are the prefix's output, computed once for each picture whatever the order, the split or the process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from framework.config.settings import CacheSettings
+from framework.core.backend import keras, tf
+from framework.core.errors import BadInput, RunFailed
+from framework.features import compute
+from framework.features.compute import features, in_bfloat16, kept
+from framework.features.graph import frozen_prefix, split
+from framework.features.store import listing
+
+SIDE = 8
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return CacheSettings(use="auto", dir=str(tmp_path / "features"), dtype="float32", size_limit=1.0)
+
+
+def network(seed=0, scale=1 / 255):
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((SIDE, SIDE, 3), name="image")
+    tensor = keras.layers.Rescaling(scale)(image)
+    tensor = keras.layers.Conv2D(4, 3, name="conv")(tensor)
+    tensor = keras.layers.BatchNormalization()(tensor)
+    tensor = keras.layers.ReLU(6)(tensor)
+    tensor = keras.layers.Dropout(0.5)(tensor)
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(tensor))
+    norm = model.layers[3]
+    norm.moving_mean.assign(np.linspace(-1, 1, 4))
+    norm.gamma.assign(np.linspace(0.5, 2, 4))
+    return model
+
+
+class Source:
+    """Pictures made for it, which counts those that are read."""
+
+    def __init__(self, count=20, dtype=np.uint8, seed=0):
+        self.pictures = np.random.default_rng(seed).integers(0, 255, (count, SIDE, SIDE, 3)).astype(dtype)
+        self.keys = [str(number) for number in range(count)]
+        self.read: list[int] = []
+
+    def features(self, prefix, cache, order=None, precision="float32"):
+        order = np.arange(len(self.keys)) if order is None else np.asarray(order)
+
+        def batches(positions):
+            self.read += order[positions].tolist()
+            return tf.data.Dataset.from_tensor_slices(self.pictures[order[positions]]).batch(6)
+
+        keys = [self.keys[number] for number in order]
+        return features(prefix, keys, keys, cache=cache, precision=precision, about={"base": "small"}, batches=batches)
+
+
+def expected(prefix, pictures):
+    return np.asarray(prefix(pictures.astype(np.float32), training=False))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_features_are_the_prefixs_output(cache, dtype):
+    prefix, source = network(), Source(dtype=dtype)
+    rows = source.features(prefix, cache)
+    assert (len(rows), rows.computed, rows.shapes) == (20, 20, ((4,),))
+    assert rows.seconds > 0
+    np.testing.assert_allclose(rows.arrays().numpy(), expected(prefix, source.pictures), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("folded", [0, 1 << 30])
+def test_folding_changes_no_more_than_rounding(cache, monkeypatch, folded):
+    monkeypatch.setattr(compute, "FOLDED_BYTES", folded)
+    prefix, source = network(), Source()
+    np.testing.assert_allclose(source.features(prefix, cache).arrays(), expected(prefix, source.pictures), atol=1e-6)
+
+
+def test_known_pictures_are_not_computed_again_in_any_order_or_subset(cache):
+    prefix, source = network(), Source()
+    source.features(prefix, cache).store.close()
+    source.read.clear()
+    order = [7, 3, 3, 19, 0]
+    rows = source.features(prefix, cache, order)
+    assert (source.read, rows.computed) == ([], 0)
+    np.testing.assert_allclose(rows.arrays(), expected(prefix, source.pictures[order]), atol=1e-6)
+
+
+def test_one_added_picture_computes_one(cache):
+    prefix, source = network(), Source()
+    source.features(prefix, cache, range(19))
+    source.read.clear()
+    rows = source.features(prefix, cache)
+    assert (source.read, rows.computed) == ([19], 1)
+    np.testing.assert_allclose(rows.arrays(), expected(prefix, source.pictures), atol=1e-6)
+
+
+def test_the_same_picture_twice_is_computed_once(cache):
+    source = Source()
+    rows = source.features(network(), cache, [1, 2, 1, 2, 2])
+    assert source.read == [1, 2]
+    assert (len(rows), rows.computed) == (5, 2)
+
+
+def test_other_weights_size_precision_or_dtype_are_computed_anew(cache):
+    source = Source()
+    source.features(network(), cache)
+    for prefix, other, precision in [
+        (network(seed=1), cache, "float32"),
+        (network(scale=1.0), cache, "float32"),
+        (network(), cache, "bfloat16"),
+        (network(), replace(cache, dtype="float16"), "float32"),
+    ]:
+        assert source.features(prefix, other, precision=precision).computed == 20
+    assert len(listing(Path(cache.dir))) == 5
+
+
+def test_a_rebuilt_prefix_finds_what_is_kept(cache):
+    source = Source()
+    first = source.features(network(), cache)
+    assert first.computed == 20
+    assert source.features(network(), cache).computed == 0
+
+
+def test_kept_counts_without_computing_or_writing(cache):
+    source = Source()
+    assert kept(network(), source.keys, cache=cache, precision="float32") == 0
+    assert not Path(cache.dir).exists()
+    source.features(network(), cache, range(5))
+    assert kept(network(), [*source.keys, "0"], cache=cache, precision="float32") == 5
+
+
+def test_rows_are_augmented_copies_where_keys_say_so(cache):
+    prefix, source = network(), Source(count=4)
+    source.features(prefix, cache)
+    source.read.clear()
+    source.keys = [f"{number}-{copy}-flip" for number in range(2) for copy in range(2)]
+    assert source.features(prefix, cache).computed == 4
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float16", 1e-3), ("bfloat16", 1e-2)])
+def test_smaller_numbers_on_disk(cache, dtype, error):
+    prefix, source = network(), Source()
+    rows = source.features(prefix, replace(cache, dtype=dtype))
+    assert rows.store.layout.bytes == 8
+    got = rows.arrays().numpy()
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected(prefix, source.pictures), rtol=error, atol=error)
+    assert np.abs(got - expected(prefix, source.pictures)).max() > 0
+
+
+def test_features_too_large_for_float16_are_refused(cache):
+    prefix = keras.Model(*(lambda image: (image, image * 1e6))(keras.Input((SIDE, SIDE, 3))))
+    with pytest.raises(BadInput, match="features are too large for float16"):
+        Source().features(prefix, replace(cache, dtype="float16"))
+    assert listing(Path(cache.dir))[0].pictures == 0
+
+
+def test_bfloat16_prefix_is_the_same_network_in_fewer_bits(cache):
+    prefix, source = network(), Source()
+    low = in_bfloat16(prefix)
+    assert {weight.dtype for weight in low.weights} == {"float32"}
+    assert low.layers[1].compute_dtype == "float32"
+    assert {layer.compute_dtype for layer in low.layers[2:]} == {"bfloat16"}
+    got = source.features(prefix, cache, precision="bfloat16").arrays().numpy()
+    whole = expected(prefix, source.pictures)
+    assert 0 < np.abs(got - whole).max() < 0.03 * np.abs(whole).max()
+
+
+def test_a_prefix_in_mixed_precision_is_kept_as_it_is(cache):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        prefix, source = network(), Source()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert prefix.output.dtype == "bfloat16"
+    got = source.features(prefix, cache).arrays().numpy()
+    np.testing.assert_allclose(got, np.float32(expected(prefix, source.pictures)), rtol=0.03, atol=0.03)
+
+
+def test_several_tensors_are_kept(cache):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIDE, SIDE, 3))
+    stem = keras.layers.Conv2D(4, 3, name="stem")(image)
+    left, right = keras.layers.Conv2D(2, 1)(stem), keras.layers.Conv2D(3, 1)(stem)
+    joined = keras.layers.Concatenate()(
+        [keras.layers.Conv2D(2, 1, name=f"late{i}")(x) for i, x in enumerate((left, right))]
+    )
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(joined)))
+    prefix, tail = split(model, frozen_prefix(model, {"late0", "late1", "dense"}))
+    source = Source()
+    rows = source.features(prefix, cache)
+    assert sorted(rows.shapes) == [(6, 6, 2), (6, 6, 3)]
+    np.testing.assert_allclose(tail(list(rows.arrays())), expected(model, source.pictures), atol=1e-4, rtol=1e-5)
+
+
+def test_files_are_read_where_no_batches_are_given(cache, photos):
+    paths = sorted(str(path) for path in photos.rglob("*.jpg"))
+    prefix = network()
+    rows = features(prefix, paths, paths, cache=cache, precision="float32", about={})
+    batches = compute.picture_batches(paths, (SIDE, SIDE))(np.arange(len(paths)))
+    pictures = np.concatenate(list(batches.as_numpy_iterator()))
+    assert pictures.shape == (36, SIDE, SIDE, 3)
+    np.testing.assert_allclose(rows.arrays(), expected(prefix, pictures), atol=1e-6)
+
+
+def test_pictures_that_cannot_be_decoded_are_named(cache, photos):
+    paths = sorted(str(path) for path in photos.rglob("*.jpg"))
+    Path(paths[3]).write_bytes(b"no picture")
+    with pytest.raises(BadInput) as caught:
+        features(network(), paths, paths, cache=cache, precision="float32", about={})
+    assert paths[3] in str(caught.value)
+    assert not list(Path(cache.dir).rglob("*.rows"))
+
+
+def test_too_few_pictures_are_an_error(cache):
+    prefix, source = network(), Source()
+    short = lambda positions: tf.data.Dataset.from_tensor_slices(source.pictures[:3]).batch(2)  # noqa: E731
+    with pytest.raises(RunFailed, match="20 pictures were to be read, and 3 came"):
+        features(prefix, source.keys, source.keys, cache=cache, precision="float32", about={}, batches=short)
+
+
+def test_what_is_kept_is_listed(cache):
+    source = Source()
+    rows = source.features(network(), cache)
+    (entry,) = listing(Path(cache.dir))
+    assert (entry.key, entry.about, entry.pictures, entry.in_use) == (rows.store.key, {"base": "small"}, 20, True)
+
+
+PROCESS = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from framework.config.settings import CacheSettings
+from framework.core.backend import keras, tf
+from framework.features import store
+from tests.features.test_compute import Source, network, features
+store.SHARD_SECONDS = 0.2
+source = Source(count=60)
+cache = CacheSettings("auto", sys.argv[1], "float32", 1.0)
+def batches(positions):
+    def slowly(number):
+        time.sleep(0.05)
+        return source.pictures[number]
+    data = tf.data.Dataset.from_tensor_slices(positions)
+    data = data.map(lambda n: tf.ensure_shape(tf.numpy_function(slowly, [n], tf.uint8), (8, 8, 3)))
+    return data.batch(1)
+prefix = network()
+print("ready", flush=True)
+rows = features(prefix, source.keys, source.keys, cache=cache, precision="float32", about={}, batches=batches)
+print(rows.computed)
+"""
+
+
+def process(root):
+    return subprocess.Popen(
+        [sys.executable, "-c", PROCESS, str(root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_compute_once_and_the_second_survives_the_first(tmp_path):
+    first, second = process(tmp_path), process(tmp_path)
+    for one in (first, second):
+        assert one.stdout.readline() == "ready\n"
+    end = time.monotonic() + 60
+    while len(list(tmp_path.glob("*/[!.]*.rows"))) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    # whoever waits has nothing written yet
+    waits = first if "Waiting" in _said(first) else second
+    other = second if waits is first else first
+    other.kill()
+    other.communicate()
+    out, _ = waits.communicate(timeout=60)
+    assert 0 < int(out) < 58
+    third = process(tmp_path)
+    assert third.communicate(timeout=60)[0] == "ready\n0\n"
+
+
+def _said(one):
+    """What a process has said so far on standard error, without waiting."""
+    import os
+
+    os.set_blocking(one.stderr.fileno(), False)
+    said = one.stderr.read() or ""
+    os.set_blocking(one.stderr.fileno(), True)
+    return said

@@ -1,0 +1,49 @@
+"""A sweep without TensorFlow: each run is a function that writes what a run folder needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.config.command import Job, launch
+from framework.core.errors import RunFailed
+from framework.core.files import write_whole
+from framework.core.runs import RunFolder
+from framework.sweeps.sweep import Sweep
+
+
+def work(job: Job) -> None:
+    """A run that is as good as its learning rate, fails at 13, kills itself at 9, and hangs at 60."""
+    folder, lr = RunFolder(job.folder), job.settings.optim.lr
+    write_whole(folder.config, job.config)
+    about = {"overrides": list(job.overrides), "seed": job.settings.trainer.seed}
+    folder.write_run({**about, "status": "running"})
+    print("working")
+    with open(job.folder.parent / "calls.txt", "a") as file:
+        file.write(f"{job.folder.name}\n")
+    if lr == 13:
+        folder.write_run({**about, "status": "failed", "reason": "the loss is not finite\nmore of it"})
+        raise RunFailed("the loss is not finite")
+    if lr == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if lr == 60:
+        time.sleep(60)
+    best = {"epoch": 1, "monitor": "val_accuracy", "metrics": {"val_accuracy": lr, "val_loss": 1 - lr}}
+    folder.write_run({**about, "status": "finished", "best": best})
+
+
+def sweep(*arguments: str, begin=lambda: None, preflight=lambda settings: []) -> int:
+    """Exit code of ``framework-train -m`` with the work above."""
+    given = ["-m", "sweep.name=tried", *arguments]
+    return launch(given, work, preflight, begin, lambda plan: Sweep(plan, work, begin).start())
+
+
+def calls(folder: Path) -> list[str]:
+    """Folders of the runs that were done, in order, since last asked."""
+    file = folder / "calls.txt"
+    done = file.read_text().split() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return done

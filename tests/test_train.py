@@ -1,0 +1,165 @@
+"""The train command on small pictures: what a run leaves, and that the same command leaves the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from framework import train
+from framework.core.backend import keras
+from framework.core.runs import RunFolder
+from tests.conftest import make_pictures
+
+SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8"]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def run(photos, *arguments, folder="run", code=0) -> RunFolder:
+    given = [*SMALL, "data=image_folder", f"data.dir={photos}", f"hydra.run.dir={folder}", *arguments]
+    assert train.main(given) == code
+    return RunFolder(Path(folder).resolve())
+
+
+def test_a_run_folder_has_all_that_the_contract_says(photos):
+    folder = run(photos)
+    for path in (folder.config, folder.run_json, folder.history, folder.curves, folder.model):
+        assert path.stat().st_size > 0, path
+    assert [file.suffix for file in folder.checkpoints.iterdir()] == [".keras"]
+    assert (folder.path / ".hydra" / "overrides.yaml").is_file()
+    record = folder.read_run()
+    assert record["status"] == "finished"
+    assert record["classes"] == ["blue", "green", "red"]
+    assert record["data"]["pictures"] == {"train": 24, "validation": 12}
+    assert record["best"]["metrics"].keys() >= {"loss", "accuracy", "val_loss", "val_accuracy"}
+    rows = folder.read_history()
+    assert list(rows[0]) == [
+        "stage", "epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds",
+    ]  # fmt: skip
+    assert [(row["stage"], row["epoch"]) for row in rows] == [("main", 1), ("main", 2)]
+
+
+def test_the_saved_model_gives_the_accuracy_that_the_history_says(photos):
+    folder = run(photos)
+    model = keras.saving.load_model(folder.model)
+    files = sorted((photos / "validation").glob("*/*.jpg"))
+    pictures = np.stack(
+        [np.asarray(keras.utils.load_img(file, target_size=(32, 32), interpolation="bilinear")) for file in files]
+    )
+    classes = folder.read_run()["classes"]
+    answers = [classes[index] for index in model.predict(pictures, verbose=0).argmax(axis=1)]
+    accuracy = np.mean([answer == file.parent.name for answer, file in zip(answers, files, strict=True)])
+    assert accuracy == pytest.approx(folder.read_run()["best"]["metrics"]["val_accuracy"], abs=0.09)
+
+
+def test_the_same_command_gives_the_same_history(photos):
+    def history(name, *arguments):
+        rows = run(photos, "augment=light", "head.dropout=0.5", *arguments, folder=name).read_history()
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+    first = history("first")
+    assert first == history("second")
+    assert first != history("third", "trainer.seed=2")
+
+
+@pytest.mark.parametrize("ending", ["", ".h5"])
+def test_checkpoints_are_named_as_the_course_names_them(photos, ending):
+    template = f"xception_v1_{{epoch:02d}}_{{val_accuracy:.3f}}{ending}"
+    folder = run(photos, f"callbacks.checkpoint.filename='{template}'", "callbacks.checkpoint.save=every")
+    rows = folder.read_history()
+    names = {f"xception_v1_{row['epoch']:02d}_{row['val_accuracy']:.3f}{ending or '.keras'}" for row in rows}
+    found = {file.name for file in folder.checkpoints.iterdir()}
+    assert found <= names
+    assert len(found) == 1  # keep: 1
+    assert keras.saving.load_model(folder.checkpoints / found.pop()).count_params() > 0
+
+
+def test_stages_run_one_after_the_other_and_train_what_they_name(photos):
+    folder = run(photos, "stages=head_then_all", "stages.head.epochs=1", "model.trainable=false")
+    rows = folder.read_history()
+    assert [(row["stage"], row["epoch"]) for row in rows] == [("head", 1), ("all", 2), ("all", 3)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx([1e-3, 1e-4, 1e-4])
+
+
+def test_a_yes_or_no_question_and_fewer_classes_take_one_override_each(photos):
+    record = run(photos, "data.positive=red", folder="binary").read_run()
+    assert record["classes"] == ["not red", "red"]
+    assert record["task"] == "binary"
+    assert keras.saving.load_model("binary/model.keras").output_shape == (None, 1)
+    record = run(photos, "data.classes=[red,blue]", folder="two").read_run()
+    assert record["classes"] == ["red", "blue"]
+    assert record["task"] == "multiclass"
+
+
+def test_several_labels_a_picture_come_from_a_manifest(photos):
+    files = sorted((photos / "train").glob("*/*.jpg"))
+    rows = [f"{file},{file.parent.name}{'|warm' if file.parent.name == 'red' else ''}" for file in files]
+    Path("labels.csv").write_text("path,labels\n" + "\n".join(rows))
+    arguments = ["data=csv", "data.file=labels.csv", "data.label_column=labels", "data.separator='|'"]
+    given = [*SMALL, *arguments, "metrics=[accuracy,f1]", "hydra.run.dir=run"]
+    assert train.main(given) == 0
+    record = RunFolder(Path("run")).read_run()
+    assert record["task"] == "multilabel"
+    assert record["classes"] == ["blue", "green", "red", "warm"]
+
+
+def test_a_bad_picture_stops_at_once_or_is_left_out_and_counted(photos, capsys):
+    bad = photos / "train" / "red" / "broken.jpg"
+    bad.write_bytes(b"\xff\xd8 no picture")
+    folder = run(photos, folder="stop", code=2)
+    assert str(bad) in capsys.readouterr().err
+    assert folder.read_run()["status"] == "failed"
+    record = run(photos, "data.on_error=skip", folder="skip").read_run()
+    assert list(record["data"]["skipped"]) == [str(bad)]
+    assert record["data"]["pictures"]["train"] == 24
+
+
+def test_a_loss_that_is_not_a_number_fails_the_run_and_says_where(photos, capsys):
+    folder = run(photos, "optim=sgd", "optim.lr=1e30", code=1)
+    record = folder.read_run()
+    assert record["status"] == "failed"
+    assert "in epoch 1, batch" in record["reason"]
+    assert "optim.clipnorm" in capsys.readouterr().err
+
+
+def test_a_wrong_command_line_leaves_nothing(photos, capsys):
+    run(photos, "optim.lrr=1", "head.units=7", folder="wrong", code=2)
+    said = capsys.readouterr().err
+    assert "2 problems, nothing was started" in said
+    assert "optim.lrr: optimizer 'adam' has no parameter 'lrr'" in said
+    assert "head.units=7, but the data have 3 classes: blue, green, red" in said
+    assert not Path("wrong").exists()
+
+
+def test_missing_imagenet_weights_stop_a_run_on_ones_own_data(photos, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("framework.model.weights._reachable", lambda: False)
+    given = ["data=image_folder", f"data.dir={photos}", "model=xception", "hydra.run.dir=run"]
+    assert train.main(given) == 2
+    said = capsys.readouterr().err
+    assert "xception_weights_tf_dim_ordering_tf_kernels_notop.h5" in said
+    assert "model.weights=<file>" in said
+    assert "model.weights=null" in said
+    assert not Path("run").exists()
+
+
+@pytest.mark.slow
+def test_the_first_line_of_the_readme_says_what_happens_and_nothing_else(photos):
+    environment = {**os.environ, "PYTHONPATH": str(Path(train.__file__).parents[1])}
+    arguments = [*SMALL, "data=image_folder", f"data.dir={photos}", "hydra.run.dir=run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "framework.train", *arguments], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0
+    assert done.stdout == ""
+    known = ("data ", "classes", "model", "optimizer", "batches", "results", "stage main", "epoch", "best", "time")
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert [line for line in lines if not line.startswith((*known, "files", "in "))] == []
