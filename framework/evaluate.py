@@ -73,8 +73,7 @@ def evaluate(options: Options) -> int:
         **measure(answers, mean_loss(trained, answers), options.top),
         "unreadable": unreadable,
     }
-    title = trained.run.path.name if trained.run else trained.file.name
-    files = write(folder, answers, measured, f"{title}, {pictures.name}")
+    files = write(folder, answers, measured, f"{trained.name}, {pictures.name} pictures")
     print(summary(measured, pictures.name, pictures.origin))
     say(f"\nin {folder}: {'  '.join(file.name for file in files)}")
     if options.min_accuracy is not None and measured["accuracy"] < options.min_accuracy:

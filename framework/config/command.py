@@ -16,6 +16,7 @@ from framework.config.compose import (
     compose,
     is_sweep,
     normalise,
+    opened,
     parse,
     variants,
 )
@@ -147,6 +148,7 @@ def launch(
             several = next(override for override in overrides if is_sweep([override]))
             raise BadInput(Problem("several values for one key, in a single run", f"command line: {several}", "add -m"))
         settings = check(overrides, preflight)[0].sweep
+        arguments, overrides = opened(arguments), opened(overrides)
         if flags.multirun:
             from framework.config.multirun import plan
 

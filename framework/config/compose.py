@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,11 @@ def normalise(arguments: Sequence[str]) -> list[str]:
     return [one(argument) for argument in arguments]
 
 
+def opened(arguments: Sequence[str]) -> list[str]:
+    """Checked overrides as Hydra takes them: a stage's keys stand in the node ``stage`` until the stage sets them."""
+    return [f"++{argument}" if re.match(r"stages\.[^.=]+\.[^.=]+=", argument) else argument for argument in arguments]
+
+
 def parse(arguments: Sequence[str]) -> tuple[list[Override], list[Problem]]:
     """Parsed overrides, and a problem for each argument that is none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -75,14 +81,8 @@ def variants(arguments: Sequence[str]) -> Iterator[list[str]]:
 
     Of a large product every value is tried once beside the first of the others: enough to find each bad one.
     """
-    choices: list[list[str]] = []
-    for argument in arguments:
-        override = next(iter(parse([argument])[0]), None)
-        choices.append(_values(override) if override is not None and override.is_discrete_sweep() else [argument])
-    product = 1
-    for choice in choices:
-        product *= len(choice)
-    if product <= FULL_PRODUCT:
+    choices = _choices(arguments)
+    if math.prod(map(len, choices)) <= FULL_PRODUCT:
         yield from (list(variant) for variant in itertools.product(*choices))
         return
     first = [choice[0] for choice in choices]
@@ -90,6 +90,20 @@ def variants(arguments: Sequence[str]) -> Iterator[list[str]]:
     for place, choice in enumerate(choices):
         for value in choice[1:]:
             yield [*first[:place], value, *first[place + 1 :]]
+
+
+def job_count(arguments: Sequence[str]) -> int:
+    """How many jobs a command line has: the product of all values to try."""
+    return math.prod(map(len, _choices(arguments)))
+
+
+def _choices(arguments: Sequence[str]) -> list[list[str]]:
+    """For each argument the overrides that a job may have of it."""
+    choices: list[list[str]] = []
+    for argument in arguments:
+        override = next(iter(parse([argument])[0]), None)
+        choices.append(_values(override) if override is not None and override.is_discrete_sweep() else [argument])
+    return choices
 
 
 def _values(override: Override) -> list[str]:

@@ -49,14 +49,21 @@ class Document:
         return f"{shown(self.file)}:{self.entries[path].line}" if path else shown(self.file)
 
 
-def purpose(file: Path) -> str:
-    """The sentence in a YAML file's first line; empty where there is none or it can't be read."""
+def header(file: Path) -> list[str]:
+    """The sentences of the comment lines that a YAML file begins with; none where it can't be read."""
+    found: list[str] = []
     try:
         with open(file, encoding="utf-8") as stream:
-            first = stream.readline(1000)
+            while (line := stream.readline(1000)).startswith("#"):
+                found.append(line.lstrip("# ").strip())
     except (OSError, UnicodeDecodeError):
-        return ""
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
+        pass
+    return found
+
+
+def purpose(file: Path) -> str:
+    """The sentence in a YAML file's first line; empty where there is none."""
+    return next(iter(header(file)), "")
 
 
 def read(file: Path) -> Document:

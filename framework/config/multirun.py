@@ -1,9 +1,9 @@
 """Hydra's side of a sweep: what the sweep and its runs are called, and jobs handed over together, not one by one.
 
-Hydra's basic launcher runs a job after the other in this process. The launcher here takes its place: Hydra still
-multiplies out the command line and composes each job, then all jobs of a batch go to the room ``sweeps``, which knows
-how to run several at once. Any other launcher (``hydra/launcher=joblib``) works as it does: each job then comes to
-``Task`` in whatever process that launcher starts.
+Whatever launcher is chosen, one that stands before it composes each job of a batch and asks the room ``sweeps`` which
+are to be done. In place of Hydra's basic launcher, which runs a job after the other in this process, ``sweeps`` runs
+them; any other (``hydra/launcher=joblib``) is given those that are to be done, and brings each to ``Task`` in whatever
+process it starts.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
-from hydra.types import RunMode
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from framework.config.compose import parse
@@ -32,7 +32,8 @@ from framework.core.errors import BadInput, Problem
 
 BETWEEN = "__"
 LONGEST = 120
-_BASIC = f"{BasicLauncher.__module__}.{BasicLauncher.__name__}"
+# by its name: Hydra imports its plugins in a way of its own, so that their classes are not those one imports
+BASIC = "BasicLauncher"
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,11 @@ class Conductor(Protocol):
     def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float]:
         """Run a batch; ``start(place)`` has Hydra write its own files of that job."""
 
+    def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float]:
+        """Have a launcher run a batch; ``launch(places)`` starts these jobs and waits for them."""
+
     def alone(self, job: Job) -> float:
-        """Run one job here and now, for a launcher that has brought it to a process of its own."""
+        """Run one job here and now: a launcher has brought it to a process of its own."""
 
 
 class Task:
@@ -77,17 +81,27 @@ class Task:
         return self.conductor.alone(job_of(config, given.runtime.output_dir, list(given.overrides.task)))
 
 
-class Launcher(BasicLauncher):
+class Together(Launcher):
     """Composes all jobs of a batch, then hands them over together."""
+
+    def __init__(self, chosen: Launcher, hydra_context: HydraContext, task: Task, config: DictConfig):
+        self.chosen, self.hydra_context, self.task, self.config = chosen, hydra_context, task, config
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """All is known already."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run a batch; a failed job has the value not-a-number, its reason is in its run folder."""
-        assert isinstance(self.task_function, Task)
         try:
             setup_globals()
             configs = [self._compose(list(line), initial_job_idx + place) for place, line in enumerate(job_overrides)]
             jobs = [_job(config) for config in configs]
-            values = self.task_function.conductor.run(jobs, lambda place: self._start(configs[place]))
+            if type(self.chosen).__name__ == BASIC:
+                values = self.task.conductor.run(jobs, lambda place: self._start(configs[place]))
+            else:
+                values = self.task.conductor.hand_over(
+                    jobs, lambda places: self._launch([job_overrides[place] for place in places], initial_job_idx)
+                )
         except Exception as error:
             raise _PastHydra(error) from error
         return [
@@ -96,15 +110,16 @@ class Launcher(BasicLauncher):
         ]
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
-        assert self.hydra_context is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
 
     def _start(self, config: DictConfig) -> None:
-        assert self.hydra_context is not None
         run_job(lambda _: None, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.hydra_context)
+
+    def _launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> None:
+        self.chosen.launch(job_overrides, initial_job_idx)
 
 
 class _PastHydra(BaseException):
@@ -129,12 +144,21 @@ def start(plan: Plan, conductor: Conductor) -> None:
     """
     import hydra
 
-    Plugins.instance().class_name_to_class[_BASIC] = Launcher
+    plugins = Plugins.instance()
+    instantiate = plugins.instantiate_launcher
+
+    def before(hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> Launcher:
+        assert isinstance(task_function, Task)
+        return Together(instantiate(hydra_context, task_function, config), hydra_context, task_function, config)
+
     sys.argv = [sys.argv[0], *plan.arguments]
+    plugins.instantiate_launcher = before  # type: ignore[method-assign]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=starting_point().name)(Task(conductor))()
     except _PastHydra as passed:
         raise passed.error from None
+    finally:
+        plugins.instantiate_launcher = instantiate  # type: ignore[method-assign]
 
 
 def plan(arguments: Sequence[str], overrides: Sequence[str], settings: SweepSettings) -> Plan:

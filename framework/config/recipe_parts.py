@@ -77,7 +77,7 @@ def _import(recipe: Recipe, file: Path) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise BadInput(_fault(recipe, file, error)) from error
+        raise BadInput(fault(recipe, error, f"{shown(file)} can't be run")) from error
     return module
 
 
@@ -99,16 +99,17 @@ def _enter(package: str, places: list[str]) -> None:
     sys.modules.setdefault(package, importlib.util.module_from_spec(spec))
 
 
-def _fault(recipe: Recipe, file: Path, error: BaseException) -> Problem:
+def fault(recipe: Recipe, error: BaseException, what: str) -> Problem:
+    """An error as a problem of a recipe, with the line of its own files that it came from, if it came from there."""
     line = ""
     if isinstance(error, SyntaxError) and error.filename:
         where, line = Path(error.filename), f":{error.lineno}"
     else:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _of(frame.filename, recipe.folder)]
-        where, line = (Path(frames[-1].filename), f":{frames[-1].lineno}") if frames else (file, "")
+        where, line = (Path(frames[-1].filename), f":{frames[-1].lineno}") if frames else (recipe.file, "")
     text = str(error).strip().splitlines()
     said = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-    return Problem(f"recipe '{recipe.name}': {shown(file)} can't be run: {said}", f"{shown(where)}{line}")
+    return Problem(f"recipe '{recipe.name}': {what}: {said}", f"{shown(where)}{line}")
 
 
 def _of(file: str, folder: Path) -> bool:

@@ -29,16 +29,24 @@ def warn(text: str) -> None:
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A bar with count, rate of work and time left while it lasts; ``advance(n)`` moves it.
+def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """A bar with count, rate of work and time left while it lasts; ``advance(n)`` moves it. ``total`` None is
+    not known.
 
     Shown on a terminal only, and gone when done: a log file gets no half-drawn bars.
     """
     console = messages()
-    if not console.is_terminal or total <= 0:
+    if not console.is_terminal or total == 0:
         yield lambda _: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     with Progress(
         TextColumn(what),

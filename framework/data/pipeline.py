@@ -111,7 +111,7 @@ def training_dataset(
         return _batches(order, tf.ensure_shape(uniforms, (None, columns)), batch_size)
 
     prepare = _Batch(rows, labels, parts, class_weights)
-    dataset = _parallel(tf.data.Dataset.range(1).flat_map(epoch), prepare)
+    dataset = _parallel(tf.data.Dataset.range(1).flat_map(_as_it_is(epoch)), prepare)
     return _declare_cardinality(dataset, steps(count, batch_size))
 
 
@@ -163,11 +163,18 @@ def _batches(order: tf.Tensor, uniforms: tf.Tensor, batch_size: int) -> tf.data.
         return order[rows], uniforms[rows]
 
     count = order.shape[0] if order.shape[0] is not None else tf.shape(order, tf.int64)[0]
-    return tf.data.Dataset.range(-(-count // batch_size)).map(cut)
+    return tf.data.Dataset.range(-(-count // batch_size)).map(_as_it_is(cut))
 
 
-def _parallel(batches: tf.data.Dataset, prepare: Callable[..., Any]) -> tf.data.Dataset:
-    return batches.map(prepare, num_parallel_calls=WORKERS, deterministic=True).prefetch(2)
+def _parallel(batches: tf.data.Dataset, prepare: _Batch) -> tf.data.Dataset:
+    # an augmentation may be written with Python's `if` on tensors; nothing else here is
+    function = prepare if prepare.augmentations else _as_it_is(prepare)
+    return batches.map(function, num_parallel_calls=WORKERS, deterministic=True).prefetch(2)
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function without AutoGraph, whose rewriting of its source takes longer than training a small head."""
+    return tf.autograph.experimental.do_not_convert(function)
 
 
 def _declare_cardinality(dataset: tf.data.Dataset, count: int) -> tf.data.Dataset:

@@ -20,51 +20,50 @@ MISTAKES = 24
 THUMBNAIL = (240, 240)
 
 
-def write(folder: Path, answers: Answers, measured: Mapping[str, Any], title: str) -> list[Path]:
-    """Write every file of an evaluation into a folder; the files, in the order of their interest."""
+def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: str) -> list[Path]:
+    """Write every file of an evaluation into a folder.
+
+    Args:
+        folder: made if it is not there; files of an earlier evaluation are replaced.
+        answers: what was said.
+        measured: the record that ``measures.measure`` made of it, with what else belongs into ``metrics.json``.
+        below: the line under each picture's title.
+
+    Returns:
+        the files, in the order of their interest.
+    """
     task = answers.task
     files = [folder / "metrics.json"]
     write_whole(files[0], json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
     if task.kind != "multilabel":
-        name = f"{title}: {measured['accuracy']:.1%} of {measured['pictures']:,} pictures are right"
-        files.append(confusion.draw(folder / "confusion.png", answers.confusion, task.classes, name))
+        title = f"{measured['accuracy']:.1%} of {measured['pictures']:,} pictures are right"
+        files.append(confusion.draw(folder / "confusion.png", answers.confusion, task.classes, title, below))
         rows = [[name, *counts] for name, counts in zip(task.classes, answers.confusion.tolist(), strict=True)]
         files.append(_table(folder / "confusion.csv", ["true \\ predicted", *task.classes], rows))
-    files.append(classes.draw(folder / "classes.png", answers.per_class, f"{title}: the classes"))
+    files.append(classes.draw(folder / "classes.png", answers.per_class, "Precision and recall of each class", below))
     if task.kind == "binary":
-        files.append(_thresholds(folder / "thresholds.png", answers, measured["binary"], title))
+        files.append(_thresholds(folder / "thresholds.png", answers, measured["binary"], below))
     found = answers.calibration
-    files.append(
-        reliability.draw(
-            folder / "reliability.png",
-            found.counts,
-            found.confidence,
-            found.accuracy,
-            found.error,
-            f"{title}: what confidence is worth",
-        )
-    )
+    bins = found.counts, found.confidence, found.accuracy, found.error
+    files.append(reliability.draw(folder / "reliability.png", *bins, "What confidence is worth", below))
+    mistakes = folder / "mistakes.png"
     if frames := _frames(answers):
-        files.append(contact_sheet.draw(folder / "mistakes.png", frames, f"{title}: the most confident mistakes"))
+        files.append(contact_sheet.draw(mistakes, frames, "The most confident mistakes", below))
+    else:
+        mistakes.unlink(missing_ok=True)
     files.append(_predictions(folder / "predictions.csv", answers))
     return files
 
 
-def _thresholds(path: Path, answers: Answers, measured: Mapping[str, Any], title: str) -> Path:
+def _thresholds(path: Path, answers: Answers, measured: Mapping[str, Any], below: str) -> Path:
     curve = answers.threshold_curve()
     at_half = int((curve.threshold >= HALF).sum()) - 1
     marked = {"threshold": (HALF, at_half), "best F1 at": (measured["best_f1_threshold"], curve.best_f1)}
     values = {"recall": curve.recall, "false_alarm_rate": curve.false_alarm_rate, "precision": curve.precision}
     no, yes = answers.task.classes
+    title = f"{yes[:1].upper()}{yes[1:]} or not, at every threshold"
     return thresholds.draw(
-        path,
-        answers.probabilities[:, 1],
-        answers.labels,
-        values,
-        marked,
-        measured,
-        (no, yes),
-        f"{title}: every threshold",
+        path, answers.probabilities[:, 1], answers.labels, values, marked, measured, (no, yes), title, below
     )
 
 

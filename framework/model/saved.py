@@ -15,7 +15,9 @@ import yaml
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.checks import read_part
+from framework.config.recipe_parts import load_classes, load_parts
 from framework.config.settings import DataSettings, PartSettings
+from framework.config.start import recorded_recipes
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem, listing, nearest
 from framework.core.registry import TASK_KINDS, TaskKind
@@ -57,6 +59,7 @@ class Trained:
         folder: where results go: the run folder, or one beside a foreign file, named like it.
         run: the run; None for a foreign file.
         preprocess: what ``load`` puts in front of a foreign model.
+        missing: what is wrong with the run's recipe, told if the model can't be loaded without it.
     """
 
     file: Path
@@ -65,6 +68,7 @@ class Trained:
     folder: Path
     run: RunFolder | None = None
     preprocess: Preprocess = "none"
+    missing: tuple[Problem, ...] = ()
 
     @property
     def name(self) -> str:
@@ -118,7 +122,12 @@ class Trained:
         Raises:
             BadInput: it is damaged, not safe to load, or does not fit the class names.
         """
-        model = load_model(self.file)
+        if self.run is not None and not self.missing:
+            load_classes(recorded_recipes(self.run))
+        try:
+            model = load_model(self.file)
+        except BadInput as error:
+            raise BadInput([*self.missing, *error.problems]) from error
         if self.run is None:
             model = _with_preprocessing(_to_logits(model), self.size, self.preprocess)
         units = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
@@ -178,7 +187,16 @@ def open_run(run: str) -> Trained:
     if looked.size is None:
         raise BadInput(Problem("the model does not say how large its pictures are", str(file)))
     _check_units(file, looked, task)
-    return Trained(file, task, looked.size, folder.path, folder)
+    return Trained(file, task, looked.size, folder.path, folder, missing=_register_parts(folder))
+
+
+def _register_parts(run: RunFolder) -> tuple[Problem, ...]:
+    """Register the parts of the run's recipe; what is wrong with it, since a model often does without them."""
+    try:
+        load_parts(recorded_recipes(run))
+    except BadInput as error:
+        return error.problems
+    return ()
 
 
 def open_file(

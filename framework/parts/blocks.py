@@ -12,10 +12,10 @@ Normalization = Literal["none", "batch", "layer"]
 
 def normalize(tensor: keras.KerasTensor, kind: Normalization, name: str) -> keras.KerasTensor:
     """The tensor through batch or layer normalisation; as it is for ``none``."""
-    if kind == "none":
-        return tensor
-    layers = {"batch": keras.layers.BatchNormalization, "layer": keras.layers.LayerNormalization}
-    return layers[kind](name=name)(tensor)
+    if kind == "batch":
+        # Keras's momentum of 0.99 follows too slowly where an epoch has some fifty steps: validation would lag behind
+        return keras.layers.BatchNormalization(momentum=0.9, name=name)(tensor)
+    return keras.layers.LayerNormalization(name=name)(tensor) if kind == "layer" else tensor
 
 
 def drop(tensor: keras.KerasTensor, share: float, name: str) -> keras.KerasTensor:

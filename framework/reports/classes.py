@@ -9,13 +9,14 @@ from typing import Any
 from framework.reports.style import BLUE, FAINT, GREY, INK, ORANGE, figure, heading, quiet, save
 
 
-def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> Path:
+def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str, below: str) -> Path:
     """Write the picture.
 
     Args:
         path: a PNG file.
         rows: for each class ``class``, ``precision``, ``recall``, ``f1`` and ``support``.
         title: above it.
+        below: a line under the title.
     """
     ordered = sorted(rows, key=lambda row: (row["f1"], row["class"]))
     places = range(len(ordered))
@@ -36,5 +37,5 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> Path:
     axes.set_xlim(min(0.5, *(min(row["precision"], row["recall"]) - 0.05 for row in ordered)), 1.02)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=9, labelcolor=GREY)
-    heading(page, title)
+    heading(page, title, below)
     return save(page, path)

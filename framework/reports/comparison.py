@@ -85,7 +85,10 @@ class Comparison:
     def metrics(self) -> tuple[str, ...]:
         """Names of what was measured on training pictures, the compared one first, the loss last."""
         names = dict.fromkeys(
-            column.removeprefix("val_") for entry in self.entries for column in entry.columns if column not in NOT_MEASURED
+            column.removeprefix("val_")
+            for entry in self.entries
+            for column in entry.columns
+            if column not in NOT_MEASURED
         )
         watched = self.monitor.removeprefix("val_")
         return tuple(sorted(names, key=lambda name: (name == "loss", name != watched)))
@@ -103,7 +106,9 @@ class Comparison:
         groups: dict[str, list[Entry]] = {}
         for entry in self.entries:
             values = [value_of(entry, key) for key in self.keys]
-            groups.setdefault(repr(values) if entry.known and (self.keys or self.repeated) else entry.name, []).append(entry)
+            groups.setdefault(repr(values) if entry.known and (self.keys or self.repeated) else entry.name, []).append(
+                entry
+            )
         found = [Variant({key: value_of(runs[0], key) for key in self.keys}, tuple(runs)) for runs in groups.values()]
         sign = -1 if self.higher else 1
 
@@ -195,8 +200,10 @@ class Comparison:
         notes = [
             f"{entry.name}: {', '.join(entry.missing)}" + (f" ({entry.status})" if entry.run else "")
             for entry in self.entries
-            if entry.missing and not (entry.failed and entry.run)
+            if entry.missing and entry.status not in ("failed", "waiting")
         ]
+        if waiting := sum(entry.status == "waiting" for entry in self.entries):
+            notes.append(f"{waiting} not started yet")
         if len({entry.fingerprint for entry in self.entries if entry.fingerprint}) > 1:
             notes.append("not all runs saw the same pictures: part of a difference may come from the data")
         return tuple(notes)
@@ -217,10 +224,7 @@ def compare(folders: Path | Sequence[Path]) -> Comparison:
     Raises:
         BadInput: a folder does not exist, or there is no run at all.
     """
-    if isinstance(folders, Path):
-        sweep = read_sweep(folders)
-    else:
-        sweep = Sweep("comparison", "", (), read_entries(folders))
+    sweep = read_sweep(folders) if isinstance(folders, Path) else Sweep("comparison", "", (), read_entries(folders))
     return Comparison(sweep.name, sweep.command, sweep.entries, varied(sweep.entries, sweep.varied))
 
 

@@ -12,7 +12,7 @@ from framework.reports.style import BLUE, FAINT, GREY, INK, ORANGE, figure, head
 NUMBERS_UP_TO = 30
 
 
-def draw(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str) -> Path:
+def draw(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str, below: str) -> Path:
     """Write the picture of a confusion matrix.
 
     Args:
@@ -20,13 +20,14 @@ def draw(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str) 
         confusion: counts (classes, classes), a row for each true class.
         classes: names.
         title: above it.
+        below: a line under the title.
     """
     count = len(classes)
     totals = confusion.sum(axis=1)
     share = confusion / np.maximum(totals, 1)[:, None]
     cell = 0.52 if count <= 15 else 0.36 if count <= NUMBERS_UP_TO else max(0.08, 9 / count)
     longest = 0.075 * max(map(len, classes))
-    page = figure(max(4.5, count * cell + longest + 1.6), max(3.6, count * cell + longest + 1.2))
+    page = figure(max(4.5, count * cell + longest + 1.6), max(3.6, count * cell + longest + 1.5))
     axes = page.subplots()
     right = np.eye(count, dtype=bool)
     blue, orange = shades(BLUE)(0.9 * share), shades(ORANGE)(np.minimum(1.6 * share, 0.9))
@@ -57,5 +58,5 @@ def draw(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str) 
         spine.set_visible(False)
     axes.set_ylabel("true class, and its pictures", color=GREY)
     axes.set_xlabel("predicted class", color=GREY)
-    heading(page, title)
+    heading(page, title, below)
     return save(page, path)

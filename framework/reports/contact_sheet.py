@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from framework.reports.style import GREY, INK, ORANGE, bare, figure, heading, save
+from framework.reports.style import EDGE, GREY, HEADING, INK, ORANGE, bare, figure, heading, save
 
-COLUMNS = 6
-CELL = 1.75
+COLUMNS, FEWEST = 6, 4
+CELL, GAP, TEXT = 1.7, 0.16, 0.6  # inches: a picture, between two, and the lines under it
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,28 @@ class Frame:
     file: str
 
 
-def draw(path: Path, frames: Sequence[Frame], title: str) -> Path:
+def draw(path: Path, frames: Sequence[Frame], title: str, below: str) -> Path:
     """Write the sheet, left to right and down."""
-    columns = min(COLUMNS, max(len(frames), 3))
+    columns = max(min(COLUMNS, len(frames)), FEWEST)
     rows = -(-len(frames) // columns)
-    page = figure(columns * CELL + 0.3, rows * (CELL + 0.55) + 0.6)
-    grid = page.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid:
+    width, height = columns * (CELL + GAP) - GAP + 2 * EDGE, HEADING + rows * (CELL + TEXT) + EDGE
+    page = figure(width, height)
+    page.set_layout_engine("none")
+    heading(page, title, below)
+    for place, frame in enumerate(frames):
+        row, column = divmod(place, columns)
+        left, bottom = EDGE + column * (CELL + GAP), height - HEADING - (row + 1) * CELL - row * TEXT
+        axes = page.add_axes((left / width, bottom / height, CELL / width, CELL / height))
         bare(axes)
-    for axes, frame in zip(grid, frames, strict=False):
         axes.imshow(_square(frame.picture))
-        below = {"ha": "left", "va": "top", "transform": axes.transAxes}
-        axes.text(0, -0.03, frame.headline, fontsize=9, fontweight="bold", color=ORANGE, **below)  # type: ignore[arg-type]
-        axes.text(0, -0.15, frame.line, fontsize=8, color=INK, **below)  # type: ignore[arg-type]
-        axes.text(0, -0.26, _short(frame.file), fontsize=5.5, color=GREY, **below)  # type: ignore[arg-type]
-    heading(page, title)
+        lines = (
+            (0.05, frame.headline, 9.5, ORANGE, "bold"),
+            (0.215, frame.line, 8.5, INK, "normal"),
+            (0.365, _short(frame.file), 5.5, GREY, "normal"),
+        )
+        for down, text, size, colour, weight in lines:
+            y = (bottom - down) / height
+            page.text(left / width, y, text, va="top", fontsize=size, color=colour, fontweight=weight)
     return save(page, path)
 
 
@@ -52,5 +59,5 @@ def _square(picture: np.ndarray) -> np.ndarray:
     return square
 
 
-def _short(name: str, most: int = 38) -> str:
+def _short(name: str, most: int = 34) -> str:
     return name if len(name) <= most else f"…{name[-most + 1 :]}"

@@ -14,6 +14,7 @@ from framework.core.errors import BadInput, Problem, suggestion
 from framework.core.runs import RunFolder
 
 SWEEP_FILE = "sweep.json"
+EVALUATED = Path("evaluation", "validation", "confusion.csv")
 TRACES = ("run.json", "config.yaml", "history.csv")
 
 
@@ -143,7 +144,7 @@ def read_sweep(folder: Path) -> Sweep:
         name=str(told.get("name") or folder.resolve().name),
         command=command if isinstance(command, str) else " ".join(map(str, command)),
         varied=tuple(map(str, told.get("varied", ()))),
-        entries=tuple(read_entry(folder / str(run["folder"]), str(run["folder"]), run) for run in runs if "folder" in run),
+        entries=tuple(read_entry(folder / name, name, run) for run in runs if (name := str(run.get("folder", "")))),
     )
 
 
@@ -202,12 +203,12 @@ def read_entry(folder: Path, name: str, told: Mapping[str, Any] | None = None) -
         run=run,
         history=tuple(history),
         missing=tuple(missing),
-        confusion=read_confusion(files.path / "confusion.csv"),
+        confusion=read_confusion(folder / "confusion.csv") or read_confusion(folder / EVALUATED),
     )
 
 
 def read_confusion(path: Path) -> Confusion | None:
-    """The confusion matrix, where the run folder has a whole one: a header of class names, then a row a true class."""
+    """A confusion matrix, None where there is no whole one: a header of class names, then a row a true class."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
@@ -267,7 +268,7 @@ def _load_yaml(path: Path) -> Mapping[str, Any]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return _mapping(yaml.load(path.read_text(encoding="utf-8"), loader))  # noqa: S506 - a safe loader
+        return _mapping(yaml.load(path.read_text(encoding="utf-8"), loader))
     except yaml.YAMLError as error:
         raise ValueError(_first_line(error)) from None
 

@@ -110,7 +110,7 @@ def _curves(axes: Axes, variants: Sequence[Variant], shown: Sequence[Variant], m
 
     for variant in variants[len(shown) :]:
         axes.plot(*mean_curve(variant, f"val_{metric}"), color="#c3c8ce", linewidth=0.7, alpha=0.7, zorder=1)
-    handles = []
+    handles: list[Line2D] = []
     for place, variant in reversed(list(enumerate(shown))):
         colour = COLOURS[place]
         axes.plot(*mean_curve(variant, metric), color=colour, linewidth=1.3, alpha=0.65, dashes=(3, 2), zorder=2)

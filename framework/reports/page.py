@@ -6,6 +6,7 @@ import base64
 import gzip
 import html
 import json
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from framework.core.schema import show
 from framework.reports.comparison import Comparison, Variant, differences
 from framework.reports.entries import Entry, is_number
 from framework.reports.overlay import is_logarithmic, numeric_keys
-from framework.reports.table import NOTHING, label_of
+from framework.reports.table import label_of
 
 DIGITS = 5
 
@@ -77,6 +78,7 @@ def tell(comparison: Comparison) -> dict[str, Any]:
             "name": reference.name if reference else None,
             "config": [[key, show(value)] for key, value in reference.config.items()] if reference else [],
         },
+        "evaluate": None if best is None else f"python -m framework.evaluate run={shlex.quote(str(best.folder))}",
         "confusion": {"classes": confusion.classes, "counts": confusion.counts, "run": best.name}
         if confusion and best
         else None,
@@ -102,7 +104,8 @@ def _variant(comparison: Comparison, place: int, variant: Variant, reference: En
         "label": variant.label,
         "tied": variant.label in comparison.ties,
         "values": [
-            {"shown": show(value) if variant.runs[0].known else NOTHING, "number": value if is_number(value) else None}
+            # null: nothing says what the run was
+            {"shown": show(value) if variant.runs[0].known else None, "number": value if is_number(value) else None}
             for value in variant.values.values()
         ],
         "mean": {column: _rounded(variant.mean(column)) for column in columns},

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from framework.reports.style import BLUE, FAINT, GREY, INK, ORANGE, figure, heading, quiet, save
+from framework.reports.style import BLUE, GREY, INK, ORANGE, figure, heading, quiet, save
 
 
 def draw(
-    path: Path, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray, error: float, title: str
+    path: Path, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray, error: float, title: str, below: str
 ) -> Path:
     """Write the picture: above, accuracy against confidence in bins of equal width; below, how many answers each has.
 
@@ -21,6 +21,7 @@ def draw(
         accuracy: share of them that is right, NaN where there are none.
         error: expected calibration error.
         title: above it.
+        below: a line under the title.
     """
     page = figure(5.6, 6.0)
     upper, lower = page.subplots(2, 1, height_ratios=[3, 1], sharex=True)
@@ -38,23 +39,11 @@ def draw(
     upper.set_xlim(0, 1)
     upper.set_ylabel("accuracy", color=GREY)
     upper.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=GREY)
-    sure, right = (np.nansum(counts * values) / max(counts.sum(), 1) for values in (confidence, accuracy))
-    upper.text(
-        0.975,
-        0.05,
-        f"calibration error {error:.3f}\nconfidence {sure:.3f}, accuracy {right:.3f}",
-        ha="right",
-        va="bottom",
-        fontsize=10,
-        color=INK,
-        transform=upper.transAxes,
-        linespacing=1.5,
-        bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": FAINT},
-    )
+    upper.set_title(f"calibration error {error:.3f}", loc="right", fontsize=11, color=INK)
     lower.bar(middle, counts, width=0.92 * width, color=GREY, alpha=0.55)
     lower.set_ylabel("answers", color=GREY)
     lower.set_xlabel("confidence of the answer", color=GREY)
     for axes in (upper, lower):
         quiet(axes, "y")
-    heading(page, title)
+    heading(page, title, below)
     return save(page, path)

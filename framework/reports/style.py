@@ -16,8 +16,24 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE = COLOURS
 DPI = 160
+EDGE, HEADING = 0.14, 0.68  # inches: left of the title, and what title and line take
 
-__all__ = ["BLUE", "DPI", "FAINT", "GREY", "INK", "ORANGE", "bare", "figure", "heading", "quiet", "save", "shades"]
+__all__ = [
+    "BLUE",
+    "DPI",
+    "EDGE",
+    "FAINT",
+    "GREY",
+    "HEADING",
+    "INK",
+    "ORANGE",
+    "bare",
+    "figure",
+    "heading",
+    "quiet",
+    "save",
+    "shades",
+]
 
 
 def figure(width: float, height: float) -> Figure:
@@ -30,11 +46,16 @@ def figure(width: float, height: float) -> Figure:
 
 
 def heading(figure: Figure, title: str, below: str = "") -> None:
-    """A title at the top left, and a grey line under it."""
-    figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
+    """A title at the top left and a grey line under it; what the figure holds makes room for both."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    height = figure.get_figheight()
+    figure.text(EDGE / figure.get_figwidth(), 1 - 0.34 / height, title, fontsize=14, fontweight="bold", color=INK)
     if below:
-        # part of the layout: an empty line of the title's block would move with the figure's height
-        figure.supxlabel(below, x=0.012, ha="left", fontsize=9, color=GREY)
+        figure.text(EDGE / figure.get_figwidth(), 1 - 0.57 / height, below, fontsize=9.5, color=GREY)
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0, 0, 1, 1 - (HEADING if below else 0.45) / height))
 
 
 def quiet(axes: Axes, grid: str = "both") -> None:

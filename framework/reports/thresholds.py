@@ -22,6 +22,7 @@ def draw(
     numbers: Mapping[str, Any],
     classes: tuple[str, str],
     title: str,
+    below: str,
 ) -> Path:
     """Write the picture.
 
@@ -34,6 +35,7 @@ def draw(
         numbers: ``roc_area`` and ``average_precision``, None where they mean nothing.
         classes: names of no and yes.
         title: above it.
+        below: a line under the title.
     """
     page = figure(13, 4.4)
     left, middle, right = page.subplots(1, 3)
@@ -78,12 +80,13 @@ def draw(
     right.set_yscale("symlog", linthresh=10)
     right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     right.set_title("Where both answers lie", loc="left", fontsize=12, color=INK)
-    right.legend(loc="upper center", frameon=False, fontsize=9, labelcolor=GREY)
+    legend = right.legend(loc="upper right", fontsize=9, labelcolor=GREY, framealpha=0.9, edgecolor="white")
+    legend.set_zorder(5)
     for axes in (left, middle, right):
         quiet(axes)
         axes.spines["bottom"].set_visible(True)
         axes.spines["bottom"].set_color(FAINT)
-    heading(page, title)
+    heading(page, title, below)
     return save(page, path)
 
 

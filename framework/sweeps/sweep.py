@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from framework.config import multirun
-from framework.config.command import guarded, report
+from framework.config.command import guarded
 from framework.config.job import Job
 from framework.config.multirun import Plan
 from framework.config.settings import SweepSettings
@@ -82,21 +82,35 @@ class Sweep:
             BadInput: runs of that name were another experiment.
         """
         todo = self._todo(jobs)
-        for job in jobs:
-            self._enter(job, Outcome("waiting") if job in todo else Outcome("finished"))
         if todo:
             self._work_off(todo, [jobs.index(job) for job in todo], start)
         return [self._value(job) for job in jobs]
 
-    def alone(self, job: Job) -> float:
-        """Run one job in this process, which a launcher has started for it, unless it is finished."""
-        if changes(job):
-            report([_changed(job)])
-            return math.nan
-        known = self._outcome(job)
-        if known is None or known.status != "finished":
+    def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float]:
+        """Have a launcher run those jobs of a batch that are not finished.
+
+        Args:
+            jobs: the batch.
+            launch: runs the jobs at these places.
+
+        Returns:
+            as for ``run``.
+
+        Raises:
+            BadInput: runs of that name were another experiment.
+        """
+        todo = self._todo(jobs)
+        for job in todo:
             restart(RunFolder(job.folder))
-            guarded(functools.partial(_done, self.work, job))
+        if todo:
+            launch([jobs.index(job) for job in todo])
+        for job in todo:
+            self._enter(job, self._outcome(job) or Outcome("failed", "the launcher's process left nothing"))
+        return [self._value(job) for job in jobs]
+
+    def alone(self, job: Job) -> float:
+        """Run one job in this process, which a launcher has started for it."""
+        guarded(functools.partial(_done, self.work, job))
         return self._value(job)
 
     def _todo(self, jobs: Sequence[Job]) -> list[Job]:
@@ -112,7 +126,10 @@ class Sweep:
         words |= {"interrupted": "interrupted before, run again", "new": "new"}
         counts = [f"{statuses.count(status)} {text}" for status, text in words.items() if status in statuses]
         say(f"{len(once)} run{'s' * (len(once) > 1)}: {'; '.join(counts)}")
-        return [job for job, status in zip(once.values(), statuses, strict=True) if status != "finished"]
+        todo = [job for job, status in zip(once.values(), statuses, strict=True) if status != "finished"]
+        for job in once.values():
+            self._enter(job, Outcome("waiting" if job in todo else "finished"))
+        return todo
 
     def _work_off(self, todo: list[Job], places: list[int], start: Callable[[int], None]) -> None:
         if not self._begun:
@@ -191,6 +208,7 @@ class Sweep:
         measured = {name: one for name, one in found.items() if one is not None and one.value is not None}
         if measured:
             self._tell_best(measured)
+            self._compare()
         if "failed" in statuses:
             return FAILED
         return STOPPED if set(statuses) - {"finished"} else DONE
@@ -201,6 +219,18 @@ class Sweep:
         say(f"best: {measured[best].metric} {measured[best].value:.4f}")
         overrides = [line for line in self.entries[best].overrides if not line.startswith("sweep.")]
         say(f"again: {shlex.join([*multirun.program(), *overrides])}")
+
+
+    def _compare(self) -> None:
+        """The comparison of all runs in the folder: a table, and files beside the runs."""
+        from framework.reports.comparison import compare
+        from framework.reports.files import write
+        from framework.reports.table import results, show_variants
+
+        comparison = compare(self.plan.folder)
+        files = write(comparison, self.plan.folder)
+        show_variants(comparison, results())
+        say(f"written: {', '.join(shown(file) for file in files)}")
 
 
 def jobs_at_once(settings: SweepSettings) -> int:

@@ -58,12 +58,12 @@ class Supply:
     def material(self, stage: Stage) -> Material:
         """Rows for this stage, computed or read with progress, and the part of the network that they go into."""
         cut = frozen_prefix(self.network.model, stage.trained, stage.inference)
-        hindrance = self._hindrance(cut)
+        hindrance = self.hindrance(cut)
         if hindrance is not None:
             return self._from_pictures(stage, hindrance)
         return self._from_features(stage, cut)
 
-    def _hindrance(self, cut: Cut) -> str | None:
+    def hindrance(self, cut: Cut) -> str | None:
         """Why features are not kept in this stage; empty if there is nothing worth a word, None if they are."""
         if cut.at_input:
             return ""

@@ -61,15 +61,19 @@ class Run:
             where = shown(self.folder.path / "error.txt")
             raise RunFailed(f"the run failed: {reason}\nthe traceback is in {where}") from error
 
-    def _train(self) -> None:
+    def prepare(self) -> Fit:
+        """All that comes before the first stage: seeds, a look at the data, the network."""
         load_tensorflow()
         seed_everything(self.job.settings.trainer)
         start = self._data(self._weights(experiment(self.job.settings)))
         with self.record.phase("building"):
             network = build(start.settings, start.task)
-        announce(start, network, self.folder)
-        fit = Fit(start, network, self.folder, self.record)
-        if start.settings.cache.use == "only":
+        return Fit(start, network, self.folder, self.record)
+
+    def _train(self) -> None:
+        fit = self.prepare()
+        announce(fit.experiment, fit.network, self.folder)
+        if fit.settings.cache.use == "only":
             fit.fill_cache()
             self.record.end("finished")
             say("the features are kept; nothing was trained")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import time
@@ -245,13 +246,14 @@ source = Source(count=60)
 cache = CacheSettings("auto", sys.argv[1], "float32", 1.0)
 def batches(positions):
     def slowly(number):
-        time.sleep(0.05)
+        time.sleep(0.02)
+        while number > 40 and not Path(sys.argv[1], "go").exists():
+            time.sleep(0.02)
         return source.pictures[number]
     data = tf.data.Dataset.from_tensor_slices(positions)
     data = data.map(lambda n: tf.ensure_shape(tf.numpy_function(slowly, [n], tf.uint8), (8, 8, 3)))
     return data.batch(1)
 prefix = network()
-print("ready", flush=True)
 rows = features(prefix, source.keys, source.keys, cache=cache, precision="float32", about={}, batches=batches)
 print(rows.computed)
 """
@@ -269,29 +271,19 @@ def process(root):
 
 @pytest.mark.slow
 def test_two_processes_compute_once_and_the_second_survives_the_first(tmp_path):
-    first, second = process(tmp_path), process(tmp_path)
-    for one in (first, second):
-        assert one.stdout.readline() == "ready\n"
+    both = [process(tmp_path), process(tmp_path)]
+    said, _, _ = select.select([one.stderr for one in both], [], [], 120)
+    (waits,) = [one for one in both if one.stderr in said]
+    assert waits.stderr.readline().startswith("Waiting: another process computes these features")
+    (computes,) = [one for one in both if one is not waits]
     end = time.monotonic() + 60
-    while len(list(tmp_path.glob("*/[!.]*.rows"))) < 3:
+    while len(list(tmp_path.glob("*/[!.]*.rows"))) < 2:
         assert time.monotonic() < end
         time.sleep(0.02)
-    # whoever waits has nothing written yet
-    waits = first if "Waiting" in _said(first) else second
-    other = second if waits is first else first
-    other.kill()
-    other.communicate()
-    out, _ = waits.communicate(timeout=60)
-    assert 0 < int(out) < 58
-    third = process(tmp_path)
-    assert third.communicate(timeout=60)[0] == "ready\n0\n"
-
-
-def _said(one):
-    """What a process has said so far on standard error, without waiting."""
-    import os
-
-    os.set_blocking(one.stderr.fileno(), False)
-    said = one.stderr.read() or ""
-    os.set_blocking(one.stderr.fileno(), True)
-    return said
+    computes.kill()
+    computes.communicate()
+    (tmp_path / "go").touch()
+    out, _ = waits.communicate(timeout=120)
+    assert 0 < int(out) < 59
+    out, _ = process(tmp_path).communicate(timeout=120)
+    assert out == "0\n"

@@ -289,6 +289,15 @@ def test_batch_normalisation_in_inference_keeps_its_statistics_and_trains_its_sc
     assert np.abs(np.asarray(norm.gamma) - gamma).max() > 0
 
 
+def test_frozen_layers_stay_frozen_in_a_tail_that_runs_them_as_in_inference():
+    model = freeze(small(), "norm1")
+    _, tail = split(model, frozen_prefix(model, {"conv1", "conv2", "logits"}), inference={"norm1"})
+    assert {weight.path for weight in tail.trainable_variables} == {
+        f"{layer}/{weight}" for layer in ("conv1", "conv2", "logits") for weight in ("kernel", "bias")
+    }
+    assert {weight.path for weight in tail.weights} == {weight.path for weight in model.weights}
+
+
 def train(tail, inputs):
     tail.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     tail.fit(inputs, np.arange(8) % 3, epochs=2, verbose=0, batch_size=4)

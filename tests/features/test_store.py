@@ -220,6 +220,8 @@ with store.writing():
     def slowly():
         for item in stream(missing, 1):
             time.sleep({pause})
+            if item[0] == missing[-1:]:
+                wait_for((Path({root!r}) / "go").exists)
             yield item
     store.add(slowly())
 print("done", flush=True)
@@ -227,13 +229,14 @@ print("done", flush=True)
 
 
 def writer(root, count=40, pause=0.0, **options):
+    """A process that writes so many rows, the last of them once there is a file ``go``."""
     code = WRITER.format(tests=str(Path(__file__).parents[2]), root=str(root), count=count, pause=pause)
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing happened"
@@ -244,13 +247,18 @@ def folder_of(root) -> Path:
     return Store(root, DESCRIPTION, LAYOUT).folder
 
 
+def indexes(root) -> list[Path]:
+    return module._indexes(folder_of(root))
+
+
 def test_killed_at_any_moment_leaves_only_what_is_right(tmp_path):
     rng = random.Random(0)
     kept = 0
     for _ in range(8):
         process = writer(tmp_path, count=400, pause=0.001)
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.15))
+        shards = len(indexes(tmp_path)) + rng.randint(1, 5)
+        wait_for(lambda shards=shards: len(indexes(tmp_path)) >= shards)
+        time.sleep(rng.uniform(0, 0.01))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         store = opened(tmp_path)
@@ -269,27 +277,29 @@ def test_killed_at_any_moment_leaves_only_what_is_right(tmp_path):
 
 
 def test_two_processes_compute_once(tmp_path):
-    first = writer(tmp_path, pause=0.02)
+    first = writer(tmp_path)
     assert first.stdout.readline() == "missing 40\n"
     second = writer(tmp_path)
-    out, err = second.communicate(timeout=30)
-    assert out == "missing 0\ndone\n"
-    assert err == f"Waiting: another process computes these features ({folder_of(tmp_path)}).\n"
+    said = f"Waiting: another process computes these features ({folder_of(tmp_path)}).\n"
+    assert second.stderr.readline() == said
+    (tmp_path / "go").touch()
     assert first.communicate()[0] == "done\n"
+    assert second.communicate(timeout=60) == ("missing 0\ndone\n", "")
 
 
 def test_the_waiting_process_takes_over_from_a_killed_one(tmp_path):
-    first = writer(tmp_path, count=100, pause=0.02)
+    first = writer(tmp_path, count=100)
     first.stdout.readline()
     second = writer(tmp_path, count=100)
     assert second.stderr.readline().startswith("Waiting: another process")
-    wait_for(lambda: len(list(folder_of(tmp_path).glob("[!.]*.json"))) >= 5)
+    wait_for(lambda: len(indexes(tmp_path)) >= 4)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    out, _ = second.communicate(timeout=30)
+    (tmp_path / "go").touch()
+    out, _ = second.communicate(timeout=60)
     said, done = out.splitlines()
     assert done == "done"
-    assert 0 < int(said.removeprefix("missing ")) <= 88
+    assert 0 < int(said.removeprefix("missing ")) <= 88, "four shards of three rows were kept"
     assert_right(opened(tmp_path), names(*range(100)))
 
 

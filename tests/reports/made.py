@@ -33,6 +33,7 @@ def make_run(
         "head": {"name": "dense", "hidden": [], "dropout": 0.0},
         "optim": {"name": "adam", "lr": 0.001},
         "trainer": {"epochs": epochs, "seed": seed},
+        "data": {"name": "garments"},
         "metrics": {"accuracy": {"name": "accuracy"}},
         "callbacks": {"checkpoint": {"name": "checkpoint", "monitor": "val_accuracy", "mode": "auto"}},
     }
@@ -40,7 +41,7 @@ def make_run(
         key, _, value = override.partition("=")
         if key == "head":
             config["head"]["hidden"] = [100] if value == "dense100" else []
-        elif "." in key:
+        elif key.split(".")[0] in config and "." in key:
             config[key.split(".")[0]][key.split(".")[1]] = json.loads(value) if value[:1] in "[0123456789" else value
     run.config.write_text(yaml.safe_dump(config, sort_keys=False))
     rows = []
@@ -95,7 +96,9 @@ def make_confusion(folder: Path, classes=CLASSES, hits=40) -> None:
     """A confusion matrix, most on its diagonal."""
     lines = [",".join(["true", *classes])]
     for row, name in enumerate(classes):
-        lines.append(",".join([name, *(str(hits if row == column else (row + column) % 4) for column in range(len(classes)))]))
+        lines.append(
+            ",".join([name, *(str(hits if row == column else (row + column) % 4) for column in range(len(classes)))])
+        )
     (folder / "confusion.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -110,7 +113,7 @@ def make_sweep(folder: Path, rates=(0.1, 0.01, 0.001), heads=("dense10", "dense1
                     overrides += [f"head.dropout={dropout}"] if dropout is not None else []
                     overrides += [f"trainer.seed={seed}"] if len(seeds) > 1 else []
                     score = 0.85 - 0.09 * abs(math.log10(rate / 0.01)) + 0.01 * (head == "dense100")
-                    score -= 0.1 * abs((dropout or 0.2) - 0.2) + 0.004 * seed
+                    score += 0.004 * seed - 0.1 * abs((dropout or 0.2) - 0.2)
                     make_run(folder / str(number), overrides, score=score, seed=seed, epochs=8)
                     number += 1
                     make_confusion(folder / str(number - 1))

@@ -13,6 +13,7 @@ import yaml
 
 from framework.core.errors import BadInput, RunFailed
 from framework.core.runs import RunFolder
+from framework.sweeps.sweep import Sweep
 from tests.sweeps.common import calls, sweep
 
 TRIED = Path("sweeps/tried")
@@ -22,6 +23,7 @@ TRIED = Path("sweeps/tried")
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setattr(Sweep, "_compare", lambda self: None)
 
 
 def status(name):
@@ -171,3 +173,14 @@ def _alive(pid):
 def test_multirun_yaml_is_hydras_own():
     sweep("optim.lr=0.1")
     assert yaml.safe_load((TRIED / "multirun.yaml").read_text())["hydra"]["mode"] == "MULTIRUN"
+
+
+def test_another_launcher_runs_what_is_not_done(capfd):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert sweep("optim.lr=0.1,0.2,13", *launcher) == 1
+    assert sorted(calls(TRIED)) == ["optim.lr=0.1", "optim.lr=0.2", "optim.lr=13"]
+    assert "3 runs: 2 finished, 1 failed" in capfd.readouterr().err
+    assert sweep("optim.lr=0.1,0.2,0.3", *launcher) == 0
+    assert calls(TRIED) == ["optim.lr=0.3"]
+    assert [run["status"] for run in index()["runs"]] == ["finished", "finished", "failed", "finished"]

@@ -121,7 +121,7 @@
   // --- table ---
 
   const scoreColumn = (column) => ({
-    id: column, title: words(column), number: true, value: (v) => v.mean[column],
+    id: column, title: column.startsWith("val_") ? words(column) : `training ${words(column)}`, number: true, value: (v) => v.mean[column],
     cell: (v) => {
       const spread = v.spread[column];
       const mean = number(v.mean[column]);
@@ -136,7 +136,7 @@
     ...(told.keys.length
       ? told.keys.map((key, place) => ({
           id: `key:${key.key}`, title: key.key, number: key.numeric, key: place, class: "value",
-          value: (v) => v.values[place].number ?? v.values[place].shown, cell: (v) => v.values[place].shown,
+          value: (v) => v.values[place].number ?? v.values[place].shown, cell: (v) => v.values[place].shown ?? NOTHING,
         }))
       : [{ id: "run", title: "run", class: "value", value: (v) => v.label, cell: (v) => v.label }]),
     { id: "epoch", title: "best epoch", number: true, value: (v) => (epochs(v) || [null])[0],
@@ -218,7 +218,8 @@
 
   function buildFilter() {
     told.keys.forEach((key, place) => {
-      const values = [...new Map(told.variants.map((variant) => [variant.values[place].shown, variant.values[place]])).values()]
+      const known = told.variants.filter((variant) => variant.values[place].shown !== null);
+      const values = [...new Map(known.map((variant) => [variant.values[place].shown, variant.values[place]])).values()]
         .sort((a, b) => (a.number !== null && b.number !== null ? a.number - b.number : a.shown.localeCompare(b.shown)));
       if (values.length < 2 || values.length > 40) return;
       const select = make("select", { "aria-label": `only this ${key.key}` }, make("option", { value: "", textContent: `${key.key}: any` }));
@@ -306,7 +307,7 @@
         const line = curve(variant, `val_${metric}`);
         x.push(...line.x, null); y.push(...line.y, null); text.push(...line.x.map(() => escape(variant.label)), "");
       }
-      traces.push({ x, y, text, mode: "lines", line: { color: css("--grey"), width: 1 }, opacity: off.length > 30 ? 0.4 : 0.7,
+      traces.push({ x, y, text, mode: "lines", line: { color: css("--grey"), width: 1 }, opacity: off.length > 30 ? 0.55 : 0.8,
         hovertemplate: "%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>", name: "off" });
     }
     for (const variant of on) {
@@ -381,9 +382,13 @@
   // --- confusion matrix ---
 
   function drawMatrix() {
-    if (!told.confusion) return;
+    byId("confusion").hidden = !told.evaluate;
+    if (!told.confusion) {
+      byId("confusion-facts").textContent = "Not counted yet. This does it, then compare again:";
+      byId("matrix").replaceWith(make("pre", { class: "command", textContent: told.evaluate || "" }));
+      return;
+    }
     const { classes, counts, run } = told.confusion;
-    byId("confusion").hidden = false;
     const right = counts.reduce((sum, row, place) => sum + row[place], 0);
     const all = counts.flat().reduce((sum, count) => sum + count, 0);
     byId("confusion-facts").textContent = `${run}: ${right} of ${plural(all, "picture")} right. A row is a true class, a column what was predicted; shade is the share of the row.`;

@@ -1,0 +1,78 @@
+"""Picture files from words on a command line: files, folders, globs, and ``-`` for paths on standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from framework.core.errors import BadInput, Problem, nearest
+from framework.data.sources import EXTENSIONS
+
+STDIN = "-"
+
+
+def check(words: Sequence[str]) -> None:
+    """Look at the words before anything heavy is loaded.
+
+    A file that is missing among others is left for later, where it is named and the others are predicted.
+
+    Raises:
+        BadInput: there is no word, or none of them leads to a file.
+    """
+    if not words:
+        right = "a picture, a folder, '*.jpg', or - for paths on standard input"
+        raise BadInput(Problem("no picture is given", "command line", right))
+    if STDIN in words or any(_leads_somewhere(word) for word in words):
+        return
+    raise BadInput(Problem(f"there is no picture in {word}", "command line", _near(word)) for word in words)
+
+
+def files(words: Sequence[str]) -> Iterator[str]:
+    """Picture files one by one, in the order of the words, folders and globs in the order of their names.
+
+    A file that is named, by itself or on standard input, is taken whatever it is called; from folders and their
+    folders only what has a picture's ending.
+    """
+    for word in words:
+        if word == STDIN:
+            for line in sys.stdin.buffer:
+                if name := os.fsdecode(line).rstrip("\r\n"):
+                    yield name
+            continue
+        for path in _expand(word):
+            if os.path.isdir(path):
+                yield from _below(path)
+            else:
+                yield path
+
+
+def count(words: Sequence[str]) -> int | None:
+    """How many files there will be, or None where standard input is among the words."""
+    return None if STDIN in words else sum(1 for _ in files(words))
+
+
+def _expand(word: str) -> list[str]:
+    path = os.path.expanduser(word)
+    if os.path.exists(path) or not glob.has_magic(path):
+        return [path]
+    return sorted(glob.glob(path, recursive=True))
+
+
+def _below(folder: str) -> Iterator[str]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                yield os.path.join(root, name)
+
+
+def _leads_somewhere(word: str) -> bool:
+    return any(os.path.isfile(path) or next(_below(path), None) is not None for path in _expand(word))
+
+
+def _near(word: str) -> str:
+    folder, name = os.path.split(os.path.abspath(os.path.expanduser(word)))
+    near = nearest(name, os.listdir(folder)) if os.path.isdir(folder) and not glob.has_magic(word) else None
+    return os.path.join(folder, near) if near else "a picture, a folder, or a glob in quotes"

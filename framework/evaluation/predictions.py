@@ -1,0 +1,203 @@
+"""Predictions as lines of text or rows of a Parquet file, written as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import numpy as np
+
+from framework.core.errors import BadInput, Problem
+from framework.core.files import whole
+from framework.core.task import Task
+from framework.evaluation.measures import HALF
+from framework.evaluation.scores import probabilities
+
+Format = Literal["table", "csv", "jsonl", "parquet"]
+ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "table"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one picture.
+
+    Attributes:
+        path: the file as it was given.
+        classes: the answer: one class, or the labels with a probability of a half at least.
+        top: the likeliest classes and their probabilities, the likeliest first.
+    """
+
+    path: str
+    classes: tuple[str, ...]
+    top: tuple[tuple[str, float], ...]
+
+
+def predictions(paths: Sequence[str], logits: np.ndarray, task: Task, top: int) -> Iterator[Prediction]:
+    """Predictions of a batch: ``logits`` float (files, units); ``top`` classes of each."""
+    found = probabilities(logits, task.kind)
+    order = np.argsort(-found, axis=1, kind="stable")[:, :top]
+    for path, row, likeliest in zip(paths, found, order, strict=True):
+        if task.kind == "multilabel":
+            answer = tuple(task.classes[place] for place in np.flatnonzero(row >= HALF))
+        else:
+            answer = (task.classes[likeliest[0]],)
+        yield Prediction(path, answer, tuple((task.classes[place], float(row[place])) for place in likeliest))
+
+
+class Writer(ABC):
+    """Takes predictions as they come."""
+
+    @abstractmethod
+    def write(self, batch: Sequence[Prediction]) -> None:
+        """Add a batch."""
+
+
+@contextlib.contextmanager
+def writer(format: Format | None, output: str | None, task: Task, top: int) -> Iterator[Writer]:
+    """A writer to a file, which is whole or not there, or to standard output.
+
+    Args:
+        format: None is what the file's ending says, else a table.
+        output: a file; None is standard output.
+        task: says whether a picture has one label.
+        top: classes a picture.
+    """
+    format = chosen(format, output)
+    if output is None:
+        # a file name that is no text comes out as it went in
+        sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+        yield _TEXT[format](sys.stdout, task, top)
+        return
+    with whole(Path(output).expanduser().resolve()) as beside:
+        if format == "parquet":
+            with contextlib.closing(_Parquet(beside)) as parquet:
+                yield parquet
+        else:
+            with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                yield _TEXT[format](file, task, top)
+
+
+def chosen(format: Format | None, output: str | None) -> Format:
+    """The format that is meant.
+
+    Raises:
+        BadInput: Parquet needs a file and its package.
+    """
+    format = format or ENDINGS.get(Path(output or "").suffix.lower(), "table")
+    if format != "parquet":
+        return format
+    if output is None:
+        raise BadInput(
+            Problem("Parquet is no text for a terminal", "command line: format=parquet", "output=FILE.parquet")
+        )
+    from importlib.util import find_spec
+
+    if find_spec("pyarrow") is None:
+        what = "Parquet needs the package pyarrow"
+        raise BadInput(Problem(what, "command line: format=parquet", "pip install 'framework[parquet]'"))
+    return format
+
+
+class _Table(Writer):
+    """Aligned columns, of several labels the answer in brackets, the file last: its length is not known before."""
+
+    def __init__(self, file: TextIO, task: Task, top: int):
+        self.file, self.width = file, max(map(len, task.classes))
+        self.several = task.kind == "multilabel"
+
+    def write(self, batch: Sequence[Prediction]) -> None:
+        """Add a line a picture."""
+        for one in batch:
+            cells = "  ".join(f"{name:<{self.width}} {share:6.1%}" for name, share in one.top)
+            labels = f"  [{', '.join(one.classes)}]" if self.several else ""
+            print(f"{cells}{labels}  {one.path}", file=self.file)
+        self.file.flush()
+
+
+class _Csv(Writer):
+    """A header, and a row a picture; several labels are joined by ``|``."""
+
+    def __init__(self, file: TextIO, task: Task, top: int):
+        self.file, self.rows = file, csv.writer(file, lineterminator="\n")
+        several = task.kind == "multilabel"
+        count = min(top, len(task.classes))
+        names = [f"{name}_{place}" for place in range(1, count + 1) for name in ("class", "probability")]
+        self.first = 0 if several else 1
+        start = ["path", "labels"] if several else ["path", "class", "probability"]
+        self.rows.writerow([*start, *names[2 * self.first :]])
+
+    def write(self, batch: Sequence[Prediction]) -> None:
+        """Add a row a picture."""
+        for one in batch:
+            shares = [cell for name, share in one.top for cell in (name, f"{share:.6f}")]
+            self.rows.writerow([one.path, *(shares if self.first else ["|".join(one.classes), *shares])])
+        self.file.flush()
+
+
+class _JsonLines(Writer):
+    """An object a line."""
+
+    def __init__(self, file: TextIO, task: Task, top: int):
+        self.file, self.several = file, task.kind == "multilabel"
+
+    def write(self, batch: Sequence[Prediction]) -> None:
+        """Add a line a picture."""
+        for one in batch:
+            print(json.dumps(_record(one, self.several)), file=self.file)
+        self.file.flush()
+
+
+class _Parquet(Writer):
+    """Columns ``path``, ``classes`` and ``top``; a row group for each few thousand pictures."""
+
+    GROUP = 4096
+
+    def __init__(self, path: Path):
+        import pyarrow
+        import pyarrow.parquet
+
+        likeliest = pyarrow.struct([("class", pyarrow.string()), ("probability", pyarrow.float64())])
+        columns = [("path", pyarrow.string()), ("classes", pyarrow.list_(pyarrow.string()))]
+        self.schema = pyarrow.schema([*columns, ("top", pyarrow.list_(likeliest))])
+        self.table = pyarrow.Table
+        self.file = pyarrow.parquet.ParquetWriter(path, self.schema)
+        self.waiting: list[dict[str, Any]] = []
+
+    def write(self, batch: Sequence[Prediction]) -> None:
+        """Add rows."""
+        for one in batch:
+            path = one.path.encode(errors="surrogateescape").decode(errors="replace")
+            self.waiting.append({"path": path, "classes": list(one.classes), "top": _top(one)})
+        if len(self.waiting) >= self.GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is waiting, and the file's end."""
+        self._flush()
+        self.file.close()
+
+    def _flush(self) -> None:
+        if self.waiting:
+            self.file.write_table(self.table.from_pylist(self.waiting, schema=self.schema))
+        self.waiting = []
+
+
+def _record(one: Prediction, several: bool) -> dict[str, Any]:
+    answer = (
+        {"labels": list(one.classes)} if several else {"class": one.classes[0], "probability": round(one.top[0][1], 6)}
+    )
+    return {"path": one.path, **answer, "top": _top(one)}
+
+
+def _top(one: Prediction) -> list[dict[str, Any]]:
+    return [{"class": name, "probability": round(share, 6)} for name, share in one.top]
+
+
+_TEXT: dict[Format, Callable[[TextIO, Task, int], Writer]] = {"table": _Table, "csv": _Csv, "jsonl": _JsonLines}

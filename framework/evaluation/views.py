@@ -1,0 +1,155 @@
+"""Pictures of a trained network: its layers, its filters, and what it sees in a photo."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from framework.core.backend import keras, tf
+from framework.core.errors import BadInput, Problem
+from framework.core.files import write_whole
+from framework.data.decode import pixels, plan, read_picture
+from framework.evaluation.attention import GradCam
+from framework.evaluation.layers import INPUT, Group, Step, blocks, rows
+from framework.evaluation.scores import probabilities
+from framework.model.saved import Trained
+from framework.reports import attention, diagram, feature_maps, filters, layer_table
+
+TABLE_ROWS = 64
+
+
+def check_picture(file: str) -> None:
+    """Look at a picture before anything heavy is loaded.
+
+    Raises:
+        BadInput: it can't be read.
+    """
+    try:
+        pixels(file, (64, 64))
+    except ValueError as error:
+        raise BadInput(Problem(f"the picture can't be read: {error}", "command line: picture")) from None
+
+
+def picture_of(file: str, size: tuple[int, int]) -> np.ndarray:
+    """The picture as the network gets it: uint8 (height, width, 3)."""
+    (reader,) = plan([file], size)
+    return read_picture(tf.constant(os.fsencode(file)), tf.constant(reader), size).numpy()
+
+
+def draw_layers(folder: Path, trained: Trained, steps: Sequence[Step]) -> list[Path]:
+    """The layers as a table with bars (PNG), in full (CSV), and as a diagram."""
+    table = [_row(group) for group in rows(steps, TABLE_ROWS) if group.kind != INPUT]
+    below = f"{trained.name}: {totals(steps)}"
+    return [
+        diagram.draw(folder / "diagram.png", _boxes(steps), trained.task.classes, "The network", below),
+        layer_table.draw(folder / "layers.png", table, "Layer by layer", below),
+        _csv(folder / "layers.csv", steps),
+    ]
+
+
+def draw_filters(folder: Path, model: keras.Model) -> list[Path]:
+    """The first convolution's filters; nothing for a network without one."""
+    flat = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Conv2D)]
+    if not flat:
+        return []
+    kernel = keras.ops.convert_to_numpy(flat[0].kernel).astype(np.float32)
+    count = kernel.shape[-1]
+    shown = f", the first {filters.MOST} shown" if count > filters.MOST else ""
+    below = f"{flat[0].name}: {count} filters of {kernel.shape[0]}×{kernel.shape[1]}{shown}"
+    return [filters.draw(folder / "filters.png", kernel, "What the first layer looks for", below)]
+
+
+def draw_feature_maps(folder: Path, model: keras.Model, picture: np.ndarray, shown: Sequence[Step], name: str) -> Path:
+    """Feature maps of these steps for a picture."""
+    outputs = keras.Model(model.input, [step.output for step in shown])(picture[None].astype(np.float32))
+    values = [np.asarray(keras.ops.convert_to_numpy(output)[0], np.float32) for output in _listed(outputs)]
+    pairs = list(zip((step.name for step in shown), values, strict=True))
+    below = f"{name}; of each layer the {feature_maps.CHANNELS} channels that respond most"
+    return feature_maps.draw(folder / "feature_maps.png", picture, pairs, "What the layers respond to", below)
+
+
+def draw_attention(
+    folder: Path, trained: Trained, model: keras.Model, picture: np.ndarray, target: str | None, top: int, name: str
+) -> Path:
+    """Grad-CAM over a picture, for one class or for the likeliest ones."""
+    task = trained.task
+    cam = GradCam(model)
+    if target is not None:
+        chosen = [task.classes.index(target)]
+    else:
+        logits = keras.ops.convert_to_numpy(model(picture[None].astype(np.float32), training=False))
+        chosen = list(np.argsort(-probabilities(logits, task.kind)[0], kind="stable")[:top])
+    heats, logits = cam(picture, chosen)
+    shares = probabilities(logits[None], task.kind)[0]
+    named = [
+        (task.classes[number], f"probability {shares[number]:.1%}", heat)
+        for number, heat in zip(chosen, heats, strict=True)
+    ]
+    below = f"{name}; Grad-CAM on {cam.step.name}"
+    return attention.draw(folder / "attention.png", picture, named, "Where the evidence lies", below)
+
+
+def totals(steps: Sequence[Step]) -> str:
+    """Parameters, how many of them train, and operations, as one line."""
+    parameters, trainable = sum(step.parameters for step in steps), sum(step.trainable for step in steps)
+    flops = layer_table.amount(sum(step.flops for step in steps))
+    return f"{parameters:,} parameters, {trainable:,} of them trainable, {flops} operations a picture"
+
+
+def summary(steps: Sequence[Step]) -> str:
+    """Every step as a line of a table for the terminal."""
+    cells = [("layer", "kind", "output", "parameters", "operations", "")]
+    for step in steps:
+        state = "frozen" if step.frozen else "trains" if step.trainable else ""
+        flops = layer_table.amount(step.flops)
+        cells.append((step.name, step.kind, _sides(step.shape), f"{step.parameters:,}", flops, state))
+    widths = [max(len(row[column]) for row in cells) for column in range(5)]
+    lines = [
+        "  ".join(
+            [
+                *(f"{cell:<{width}}" for cell, width in zip(row[:3], widths[:3], strict=True)),
+                *(f"{cell:>{width}}" for cell, width in zip(row[3:5], widths[3:], strict=True)),
+                row[5],
+            ]
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join([*lines, "", totals(steps)])
+
+
+def _row(group: Group) -> layer_table.Row:
+    more = f" +{group.steps - 1}" if group.steps > 1 else ""
+    frozen = None if not group.parameters else group.trainable == 0
+    return layer_table.Row(group.name + more, group.kind, _sides(group.shape), group.parameters, group.flops, frozen)
+
+
+def _boxes(steps: Sequence[Step]) -> list[diagram.Box]:
+    found = []
+    for group in blocks(steps):
+        name = "image" if group.kind == INPUT else group.name
+        found.append(diagram.Box(name, group.shape, group.steps, group.parameters, group.trainable))
+    return found
+
+
+def _csv(path: Path, steps: Sequence[Step]) -> Path:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["layer", "kind", "output", "parameters", "trainable", "flops", "frozen"])
+    for step in steps:
+        numbers = (step.parameters, step.trainable, step.flops, int(step.frozen))
+        table.writerow([step.name, step.kind, _sides(step.shape), *numbers])
+    write_whole(path, text.getvalue())
+    return path
+
+
+def _sides(shape: Sequence[int | None]) -> str:
+    return "×".join("?" if side is None else str(side) for side in shape)
+
+
+def _listed(outputs: object) -> list[object]:
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]

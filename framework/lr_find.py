@@ -1,0 +1,71 @@
+"""Find a learning rate: a range test on what a training of the same command line would train."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.config.command import check, guarded
+from framework.config.compose import is_sweep, normalise
+from framework.config.help import overview
+from framework.config.job import Job
+from framework.core.console import say
+from framework.core.errors import DONE, BadInput, Problem
+from framework.training.preflight import preflight
+
+USAGE = """
+framework-lr_find (python -m framework.lr_find) [overrides] [plot=FILE]
+
+Trains the first stage for a few steps while the learning rate rises from 1e-6 to 10, prints the rate at which the loss
+falls fastest, as an override, and draws the loss against the rate (plot, lr_find.png by default). No run is left;
+features that were computed stay in the cache, where a training finds them.
+
+  python -m framework.lr_find recipe=clothing_mobilenet data.dir=PHOTOS
+  python -m framework.train recipe=clothing_mobilenet data.dir=PHOTOS $(python -m framework.lr_find recipe=... data.dir=...)
+
+Exit code 0: done; 1: the loss falls at no rate; 2: the command line or the data are wrong.
+"""
+PLOT = "plot="
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do the range test; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+
+    def work() -> int:
+        if {"-h", "--help"} & set(given):
+            print(overview(USAGE))
+            return DONE
+        plots = [argument.removeprefix(PLOT) for argument in given if argument.startswith(PLOT)]
+        overrides = normalise([argument for argument in given if not argument.startswith(PLOT)])
+        if is_sweep(overrides):
+            several = next(line for line in overrides if is_sweep([line]))
+            raise BadInput(Problem("several values for one key", f"command line: {several}", "one value"))
+        return find(overrides, Path(plots[-1] if plots else "lr_find.png"))
+
+    return guarded(work)
+
+
+def find(overrides: Sequence[str], plot: Path) -> int:
+    """Do the test, draw it, print the suggestion."""
+    (settings,) = check(overrides, preflight)
+    from framework.reports import lr_range as picture
+    from framework.training.lr_range import range_test
+    from framework.training.run import Run
+
+    with tempfile.TemporaryDirectory() as folder:
+        test = range_test(Run(Job(settings, "", Path(folder), tuple(overrides))).prepare())
+    stage = settings.stages[test.stage]
+    key, rate = (f"stages.{test.stage}.lr", test.suggestion) if stage.lr else ("optim.lr", test.suggestion / stage.lr_factor)
+    title = f"{settings.model.name}, {settings.optim.name}, stage {test.stage}, batches of {settings.trainer.batch_size}"
+    picture.draw(plot, title, test.rates, test.losses, test.smooth, test.suggestion)
+    say(f"{len(test.rates)} steps from {test.rates[0]:.0e} to {test.rates[-1]:.2g}; drawn in {plot}")
+    print(f"{key}={rate:.2g}")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Plan: what a training would do, without doing it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.config.command import check, guarded
+from framework.config.compose import job_count, normalise
+from framework.config.folders import shown
+from framework.config.help import overview
+from framework.config.start import take_start
+from framework.core.errors import DONE
+from framework.training.preflight import experiment, preflight
+
+if TYPE_CHECKING:
+    from framework.config.settings import Settings
+    from framework.training.plan import RunPlan, StagePlan
+
+USAGE = """
+framework-plan (python -m framework.plan) [overrides]
+
+Tells what framework-train would do, given the same: data, every layer, what trains, what is kept, steps, time, memory,
+disk and files. Downloads nothing and trains nothing; times are estimates from a short measurement.
+
+  python -m framework.plan model=mobilenet stages=head_then_all
+  python -m framework.plan -m optim.lr=0.01,0.001,0.0001     a sweep: the number of its jobs, and the first of them
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the plan; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+
+    def work() -> int:
+        if {"-h", "--help"} & set(given):
+            print(overview(USAGE))
+            return DONE
+        overrides = [argument for argument in take_start(given) if argument not in ("-m", "--multirun")]
+        settings = check(overrides, preflight)[0]
+        jobs = job_count(normalise(overrides)) * (settings.sweep.seeds or 1)
+        from framework.training.plan import plan
+
+        for line in texts(plan(experiment(settings)), jobs, _folder(overrides, settings, jobs)):
+            print(line)
+        return DONE
+
+    return guarded(work)
+
+
+def _folder(overrides: Sequence[str], settings: Settings, jobs: int) -> str:
+    """Where the results would go, as a person reads it."""
+    if jobs > 1:
+        from framework.config.multirun import plan
+
+        return f"{shown(plan(overrides, normalise(overrides), settings.sweep).folder)}/<what is varied>"
+    named = [override.partition("=")[2] for override in overrides if override.startswith("hydra.run.dir=")]
+    return named[-1] if named else "runs/<date>_<time>"
+
+
+def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
+    """Lines of a plan."""
+    from framework.training.plan import layers
+
+    pictures, task, settings = plan.start.pictures, plan.start.task, plan.start.settings
+    height, width = settings.data.size
+    yield f"data       {pictures.origin}: " + ", ".join(f"{len(one):,} {name}" for name, one in pictures.splits.items())
+    yield f"classes    {len(task.classes)} ({task.kind}): {', '.join(task.classes)}"
+    yield f"pictures   {height}×{width}, batches of {settings.trainer.batch_size}, {settings.trainer.precision}"
+    yield ""
+    table = [("layer", "type", "output", "parameters", ""), *layers(plan.network, plan.stages[-1].stage)]
+    widths = [max(len(row[column]) for row in table) for column in range(4)]
+    for name, kind, shape, count, trains in table:
+        row = f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {shape:<{widths[2]}}  {count:>{widths[3]}}  {trains}"
+        yield row.rstrip()
+    yield f"{plan.network.model.count_params():,} parameters"
+    if plan.note:
+        yield f"! {plan.note}"
+    for stage in plan.stages:
+        yield ""
+        yield from _stage(stage)
+    yield ""
+    yield f"time       about {_time(plan.seconds)} (an estimate)" + _times(plan.seconds, jobs)
+    yield f"memory     about {_size(plan.memory)} for weights, optimizer and data, beside TensorFlow's own 600 MB"
+    checkpoints = sum(1 for part in settings.callbacks.values() if part.name == "checkpoint")
+    files = ["config.yaml", "run.json", "history.csv", "curves.png", "model.keras", *["checkpoints/"] * bool(checkpoints)]
+    features = max((stage.bytes for stage in plan.stages), default=0)
+    disk = plan.model_bytes * (1 + checkpoints)
+    yield f"disk       about {_size(disk)} a run; {_size(features)} of features in the cache"
+    yield f"jobs       {jobs}"
+    yield f"files      {folder}/: {' '.join(files)}"
+
+
+def _stage(stage: StagePlan) -> Iterator[str]:
+    yield f"stage {stage.stage.name}"
+    yield f"  trains   {stage.trained:,} parameters; {stage.frozen:,} are frozen"
+    if stage.why:
+        yield f"  cut      none: {stage.why}"
+    else:
+        shapes = ", ".join("×".join(map(str, shape)) for shape in stage.cut.shapes)
+        yield f"  cut      after {', '.join(stage.cut.names)}: {shapes} a picture, {_size(stage.bytes)} in all"
+        known = "unknown until the weights are here" if stage.known is None else f"{stage.known:,} of {stage.pictures:,}"
+        yield f"  cache    {known} kept already"
+    epochs = stage.stage.epochs
+    yield f"  steps    {epochs} epochs of {stage.steps} steps, learning rate {stage.stage.lr:g}"
+    yield f"  time     about {_time(stage.seconds)} (an estimate)"
+
+
+def _times(seconds: float, jobs: int) -> str:
+    return f"; {jobs} jobs one after the other at most {_time(jobs * seconds)}" if jobs > 1 else ""
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

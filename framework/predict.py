@@ -1,0 +1,80 @@
+"""Predict: the classes of pictures, any number of them, as they stream by."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from framework.config.options import Words, start
+from framework.core.backend import load_tensorflow
+from framework.core.console import progress, warn
+from framework.core.errors import DONE, FAILED
+from framework.core.schema import Count
+from framework.evaluation import inputs
+from framework.evaluation.forward import forward
+from framework.evaluation.predictions import Format, chosen, predictions, writer
+from framework.model.saved import ModelOptions, open_trained
+
+USAGE = """
+framework-predict (python -m framework.predict) FILE ... run=RUN [options]
+
+Says what pictures show: files, folders with all below them, globs, or - for a path a line on standard input.
+Predictions go to standard output as they come, messages to standard error. A picture that can't be read is named at
+the end, and the others are predicted.
+
+  python -m framework.predict photo.jpg run=latest top=3
+  python -m framework.predict photos/ run=RUN format=csv > classes.csv
+  find . -name '*.jpg' | python -m framework.predict - run=RUN format=jsonl | jq -r .class
+  python -m framework.predict photos/ run=RUN output=classes.parquet
+
+Exit code 0: done; 1: some pictures could not be read; 2: the command line or the run are wrong.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ModelOptions):
+    """What ``framework-predict`` takes."""
+
+    inputs: Annotated[list[str], Words("FILE ..."), "pictures, folders, globs in quotes, or - for standard input"]
+    top: Annotated[Count, "how many of the likeliest classes are shown"] = 1
+    format: Annotated[Format | None, "null: what output's ending says, else table"] = None
+    output: Annotated[str | None, "a file in place of standard output"] = None
+    batch_size: Annotated[Count, "pictures at once"] = 32
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Predict what the command line says; returns the exit code."""
+    return start(USAGE, Options, predict, arguments)
+
+
+def predict(options: Options) -> int:
+    """Predict and write.
+
+    Raises:
+        BadInput: the classifier can't be used, or there is no picture.
+    """
+    trained = open_trained(options)
+    inputs.check(options.inputs)
+    chosen(options.format, options.output)
+    load_tensorflow()
+    model = trained.load()
+    unreadable: list[tuple[str, str]] = []
+    with (
+        writer(options.format, options.output, trained.task, options.top) as lines,
+        progress("Predicting", inputs.count(options.inputs), "pictures") as advance,
+    ):
+        files = inputs.files(options.inputs)
+        for paths, logits in forward(model, files, trained.size, options.batch_size, unreadable):
+            lines.write(list(predictions(paths, logits, trained.task, options.top)))
+            advance(len(paths))
+    if not unreadable:
+        return DONE
+    listed = "".join(f"\n    {path}: {reason}" for path, reason in unreadable)
+    warn(f"{len(unreadable):,} picture{'s' * (len(unreadable) > 1)} can't be read:{listed}")
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""What every recipe must do: compose, check, build, train two steps, and be the same once saved, loaded and exported."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from framework.config.checks import read_settings
+from framework.config.command import check_one
+from framework.config.compose import IncompleteConfig, compose
+from framework.config.folders import groups, shown
+from framework.config.job import Job
+from framework.config.recipe_parts import fault, load_classes, load_parts
+from framework.config.recipes import PARTS_FILE, Recipe, bring
+from framework.core import registry
+from framework.core.errors import BadInput, FrameworkError, Problem
+from framework.core.runs import RunFolder
+from framework.training.preflight import experiment, preflight
+
+BATCH = 4
+STEPS = 2
+CLASSES = ("apple", "pear", "plum")
+MADE_SIDE = 48
+
+
+def faults(name: str) -> list[Problem]:
+    """Everything wrong with a recipe; its parts are forgotten afterwards, and its files are left as they are."""
+    with registry.isolated(), tempfile.TemporaryDirectory() as folder:
+        try:
+            return _try_out(name, Path(folder))
+        except BadInput as error:
+            return list(error.problems)
+
+
+def _try_out(name: str, folder: Path) -> list[Problem]:
+    recipes = bring([name], groups()).recipes
+    recipe = recipes[-1]
+    known = "tensorflow" in sys.modules
+    load_parts(recipes)
+    if not known and "tensorflow" in sys.modules:
+        what = f"recipe '{name}': {PARTS_FILE} loads TensorFlow when it is read: every check takes seconds"
+        right = "from framework.core.backend import keras, and classes in layers.py, imported where a part is built"
+        return [Problem(what, shown(recipe.folder / PARTS_FILE), right)]
+    overrides = [f"recipe={name}", *_small(_config(name), folder)]
+    settings, problems = check_one(overrides, preflight)
+    if settings is None or problems:
+        return problems
+    try:
+        with _quiet():
+            return _train(recipe, recipes, overrides, folder)
+    except FrameworkError as error:
+        cause = error.__cause__ or error
+        return [fault(recipe, cause, "two training steps failed")]
+    except Exception as error:
+        return [fault(recipe, error, "two training steps failed")]
+
+
+def _config(name: str) -> Mapping[str, Any]:
+    try:
+        return compose([f"recipe={name}"]).config
+    except IncompleteConfig as error:
+        return error.composed.config
+
+
+def _small(config: Mapping[str, Any], folder: Path) -> list[str]:
+    """Overrides that make the recipe two steps on pictures made for it, with random weights, leaving nothing behind."""
+    source, data = str(config["data"].get("name")), config["data"]
+    overrides = [
+        f"trainer.batch_size={BATCH}",
+        "trainer.epochs=1",
+        "model.weights=null",
+        f"cache.dir='{folder / 'cache'}'",
+    ]
+    overrides += [f"stages.{stage}.epochs=1" for stage, node in config["stages"].items() if "epochs" in (node or {})]
+    if source == "garments":
+        return [*overrides, f"data.train={BATCH * STEPS}", f"data.validation={BATCH}", "data.limit=null"]
+    if source == "image_folder":
+        make_pictures(folder / "pictures", _classes(config))
+        return [*overrides, f"data.dir='{folder / 'pictures'}'", "data.limit=null"]
+    if source == "csv":
+        file = _make_manifest(folder / "pictures", _classes(config), data)
+        return [*overrides, f"data.file='{file}'", "data.limit=null"]
+    return [*overrides, f"data.limit={BATCH * STEPS}"]
+
+
+def _classes(config: Mapping[str, Any]) -> list[str]:
+    """Class names that the recipe itself asks for, and as many others as it needs."""
+    data = config["data"]
+    named = [*(data.get("classes") or []), *([data["positive"]] if data.get("positive") else [])]
+    weights = data.get("class_weights")
+    named += list(weights) if isinstance(weights, Mapping) else []
+    units = config["head"].get("units")
+    binary = config["head"].get("name") in _only("binary") and not data.get("positive")
+    count = units if isinstance(units, int) and units > 1 else 2 if binary else len(CLASSES)
+    named = list(dict.fromkeys(map(str, named)))
+    more = [*CLASSES, *(f"class{number}" for number in range(count))]
+    return named if data.get("classes") else [*named, *(name for name in more if name not in named)][: max(count, len(named))]
+
+
+def _only(task: str) -> list[str]:
+    return [part.name for part in registry.parts("head") if part.details["tasks"] == (task,)]
+
+
+def make_pictures(folder: Path, classes: Sequence[str], seed: int = 0) -> list[tuple[str, str, str]]:
+    """Write noisy pictures, a colour a class, as an image folder: ``STEPS`` batches to train on, one to validate.
+
+    Returns:
+        split, class and file, relative to the folder, of each.
+    """
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(40, 215, (len(classes), 3))
+    made = []
+    for split, count in (("train", max(BATCH * STEPS, len(classes))), ("validation", max(BATCH, len(classes)))):
+        for number in range(count):
+            place = number % len(classes)
+            pixels = colours[place] + rng.normal(0, 20, (MADE_SIDE, MADE_SIDE, 3))
+            file = Path(split, classes[place], f"{number:03d}.png")
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / file)
+            made.append((split, classes[place], str(file)))
+    return made
+
+
+def _make_manifest(folder: Path, classes: Sequence[str], data: Mapping[str, Any]) -> Path:
+    """Pictures and a CSV file that names them in the columns that the recipe reads."""
+    columns = [data["path_column"], data["label_column"], *([data["split_column"]] if data["split_column"] else [])]
+    rows = [",".join(columns)]
+    for number, (split, name, file) in enumerate(make_pictures(folder, classes)):
+        both = data["separator"] and number % 2
+        label = f"{name}{data['separator']}{classes[(number + 1) % len(classes)]}" if both else name
+        rows.append(",".join([file, label, split][: len(columns)]))
+    (folder / "pictures.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder / "pictures.csv"
+
+
+def _train(recipe: Recipe, recipes: Sequence[Recipe], overrides: Sequence[str], folder: Path) -> list[Problem]:
+    """Two steps a stage as a training makes them, then the model saved, loaded and exported."""
+    from framework.core.backend import keras, load_tensorflow
+    from framework.model.build import build
+    from framework.model.saving import load_model
+    from framework.training.fit import Fit
+    from framework.training.record import Record
+    from framework.training.run import seed_everything
+
+    load_tensorflow()
+    settings, _ = read_settings(compose(overrides).config)
+    assert settings is not None
+    seed_everything(settings.trainer)
+    start = experiment(settings)
+    if start.pictures.prepare:
+        start.pictures.prepare()
+    network = build(settings, start.task)
+    run = RunFolder(folder / "run")
+    run.path.mkdir()
+    Fit(start, network, run, Record(run, Job(settings, "", run.path, ()))).run()
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, *settings.data.size, 3)).astype(np.float32)
+    before = np.asarray(network.model(pictures, training=False))
+    if not np.isfinite(before).all():
+        return [Problem(f"recipe '{recipe.name}': its predictions are not finite numbers", shown(recipe.file))]
+    network.model.save(run.model)
+    load_classes(recipes)
+    after = np.asarray(load_model(run.model)(pictures, training=False))
+    keras.backend.clear_session(free_memory=False)
+    if not np.allclose(before, after, rtol=1e-4, atol=1e-4):
+        what = f"recipe '{recipe.name}': the saved model, loaded again, predicts something else"
+        right = "a get_config that says what __init__ takes, and weights made by add_weight"
+        return [Problem(what, shown(recipe.file), right)]
+    return []
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of what a training says is shown."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield

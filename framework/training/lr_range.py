@@ -1,0 +1,110 @@
+"""The learning rate range test: a few steps at rates from far too low to far too high, and what the loss makes of it.
+
+L. N. Smith, Cyclical Learning Rates for Training Neural Networks, section 3.3 (https://arxiv.org/abs/1506.01186).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from framework.config.settings import PartSettings
+from framework.core.console import progress
+from framework.core.errors import RunFailed
+from framework.data import labels, pipeline
+from framework.training.fit import Fit, class_weights, make_loss, make_optimizer
+from framework.training.stages import freeze
+
+LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 120
+# a loss above this many times the lowest so far has run away
+RUNAWAY = 4.0
+# share of the past in the running average of the loss, and steps at the start that are too few to tell
+MEMORY, FIRST = 0.9, 10
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """Rates that were tried, the loss of each step's batch, its running average, and the rate to begin with."""
+
+    stage: str
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smooth: tuple[float, ...]
+    suggestion: float
+
+
+def range_test(fit: Fit) -> RangeTest:
+    """Train the first stage for up to 120 steps, the rate rising from 1e-6 to 10, until the loss runs away.
+
+    The network's weights are worth nothing afterwards.
+
+    Raises:
+        RunFailed: the loss falls at no rate.
+    """
+    stage = fit.stages[0]
+    freeze(fit.network, stage)
+    material = fit.supply.material(stage)
+    settings = replace(fit.settings, optim=replace(fit.settings.optim, schedule=PartSettings("constant")))
+    optimizer = make_optimizer(settings, stage, fit.network.model, STEPS)
+    tail = material.tail
+    tail.compile(optimizer=optimizer, loss=make_loss(settings, fit.experiment.task), auto_scale_loss=False)
+    rates: list[float] = []
+    losses: list[float] = []
+    with progress("rates", STEPS, "steps") as advance:
+        for rate, batch in zip(np.geomspace(LOWEST, HIGHEST, STEPS), _batches(fit, material), strict=False):
+            optimizer.learning_rate = float(rate)
+            tail.reset_metrics()
+            loss = float(tail.train_on_batch(*batch))
+            if not math.isfinite(loss):
+                break
+            rates.append(float(rate))
+            losses.append(loss)
+            advance(1)
+            smooth = running_average(losses)
+            if len(losses) > FIRST and smooth[-1] > RUNAWAY * min(smooth):
+                break
+    smooth = running_average(losses)
+    return RangeTest(stage.name, tuple(rates), tuple(losses), tuple(smooth), steepest(rates, smooth))
+
+
+def running_average(losses: Sequence[float]) -> list[float]:
+    """Exponential running average, its start corrected for having no past."""
+    average, found = 0.0, []
+    for step, loss in enumerate(losses, 1):
+        average = MEMORY * average + (1 - MEMORY) * loss
+        found.append(average / (1 - MEMORY**step))
+    return found
+
+
+def steepest(rates: Sequence[float], smooth: Sequence[float]) -> float:
+    """The rate at which the loss falls fastest for each factor of the rate, before it is lowest.
+
+    Raises:
+        RunFailed: it falls nowhere.
+    """
+    lowest = int(np.argmin(smooth)) if len(smooth) else 0
+    if lowest <= FIRST:
+        raise RunFailed("the loss falls at no learning rate: look at data, loss and model first")
+    slopes = np.gradient(np.asarray(smooth[: lowest + 1]), np.log(rates[: lowest + 1]))
+    return float(rates[FIRST + int(np.argmin(slopes[FIRST:]))])
+
+
+def _batches(fit: Fit, material: Any) -> Iterator[Any]:
+    """Training batches, epoch after epoch."""
+    train, epoch = fit.experiment.pictures.splits["train"], 0
+    dataset = pipeline.training_dataset(
+        material.train,
+        labels.encode(train.labels, fit.experiment.task),
+        batch_size=fit.settings.trainer.batch_size,
+        seed=fit.settings.trainer.seed,
+        clock=lambda: (epoch, 0),
+        augmentations=material.augmentations,
+        class_weights=class_weights(fit.experiment),
+    )
+    while True:
+        yield from dataset
+        epoch += 1

@@ -1,0 +1,80 @@
+"""Visualize: what a trained network is made of, and what it sees in a picture."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from framework.config.options import start
+from framework.core.backend import load_tensorflow
+from framework.core.console import say
+from framework.core.errors import DONE, BadInput, Problem, suggestion
+from framework.core.schema import Count
+from framework.evaluation import layers, views
+from framework.evaluation.labelled import OWN_SPLIT, DataOptions, labelled
+from framework.model.saved import ModelOptions, open_trained
+
+USAGE = """
+framework-visualize (python -m framework.visualize) run=RUN [options]
+
+Draws a trained network: its layers as a table and as a diagram, the filters of its first layer, and for a picture the
+feature maps of its layers and, by Grad-CAM, where the evidence for each class lies. Prints the layers; pictures go to
+visualize/ in the run folder.
+
+  python -m framework.visualize run=latest                           with a picture of its own validation data
+  python -m framework.visualize run=RUN picture=photo.jpg target=hat where does it see a hat?
+  python -m framework.visualize run=RUN picture=photo.jpg layers=[conv1_relu,conv_pw_13_relu]
+
+Exit code 0: done; 2: the command line, the run or the picture are wrong.
+"""
+LAYERS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ModelOptions):
+    """What ``framework-visualize`` takes."""
+
+    picture: Annotated[str | None, "the picture to look at; null: the first of the run's validation pictures"] = None
+    target: Annotated[str | None, "class to look for; null: the likeliest ones"] = None
+    top: Annotated[Count, "how many of the likeliest classes, without target"] = 3
+    layers: Annotated[list[str] | None, "layers whose feature maps are shown; null: the last of each size"] = None
+    output: Annotated[str | None, "where pictures go; null: visualize/ in the run folder"] = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw what the command line says; returns the exit code."""
+    return start(USAGE, Options, visualize, arguments)
+
+
+def visualize(options: Options) -> int:
+    """Draw everything, print the layers.
+
+    Raises:
+        BadInput: the classifier, the picture or a name can't be used.
+    """
+    trained = open_trained(options)
+    classes = trained.task.classes
+    if options.target is not None and options.target not in classes:
+        what = f"there is no class '{options.target}'"
+        raise BadInput(Problem(what, f"command line: target={options.target}", suggestion(options.target, classes)))
+    file = options.picture or labelled(trained, DataOptions(), OWN_SPLIT).split.paths[0]
+    views.check_picture(file)
+    folder = Path(options.output) if options.output else trained.output("visualize")
+    load_tensorflow()
+    model, picture, name = trained.load(), views.picture_of(file, trained.size), Path(file).name
+    steps, maps = list(layers.flat_steps(model)), layers.maps(model)
+    shown = layers.named(maps, options.layers) if options.layers else layers.spread(maps, LAYERS)
+    files = [*views.draw_layers(folder, trained, steps), *views.draw_filters(folder, model)]
+    if shown:
+        files.append(views.draw_feature_maps(folder, model, picture, shown, name))
+        files.append(views.draw_attention(folder, trained, model, picture, options.target, options.top, name))
+    print(views.summary(steps))
+    say(f"\nin {folder}: {'  '.join(file.name for file in files)}")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Every YAML in conf/ and recipes/ composes and checks, and none is forgotten: they are counted."""
+
+import pytest
+import yaml
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.config.checks import read_settings
+from framework.config.compose import compose, groups
+from framework.config.folders import conf_folder
+from framework.core import registry
+
+# What an option leaves to whoever chooses it.
+GIVEN = {
+    "data=image_folder": ["data.dir=photos"],
+    "data=csv": ["data.file=labels.csv"],
+    "stages=finetune": ["stages.finetune.train=last:2"],
+}
+OPTIONS = [(group, option) for group, options in groups().items() for option in options]
+RECIPES = sorted(file for file in (conf_folder().parent / "recipes").glob("*/*.yaml"))
+GROUP_OF_KIND = {
+    "base": "model",
+    "pooling": "pooling",
+    "head": "head",
+    "optimizer": "optim",
+    "schedule": "optim/schedule",
+    "loss": "loss",
+    "metric": "metrics",
+    "callback": "callbacks",
+    "augmentation": "augment",
+    "source": "data",
+}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: value)
+def test_an_option_composes_and_checks(group, option):
+    chosen = f"{group}={option}" if group not in ("callbacks", "metrics") else f"{group}=[{option}]"
+    settings, problems = read_settings(compose([chosen, *GIVEN.get(f"{group}={option}", [])]).config)
+    assert problems == []
+    assert settings is not None
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_a_recipe_composes_and_checks(file):
+    name = file.parent.name if file.stem == "recipe" else file.stem
+    with registry.isolated():
+        from framework.config.command import check_one
+
+        settings, problems = check_one([f"recipe={name}", "data=image_folder", "data.dir=photos"], lambda _: [])
+    assert problems == []
+    assert settings is not None
+
+
+def test_none_is_forgotten():
+    files = [file for file in conf_folder().rglob("*.yaml") if file.name != "train.yaml"]
+    assert len(OPTIONS) == len(files)
+    assert len(OPTIONS) >= 100
+    assert len(RECIPES) >= 6
+
+
+def test_every_part_has_an_option_that_names_it():
+    for kind, group in GROUP_OF_KIND.items():
+        named = set()
+        for file in (conf_folder() / group).glob("*.yaml"):
+            content = yaml.safe_load(file.read_text()) or {}
+            nodes = content.values() if group in ("metrics", "callbacks", "augment") else [content]
+            named |= {node["name"] for node in nodes if isinstance(node, dict) and "name" in node}
+        assert set(registry.names(kind)) == named, kind
+
+
+@pytest.mark.parametrize("file", sorted(conf_folder().rglob("*.yaml")), ids=lambda file: file.stem)
+def test_every_option_says_what_it_is(file):
+    first = file.read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert first.count(".") <= 2

@@ -1,0 +1,80 @@
+import subprocess
+import sys
+
+import pytest
+
+from framework.compare import main
+from tests.reports.made import make_run, make_sweep
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_sweep(here, capsys):
+    make_sweep(here / "sweep")
+    assert main(["sweep=sweep"]) == 0
+    out, messages = capsys.readouterr()
+    assert "optim.lr" in out
+    assert "dense100" in out
+    names = {path.name for path in (here / "sweep").iterdir() if path.is_file()}
+    assert names == {"comparison.csv", "comparison.png", "report.html"}
+    assert all(name in messages for name in names)
+
+
+def test_comparing_again_gives_the_same(here, capsys):
+    make_sweep(here / "sweep")
+    main(["sweep=sweep"])
+    first = capsys.readouterr().out
+    before = (here / "sweep" / "report.html").read_bytes()
+    main(["sweep=sweep"])
+    assert capsys.readouterr().out == first
+    assert (here / "sweep" / "report.html").read_bytes() == before
+
+
+def test_two_runs_from_anywhere(here, capsys):
+    make_run(here / "a", ["optim.lr=0.1"])
+    make_run(here / "elsewhere" / "b", ["optim.lr=0.2"])
+    assert main(["runs=[a,elsewhere/b]", "out=both"]) == 0
+    assert "what differs" in capsys.readouterr().out
+    assert (here / "both" / "report.html").exists()
+
+
+def test_an_empty_and_a_half_written_folder(here, capsys):
+    make_run(here / "a")
+    (here / "b").mkdir()
+    (make_run(here / "c").path / "history.csv").unlink()
+    assert main(["runs=[a,b,c]"]) == 0
+    out = capsys.readouterr().out
+    assert "! b: run.json is missing, config.yaml is missing, history.csv is missing" in out
+    assert "! c: history.csv is missing" in out
+    assert "0.800" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "say what to compare"),
+        (["sweep=x", "runs=[a]"], "say what to compare"),
+        (["runs=[]"], "say what to compare"),
+        (["sweep=nowhere"], "there is no folder nowhere"),
+        (["runs=[nowhere,neither]"], "2 problems"),
+        (["swep=x"], "sweep"),
+    ],
+)
+def test_bad_input(here, capsys, arguments, message):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(here.iterdir())
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys; from framework.compare import main; main(['--help']);"
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'matplotlib', 'plotly', 'hydra')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "framework-compare" in done.stdout
