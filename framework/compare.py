@@ -10,7 +10,7 @@ from typing import Annotated
 
 from framework.config.options import start
 from framework.core.console import say
-from framework.core.errors import DONE, BadInput, Problem
+from framework.core.errors import DONE, FAILED, BadInput, Problem
 
 USAGE = """
 framework-compare (python -m framework.compare) sweep=FOLDER | runs=[FOLDER,FOLDER,...] [options]
@@ -58,7 +58,7 @@ def work(options: Options) -> int:
     say()
     for path in files:
         say(f"written: {path}")
-    return DONE
+    return DONE if comparison.best is not None else FAILED
 
 
 if __name__ == "__main__":

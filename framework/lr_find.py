@@ -19,12 +19,12 @@ from framework.training.preflight import preflight
 USAGE = """
 framework-lr_find (python -m framework.lr_find) [overrides] [plot=FILE]
 
-Trains the first stage for a few steps while the learning rate rises from 1e-6 to 10, prints the rate at which the loss
-falls fastest, as an override, and draws the loss against the rate (plot, lr_find.png by default). No run is left;
-features that were computed stay in the cache, where a training finds them.
+Trains the first stage for a few steps while the learning rate rises from 1e-6 to 10, prints a tenth of the rate at
+which the loss is lowest, as an override, and draws the loss against the rate (plot, lr_find.png by default). No run is
+left; features that were computed stay in the cache, where a training finds them.
 
   python -m framework.lr_find recipe=clothing_mobilenet data.dir=PHOTOS
-  python -m framework.train recipe=clothing_mobilenet data.dir=PHOTOS $(python -m framework.lr_find recipe=... data.dir=...)
+  python -m framework.train model=cnn $(python -m framework.lr_find model=cnn)
 
 Exit code 0: done; 1: the loss falls at no rate; 2: the command line or the data are wrong.
 """
@@ -59,11 +59,15 @@ def find(overrides: Sequence[str], plot: Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
         test = range_test(Run(Job(settings, "", Path(folder), tuple(overrides))).prepare())
     stage = settings.stages[test.stage]
-    key, rate = (f"stages.{test.stage}.lr", test.suggestion) if stage.lr else ("optim.lr", test.suggestion / stage.lr_factor)
-    title = f"{settings.model.name}, {settings.optim.name}, stage {test.stage}, batches of {settings.trainer.batch_size}"
+    if stage.lr is not None:
+        override = f"stages.{test.stage}.lr={test.suggestion:.2g}"
+    else:
+        override = f"optim.lr={test.suggestion / stage.lr_factor:.2g}"
+    batch_size, optimizer = settings.trainer.batch_size, settings.optim.name
+    title = f"{settings.model.name}, {optimizer}, stage {test.stage}, batches of {batch_size}"
     picture.draw(plot, title, test.rates, test.losses, test.smooth, test.suggestion)
     say(f"{len(test.rates)} steps from {test.rates[0]:.0e} to {test.rates[-1]:.2g}; drawn in {plot}")
-    print(f"{key}={rate:.2g}")
+    print(override)
     return DONE
 
 

@@ -55,7 +55,7 @@ def _folder(overrides: Sequence[str], settings: Settings, jobs: int) -> str:
     if jobs > 1:
         from framework.config.multirun import plan
 
-        return f"{shown(plan(overrides, normalise(overrides), settings.sweep).folder)}/<what is varied>"
+        return f"{shown(plan(overrides, normalise(overrides), settings).folder)}/<what is varied>"
     named = [override.partition("=")[2] for override in overrides if override.startswith("hydra.run.dir=")]
     return named[-1] if named else "runs/<date>_<time>"
 
@@ -85,12 +85,12 @@ def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
     yield f"time       about {_time(plan.seconds)} (an estimate)" + _times(plan.seconds, jobs)
     yield f"memory     about {_size(plan.memory)} for weights, optimizer and data, beside TensorFlow's own 600 MB"
     checkpoints = sum(1 for part in settings.callbacks.values() if part.name == "checkpoint")
-    files = ["config.yaml", "run.json", "history.csv", "curves.png", "model.keras", *["checkpoints/"] * bool(checkpoints)]
+    files = "config.yaml run.json history.csv curves.png model.keras" + (" checkpoints/" if checkpoints else "")
     features = max((stage.bytes for stage in plan.stages), default=0)
     disk = plan.model_bytes * (1 + checkpoints)
     yield f"disk       about {_size(disk)} a run; {_size(features)} of features in the cache"
     yield f"jobs       {jobs}"
-    yield f"files      {folder}/: {' '.join(files)}"
+    yield f"files      {folder}/: {files}"
 
 
 def _stage(stage: StagePlan) -> Iterator[str]:
@@ -101,8 +101,10 @@ def _stage(stage: StagePlan) -> Iterator[str]:
     else:
         shapes = ", ".join("×".join(map(str, shape)) for shape in stage.cut.shapes)
         yield f"  cut      after {', '.join(stage.cut.names)}: {shapes} a picture, {_size(stage.bytes)} in all"
-        known = "unknown until the weights are here" if stage.known is None else f"{stage.known:,} of {stage.pictures:,}"
-        yield f"  cache    {known} kept already"
+        known = "hits are unknown until the weights are here"
+        if stage.known is not None:
+            known = f"{stage.known:,} of {stage.pictures:,} kept already"
+        yield f"  cache    {known}"
     epochs = stage.stage.epochs
     yield f"  steps    {epochs} epochs of {stage.steps} steps, learning rate {stage.stage.lr:g}"
     yield f"  time     about {_time(stage.seconds)} (an estimate)"

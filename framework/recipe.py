@@ -19,7 +19,7 @@ from framework.config.recipes import NAME, NAME_RULE, RECIPE_FILE, Recipe, catal
 from framework.core.console import messages, say
 from framework.core.errors import BAD_INPUT, DONE, BadInput, Problem, suggestion
 from framework.data import scaffold, sources
-from framework.training.contract import faults
+from framework.training.contract import NOT_INSTALLED, faults
 
 USAGE = """
 framework-recipe (python -m framework.recipe) new | list | check | copy  [recipes=FOLDER]
@@ -108,7 +108,7 @@ def new(options: _New) -> int:
 
 
 def list_all(options: _List) -> int:
-    """Print every recipe with its purpose, expected score and place, and what is wrong with those that can't be found."""
+    """Print every recipe with its purpose, expected score and place, or why it can't be chosen."""
     known = catalogue()
     width = max(map(len, known), default=0)
     for name, (first, *_) in known.items():
@@ -134,8 +134,11 @@ def check(options: _Check) -> int:
     wrong = 0
     for name in names:
         found = faults(name)
-        wrong += bool(found)
-        print(f"{name}: {'all right' if not found else f'{len(found)} fault' + 's' * (len(found) > 1)}", flush=True)
+        said = f"{len(found)} fault" + "s" * (len(found) > 1) if found else "all right"
+        if options.names == ["all"] and found and all(problem.what.endswith(NOT_INSTALLED) for problem in found):
+            said = "left out"
+        wrong += said.endswith(("fault", "faults"))
+        print(f"{name}: {said}", flush=True)
         for problem in found:
             messages().print(textwrap.indent(str(problem), "  "), markup=False)
     return BAD_INPUT if wrong else DONE
@@ -174,7 +177,8 @@ def _new_folder(into: str, name: str) -> Path:
         BadInput: the name can't be one, or is taken.
     """
     if not NAME.fullmatch(name):
-        raise BadInput(Problem(f"'{name}' can't be a recipe's name", f"command line: name={name}", f"a name of {NAME_RULE}"))
+        what = f"'{name}' can't be a recipe's name"
+        raise BadInput(Problem(what, f"command line: name={name}", f"a name of {NAME_RULE}"))
     folder = Path(into).expanduser().resolve() / name
     taken = catalogue().get(name, [])
     if taken or folder.exists():

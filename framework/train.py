@@ -25,7 +25,8 @@ Trains an image classifier as the config says; every value of the config can be 
   python -m framework.train                                             a small network on drawn garments
   python -m framework.train model=xception head=dense10 optim.lr=0.001  a frozen Xception, ten logits
   python -m framework.train data=image_folder data.dir=PHOTOS           your own photos, a folder a class
-  python -m framework.train -m optim.lr=0.01,0.001,0.0001               a sweep
+  python -m framework.train -m optim.lr=0.01,0.001,0.0001               a sweep; again, and it does what is left
+  python -m framework.train -m optim.lr=0.01,0.001 sweep.seeds=5        each with five seeds
   python -m framework.train recipe=NAME recipes=FOLDER                  a recipe, from a folder of one's own
   python -m framework.train from=RUN_FOLDER optim.lr=0.01               a run again, with one change
 
@@ -65,9 +66,10 @@ def sweep(plan: Plan) -> int:
 
 
 def ready() -> None:
-    """Import what every run of a sweep needs, so that none pays for it again."""
+    """Import all that a run needs, so that none pays for it, and a change of the code meanwhile reaches none."""
     load_tensorflow()
-    import_module("framework.training.run")
+    for module in ("training.run", "training.bridge", "parts.callback_classes"):
+        import_module(f"framework.{module}")
 
 
 if __name__ == "__main__":

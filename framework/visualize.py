@@ -67,7 +67,7 @@ def visualize(options: Options) -> int:
     model, picture, name = trained.load(), views.picture_of(file, trained.size), Path(file).name
     steps, maps = list(layers.flat_steps(model)), layers.maps(model)
     shown = layers.named(maps, options.layers) if options.layers else layers.spread(maps, LAYERS)
-    files = [*views.draw_layers(folder, trained, steps), *views.draw_filters(folder, model)]
+    files = [*views.draw_layers(folder, trained, steps), *views.draw_filters(folder, steps)]
     if shown:
         files.append(views.draw_feature_maps(folder, model, picture, shown, name))
         files.append(views.draw_attention(folder, trained, model, picture, options.target, options.top, name))

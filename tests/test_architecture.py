@@ -78,7 +78,16 @@ def test_only_config_knows_hydra_and_only_backend_loads_tensorflow(file):
 
 
 @pytest.mark.parametrize(
-    "room", ["framework.train", "framework.check", "framework.training.preflight", "framework.parts"]
+    "room",
+    [
+        "framework.train",
+        "framework.check",
+        "framework.show",
+        "framework.recipe",
+        "framework.plan",
+        "framework.training.preflight",
+        "framework.parts",
+    ],
 )
 def test_what_answers_fast_never_loads_tensorflow(room):
     code = f"import sys, {room}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"

@@ -53,6 +53,15 @@ def test_an_empty_and_a_half_written_folder(here, capsys):
     assert "0.800" in out
 
 
+def test_nothing_to_compare(here, capsys):
+    (here / "a").mkdir()
+    make_run(here / "b", epochs=0, status="failed", reason="no memory")
+    assert main(["runs=[a,b,b]"]) == 1
+    out = capsys.readouterr().out
+    assert "! a: run.json is missing" in out
+    assert "no memory" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

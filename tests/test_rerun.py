@@ -58,7 +58,13 @@ def again(folder, *overrides):
 
 
 def test_the_config_is_the_same(tmp_path):
-    overrides = ["optim=sgd", "optim.schedule=cosine", "metrics=[accuracy,f1]", "~callbacks.checkpoint", "trainer.epochs=3"]
+    overrides = [
+        "optim=sgd",
+        "optim.schedule=cosine",
+        "metrics=[accuracy,f1]",
+        "~callbacks.checkpoint",
+        "trainer.epochs=3",
+    ]
     folder = whole(tmp_path, *overrides)
     assert again(folder) == compose_afresh(overrides)
 
@@ -105,14 +111,21 @@ def test_what_is_no_run_is_said(tmp_path):
 
 
 def test_a_missing_recipe_is_named_with_where_it_was(tmp_path):
-    folder = made_up_run(tmp_path / "run", "recipe: birds", {"name": "birds", "folder": str(tmp_path / "gone" / "birds")})
+    folder = made_up_run(
+        tmp_path / "run", "recipe: birds", {"name": "birds", "folder": str(tmp_path / "gone" / "birds")}
+    )
     with pytest.raises(BadInput, match=f"needs recipe 'birds', which is missing: it was in {tmp_path}/gone/birds"):
         take_start([f"from={folder}"])
 
 
 def test_what_differs_is_named():
     earlier = {"versions": {"keras": "3.1", "numpy": "2.0"}, "machine": {"cores": 2}, "data": {"fingerprint": "a"}}
-    now = {"versions": {"keras": "3.2", "numpy": "2.0"}, "machine": {"cores": 4}, "data": {"fingerprint": "b"}, "git": "c"}
+    now = {
+        "versions": {"keras": "3.2", "numpy": "2.0"},
+        "machine": {"cores": 4},
+        "data": {"fingerprint": "b"},
+        "git": "c",
+    }
     assert differences(earlier, now) == [
         "keras: 3.1 then, 3.2 now",
         "machine cores: 2 then, 4 now",

@@ -42,7 +42,9 @@ def test_a_group_shows_options_and_parameters_with_type_default_and_sentence(cap
     assert "stages" not in shown(capsys, "stages", "trainer.epochs=1").splitlines()[2]
 
 
-@pytest.mark.parametrize("group", ["model", "pooling", "head", "optim", "optim.schedule", "loss", "metrics", "callbacks"])
+@pytest.mark.parametrize(
+    "group", ["model", "pooling", "head", "optim", "optim.schedule", "loss", "metrics", "callbacks"]
+)
 def test_no_shipped_parameter_is_without_a_default(capsys, group):
     assert "(no option sets it)" not in shown(capsys, group)
 
@@ -50,7 +52,7 @@ def test_no_shipped_parameter_is_without_a_default(capsys, group):
 def test_one_option_is_shown_with_the_file_and_line_of_its_part(capsys):
     text = shown(capsys, "head=mlp")
     assert "conf/head/mlp.yaml" in text
-    assert f"head 'dense'  {registry.get('head', 'dense').location[0]}:{registry.get('head', 'dense').location[1]}" in text
+    assert "head 'dense'  {}:{}".format(*registry.get("head", "dense").location) in text
     assert "head.hidden=[100]" in text
 
 
@@ -77,9 +79,12 @@ def test_the_resolved_config_is_yaml_with_the_origin_behind_each_value(capsys):
 def test_what_a_recipe_brings_is_shown(capsys, tmp_path):
     folder = tmp_path / "recipes" / "mine"
     (folder / "conf" / "pooling").mkdir(parents=True)
-    (folder / "recipe.yaml").write_text("# Mine.\ndefaults:\n  - override /pooling: mean\ntrainer:\n  epochs: 2 # few\n")
+    (folder / "recipe.yaml").write_text(
+        "# Mine.\ndefaults:\n  - override /pooling: mean\ntrainer:\n  epochs: 2 # few\n"
+    )
     (folder / "conf" / "pooling" / "mean.yaml").write_text("# A mean.\nname: mean\npower: 2.0 # how much\n")
-    code = "from framework.core.registry import pooling\n\n\n@pooling('mean')\ndef mean(maps, *, power: float):\n    'Mean.'\n"
+    code = "from framework.core.registry import pooling\n\n\n"
+    code += "@pooling('mean')\ndef mean(maps, *, power: float):\n    'Mean.'\n"
     (folder / "parts.py").write_text(code)
     text = shown(capsys, "recipe=mine")
     assert "override /pooling: mean" in text

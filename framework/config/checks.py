@@ -13,6 +13,7 @@ from framework.config.settings import (
     ModelSettings,
     OptimSettings,
     PartSettings,
+    ResumeSettings,
     Settings,
     StageSettings,
     SweepSettings,
@@ -21,7 +22,13 @@ from framework.config.settings import (
 from framework.core import registry, schema
 from framework.core.errors import Problem, suggestion
 
-PLAIN = {"stage": StageSettings, "trainer": TrainerSettings, "cache": CacheSettings, "sweep": SweepSettings}
+PLAIN = {
+    "stage": StageSettings,
+    "trainer": TrainerSettings,
+    "cache": CacheSettings,
+    "resume": ResumeSettings,
+    "sweep": SweepSettings,
+}
 SINGLE = {
     "model": ("base", ModelSettings),
     "pooling": ("pooling", PartSettings),
@@ -154,7 +161,9 @@ def _stages(node: Any, usual: Any, problems: list[Problem]) -> dict[str, StageSe
             stages[name] = read
             problems += _stage_target(read.train, f"stages.{name}.train")
     if not stages and not problems:
-        problems.append(Problem("there is no stage: nothing would be trained", "stages", f"a stage of {listing(names)}"))
+        problems.append(
+            Problem("there is no stage: nothing would be trained", "stages", f"a stage of {listing(names)}")
+        )
     return stages
 
 
@@ -165,7 +174,9 @@ def listing(names: list[str]) -> str:
 
 def _stage_target(train: str, path: str) -> list[Problem]:
     kind, colon, rest = train.partition(":")
-    fits = train in ("auto", "head", "all") or (colon and (kind == "from" and rest or kind == "last" and rest.isdigit()))
+    fits = train in ("auto", "head", "all") or (
+        colon and ((kind == "from" and rest) or (kind == "last" and rest.isdigit()))
+    )
     if fits:
         return []
     right = suggestion(train, ["auto", "head", "all", "from:LAYER", "last:N"])

@@ -24,6 +24,7 @@ from framework.config.folders import conf_folder
 from framework.config.job import Job, job_of
 from framework.config.settings import Settings
 from framework.config.start import starting_point, take_start
+from framework.config.unfinished import find_unfinished, take_resume
 from framework.core.console import messages, say
 from framework.core.errors import DONE, INTERRUPTED, BadInput, FrameworkError, Problem, suggestion
 
@@ -138,7 +139,7 @@ def launch(
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig, OmegaConf
 
-    arguments = normalise(take_start(arguments))
+    arguments = normalise(take_start(take_resume(arguments)))
     overrides, flags = _read_flags(arguments)
     if flags.cfg == "job" and not flags.package:
         print(OmegaConf.to_yaml(compose(overrides).node, resolve=flags.resolve), end="")
@@ -147,14 +148,16 @@ def launch(
         if is_sweep(overrides) and not flags.multirun:
             several = next(override for override in overrides if is_sweep([override]))
             raise BadInput(Problem("several values for one key, in a single run", f"command line: {several}", "add -m"))
-        settings = check(overrides, preflight)[0].sweep
+        first = check(overrides, preflight)[0]
         arguments, overrides = opened(arguments), opened(overrides)
         if flags.multirun:
             from framework.config.multirun import plan
 
-            return sweep(plan(arguments, overrides, settings))
-        if settings.seeds is not None:
-            raise BadInput(Problem(f"sweep.seeds={settings.seeds} repeats runs, and this is a single run", "", "add -m"))
+            return sweep(plan(arguments, overrides, first))
+        if first.sweep.seeds is not None:
+            what = f"sweep.seeds={first.sweep.seeds} repeats runs, and this is a single run"
+            raise BadInput(Problem(what, "", "add -m"))
+        arguments += [unfinished] if (unfinished := find_unfinished(overrides)) else []
         begin()
     codes: list[int] = []
 
@@ -187,7 +190,9 @@ def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace
         flags, unknown = parser.parse_known_args(list(arguments))
     except (argparse.ArgumentError, SystemExit) as error:
         raise BadInput(Problem(str(error), "command line", "--help shows the flags")) from None
-    problems = [Problem(f"there is no flag '{flag}'", f"command line: {flag}", suggestion(flag, FLAGS)) for flag in unknown]
+    problems = [
+        Problem(f"there is no flag '{flag}'", f"command line: {flag}", suggestion(flag, FLAGS)) for flag in unknown
+    ]
     if flags.config_path or flags.config_name or flags.config_dir or flags.experimental_rerun:
         problems.append(Problem("configs come from conf/ and from recipes", "command line", "recipe=NAME"))
     if problems:
@@ -195,4 +200,14 @@ def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace
     return flags.overrides, flags
 
 
-FLAGS = ("--help", "--multirun", "-m", "--cfg", "--resolve", "--package", "--info", "--shell-completion", "--hydra-help")
+FLAGS = (
+    "--help",
+    "--multirun",
+    "-m",
+    "--cfg",
+    "--resolve",
+    "--package",
+    "--info",
+    "--shell-completion",
+    "--hydra-help",
+)

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framework.config.folders import conf_folder, groups
@@ -19,8 +18,8 @@ from framework.config.start import starting_point
 from framework.core.errors import BadInput, Problem, nearest, suggestion
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
 
 OPEN_NODES = ("model", "pooling", "head", "optim", "loss", "data", "augment", "metrics", "callbacks", "stages")
 FULL_PRODUCT = 16
@@ -66,7 +65,9 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[Problem]]:
         try:
             parsed += parser.parse_overrides([argument])
         except HydraException:
-            right = "key=value, for instance optim.lr=0.01; text with spaces or special characters in quotes: 'key=\"a b\"'"
+            right = (
+                "key=value, for instance optim.lr=0.01; text with spaces or special characters in quotes: 'key=\"a b\"'"
+            )
             problems.append(Problem(f"'{argument}' is not an override", f"command line: {argument}", right))
     return parsed, problems
 
@@ -102,7 +103,7 @@ def _choices(arguments: Sequence[str]) -> list[list[str]]:
     choices: list[list[str]] = []
     for argument in arguments:
         override = next(iter(parse([argument])[0]), None)
-        choices.append(_values(override) if override is not None and override.is_discrete_sweep() else [argument])
+        choices.append(_values(override) if override is not None and override.is_sweep_override() else [argument])
     return choices
 
 
@@ -111,6 +112,8 @@ def _values(override: Override) -> list[str]:
 
     key = override.get_key_element()
     value = override.value()
+    if override.is_interval_sweep():
+        return [f"{key}={value.start}", f"{key}={value.end}"]  # type: ignore[union-attr]
     if isinstance(value, Glob):
         names = groups().get(override.key_or_group, [])
         return [f"{key}={name}" for name in value.filter(names)] or [override.input_line or ""]
@@ -185,7 +188,8 @@ def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Pr
     Raises:
         BadInput: a recipe can't be used.
     """
-    wanted = [starting_point().recipe.name] if starting_point().recipe else []
+    repeated = starting_point().recipe
+    wanted = [repeated.name] if repeated else []
     for overrides in variants:
         for override in overrides:
             if override.key_or_group == "recipe" and isinstance(value := override.value(), str | int):
@@ -289,7 +293,9 @@ def _near_group(override: Override, options: dict[str, list[str]]) -> bool:
 
 def _unknown_group(override: Override, options: dict[str, list[str]]) -> Problem:
     key = override.key_or_group
-    return Problem(f"there is no key or group '{key}'", f"command line: {override.input_line}", suggestion(key, options))
+    return Problem(
+        f"there is no key or group '{key}'", f"command line: {override.input_line}", suggestion(key, options)
+    )
 
 
 def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:

@@ -124,7 +124,7 @@ def _loader() -> Any:
 
 
 def _measure(node: Any, file: Path) -> None:
-    """Raise BadInput for cycles, too much depth, and more values than a config can have once aliases are written out."""
+    """Raise BadInput for cycles, too much depth, and more values than a config can have, aliases written out."""
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 

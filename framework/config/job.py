@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One run: its settings, its resolved config as YAML, where it goes, what was typed; its recipe and the run it repeats,
-    where there are such.
+    """One run: its settings, its resolved config as YAML, where it goes, what was typed.
+
+    Where there are such, its recipe and the folder of the run that it repeats.
     """
 
     settings: Settings
@@ -47,4 +48,5 @@ def job_of(config: DictConfig, folder: str, overrides: list[str]) -> Job:
     if settings is None:
         raise BadInput(problems)
     text = OmegaConf.to_yaml(config, resolve=True)
-    return Job(settings, text, Path(folder).resolve(), tuple(overrides), recipes[-1] if recipes else None, starting_point().run)
+    recipe = recipes[-1] if recipes else None
+    return Job(settings, text, Path(folder).resolve(), tuple(overrides), recipe, starting_point().run)

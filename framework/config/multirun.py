@@ -9,6 +9,7 @@ process it starts.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -20,20 +21,22 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from framework.config.compose import parse
 from framework.config.folders import conf_folder
 from framework.config.job import Job, job_of
-from framework.config.settings import SweepSettings
+from framework.config.settings import Settings, SweepSettings
 from framework.config.start import starting_point
-from framework.core.errors import BadInput, Problem
+from framework.core.errors import BadInput, Problem, RunFailed
 
 BETWEEN = "__"
 LONGEST = 120
 # by its name: Hydra imports its plugins in a way of its own, so that their classes are not those one imports
-BASIC = "BasicLauncher"
+BASIC, BASIC_SWEEPER = "BasicLauncher", "BasicSweeper"
+OPTUNA, STUDY, TRIALS, USUAL_TRIALS = "optuna", "study.db", "hydra.sweeper.n_trials", 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Plan:
         folder: where its runs go.
         command: what was typed.
         varied: keys that have several values.
+        fixed: the overrides of a single value.
         settings: the node ``sweep``.
         arguments: what Hydra is given.
     """
@@ -53,20 +57,21 @@ class Plan:
     folder: Path
     command: tuple[str, ...]
     varied: tuple[str, ...]
+    fixed: tuple[str, ...]
     settings: SweepSettings
     arguments: tuple[str, ...]
 
 
 class Conductor(Protocol):
-    """Who runs the jobs; values are what a search is told, not a number where there is none."""
+    """Who runs the jobs; values are what a search is told, None where there is none."""
 
-    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float]:
+    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float | None]:
         """Run a batch; ``start(place)`` has Hydra write its own files of that job."""
 
-    def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float]:
+    def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float | None]:
         """Have a launcher run a batch; ``launch(places)`` starts these jobs and waits for them."""
 
-    def alone(self, job: Job) -> float:
+    def alone(self, job: Job) -> float | None:
         """Run one job here and now: a launcher has brought it to a process of its own."""
 
 
@@ -76,7 +81,8 @@ class Task:
     def __init__(self, conductor: Conductor):
         self.conductor = conductor
 
-    def __call__(self, config: DictConfig) -> float:
+    def __call__(self, config: DictConfig) -> float | None:
+        """Do a job that a launcher has brought to where it is to run."""
         given = HydraConfig.get()
         return self.conductor.alone(job_of(config, given.runtime.output_dir, list(given.overrides.task)))
 
@@ -84,14 +90,16 @@ class Task:
 class Together(Launcher):
     """Composes all jobs of a batch, then hands them over together."""
 
-    def __init__(self, chosen: Launcher, hydra_context: HydraContext, task: Task, config: DictConfig):
-        self.chosen, self.hydra_context, self.task, self.config = chosen, hydra_context, task, config
+    def __init__(self, plan: Plan, chosen: Launcher, hydra_context: HydraContext, task: Task, config: DictConfig):
+        self.plan, self.chosen, self.hydra_context, self.task, self.config = plan, chosen, hydra_context, task, config
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """All is known already."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        """Run a batch; a failed job has the value not-a-number, its reason is in its run folder."""
+        """Run a batch; a failed job has the value None, its reason is in its run folder."""
+        # a sweeper may have read what is fixed and written it anew, less exactly: here it is as it was typed
+        job_overrides = [[*self.plan.fixed, *filter(self._varies, line)] for line in job_overrides]
         try:
             setup_globals()
             configs = [self._compose(list(line), initial_job_idx + place) for place, line in enumerate(job_overrides)]
@@ -108,6 +116,9 @@ class Together(Launcher):
             JobReturn(overrides=list(line), status=JobStatus.COMPLETED, _return_value=value)
             for line, value in zip(job_overrides, values, strict=True)
         ]
+
+    def _varies(self, override: str) -> bool:
+        return override not in self.plan.fixed and override.lstrip("+").partition("=")[0] in self.plan.varied
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
@@ -145,35 +156,57 @@ def start(plan: Plan, conductor: Conductor) -> None:
     import hydra
 
     plugins = Plugins.instance()
-    instantiate = plugins.instantiate_launcher
+    launcher_of, sweeper_of = plugins.instantiate_launcher, plugins.instantiate_sweeper
 
-    def before(hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> Launcher:
+    def launcher(hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> Launcher:
         assert isinstance(task_function, Task)
-        return Together(instantiate(hydra_context, task_function, config), hydra_context, task_function, config)
+        chosen = launcher_of(hydra_context, task_function, config)
+        return Together(plan, chosen, hydra_context, task_function, config)
+
+    def sweeper(**given: Any) -> Sweeper:
+        chosen = sweeper_of(**given)
+        if type(chosen).__name__ != BASIC_SWEEPER:
+            search = chosen.sweep
+            # a search reads each override as a parameter, and can't read them all: it is shown what varies
+            chosen.sweep = lambda arguments: search(  # type: ignore[method-assign]
+                [one.input_line or "" for one in parse(arguments)[0] if one.key_or_group in plan.varied]
+            )
+        return chosen
 
     sys.argv = [sys.argv[0], *plan.arguments]
-    plugins.instantiate_launcher = before  # type: ignore[method-assign]
+    name = starting_point().name
+    # has Hydra raise what a plugin raises; otherwise it prints the traceback itself and exits
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
+    plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=starting_point().name)(Task(conductor))()
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(Task(conductor))()
     except _PastHydra as passed:
         raise passed.error from None
+    except Exception as error:
+        raise RunFailed(f"the sweeper or launcher failed: {type(error).__name__}: {error}") from error
     finally:
-        plugins.instantiate_launcher = instantiate  # type: ignore[method-assign]
+        del os.environ["HYDRA_FULL_ERROR"]
+        del plugins.instantiate_launcher, plugins.instantiate_sweeper
 
 
-def plan(arguments: Sequence[str], overrides: Sequence[str], settings: SweepSettings) -> Plan:
+def plan(arguments: Sequence[str], overrides: Sequence[str], first: Settings) -> Plan:
     """What the sweep is called, where it goes, and what Hydra must be told for it.
 
     Args:
         arguments: the whole command line, flags too.
         overrides: the overrides in it.
-        settings: the node ``sweep`` as the first variant has it.
+        first: settings of the first variant.
 
     Raises:
-        BadInput: ``sweep.seeds`` beside a ``trainer.seed``.
+        BadInput: ``sweep.seeds`` beside a ``trainer.seed``, or in a search.
     """
-    added = []
-    parsed = parse(overrides)[0]
+    added: list[str] = []
+    parsed, settings = parse(overrides)[0], first.sweep
+    search = any(one.key_or_group == "hydra/sweeper" and one.value() == OPTUNA for one in parsed)
+    if settings.seeds is not None and search:
+        what = f"sweep.seeds={settings.seeds} repeats variants, and a search has none to repeat"
+        raise BadInput(Problem(what, "", "one of the two"))
     if settings.seeds is not None:
         given = next((one for one in parsed if one.key_or_group == "trainer.seed"), None)
         if given is not None:
@@ -184,14 +217,74 @@ def plan(arguments: Sequence[str], overrides: Sequence[str], settings: SweepSett
     own = [one for one in parsed if not one.key_or_group.startswith(("hydra.", "hydra/"))]
     varied = [one.key_or_group for one in own if one.is_sweep_override()]
     fixed = [one for one in own if not one.is_sweep_override()]
-    lines = [one.input_line or "" for one in fixed if not one.key_or_group.startswith("sweep.")]
+    lines = [one.input_line or "" for one in fixed if not one.key_or_group.startswith(("sweep.", "resume."))]
     name = settings.name or default_name(varied, lines)
     if not any(one.key_or_group == "hydra.sweep.dir" for one in parsed):
         added.append(f"hydra.sweep.dir='sweeps/{name}'")
     keys = ",".join(f"'{one.key_or_group}'" for one in fixed)
     added.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     folder = _folder([one.input_line or "" for one in parsed if not one.is_sweep_override()] + added)
-    return Plan(name, folder, (*program(), *arguments), tuple(varied), settings, (*arguments, *added))
+    if search:
+        known = {one.key_or_group for one in parsed} - {TRIALS}
+        wanted = next((one.value() for one in parsed if one.key_or_group == TRIALS), None)
+        told = searching(name, folder, first, wanted if isinstance(wanted, int) else USUAL_TRIALS)
+        added += [line for line in told if line.split("=")[0] not in known]
+    lines = [one.input_line or "" for one in fixed]
+    return Plan(name, folder, (*program(), *arguments), tuple(varied), tuple(lines), settings, (*arguments, *added))
+
+
+def searching(name: str, folder: Path, first: Settings, wanted: int) -> list[str]:
+    """What Optuna's sweeper is told: the study is a file in the sweep's folder, trials that it holds count as done.
+
+    Args:
+        name: of the sweep.
+        folder: of the sweep.
+        first: settings of the first variant.
+        wanted: how many trials in all.
+
+    Raises:
+        BadInput: Optuna's sweeper is not installed.
+    """
+    try:
+        import optuna
+        from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper  # noqa: F401
+    except ImportError:
+        where, right = "command line: hydra/sweeper=optuna", "pip install 'framework[optuna]'"
+        raise BadInput(Problem("Optuna's sweeper is not installed", where, right)) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = f"sqlite:///{folder / STUDY}"
+    direction = "minimize" if minimized(first.sweep, monitored(first)) else "maximize"
+    study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+    done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
+    return [
+        f"hydra.sweeper.direction={direction}",
+        f"hydra.sweeper.storage='{storage}'",
+        f"hydra.sweeper.study_name='{name}'",
+        f"hydra.sweeper.n_jobs={jobs_at_once(first.sweep)}",
+        "hydra.sweeper.max_failure_rate=1.0",
+        f"{TRIALS}={max(0, wanted - done)}",
+    ]
+
+
+def monitored(settings: Settings) -> str:
+    """The column that variants are judged by."""
+    checkpoints = [one.parameters["monitor"] for one in settings.callbacks.values() if one.name == "checkpoint"]
+    return settings.sweep.metric or (checkpoints[0] if checkpoints else "val_accuracy")
+
+
+def minimized(settings: SweepSettings, metric: str) -> bool:
+    """Whether less of the metric is better."""
+    return settings.direction == "minimize" or (settings.direction == "auto" and metric.endswith("loss"))
+
+
+def jobs_at_once(settings: SweepSettings) -> int:
+    """How many runs go side by side: training on kept features fills one core, a graphics card is filled by one run."""
+    if settings.jobs != "auto":
+        return settings.jobs
+    if any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd")):
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def program() -> tuple[str, ...]:
@@ -215,7 +308,7 @@ def _folder(overrides: Sequence[str]) -> Path:
 
 
 def default_name(varied: Sequence[str], fixed: Sequence[str]) -> str:
-    """A sweep's name by what is varied, whatever the values, and a mark of what is fixed: more values, the same sweep."""
+    """A sweep's name: what is varied, whatever the values, and a mark of what is fixed. More values, the same sweep."""
     name = BETWEEN.join(key.replace("/", ".") for key in varied) or "single"
     mark = f"-{_digest(chr(10).join(sorted(fixed)))}" if fixed else ""
     return f"{_short(name, LONGEST // 2)}{mark}"

@@ -219,7 +219,8 @@ def _check_defaults(
     entries = document.content.get("defaults") or []
     where = document.place("defaults")
     if not isinstance(entries, list):
-        yield Problem(f"recipe '{name}': defaults is no list", where, "defaults:\n            - override /model: xception")
+        right = "defaults:\n            - override /model: xception"
+        yield Problem(f"recipe '{name}': defaults is no list", where, right)
         return
     for entry in entries:
         if isinstance(entry, str):

@@ -140,6 +140,13 @@ class SweepSettings:
 
 
 @dataclass(frozen=True)
+class ResumeSettings:
+    """Going on with a run: keys of the config that may differ from what it was begun with."""
+
+    allow: list[str]
+
+
+@dataclass(frozen=True)
 class Settings:
     """One run."""
 
@@ -155,10 +162,9 @@ class Settings:
     stages: Mapping[str, StageSettings]
     trainer: TrainerSettings
     cache: CacheSettings
+    resume: ResumeSettings
     sweep: SweepSettings
 
 
 def _size(image_size: int | list[int]) -> tuple[int, int]:
     return (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("framework", appauthor=False)
+
+
+_BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
 
 
 @contextlib.contextmanager
@@ -38,6 +42,13 @@ def whole(path: Path) -> Iterator[Path]:
             beside.unlink()
 
 
+def sweep(folder: Path) -> None:
+    """Remove what a killed writer has left half-written in a folder and below; only where nobody writes."""
+    for path in folder.rglob(".*-*"):
+        if _BESIDE.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a small file whole; text is UTF-8."""
     with whole(path) as beside:
@@ -46,7 +57,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock file ``path``; ``waiting`` is called once if another process has it. Freed if the holder dies."""
+    """Hold the lock file ``path``; freed if the holder dies.
+
+    Args:
+        path: of the lock file.
+        waiting: called once if another process has it; what it raises ends the wait.
+    """
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,3 +77,18 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
         yield
     finally:
         lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file ``path`` now."""
+    from filelock import FileLock, Timeout
+
+    if not path.exists():
+        return False
+    lock = FileLock(str(path))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

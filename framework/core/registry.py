@@ -64,9 +64,7 @@ class Part:
         names = getattr(function, "__globals__", {})
         return {
             parameter.name: (
-                eval(parameter.annotation, names)  # noqa: S307 - an annotation of a registered function
-                if isinstance(parameter.annotation, str)
-                else parameter.annotation
+                eval(parameter.annotation, names) if isinstance(parameter.annotation, str) else parameter.annotation
             )
             for parameter in inspect.signature(self.function).parameters.values()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
@@ -93,7 +91,9 @@ def register(kind: str, name: str, **details: Any) -> Callable[[Function], Funct
         if taken is not None and taken.location != part.location:
             raise BadInput(
                 Problem(
-                    f"{kind} '{name}' is registered twice", where, f"another name: {'{}:{}'.format(*taken.location)} has it"
+                    f"{kind} '{name}' is registered twice",
+                    where,
+                    f"another name: {'{}:{}'.format(*taken.location)} has it",
                 )
             )
         for parameter in inspect.signature(function).parameters.values():
@@ -105,7 +105,9 @@ def register(kind: str, name: str, **details: Any) -> Callable[[Function], Funct
                 if parameter.default is not inspect.Parameter.empty:
                     raise BadInput(
                         Problem(
-                            f"{kind} '{name}': {parameter.name} has a default in code", where, "give the default in YAML"
+                            f"{kind} '{name}': {parameter.name} has a default in code",
+                            where,
+                            "give the default in YAML",
                         )
                     )
         _parts[kind, name] = part
@@ -114,9 +116,7 @@ def register(kind: str, name: str, **details: Any) -> Callable[[Function], Funct
     return decorate
 
 
-def base(
-    name: str, *, minimum_size: int, imagenet: Callable[..., str] | None = None
-) -> Callable[[Function], Function]:
+def base(name: str, *, minimum_size: int, imagenet: Callable[..., str] | None = None) -> Callable[[Function], Function]:
     """Register a base: ``(pictures, *, …) -> feature maps``.
 
     Args:

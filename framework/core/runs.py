@@ -51,6 +51,21 @@ class RunFolder:
         """The best model, self-contained."""
         return self.path / "model.keras"
 
+    @property
+    def state(self) -> Path:
+        """All that it takes to go on with the run."""
+        return self.path / "state.npz"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains here."""
+        return self.path / ".lock"
+
+    @property
+    def confusion(self) -> Path:
+        """Validation pictures of each class by what the best model takes them for."""
+        return self.path / "confusion.csv"
+
     def read_run(self) -> dict[str, Any]:
         """What ``run.json`` says.
 

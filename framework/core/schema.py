@@ -64,7 +64,9 @@ def check(
         for key in wrong:
             where = f"{path}.{key}" if path else key
             problems.append(
-                Problem(f"{where}={show(given[key])} is not {describe(types[key])}", where, _example(given[key], types[key]))
+                Problem(
+                    f"{where}={show(given[key])} is not {describe(types[key])}", where, _example(given[key], types[key])
+                )
             )
             del given[key]
     return given, problems
@@ -108,7 +110,11 @@ def describe(kind: Any) -> str:
         return f"a list, each {describe(arguments[0])}"
     if origin is dict:
         return f"a mapping, each {describe(arguments[1])}"
-    if origin is not None and type(None) in arguments or str(origin) == "typing.Union" or type(kind).__name__ == "UnionType":
+    if (
+        (origin is not None and type(None) in arguments)
+        or str(origin) == "typing.Union"
+        or type(kind).__name__ == "UnionType"
+    ):
         return " or ".join(describe(choice) for choice in arguments)
     words = {
         int: "a whole number",

@@ -22,6 +22,7 @@ __all__ = [
     "FilePictures",
     "MemoryPictures",
     "Rows",
+    "all_draws",
     "augmented_dataset",
     "draws",
     "epoch_order",
@@ -75,6 +76,7 @@ def training_dataset(
     clock: Clock,
     augmentations: Mapping[str, Augmentation] | None = None,
     class_weights: np.ndarray | None = None,
+    copies: int = 1,
 ) -> tf.data.Dataset:
     """One epoch of training batches; each iterator asks the clock which epoch, when its first batch is wanted.
 
@@ -89,19 +91,22 @@ def training_dataset(
             that is resumed within an epoch.
         augmentations: by name, in the order they are applied; the name is part of what they draw.
         class_weights: float32 of shape (classes,); adds sample weights. For blended labels they blend too.
+        copies: how many rows there are of each label: all of the first copy, then all of the second, and so on. Each
+            epoch reads one copy, in turn.
 
     Returns:
         Batches ``(x, y)`` or ``(x, y, sample_weight)``. Pictures (uint8) become float32 in 0–255, other rows stay as
-        they are. The cardinality is that of a whole epoch also where the clock begins later.
+        they are. The cardinality is that of the epoch which the clock names now: one that begins in its middle is
+        shorter than those that follow.
     """
     parts = dict(augmentations or {})
-    count = len(rows)
+    count = len(labels)
     columns = sum(part.draws for part in parts.values())
 
     def begin(_: int) -> tuple[np.ndarray, np.ndarray]:
         epoch, first_step = clock()
         order = epoch_order(count, seed, epoch)[first_step * batch_size :]
-        return order, _all_draws(parts, count, seed, epoch)[order]
+        return order + epoch % copies * count, all_draws(parts, count, seed, epoch)[order]
 
     def epoch(start: tf.Tensor) -> tf.data.Dataset:
         # Said to be stateless, though the clock moves: one stateful call anywhere and op determinism makes the whole
@@ -112,7 +117,7 @@ def training_dataset(
 
     prepare = _Batch(rows, labels, parts, class_weights)
     dataset = _parallel(tf.data.Dataset.range(1).flat_map(_as_it_is(epoch)), prepare)
-    return _declare_cardinality(dataset, steps(count, batch_size))
+    return _declare_cardinality(dataset, steps(count, batch_size) - clock()[1])
 
 
 def augmented_dataset(
@@ -123,11 +128,12 @@ def augmented_dataset(
     seed: int,
     epoch: int,
     augmentations: Mapping[str, Augmentation],
+    positions: np.ndarray,
 ) -> tf.data.Dataset:
-    """All rows in their own order, each varied as training would vary it in that epoch: ``(x, y)``."""
+    """The rows at these positions, each varied as training would vary it in that epoch: ``(x, y)``."""
     parts = dict(augmentations)
-    uniforms = _all_draws(parts, len(rows), seed, epoch)
-    order = tf.range(len(rows), dtype=tf.int64)
+    uniforms = all_draws(parts, len(rows), seed, epoch)[positions]
+    order = tf.constant(positions, tf.int64)
     return _parallel(_batches(order, tf.constant(uniforms), batch_size), _Batch(rows, labels, parts, None))
 
 
@@ -149,7 +155,7 @@ class _Batch:
 
     def __call__(self, indices: tf.Tensor, uniforms: tf.Tensor) -> tuple[Any, ...]:
         x = tf.nest.map_structure(_as_float, self.rows.read(indices))
-        y = tf.gather(tf.constant(self.labels), indices)
+        y = tf.gather(tf.constant(self.labels), indices % len(self.labels))
         start = 0
         for part in self.augmentations.values():
             x, y = part.apply(x, y, uniforms[:, start : start + part.draws])
@@ -181,13 +187,14 @@ def _declare_cardinality(dataset: tf.data.Dataset, count: int) -> tf.data.Datase
     """Let Keras know the steps of an epoch.
 
     Declared on this object and not asserted in the pipeline (``tf.data.experimental.assert_cardinality``), for that
-    fails in the one epoch that a resumed run begins in its middle.
+    fails where an iterator is not read to its end.
     """
     dataset.cardinality = lambda: tf.constant(count, tf.int64)
     return dataset
 
 
-def _all_draws(parts: Mapping[str, Augmentation], count: int, seed: int, epoch: int) -> np.ndarray:
+def all_draws(parts: Mapping[str, Augmentation], count: int, seed: int, epoch: int) -> np.ndarray:
+    """What all augmentations draw in an epoch, side by side: float32 of shape (count, draws)."""
     columns = [draws(count, part.draws, seed, epoch, name) for name, part in parts.items()]
     return np.concatenate([np.empty((count, 0), np.float32), *columns], axis=1)
 

@@ -121,7 +121,7 @@ Expected score: not measured yet. Run the line above, then write the best valida
 |---|---|
 {rows}
 
-## Files
+## File structure
 
 - `recipe.yaml`: what differs from `conf/train.yaml`, and nothing else
 - `{test}`: the recipe's contract as a test; `python -m framework.recipe check {name}` is the same

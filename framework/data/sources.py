@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv as csv_files
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -83,6 +83,20 @@ def csv(
 
     Paths are relative to the CSV file. With a separator a cell holds any number of labels, also none.
     """
+    listed = read_manifest(file, path_column, label_column, separator, split_column)
+    folder = os.path.dirname(listed.origin)
+    names = [os.path.relpath(path, folder) for path in listed.splits["train"].paths]
+    return replace(listed, splits=_with_missing_splits(listed.splits, names, validation, test, seed))
+
+
+def read_manifest(
+    file: str, path_column: str, label_column: str, separator: str | None, split_column: str | None
+) -> Pictures:
+    """The rows of a CSV file in the splits that it names, all of them training pictures if it names none.
+
+    Raises:
+        BadInput: a file, a column, a label or a picture is missing.
+    """
     manifest = os.path.abspath(os.path.expanduser(file))
     rows = _read_rows(manifest, [path_column, label_column, *([split_column] if split_column else [])])
     folder = os.path.dirname(manifest)
@@ -111,7 +125,6 @@ def csv(
     in_split = [_split_of(row[split_column]) if split_column else "train" for row in rows]
     positions = {split: [row for row, of in enumerate(in_split) if of == split] for split in SPLIT_NAMES}
     splits = {split: take(everything, rows) for split, rows in positions.items() if rows}
-    splits = _with_missing_splits(splits, [names[row] for row in positions["train"]], validation, test, seed)
     return Pictures(classes, splits, multilabel=separator is not None, origin=manifest)
 
 

@@ -17,6 +17,7 @@ from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.task import Task
 from framework.data import sources
 from framework.data.pictures import Pictures, Split
+from framework.data.selection import narrow
 from framework.model.saved import Trained
 
 SplitName = Literal["train", "validation", "test", "all"]
@@ -137,7 +138,11 @@ def _label(name: str, task: Task) -> int | None:
 def _table(trained: Trained, file: str, split: SplitName | None) -> tuple[Split, str, str]:
     several = {"separator": "|"} if trained.task.kind == "multilabel" else {}
     settings = _settings(trained, "csv", {"file": file}, several)
-    pictures = sources.read(settings)
+    if split is None or split == "all":
+        columns = {key: value for key, value in settings.parameters.items() if key not in ("validation", "test")}
+        pictures = narrow(sources.read_manifest(**columns), settings.classes, settings.positive, None, settings.seed)
+    else:
+        pictures = sources.read(settings)
     found = _in_order(trained.task, _chosen(pictures, split or "all"), pictures.classes)
     name = Path(file).stem
     return found, name if split in (None, "all") else f"{name}-{split}", pictures.origin

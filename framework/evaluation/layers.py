@@ -27,8 +27,9 @@ class Step:
         parameters: how many numbers its weights hold.
         trainable: how many of them train, as the model was saved.
         flops: floating-point operations for one picture, a multiplication and an addition counted as one each.
-        inner: the network inside, for a step that is one itself.
         output: its symbolic output.
+        layer: itself.
+        inner: the network inside, for a step that is one itself.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Step:
     trainable: int
     flops: int
     output: Any
+    layer: Any
     inner: keras.Model | None = None
 
     @property
@@ -136,8 +138,9 @@ def rows(found: Sequence[Step], most: int) -> list[Group]:
 
     Blocks are told by the beginnings of names, and where they are too many, by the height and width of their maps.
     """
-    found, start = _without_borders(found), _preparations(found)
-    number = itertools.accumulate(_has_matrix(step) or len(step.shape) < 3 for step in found)
+    found = _without_borders(found)
+    start, end = _preparations(found), _vectors(found)
+    number = itertools.accumulate(_has_matrix(step) or place >= end for place, step in enumerate(found))
     by_matrix = dict(zip((id(step) for step in found), number, strict=True))
     prepares = {id(step) for step in found[:start]}
     keys: list[Callable[[Step], Any]] = [
@@ -153,10 +156,25 @@ def rows(found: Sequence[Step], most: int) -> list[Group]:
 
 
 def blocks(found: Sequence[Step]) -> list[Group]:
-    """The steps by the height and width of their output: what prepares the picture first, each vector at the end."""
+    """The steps by the height and width of their maps: what prepares the picture first, then a group a vector.
+
+    All steps of one size are one group, so that branches beside each other don't alternate; what a branch squeezes to
+    a vector on its way belongs to the maps that it weighs.
+    """
     found = _without_borders(found)
-    prepares = {id(step) for step in found[: _preparations(found)]}
-    return _grouped(found, lambda step: (id(step) in prepares, step.shape[:-1] or step.shape))
+    start, end = _preparations(found), _vectors(found)
+    by_size: dict[Any, list[Step]] = {}
+    size: Any = None
+    for step in found[start:end]:
+        size = step.shape[:-1] if len(step.shape) == 3 and step.shape[:-1] != (1, 1) else size
+        by_size.setdefault(size, []).append(step)
+    groups = [found[:start], *by_size.values(), *([step] for step in found[end:])]
+    return [_group(members) for members in groups if members]
+
+
+def _vectors(found: Sequence[Step]) -> int:
+    """How many steps there are up to the last feature maps."""
+    return max((place for place, step in enumerate(found, start=1) if len(step.shape) == 3), default=0)
 
 
 def _preparations(found: Sequence[Step]) -> int:
@@ -169,17 +187,18 @@ def _without_borders(found: Sequence[Step]) -> list[Step]:
 
 
 def _grouped(found: Sequence[Step], key: Callable[[Step], Any]) -> list[Group]:
-    groups = []
-    for _, run in itertools.groupby(found, key):
-        members = list(run)
-        heaviest = max(members, key=lambda step: step.parameters)
-        sums = (sum(getattr(step, of) for step in members) for of in ("parameters", "trainable", "flops"))
-        groups.append(Group(heaviest.name, heaviest.kind, members[-1].shape, len(members), *sums))
-    return groups
+    return [_group(list(run)) for _, run in itertools.groupby(found, key)]
+
+
+def _group(members: Sequence[Step]) -> Group:
+    heaviest = max(members, key=lambda step: step.parameters)
+    shape = [step for step in members if len(step.shape) == len(members[0].shape)][-1].shape
+    sums = (sum(getattr(step, of) for step in members) for of in ("parameters", "trainable", "flops"))
+    return Group(heaviest.name, heaviest.kind, shape, len(members), *sums)
 
 
 def _has_matrix(step: Step) -> bool:
-    return step.kind.startswith(("Conv", "DepthwiseConv", "SeparableConv", "Dense"))
+    return step.kind.startswith(("Conv2D", "DepthwiseConv", "SeparableConv", "Dense"))
 
 
 def _step(node: Any) -> Step:
@@ -198,6 +217,7 @@ def _step(node: Any) -> Step:
         trainable,
         flops,
         output,
+        operation,
         inner,
     )
 

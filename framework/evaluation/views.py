@@ -44,7 +44,7 @@ def picture_of(file: str, size: tuple[int, int]) -> np.ndarray:
 def draw_layers(folder: Path, trained: Trained, steps: Sequence[Step]) -> list[Path]:
     """The layers as a table with bars (PNG), in full (CSV), and as a diagram."""
     table = [_row(group) for group in rows(steps, TABLE_ROWS) if group.kind != INPUT]
-    below = f"{trained.name}: {totals(steps)}"
+    below = f"{trained.name}: {totals(steps)}; orange trains, blue is frozen"
     return [
         diagram.draw(folder / "diagram.png", _boxes(steps), trained.task.classes, "The network", below),
         layer_table.draw(folder / "layers.png", table, "Layer by layer", below),
@@ -52,15 +52,15 @@ def draw_layers(folder: Path, trained: Trained, steps: Sequence[Step]) -> list[P
     ]
 
 
-def draw_filters(folder: Path, model: keras.Model) -> list[Path]:
+def draw_filters(folder: Path, steps: Sequence[Step]) -> list[Path]:
     """The first convolution's filters; nothing for a network without one."""
-    flat = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Conv2D)]
-    if not flat:
+    first = next((step.layer for step in steps if step.kind == "Conv2D"), None)
+    if first is None:
         return []
-    kernel = keras.ops.convert_to_numpy(flat[0].kernel).astype(np.float32)
+    kernel = keras.ops.convert_to_numpy(first.kernel).astype(np.float32)
     count = kernel.shape[-1]
     shown = f", the first {filters.MOST} shown" if count > filters.MOST else ""
-    below = f"{flat[0].name}: {count} filters of {kernel.shape[0]}×{kernel.shape[1]}{shown}"
+    below = f"{first.name}: {count} filters of {kernel.shape[0]}×{kernel.shape[1]}{shown}"
     return [filters.draw(folder / "filters.png", kernel, "What the first layer looks for", below)]
 
 

@@ -21,7 +21,7 @@ from framework.features.store import Layout, Store, root_folder
 
 BATCH_SIZE = 64
 # Weights of a prefix up to this size are made constants of its graph, which lets TensorFlow fold batch normalisation
-# into the convolutions: 1.2 (DenseNet) to 1.7 (MobileNetV2) times less work. For Xception, 80 MiB, it was 1.15 times, at
+# into the convolutions: 1.2 (DenseNet) to 1.7 (MobileNetV2) times less work. For Xception, 80 MiB, it was 1.15 times at
 # the price of 3 s to begin with and 1.1 GiB of memory, since TensorFlow copies the constants a dozen times.
 FOLDED_BYTES = 32 << 20
 
@@ -41,7 +41,8 @@ def features(
 ) -> FeatureRows:
     """The prefix's output on each picture, computed where it is not kept yet, and then kept.
 
-    Two processes that want the same features compute them once. What is done when one is killed is kept.
+    Two processes that want the same features compute them once. What is done when one is killed is kept. Several splits
+    are best asked for at once and taken apart with ``FeatureRows.part``: the graph is then built once.
 
     Args:
         prefix: from pictures, float32 of shape (batch, height, width, 3) in 0-255, to what is kept.
@@ -68,8 +69,8 @@ def features(
                 started = time.perf_counter()
                 if missing:
                     store.make_room(len(missing), cache.size_limit)
-                    first = {key: position for position, key in reversed(list(enumerate(keys)))}
-                    wanted = np.array([first[key] for key in missing], np.int64)
+                    positions = {key: position for position, key in enumerate(keys)}
+                    wanted = np.array([positions[key] for key in missing], np.int64)
                     files = batches or picture_batches(paths, _size(prefix))
                     store.add(_compute(prefix, files, paths, wanted, missing, store.layout, precision))
                 computed, seconds = len(missing), time.perf_counter() - started

@@ -30,6 +30,7 @@ class FeatureRows:
         self, store: Store, keys: Sequence[str], computed: int, seconds: float, memory_limit: int = MEMORY_LIMIT
     ):
         self.store, self.computed, self.seconds = store, computed, seconds
+        self._keys, self._memory_limit = list(keys), memory_limit
         self.shapes = store.layout.shapes
         self._places = store.places(keys)
         numbers = sum(int(np.prod(shape)) for shape in self.shapes)
@@ -38,6 +39,10 @@ class FeatureRows:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def part(self, start: int, stop: int) -> FeatureRows:
+        """The rows from ``start`` up to ``stop``, for one split of several that were computed together."""
+        return FeatureRows(self.store, self._keys[start:stop], 0, 0.0, self._memory_limit)
 
     def read(self, indices: tf.Tensor) -> Any:
         """Features at these positions: float32 of shape (batch, …), or a tuple of such where several tensors are kept.
@@ -50,6 +55,7 @@ class FeatureRows:
         else:
             types = [tf.float32] * len(self.shapes)
             tensors = tf.numpy_function(lambda rows: self._read(rows), [indices], types, stateful=False)
+            tensors = tensors if isinstance(tensors, list | tuple) else [tensors]  # eagerly, one comes as itself
             for tensor, shape in zip(tensors, self.shapes, strict=True):
                 tensor.set_shape((None, *shape))
         return tensors[0] if len(tensors) == 1 else tuple(tensors)

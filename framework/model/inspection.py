@@ -53,8 +53,8 @@ def describe(file: Path) -> Description:
         raise BadInput(Problem(f"{file} can't be read as a whole model: {error}", str(file), _FORMATS)) from None
     nodes = list(_nodes(config))
     lambdas = [name for node in nodes if (name := _lambda(node)) is not None]
-    if lambdas:
-        what = f"{file} has code in it (Lambda layer{'s' * (len(lambdas) > 1)} {listing(lambdas)}): it is not opened"
+    if lambdas or any(node.get("class_name") == "__lambda__" for node in nodes):
+        what = f"{file} has code in it (Lambda: {listing(lambdas)}): it is not opened"
         raise BadInput(Problem(what, str(file), "a model of layers without lambda functions"))
     return Description(_picture_size(nodes), *_last_layer(config))
 
@@ -86,10 +86,8 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _lambda(node: Mapping[str, Any]) -> str | None:
-    """Name of the layer, where a node describes marshalled code."""
+    """Name of the layer, where a node describes code."""
     config = node.get("config")
-    if node.get("class_name") == "__lambda__":
-        return "__lambda__"
     if node.get("class_name") != "Lambda" or not isinstance(config, dict):
         return None
     by_name = isinstance(config.get("function"), str) and config.get("function_type") != "lambda"

@@ -6,4 +6,15 @@ Importing this room registers every shipped part; none of them loads TensorFlow 
 from framework.data import sources
 from framework.parts import augmentations, bases, callbacks, heads, losses, metrics, optimizers, poolings, schedules
 
-__all__ = ["augmentations", "bases", "callbacks", "heads", "losses", "metrics", "optimizers", "poolings", "schedules", "sources"]
+__all__ = [
+    "augmentations",
+    "bases",
+    "callbacks",
+    "heads",
+    "losses",
+    "metrics",
+    "optimizers",
+    "poolings",
+    "schedules",
+    "sources",
+]

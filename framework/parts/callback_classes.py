@@ -11,11 +11,14 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from framework.core.backend import keras, tf
 from framework.core.files import whole, write_whole
+from framework.core.runs import RunFolder
+from framework.parts.tracking import hyperparameters
 
 State = dict[str, Any]
 Logs = Mapping[str, Any] | None
@@ -120,7 +123,8 @@ class Checkpoint(keras.callbacks.Callback):
         if self.best_weights is not None:
             _restore(self.model, self.best_weights)
         elif self._kept:
-            self.model.load_weights(self._ranked()[0].path)
+            # not load_weights, which would take the optimizer back to that epoch too
+            self.model.set_weights(keras.saving.load_model(self._ranked()[0].path, compile=False).get_weights())
 
     def get_state(self) -> State:
         """Best value and epoch, and the files; what is kept in memory is written first, so that they are there."""
@@ -249,13 +253,25 @@ class CsvLog(keras.callbacks.Callback):
 class TensorBoardScalars(keras.callbacks.Callback):
     """Scalars as Keras's TensorBoard callback names them, nothing a batch, and no TensorBoard needed to write them.
 
-    Training goes to ``train``, validation to ``validation`` below ``folder``; the step is the epoch, from 0.
+    Training goes to ``train``, validation to ``validation`` below the run folder's ``log_dir``; the step is the epoch,
+    from 0. What distinguishes the run goes to ``log_dir`` itself, for the HParams page, where TensorBoard is installed.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: RunFolder, log_dir: str):
         super().__init__()
-        self.folder = folder
+        self.run, self.folder = folder, folder.path / log_dir
         self._writers: dict[str, Any] = {}
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Write the run's choices."""
+        choices = hyperparameters(self.run)
+        if not choices or find_spec("tensorboard") is None:
+            return
+        from tensorboard.plugins.hparams import summary_v2
+
+        with tf.summary.create_file_writer(str(self.folder)).as_default():
+            # names of runs of their own: with none, equal choices would be taken for one run
+            summary_v2.hparams(choices, trial_id=self.run.path.name)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Write the epoch's numbers."""

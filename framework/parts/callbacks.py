@@ -84,10 +84,18 @@ def csv(folder: RunFolder, *, filename: str) -> keras.callbacks.Callback:
 
 @callback("tensorboard")
 def tensorboard(folder: RunFolder, *, log_dir: str) -> keras.callbacks.Callback:
-    """Writes each epoch's numbers for TensorBoard; reading them needs ``pip install tensorboard``."""
+    """Writes each epoch's numbers for TensorBoard, and its HParams page; reading them needs ``pip install tensorboard``."""
     from framework.parts.callback_classes import TensorBoardScalars
 
-    return TensorBoardScalars(folder.path / log_dir)
+    return TensorBoardScalars(folder, log_dir)
+
+
+@callback("mlflow")
+def mlflow(folder: RunFolder, *, tracking_uri: str, experiment: str) -> keras.callbacks.Callback:
+    """Writes each run's choices and each epoch's numbers to an MLflow store (https://mlflow.org)."""
+    from framework.parts.mlflow_class import MlflowRun
+
+    return MlflowRun(folder, tracking_uri=tracking_uri, experiment=experiment)
 
 
 @callback("stop_on_nan")

@@ -187,6 +187,8 @@ class Comparison:
             )
         if self.repeated:
             return f"≈ ties with the best: within the 95 % interval of the difference over seeds (Welch) in {score}"
+        if self._is_share:
+            return "no ties are marked: the runs were not all measured on one known number of validation pictures"
         return f"no ties are marked: {score} has no interval for the number of pictures"
 
     @property

@@ -69,8 +69,8 @@ def draw(path: Path, boxes: Sequence[Box], classes: Sequence[str], title: str, b
         )
         axes.text(middle, floor, maps, ha="center", va="top", fontsize=9, color=INK, fontweight="bold")
         axes.text(middle, floor - 0.2, f"{box.shape[-1]}", ha="center", va="top", fontsize=9, color=INK)
-        layers = f"{box.steps} layers" if box.steps > 1 else box.name
-        below_it = f"{layers}\n{amount(box.parameters)} weights" if box.parameters else box.name
+        layers = f"{box.steps} layers" if box.steps > 1 else _short(box.name)
+        below_it = f"{layers}\n{amount(box.parameters)} weights" if box.parameters else _short(box.name)
         axes.text(middle, floor - 0.42, below_it, ha="center", va="top", fontsize=7.5, color=GREY, linespacing=1.35)
         x += room + GAP * 0.4
         axes.annotate(
@@ -88,6 +88,10 @@ def draw(path: Path, boxes: Sequence[Box], classes: Sequence[str], title: str, b
     axes.set_ylim(-TALLEST * (1 + SLANT * 0.6) / 2 - FOOT, TALLEST * (1 + SLANT * 0.6) / 2 + 0.05)
     heading(page, title, below)
     return save(page, path)
+
+
+def _short(name: str, most: int = 16) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _mixed(colour: str, share: float) -> tuple[float, float, float]:

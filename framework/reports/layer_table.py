@@ -44,11 +44,10 @@ def draw(path: Path, rows: Sequence[Row], title: str, below: str) -> Path:
         if line % 2:
             axes.axhspan(line, line + 1, color=FAINT, alpha=0.45, linewidth=0)
         weight = "bold" if row.frozen is False else "normal"
-        axes.text(
-            COLUMNS["layer"], line + 0.5, _short(row.name, 32), fontsize=8.5, color=INK, va="center", fontweight=weight
-        )
-        axes.text(COLUMNS["kind"], line + 0.5, _short(row.kind, 20), fontsize=8.5, color=GREY, va="center")
-        axes.text(COLUMNS["output"], line + 0.5, row.shape, fontsize=8.5, color=INK, va="center")
+        texts = (("layer", _short(row.name, 32), INK), ("kind", _short(row.kind, 23), GREY), ("output", row.shape, INK))
+        for key, text, shade in texts:
+            bold = weight if key == "layer" else "normal"
+            axes.text(COLUMNS[key], line + 0.5, text, fontsize=8.5, color=shade, va="center", fontweight=bold)
         for key, x in (("parameters", COLUMNS["parameters"]), ("flops", COLUMNS["FLOPs"])):
             value = getattr(row, key)
             axes.text(x + 0.68, line + 0.5, amount(value), fontsize=8.5, color=INK, va="center", ha="right")

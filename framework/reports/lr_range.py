@@ -11,14 +11,15 @@ from framework.reports.style import BLUE, GREY, ORANGE, figure, heading, save
 def draw(
     path: Path, title: str, rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], suggestion: float
 ) -> None:
-    """Write the loss against the rate as a PNG: each step's grey, its running average blue, the suggestion marked."""
+    """Write the loss against the rate as a PNG: each step's grey, smoothed blue, the suggestion marked."""
     picture = figure(7.5, 4.5)
     heading(picture, "Learning rate range test", title)
     axes = picture.add_subplot()
     axes.set_xscale("log")
     axes.plot(rates, losses, color=GREY, linewidth=0.8, alpha=0.5, label="each step")
-    axes.plot(rates, smooth, color=BLUE, linewidth=2, label="running average")
-    axes.axvline(suggestion, color=ORANGE, linewidth=1.5, linestyle="--", label=f"falls fastest: {suggestion:.2g}")
+    axes.plot(rates, smooth, color=BLUE, linewidth=2, label="smoothed")
+    said = f"a tenth of the lowest loss's rate: {suggestion:.2g}"
+    axes.axvline(suggestion, color=ORANGE, linewidth=1.5, linestyle="--", label=said)
     low, high = min(smooth), max(smooth[: len(smooth) // 2] or smooth)
     axes.set_ylim(max(0.0, low - 0.15 * (high - low)), high + 0.6 * (high - low))
     axes.set_xlabel("learning rate")

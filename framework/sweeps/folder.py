@@ -9,19 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from framework.config.job import Job
 from framework.core.errors import BadInput
 from framework.core.files import write_whole
 from framework.core.runs import RunFolder
-from framework.core.schema import show
-from framework.reports.entries import flat
 
 FORMAT = 1
 INDEX = "sweep.json"
 LOG = "log.txt"
-NO_CHANGE = ("sweep",)
 
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
 
@@ -69,26 +63,14 @@ def outcome(folder: RunFolder, metric: str | None) -> Outcome | None:
     return Outcome("finished", None, name, best.get("metrics", {}).get(name), best.get("epoch"))
 
 
-def changes(job: Job) -> list[str]:
-    """Keys whose value the folder's run had otherwise, each with both values; empty if it is the same experiment."""
-    try:
-        before = RunFolder(job.folder).config.read_text(encoding="utf-8")
-        if before == job.config:
-            return []
-        old, new = (flat(yaml.safe_load(config)) for config in (before, job.config))
-    except (OSError, yaml.YAMLError, AttributeError):
-        return []
-    keys = [key for key in dict.fromkeys([*old, *new]) if key.split(".")[0] not in NO_CHANGE]
-    return [
-        f"{key}: {_shown(old, key)} → {_shown(new, key)}"
-        for key in keys
-        if key not in old or key not in new or old[key] != new[key]
-    ]
+def make_ready(folder: RunFolder) -> None:
+    """Prepare a run's folder for another try.
 
-
-def restart(folder: RunFolder) -> None:
-    """Make a run's folder ready for another try: what the last one left goes, Hydra's own files apart."""
-    if not folder.path.is_dir():
+    A run that was interrupted and left its state goes on from there, and one that finished may be given more epochs:
+    their folders stay as they are. Else what the last try left goes, Hydra's own files apart.
+    """
+    found = outcome(folder, None)
+    if found is None or found.status == "finished" or (found.status == "interrupted" and folder.state.exists()):
         return
     for path in folder.path.iterdir():
         if path.is_dir() and path.name != ".hydra":
@@ -119,7 +101,3 @@ def write_index(folder: Path, about: Mapping[str, Any], entries: Sequence[Entry]
     """Write ``sweep.json`` whole."""
     content = {"format": FORMAT, **about, "runs": [asdict(entry) for entry in entries]}
     write_whole(folder / INDEX, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    return show(values[key]) if key in values else "(not there)"

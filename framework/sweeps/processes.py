@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class Ended:
     seconds: float
 
 
-def in_processes(calls: Iterable[Callable[[], int]], at_once: int) -> Iterator[Ended]:
+def in_processes(calls: Iterable[Callable[[], int]], at_once: int) -> Generator[Ended, None, None]:
     """Make the calls, at most ``at_once`` at a time, and yield each end as it comes.
 
     A call is taken from ``calls`` just before it starts. Closing the iterator, or an interruption, interrupts those

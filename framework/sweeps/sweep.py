@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import shlex
 import signal
@@ -13,27 +12,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import framework.parts  # noqa: F401 - registers the shipped parts in a launcher's processes too
 from framework.config import multirun
 from framework.config.command import guarded
 from framework.config.job import Job
-from framework.config.multirun import Plan
-from framework.config.settings import SweepSettings
+from framework.config.multirun import Plan, jobs_at_once, minimized
 from framework.core.console import say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
 from framework.core.runs import RunFolder
+from framework.core.schema import show
 from framework.sweeps.folder import (
     LOG,
     Entry,
     Outcome,
-    changes,
+    make_ready,
     note_failure,
     outcome,
     read_index,
-    restart,
     write_index,
 )
 from framework.sweeps.processes import Ended, in_processes
+from framework.training import resume
 
 Work = Callable[[Job], None]
 MOST_CHANGES = 5
@@ -68,7 +68,7 @@ class Sweep:
             multirun.start(self.plan, self)
             return self._end()
 
-    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float]:
+    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float | None]:
         """Run those jobs of a batch that are not finished, several at once, in processes of their own.
 
         Args:
@@ -76,7 +76,7 @@ class Sweep:
             start: has Hydra write its own files of the job at this place.
 
         Returns:
-            the metric of each job, not-a-number for one that failed.
+            the metric of each job, None for one that failed.
 
         Raises:
             BadInput: runs of that name were another experiment.
@@ -86,7 +86,7 @@ class Sweep:
             self._work_off(todo, [jobs.index(job) for job in todo], start)
         return [self._value(job) for job in jobs]
 
-    def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float]:
+    def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float | None]:
         """Have a launcher run those jobs of a batch that are not finished.
 
         Args:
@@ -94,21 +94,21 @@ class Sweep:
             launch: runs the jobs at these places.
 
         Returns:
-            as for ``run``.
+            the metric of each job, None for one that failed.
 
         Raises:
             BadInput: runs of that name were another experiment.
         """
         todo = self._todo(jobs)
         for job in todo:
-            restart(RunFolder(job.folder))
+            make_ready(RunFolder(job.folder))
         if todo:
             launch([jobs.index(job) for job in todo])
         for job in todo:
             self._enter(job, self._outcome(job) or Outcome("failed", "the launcher's process left nothing"))
         return [self._value(job) for job in jobs]
 
-    def alone(self, job: Job) -> float:
+    def alone(self, job: Job) -> float | None:
         """Run one job in this process, which a launcher has started for it."""
         guarded(functools.partial(_done, self.work, job))
         return self._value(job)
@@ -117,16 +117,18 @@ class Sweep:
         """Jobs of the batch that are to be run, each folder once, with a word on those that were begun before."""
         once = {job.folder: job for job in jobs}
         problems = [_twins(job, once[job.folder]) for job in jobs if once[job.folder].config != job.config]
-        problems += [_changed(job) for job in once.values() if changes(job)]
+        problems += filter(None, map(_changed, once.values()))
         if problems:
             raise BadInput(problems)
         known = {folder: self._outcome(job) for folder, job in once.items()}
-        statuses = ["new" if found is None else found.status for found in known.values()]
+        statuses: list[str] = ["new" if found is None else found.status for found in known.values()]
         words = {"finished": "finished before, skipped", "failed": "failed before, run again"}
-        words |= {"interrupted": "interrupted before, run again", "new": "new"}
+        words |= {"interrupted": "interrupted before, resumed", "new": "new"}
         counts = [f"{statuses.count(status)} {text}" for status, text in words.items() if status in statuses]
         say(f"{len(once)} run{'s' * (len(once) > 1)}: {'; '.join(counts)}")
-        todo = [job for job, status in zip(once.values(), statuses, strict=True) if status != "finished"]
+        todo = [
+            job for job, status in zip(once.values(), statuses, strict=True) if status != "finished" or _goes_on(job)
+        ]
         for job in once.values():
             self._enter(job, Outcome("waiting" if job in todo else "finished"))
         return todo
@@ -141,7 +143,7 @@ class Sweep:
 
         def calls() -> Iterator[Callable[[], int]]:
             for job, place in zip(todo, places, strict=True):
-                restart(RunFolder(job.folder))
+                make_ready(RunFolder(job.folder))
                 start(place)
                 self._enter(job, Outcome("running"))
                 yield functools.partial(_in_child, self.work, job)
@@ -165,8 +167,10 @@ class Sweep:
         folder = RunFolder(job.folder)
         if ended.code < 0:
             note_failure(folder, job.overrides, _killed(-ended.code))
-        elif ended.code not in (DONE, STOPPED, INTERRUPTED) and (self._outcome(job) or Outcome("running")).status != "failed":
-            note_failure(folder, job.overrides, f"ended with exit code {ended.code}; see {LOG}")
+        elif ended.code not in (DONE, STOPPED, INTERRUPTED):
+            told = self._outcome(job)
+            if told is None or told.status != "failed":
+                note_failure(folder, job.overrides, f"ended with exit code {ended.code}; see {LOG}")
         found = self._outcome(job) or Outcome("interrupted")
         self._enter(job, found)
         return found
@@ -181,16 +185,17 @@ class Sweep:
     def _outcome(self, job: Job) -> Outcome | None:
         return outcome(RunFolder(job.folder), self.plan.settings.metric)
 
-    def _value(self, job: Job) -> float:
+    def _value(self, job: Job) -> float | None:
         found = self._outcome(job)
-        return math.nan if found is None or found.value is None else found.value
+        return found.value if found is not None else None
 
     def _tell(self, count: str, job: Job, found: Outcome, took: str, left: float) -> None:
         """A line for a run that has ended."""
         result = f"FAILED: {_first_line(found.reason)}" if found.status == "failed" else found.status
         if found.value is not None:
             result = f"{found.metric} {found.value:.4f} (epoch {found.epoch})"
-        say("  ".join([count, self._label(job.overrides), result, took, f"{_clock(left)} left" if left else ""]).rstrip())
+        rest = [f"{_clock(left)} left"] if left else []
+        say("  ".join([count, self._label(job.overrides), result, took, *rest]))
 
     def _label(self, overrides: Sequence[str]) -> str:
         """What was varied, of a run's overrides."""
@@ -205,21 +210,24 @@ class Sweep:
         for name, one in found.items():
             if one is not None and one.status == "failed":
                 warn(f"{self._label(self.entries[name].overrides)}: {_first_line(one.reason)}")
-        measured = {name: one for name, one in found.items() if one is not None and one.value is not None}
-        if measured:
-            self._tell_best(measured)
-            self._compare()
+        self._tell_best()
         if "failed" in statuses:
             return FAILED
         return STOPPED if set(statuses) - {"finished"} else DONE
 
-    def _tell_best(self, measured: dict[str, Outcome]) -> None:
-        sign = -1 if minimized(self.plan.settings, next(iter(measured.values())).metric or "") else 1
+    def _tell_best(self) -> None:
+        """Say which of all runs in the folder is best, how to run it again, and compare them all."""
+        found = {name: outcome(RunFolder(self.plan.folder / name), self.plan.settings.metric) for name in self.entries}
+        measured = {name: one for name, one in found.items() if one is not None and one.value is not None}
+        if not measured:
+            return
+        metric = next(iter(measured.values())).metric
+        sign = -1 if minimized(self.plan.settings, metric or "") else 1
         best = max(measured, key=lambda name: sign * (measured[name].value or 0.0))
-        say(f"best: {measured[best].metric} {measured[best].value:.4f}")
+        say(f"best: {metric} {measured[best].value:.4f}")
         overrides = [line for line in self.entries[best].overrides if not line.startswith("sweep.")]
         say(f"again: {shlex.join([*multirun.program(), *overrides])}")
-
+        self._compare()
 
     def _compare(self) -> None:
         """The comparison of all runs in the folder: a table, and files beside the runs."""
@@ -231,20 +239,6 @@ class Sweep:
         files = write(comparison, self.plan.folder)
         show_variants(comparison, results())
         say(f"written: {', '.join(shown(file) for file in files)}")
-
-
-def jobs_at_once(settings: SweepSettings) -> int:
-    """How many runs go side by side: training on kept features fills one core, a graphics card is filled by one run."""
-    if settings.jobs != "auto":
-        return settings.jobs
-    if any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd")):
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def minimized(settings: SweepSettings, metric: str) -> bool:
-    """Whether less of the metric is better."""
-    return settings.direction == "minimize" or (settings.direction == "auto" and metric.endswith("loss"))
 
 
 def shown(path: Path) -> str:
@@ -260,21 +254,33 @@ def _done(work: Work, job: Job) -> int:
 def _in_child(work: Work, job: Job) -> int:
     """One run, what it says going to a file."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(job.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    log = os.open(job.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os.dup2(log, 1)
     os.dup2(log, 2)
     # by line, so that a run that is killed has said its last words
-    sys.stdout = sys.stderr = open(1, "w", buffering=1, encoding="utf-8", closefd=False)
+    sys.stdout = sys.stderr = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - to the end
     return guarded(functools.partial(_done, work, job))
 
 
-def _changed(job: Job) -> Problem:
-    found = changes(job)
+def _changed(job: Job) -> Problem | None:
+    """What speaks against taking the folder's earlier run for this job's; None if nothing does."""
+    if not RunFolder(job.folder).config.is_file():
+        return None
+    try:
+        resume.refuse_changes(job, job.settings.resume.allow)
+        return None
+    except BadInput:
+        found = [f"{key}: {show(then)} → {show(now)}" for key, (then, now) in resume.changes(job).items()]
     more = [f"… and {len(found) - MOST_CHANGES} more"] if len(found) > MOST_CHANGES else []
     what = "\n  ".join([f"the run {shown(job.folder)} was another experiment:", *found[:MOST_CHANGES], *more])
     return Problem(what, str(RunFolder(job.folder).config), "sweep.name=ANOTHER_NAME, which keeps both")
+
+
+def _goes_on(job: Job) -> bool:
+    """Whether a finished run is to be given more, by a change that ``resume.allow`` names."""
+    return RunFolder(job.folder).config.is_file() and bool(resume.changes(job))
 
 
 def _twins(job: Job, other: Job) -> Problem:

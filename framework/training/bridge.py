@@ -36,9 +36,10 @@ class Bridge(keras.callbacks.Callback):
         whole: the model that callbacks see; its optimizer is the one in use.
         callbacks: the run's callbacks.
         standing: where the stage stands; kept true.
-        clock: told each epoch's number before its pictures are read.
+        clock: told the next epoch's number at each one's end.
         progress: told each step and epoch.
         interruption: looked at after each step.
+        steps: of an epoch.
         write: called with each new row of the history, before callbacks see the epoch's end.
         save: writes the run's state.
         save_steps: write the state every so many steps too; None for not.
@@ -54,6 +55,7 @@ class Bridge(keras.callbacks.Callback):
         progress: Progress,
         interruption: Interruption,
         *,
+        steps: int,
         write: Callable[[dict[str, Any]], None],
         save: Callable[[Standing], None],
         save_steps: int | None,
@@ -62,7 +64,7 @@ class Bridge(keras.callbacks.Callback):
         super().__init__()
         self.whole, self.callbacks = whole, list(callbacks)
         self.standing, self.clock, self.progress, self.interruption = standing, clock, progress, interruption
-        self.write, self.save, self.save_steps = write, save, save_steps
+        self.steps, self.write, self.save, self.save_steps = steps, write, save, save_steps
         self._metrics = metrics
         self._offset = standing.step
         self._watch_batches = any(_has_own(callback, "on_train_batch_end") for callback in self.callbacks)
@@ -70,10 +72,8 @@ class Bridge(keras.callbacks.Callback):
         self._saved = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Tell the clock, then the callbacks."""
+        """Put running metrics where they stood, if the epoch is entered in its middle; hand on."""
         self._started = time.perf_counter()
-        if epoch != self.clock.epoch:
-            self.clock.epoch, self.clock.first_step, self._offset, self.standing.step = epoch, 0, 0, 0
         if self._offset:
             for name, variable in metric_variables(self.standing):
                 variable.assign(self._metrics[name])
@@ -95,11 +95,12 @@ class Bridge(keras.callbacks.Callback):
         self.progress.step(self.clock.epoch, batch + 1 - before, logs.get("loss") if logs else None)
         if self.whole.stop_training:
             self.model.stop_training = True
-        elif self.interruption.signal is not None:
-            self.save(self.standing)
-            self.interruption.obey()
-        elif self.save_steps and (batch + 1) // self.save_steps > before // self.save_steps:
-            self.save(self.standing)
+        elif batch + 1 < self.steps:  # behind the last step the epoch's end saves, with all that belongs to it
+            if self.interruption.signal is not None:
+                self.save(self.standing)
+                self.interruption.obey()
+            elif self.save_steps and (batch + 1) // self.save_steps > before // self.save_steps:
+                self.save(self.standing)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Hand on."""
@@ -129,6 +130,7 @@ class Bridge(keras.callbacks.Callback):
         if self.whole.stop_training:
             self.model.stop_training = True
         self.standing.epoch, self.standing.step = epoch + 1, 0
+        self.clock.epoch, self.clock.first_step, self._offset = epoch + 1, 0, 0
         self.standing.stopped = self.whole.stop_training
         stops = self.interruption.signal is not None
         if stops or time.monotonic() - self._saved >= STATE_SECONDS:

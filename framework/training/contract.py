@@ -1,4 +1,4 @@
-"""What every recipe must do: compose, check, build, train two steps, and be the same once saved, loaded and exported."""
+"""What every recipe must do: compose, check, build, train two steps, and be the same once saved and loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from framework.config.checks import read_settings
 from framework.config.command import check_one
-from framework.config.compose import IncompleteConfig, compose
+from framework.config.compose import compose
 from framework.config.folders import groups, shown
 from framework.config.job import Job
 from framework.config.recipe_parts import fault, load_classes, load_parts
@@ -25,6 +25,7 @@ from framework.core.errors import BadInput, FrameworkError, Problem
 from framework.core.runs import RunFolder
 from framework.training.preflight import experiment, preflight
 
+NOT_INSTALLED = "which is not installed"
 BATCH = 4
 STEPS = 2
 CLASSES = ("apple", "pear", "plum")
@@ -49,25 +50,25 @@ def _try_out(name: str, folder: Path) -> list[Problem]:
         what = f"recipe '{name}': {PARTS_FILE} loads TensorFlow when it is read: every check takes seconds"
         right = "from framework.core.backend import keras, and classes in layers.py, imported where a part is built"
         return [Problem(what, shown(recipe.folder / PARTS_FILE), right)]
-    overrides = [f"recipe={name}", *_small(_config(name), folder)]
+    _, problems = check_one([f"recipe={name}"], lambda settings: [])
+    # what only a user can give, as data.dir, is made for it below
+    problems = [problem for problem in problems if not problem.what.endswith(" must be given")]
+    if problems:
+        return problems
+    overrides = [f"recipe={name}", *_small(compose([f"recipe={name}"]).config, folder)]
     settings, problems = check_one(overrides, preflight)
     if settings is None or problems:
         return problems
     try:
         with _quiet():
             return _train(recipe, recipes, overrides, folder)
+    except BadInput as error:
+        return list(error.problems)
     except FrameworkError as error:
         cause = error.__cause__ or error
         return [fault(recipe, cause, "two training steps failed")]
     except Exception as error:
         return [fault(recipe, error, "two training steps failed")]
-
-
-def _config(name: str) -> Mapping[str, Any]:
-    try:
-        return compose([f"recipe={name}"]).config
-    except IncompleteConfig as error:
-        return error.composed.config
 
 
 def _small(config: Mapping[str, Any], folder: Path) -> list[str]:
@@ -102,7 +103,11 @@ def _classes(config: Mapping[str, Any]) -> list[str]:
     count = units if isinstance(units, int) and units > 1 else 2 if binary else len(CLASSES)
     named = list(dict.fromkeys(map(str, named)))
     more = [*CLASSES, *(f"class{number}" for number in range(count))]
-    return named if data.get("classes") else [*named, *(name for name in more if name not in named)][: max(count, len(named))]
+    return (
+        named
+        if data.get("classes")
+        else [*named, *(name for name in more if name not in named)][: max(count, len(named))]
+    )
 
 
 def _only(task: str) -> list[str]:

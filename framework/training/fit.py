@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from framework.config.settings import Settings
 from framework.core import registry
-from framework.core.backend import keras
+from framework.core.backend import keras, tf
 from framework.core.errors import BadInput, Problem, RunFailed, listing
 from framework.core.runs import RunFolder
 from framework.core.task import Task
@@ -20,6 +22,9 @@ from framework.training.progress import Progress
 from framework.training.record import Record
 from framework.training.stages import Stage, freeze, stage_of
 from framework.training.state import Standing, State, collect, named_variables, restore
+
+if TYPE_CHECKING:
+    from framework.training.bridge import Clock
 
 WHOLE_EPOCH = 128
 EVALUATION_BATCH = 256
@@ -48,17 +53,20 @@ class Fit:
         self.history: list[dict[str, Any]] = []
         self.steps = pipeline.steps(len(experiment.pictures.splits["train"]), self.settings.trainer.batch_size)
         self._learned: set[str] = set()
+        self._last: Material | None = None
         self.monitor, self.higher_is_better = _monitor(self.settings, "validation" in experiment.pictures.splits)
 
     def run(self) -> None:
-        """Train all stages, from where the folder's state stands if there is one; then the state goes.
+        """Train all stages, from where the folder's state stands if there is one; the last state stays.
+
+        A finished run can so be given more epochs.
 
         Raises:
             RunFailed: a callback found a fault that ends the run.
             RunStopped: SIGTERM came; the state is saved.
             KeyboardInterrupt: Ctrl-C came; the state is saved.
         """
-        state = State.read(self.folder.path)
+        state = State.read(self.folder.state)
         progress = Progress(sum(stage.epochs for stage in self.stages), self.steps, self.monitor, self.higher_is_better)
         names = [stage.name for stage in self.stages]
         done, fault, begun = 0, None, False
@@ -87,6 +95,9 @@ class Fit:
             fault = self._fault()
             if fault:
                 break
+        if not fault:
+            self._save(standing)
+        self._last = material
         for callback in self.callbacks.values():
             callback.on_train_end()
         if fault:
@@ -122,7 +133,7 @@ class Fit:
             history=self.history,
             callbacks={name: callback.get_state() for name, callback in self.callbacks.items()},
             arrays=collect(variables, self.callbacks),
-        ).write(self.folder.path)
+        ).write(self.folder.state)
 
     def _compile(self, stage: Stage, material: Material, done: int) -> Standing:
         """Compile what the stage fits, and the whole model with the same optimizer, so that it is saved as compiled."""
@@ -151,15 +162,6 @@ class Fit:
 
         settings, task, splits = self.settings, self.experiment.task, self.experiment.pictures.splits
         clock = Clock(standing.epoch, standing.step)
-        train = pipeline.training_dataset(
-            material.train,
-            labels.encode(splits["train"].labels, task),
-            batch_size=settings.trainer.batch_size,
-            seed=settings.trainer.seed,
-            clock=clock,
-            augmentations=material.augmentations,
-            class_weights=class_weights(self.experiment),
-        )
         validation = None
         if material.validation is not None:
             validation = pipeline.evaluation_dataset(
@@ -174,19 +176,38 @@ class Fit:
             clock,
             progress,
             interruption,
+            steps=self.steps,
             write=self._write,
             save=self._save,
             save_steps=settings.trainer.save_steps,
             metrics={} if state is None else state.arrays,
         )
-        standing.tail.fit(
-            train,
-            validation_data=validation,
-            initial_epoch=standing.epoch,
-            epochs=standing.start + standing.stage.epochs,
-            callbacks=[bridge],
-            shuffle=False,
-            verbose=0,
+        end = standing.start + standing.stage.epochs
+        # An epoch that is entered in its middle is fitted by itself, for Keras must know how many steps are left of it:
+        # a step that finds no data may still advance dropout's random state.
+        for until in (standing.epoch + 1, end) if standing.step else (end,):
+            if standing.epoch < until and not standing.stopped:
+                standing.tail.fit(
+                    self._training(material, clock),
+                    validation_data=validation,
+                    initial_epoch=standing.epoch,
+                    epochs=until,
+                    callbacks=[bridge],
+                    shuffle=False,
+                    verbose=0,
+                )
+
+    def _training(self, material: Material, clock: Clock) -> tf.data.Dataset:
+        """Batches of the epochs that the clock will name."""
+        return pipeline.training_dataset(
+            material.train,
+            labels.encode(self.experiment.pictures.splits["train"].labels, self.experiment.task),
+            batch_size=self.settings.trainer.batch_size,
+            seed=self.settings.trainer.seed,
+            clock=clock,
+            augmentations=material.augmentations,
+            class_weights=class_weights(self.experiment),
+            copies=material.copies,
         )
 
     def _write(self, row: dict[str, Any]) -> None:
@@ -208,6 +229,18 @@ class Fit:
                 callback.restore_best()
                 return next(row for row in self.history if row["epoch"] == callback.best_epoch)
         return self.history[-1]
+
+    def answers(self) -> np.ndarray | None:
+        """Logits of the validation pictures as the network stands, float32 (pictures, task.units); None without such.
+
+        Eager, batch by batch: tracing a graph for one pass takes longer than it saves.
+        """
+        if self._last is None or self._last.validation is None:
+            return None
+        rows = self._last.validation
+        labels = np.zeros(len(rows), np.int32)
+        batches = pipeline.evaluation_dataset(rows, labels, EVALUATION_BATCH if self._last.cached else 32)
+        return np.concatenate([np.asarray(self._last.tail(x, training=False)) for x, _ in batches])
 
 
 def _check_formats(settings: Settings, model: keras.Model) -> None:

@@ -22,13 +22,13 @@ from framework.training.stages import freeze
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 120
 # a loss above this many times the lowest so far has run away
 RUNAWAY = 4.0
-# share of the past in the running average of the loss, and steps at the start that are too few to tell
-MEMORY, FIRST = 0.9, 10
+# steps on either side that a smoothed loss looks at, and steps at the start that are too few to tell
+REACH, FIRST = 8, 10
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Rates that were tried, the loss of each step's batch, its running average, and the rate to begin with."""
+    """Rates that were tried, the loss of each step's batch, smoothed, and the rate to begin with."""
 
     stage: str
     rates: tuple[float, ...]
@@ -64,24 +64,21 @@ def range_test(fit: Fit) -> RangeTest:
             rates.append(float(rate))
             losses.append(loss)
             advance(1)
-            smooth = running_average(losses)
-            if len(losses) > FIRST and smooth[-1] > RUNAWAY * min(smooth):
+            if len(losses) > FIRST and min(losses[-REACH:]) > RUNAWAY * min(smoothed(losses)):
                 break
-    smooth = running_average(losses)
-    return RangeTest(stage.name, tuple(rates), tuple(losses), tuple(smooth), steepest(rates, smooth))
+    smooth = smoothed(losses)
+    return RangeTest(stage.name, tuple(rates), tuple(losses), tuple(smooth), suggest(rates, smooth))
 
 
-def running_average(losses: Sequence[float]) -> list[float]:
-    """Exponential running average, its start corrected for having no past."""
-    average, found = 0.0, []
-    for step, loss in enumerate(losses, 1):
-        average = MEMORY * average + (1 - MEMORY) * loss
-        found.append(average / (1 - MEMORY**step))
-    return found
+def smoothed(losses: Sequence[float]) -> list[float]:
+    """Mean over neighbouring steps, nearer ones counting more; centred, so that it does not lag behind the rate."""
+    weights = np.hanning(2 * REACH + 3)[1:-1]
+    total = np.convolve(losses, weights)[REACH : REACH + len(losses)]
+    return list(total / np.convolve(np.ones(len(losses)), weights)[REACH : REACH + len(losses)])
 
 
-def steepest(rates: Sequence[float], smooth: Sequence[float]) -> float:
-    """The rate at which the loss falls fastest for each factor of the rate, before it is lowest.
+def suggest(rates: Sequence[float], smooth: Sequence[float]) -> float:
+    """A tenth of the rate at which the smoothed loss is lowest: it still falls there, and is far from running away.
 
     Raises:
         RunFailed: it falls nowhere.
@@ -89,8 +86,7 @@ def steepest(rates: Sequence[float], smooth: Sequence[float]) -> float:
     lowest = int(np.argmin(smooth)) if len(smooth) else 0
     if lowest <= FIRST:
         raise RunFailed("the loss falls at no learning rate: look at data, loss and model first")
-    slopes = np.gradient(np.asarray(smooth[: lowest + 1]), np.log(rates[: lowest + 1]))
-    return float(rates[FIRST + int(np.argmin(slopes[FIRST:]))])
+    return rates[lowest] / 10
 
 
 def _batches(fit: Fit, material: Any) -> Iterator[Any]:

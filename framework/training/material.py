@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from framework.config.settings import PartSettings
 from framework.core import registry
 from framework.core.backend import keras
 from framework.core.console import warn
-from framework.data import fingerprint
+from framework.data import fingerprint, pipeline
 from framework.data.pipeline import Augmentation
-from framework.data.rows import Rows, picture_rows
-from framework.features.compute import features
+from framework.data.rows import FilePictures, Rows, picture_rows
+from framework.features.compute import BATCH_SIZE, Batches, features
 from framework.features.graph import Cut, frozen_prefix, split
 from framework.features.key import bfloat16_supported
 from framework.features.rows import FeatureRows
@@ -35,6 +41,7 @@ class Material:
         validation: of the validation pictures, None where there are none.
         augmentations: by name, applied to what is read; empty where features are.
         cached: whether rows are kept features.
+        copies: how many rows of each training picture there are, one augmented version after the other.
         says: a clause for the person who waits.
     """
 
@@ -43,6 +50,7 @@ class Material:
     validation: Rows | None
     augmentations: Mapping[str, Augmentation] = field(default_factory=dict)
     cached: bool = False
+    copies: int = 1
     says: str = ""
 
 
@@ -69,7 +77,7 @@ class Supply:
             return ""
         if self.settings.cache.use == "off":
             return "features are not kept: cache=off"
-        if self.settings.augment.parts:
+        if self.settings.augment.parts and not self.settings.augment.copies:
             names = ", ".join(self.settings.augment.parts)
             return f"features are not kept: augmentation ({names}) changes the pictures each epoch"
         return None
@@ -81,26 +89,83 @@ class Supply:
 
     def _from_features(self, stage: Stage, cut: Cut) -> Material:
         prefix, tail = split(self.network.model, cut, stage.inference)
+        copies = self.settings.augment.copies if self.settings.augment.parts else 0
         with self.record.phase("features"):
-            rows = {name: self._features(prefix, name, cut) for name in self.splits}
-        computed, kept = sum(row.computed for row in rows.values()), sum(map(len, rows.values()))
-        self.record.note(features={"computed": computed, "from_cache": kept - computed, "cut": list(cut.names)})
-        says = self._says(
-            f"features kept after {', '.join(cut.names)} ({kept - computed:,} known, {computed:,} computed)"
-        )
-        return Material(tail, rows["train"], rows.get("validation"), cached=True, says=says)
+            rows = self._features(prefix, cut, copies)
+        parts, start = {}, 0
+        for name, split_ in self.splits.items():
+            count = len(split_) * (max(copies, 1) if name == "train" else 1)
+            parts[name] = rows.part(start, start + count)
+            start += count
+        known = len(rows) - rows.computed
+        self.record.note(features={"computed": rows.computed, "from_cache": known, "cut": list(cut.names)})
+        what = f"features kept after {', '.join(cut.names)}" + (f" of {copies} augmented copies" if copies else "")
+        says = self._says(f"{what} ({known:,} known, {rows.computed:,} computed)")
+        train, validation = parts["train"], parts.get("validation")
+        return Material(tail, train, validation, cached=True, copies=copies or 1, says=says)
 
-    def _features(self, prefix: Any, name: str, cut: Cut) -> FeatureRows:
-        paths = self.splits[name].paths
+    def _features(self, prefix: Any, cut: Cut, copies: int) -> FeatureRows:
+        """Features of all splits in one pass, so that the prefix is traced once; of the training pictures' copies first."""
         settings = self.settings
+        paths = [path for split_ in self.splits.values() for path in split_.paths]
+        keys, batches = fingerprint.contents(paths), None
+        if copies:
+            count = len(self.splits["train"])
+            copied, batches = self._copies(keys[:count], copies, paths[count:])
+            keys, paths = [*copied, *keys[count:]], [*paths[:count] * copies, *paths[count:]]
         return features(
             prefix,
             paths,
-            fingerprint.contents(paths),
+            keys,
             cache=settings.cache,
             precision=self._precision(),
             about={"base": settings.model.name, "cut": ", ".join(cut.names), "size": list(settings.data.size)},
+            batches=batches,
         )
+
+    def _copies(self, contents: list[str], copies: int, others: list[str]) -> tuple[list[str], Batches]:
+        """Keys of the augmented copies, and batches of them and of ``others`` as they are, one after the other.
+
+        The k-th copy is what epoch k would have drawn.
+        """
+        parts, count, size = self._augmentations(), len(contents), self.settings.data.size
+        seed = self.settings.trainer.seed
+        what = repr([(key, part.name, sorted(part.parameters.items())) for key, part in self._chosen().items()])
+        keys = []
+        for copy in range(copies):
+            uniforms = pipeline.all_draws(parts, count, seed, copy)
+            keys += [
+                f"{content}-{hashlib.blake2b(what.encode() + row.tobytes(), digest_size=8).hexdigest()}"
+                for content, row in zip(contents, uniforms, strict=True)
+            ]
+        files = FilePictures([*self.splits["train"].paths, *others], size)
+
+        def some(copy: int, positions: np.ndarray) -> Any:
+            varied = copy < copies
+            return pipeline.augmented_dataset(
+                files,
+                np.zeros((len(files), 1), np.float32),
+                batch_size=BATCH_SIZE,
+                seed=seed,
+                epoch=copy,
+                augmentations=parts if varied else {},
+                positions=positions - copy * count if varied else positions - (copies - 1) * count,
+            ).map(lambda pictures, _: pictures)
+
+        def batches(positions: np.ndarray) -> Any:
+            copy_of = np.minimum(positions // count, copies)
+            datasets = [
+                some(copy, np.fromiter(own, np.int64))
+                for copy, own in itertools.groupby(
+                    positions, key=dict(zip(positions, copy_of, strict=True)).__getitem__
+                )
+            ]
+            return functools.reduce(lambda one, other: one.concatenate(other), datasets)
+
+        return keys, batches
+
+    def _chosen(self) -> Mapping[str, PartSettings]:
+        return self.settings.augment.parts
 
     def _precision(self) -> str:
         wanted = self.settings.trainer.feature_precision
@@ -109,7 +174,7 @@ class Supply:
         return wanted
 
     def _augmentations(self) -> dict[str, Augmentation]:
-        chosen = self.settings.augment.parts
+        chosen = self._chosen()
         return {name: registry.get("augmentation", part.name)(**part.parameters) for name, part in chosen.items()}
 
     def _rows(self, name: str) -> Rows:

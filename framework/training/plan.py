@@ -1,4 +1,4 @@
-"""What a run would do, found out without doing it: shapes, counts, cuts, cache hits, and estimates of time and memory."""
+"""What a run would do, found out without doing it: shapes, counts, cuts, cache hits, estimates of time and memory."""
 
 from __future__ import annotations
 

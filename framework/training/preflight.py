@@ -110,6 +110,9 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
         if registry.get("augmentation", chosen.name).details["mixes"] and task.labels == "index":
             what = f"augmentation '{name}' blends labels, which loss '{loss.name}' can't take"
             yield Problem(what, f"augment.{name}", "loss=categorical_crossentropy")
+        if registry.get("augmentation", chosen.name).details["mixes"] and settings.augment.copies:
+            what = f"augment.copies keeps each picture by itself, but augmentation '{name}' blends several"
+            yield Problem(what, "augment.copies", f"augment.copies=0, or leave '{name}' out")
     for name, chosen in settings.metrics.items():
         tasks = registry.get("metric", chosen.name).details["tasks"]
         if task.kind not in tasks:
@@ -141,7 +144,9 @@ def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
 def _sweep(settings: Settings, validated: bool) -> Iterator[Problem]:
     metric, names = settings.sweep.metric, columns(settings, validated)
     if metric is not None and metric not in names:
-        yield Problem(f"sweep.metric={metric} names no column of the history", "sweep.metric", suggestion(metric, names))
+        yield Problem(
+            f"sweep.metric={metric} names no column of the history", "sweep.metric", suggestion(metric, names)
+        )
 
 
 def _template(template: str, path: str, names: list[str]) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from framework.training import facts
 
 
 class Record:
-    """One run's ``run.json``, rewritten whole whenever something is known.
+    """One run's ``run.json``, written whole whenever something is known.
 
     Args:
         folder: the run's folder.
@@ -26,6 +27,7 @@ class Record:
         self.folder = folder
         self.run: dict[str, Any] = {
             "status": "running",
+            "process": os.getpid(),
             "started": _now(),
             "command": [sys.argv[0], *job.overrides],
             "overrides": list(job.overrides),
@@ -37,7 +39,6 @@ class Record:
             "git": facts.git_commit(),
             "seconds": {},
         }
-        self.folder.write_run(self.run)
 
     def note(self, **values: Any) -> None:
         """Add what has become known."""

@@ -16,7 +16,6 @@ from framework.core.errors import BadInput, Problem
 from framework.core.files import whole
 from framework.training.stages import Stage
 
-FILE = "state.npz"
 _JSON = "json"
 
 
@@ -57,21 +56,20 @@ class State:
     callbacks: dict[str, dict[str, Any]]
     arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
-    def write(self, folder: Path) -> None:
+    def write(self, path: Path) -> None:
         """Write the run's state whole; the one before stays until then."""
         plain = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "arrays"}
         text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
-        with whole(folder / FILE) as beside, open(beside, "wb") as file:
+        with whole(path) as beside, open(beside, "wb") as file:
             np.savez(file, allow_pickle=False, **{_JSON: text}, **self.arrays)
 
     @staticmethod
-    def read(folder: Path) -> State | None:
+    def read(path: Path) -> State | None:
         """The run's state, None if it has none.
 
         Raises:
             BadInput: the file is damaged.
         """
-        path = folder / FILE
         if not path.is_file():
             return None
         try:
@@ -133,9 +131,7 @@ def restore(variables: Iterable[tuple[str, Any]], callbacks: Mapping[str, Any], 
         array = state.arrays.get(name)
         if array is None or array.shape != tuple(variable.shape):
             found = "nothing" if array is None else f"an array of shape {array.shape}"
-            raise BadInput(
-                Problem(f"the run's state has {found} for {name}, a variable of shape {variable.shape}", FILE)
-            )
+            raise BadInput(Problem(f"the run's state has {found} for {name}, a variable of shape {variable.shape}"))
         variable.assign(array)
     for name, callback in callbacks.items():
         if name in state.callbacks:

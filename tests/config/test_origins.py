@@ -21,7 +21,8 @@ def places(key, *overrides):
 
 def test_all_places_of_a_value_are_known_the_last_one_wins(tmp_path):
     (tmp_path / "recipes" / "birds").mkdir(parents=True)
-    (tmp_path / "recipes" / "birds" / "recipe.yaml").write_text("defaults:\n  - override /optim: sgd\noptim:\n  lr: 0.5\n")
+    text = "defaults:\n  - override /optim: sgd\noptim:\n  lr: 0.5\n"
+    (tmp_path / "recipes" / "birds" / "recipe.yaml").write_text(text)
     assert places("optim.lr", "recipe=birds", "optim.lr=0.25") == [
         ("conf/optim/sgd.yaml", 0.01),
         ("recipes/birds/recipe.yaml", 0.5),
@@ -40,7 +41,8 @@ def test_a_mapping_from_the_command_line_sets_each_of_its_keys():
 
 def test_a_document_tells_lines_comments_and_purpose(tmp_path):
     file = tmp_path / "a.yaml"
-    file.write_text('# What it is.\nname: x\n# above\n# in two lines\nrate: 1e-3 # behind\nnode:\n  # inner\n  text: "a # b"\n')
+    text = '# What it is.\nname: x\n# above\n# in two lines\nrate: 1e-3 # behind\nnode:\n  # inner\n  text: "a # b"\n'
+    file.write_text(text)
     document = documents.read(file)
     assert document.purpose == documents.purpose(file) == "What it is."
     assert document.content == {"name": "x", "rate": 0.001, "node": {"text": "a # b"}}

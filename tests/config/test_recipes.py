@@ -92,7 +92,8 @@ def test_a_folder_of_recipes_that_is_not_there_is_said(tmp_path, monkeypatch):
 
 def test_installed_packages_offer_recipes_by_an_entry_point(tmp_path, monkeypatch):
     site = tmp_path / "site"
-    write(site / "acme_recipes", {"__init__.py": "raise RuntimeError('never imported')", "birds/recipe.yaml": "# Birds."})
+    files = {"__init__.py": "raise RuntimeError('never imported')", "birds/recipe.yaml": "# Birds."}
+    write(site / "acme_recipes", files)
     entry = "[framework.recipes]\nacme = acme_recipes\n"
     write(site / "acme-1.0.dist-info", {"METADATA": "Name: acme\nVersion: 1.0\n", "entry_points.txt": entry})
     monkeypatch.syspath_prepend(str(site))
@@ -112,7 +113,8 @@ def test_options_and_parts_of_a_recipe_are_there_when_it_is_chosen_and_only_then
 
 def test_a_recipe_builds_on_another_and_the_command_line_beats_both(tmp_path):
     with_part(tmp_path / "recipes" / "mine")
-    write(tmp_path / "recipes" / "mine", {"recipe.yaml": "defaults:\n  - override /head: scaled\ntrainer: {epochs: 3}\n"})
+    below = "defaults:\n  - override /head: scaled\ntrainer: {epochs: 3}\n"
+    write(tmp_path / "recipes" / "mine", {"recipe.yaml": below})
     on_top = "defaults:\n  - mine\n  - override /model: mobilenet\noptim:\n  lr: 1e-2\ntrainer:\n  batch_size: 8\n"
     write(tmp_path / "recipes" / "theirs", {"recipe.yaml": on_top})
     config = compose(["optim=sgd", "recipe=theirs", "trainer.batch_size=4"]).config
@@ -156,7 +158,8 @@ def test_an_option_or_part_that_is_there_already_is_refused_naming_both_files(tm
 
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
-    f"{later}: &{later} [{', '.join(['*' + earlier] * 10)}]\n" for earlier, later in zip("abcdefg", "bcdefgh", strict=True)
+    f"{later}: &{later} [{', '.join(['*' + earlier] * 10)}]\n"
+    for earlier, later in zip("abcdefg", "bcdefgh", strict=True)
 )
 
 
@@ -284,7 +287,8 @@ def test_modules_of_one_folder_are_not_those_of_another_of_its_name(tmp_path, mo
         folder = with_part(tmp_path / place / "same", name, name)
         (folder / "recipe.yaml").rename(folder / f"{name}.yaml")
         (folder / "words.py").write_text(f"WORD = '{name}'\n")
-        (folder / "parts.py").write_text(f"from .words import WORD\n{PARTS.replace('{name}', name)}\nassert WORD == '{name}'\n")
+        code = f"from .words import WORD\n{PARTS.format(name=name)}\nassert WORD == '{name}'\n"
+        (folder / "parts.py").write_text(code)
     monkeypatch.setenv("FRAMEWORK_RECIPES", str(tmp_path / "more"))
     load_parts([find("one"), find("two")])
     assert {"one", "two"} <= set(registry.names("head"))

@@ -23,7 +23,12 @@ def test_run_json_comes_back_as_written(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [(None, "run.json is missing"), ("{", "can't be read"), ('{"format": 99}', "has format 99"), ("[]", "has format None")],
+    [
+        (None, "run.json is missing"),
+        ("{", "can't be read"),
+        ('{"format": 99}', "has format 99"),
+        ("[]", "has format None"),
+    ],
 )
 def test_a_folder_that_is_no_run_is_told(tmp_path, content, what):
     if content is not None:

@@ -32,7 +32,14 @@ def test_an_unfit_value_is_named_with_what_would_fit(value, kind, what):
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [(1, float), (0.0, schema.Share), (None, int | None), ("avg", Literal["avg", "max"]), ([1, 2], list[int]), ({}, dict[str, int])],
+    [
+        (1, float),
+        (0.0, schema.Share),
+        (None, int | None),
+        ("avg", Literal["avg", "max"]),
+        ([1, 2], list[int]),
+        ({}, dict[str, int]),
+    ],
 )
 def test_a_fit_value_passes_unchanged(value, kind):
     assert schema.check({"key": value}, {"key": kind}, "node", "x") == ({"key": value}, [])

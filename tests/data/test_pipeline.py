@@ -75,7 +75,7 @@ def test_each_iterator_reads_the_clock():
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.filterwarnings("error:Your input ran out of data")
 def test_fit_sees_the_order_of_each_epoch_and_resumes_within_one(at_once):
     seen = []
 
@@ -92,11 +92,15 @@ def test_fit_sees_the_order_of_each_epoch_and_resumes_within_one(at_once):
             seen.append([])
             Clock.now = (epoch, 3 if epoch == 2 else 0)
 
+        def on_epoch_end(self, epoch, logs=None):
+            Clock.now = (epoch + 1, 0)
+
     model = keras.Sequential([keras.Input((1,)), Watch(), keras.layers.Dense(1)])
     model.compile("sgd", "mse", steps_per_execution=at_once)
-    dataset = training(clock=lambda: Clock.now)
     seen.append([])
-    model.fit(dataset, initial_epoch=2, epochs=5, callbacks=[Clock()], verbose=0, shuffle=False)
+    for first, until in ((2, 3), (3, 5)):
+        dataset = training(clock=lambda: Clock.now)
+        model.fit(dataset, initial_epoch=first, epochs=until, callbacks=[Clock()], verbose=0, shuffle=False)
     assert seen[1] == epoch_order(COUNT, 3, 2)[3 * BATCH :].tolist()
     assert seen[2] == epoch_order(COUNT, 3, 3).tolist()
     assert seen[3] == epoch_order(COUNT, 3, 4).tolist()
@@ -117,10 +121,22 @@ def test_draws_follow_the_picture_not_its_place():
                 seed=3,
                 epoch=epoch,
                 augmentations={"one": SHIFT, "two": SHIFT},
+                positions=positions,
             )
         )
-        assert order.tolist() == list(range(COUNT))
-        np.testing.assert_allclose(kept[positions], x, rtol=1e-6)
+        assert order.tolist() == positions.tolist()
+        np.testing.assert_allclose(kept, x, rtol=1e-6)
+
+
+def test_copies_take_turns_an_epoch_each():
+    def rows_of(epoch: int) -> list[int]:
+        x, y = everything(training(clock=lambda: (epoch, 0), copies=3))
+        assert y.tolist() == (x[:, 0] % COUNT).tolist()
+        return sorted(x[:, 0].astype(int).tolist())
+
+    for epoch in range(5):
+        start = epoch % 3 * COUNT
+        assert rows_of(epoch) == list(range(start, start + COUNT))
 
 
 def test_rows_of_several_tensors_pass_as_they_are():

@@ -92,6 +92,13 @@ def test_known_pictures_are_not_computed_again_in_any_order_or_subset(cache):
     np.testing.assert_allclose(rows.arrays(), expected(prefix, source.pictures[order]), atol=1e-6)
 
 
+def test_known_pictures_do_not_wait_for_a_writer(cache, monkeypatch):
+    prefix, source = network(), Source()
+    source.features(prefix, cache)
+    monkeypatch.setattr(compute.Store, "writing", lambda store: pytest.fail("asked to write"))
+    assert source.features(prefix, cache, [1, 2]).computed == 0
+
+
 def test_one_added_picture_computes_one(cache):
     prefix, source = network(), Source()
     source.features(prefix, cache, range(19))

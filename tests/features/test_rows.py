@@ -62,6 +62,14 @@ def test_rows_come_in_the_order_asked_for(kept, shapes, in_memory):
         np.testing.assert_array_equal(tensor, whole[order][np.r_[np.arange(COUNT)[::-1], 3, 3]])
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_part_is_a_split_of_them(kept, in_memory):
+    store, expected = kept
+    part = rows_of(store, range(COUNT), in_memory=in_memory).part(5, 9)
+    assert (len(part), part.in_memory) == (4, in_memory)
+    np.testing.assert_array_equal(as_list(part.read(tf.constant([3, 0], tf.int64)))[0], expected[0][[8, 5]])
+
+
 def test_arrays_are_all_rows_at_once(kept):
     store, expected = kept
     order = [4, 4, 0, 22]

@@ -333,6 +333,7 @@ def assert_disk_was_full(done, root, reason):
     if len(left) < 20_000:
         assert_right(store, [row for row in names(*range(400)) if row not in left])
     assert not list(store.folder.glob(".*"))
+    assert {path.stem for path in shard_files(store, ".rows")} == {path.stem for path in shard_files(store, ".json")}
     return left
 
 

@@ -119,6 +119,19 @@ def test_no_file_of_a_run_lies_outside_it(tmp_path, model_file):
     assert inside(run, "history.csv") == run / "history.csv"
 
 
+def test_a_run_brings_no_recipe_of_its_own(tmp_path, model_file):
+    theirs = tmp_path / "run" / "recipes" / "evil"
+    theirs.mkdir(parents=True)
+    (theirs / "recipe.yaml").write_text("trainer:\n  epochs: 1\n")
+    for name in ("parts.py", "layers.py"):
+        (theirs / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    run = make_run(tmp_path / "run", model_file, recipe={"name": "evil", "folder": str(theirs)})
+    trained = open_run(str(run))
+    assert trained.load().output_shape == (None, 3)
+    assert not (tmp_path / "ran").exists()
+    assert "needs recipe 'evil', which is missing: it was in" in str(trained.missing[0])
+
+
 def test_the_classes_must_fit_the_model(tmp_path, model_file):
     run = make_run(tmp_path / "run", model_file, classes=["a", "b"])
     assert "gives 3 numbers a picture; 2 classes are named: a, b" in message(open_run, str(run))
@@ -141,7 +154,7 @@ def test_a_lambda_is_refused_before_keras_sees_it(tmp_path, ending):
     file = tmp_path / f"model.{ending}"
     keras.Model(pictures, keras.layers.Dense(2)(keras.layers.Flatten()(x))).save(file)
     said = message(open_file, str(file), ["a", "b"])
-    assert "has code in it (Lambda layer" in said
+    assert "has code in it (Lambda: evil)" in said
     assert "it is not opened" in said
 
 

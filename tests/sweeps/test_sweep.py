@@ -83,6 +83,44 @@ def test_an_unfinished_run_is_run_again_from_an_empty_folder():
     assert not folder.checkpoints.exists()
 
 
+def test_an_interrupted_run_that_left_its_state_is_resumed(capsys):
+    sweep("optim.lr=0.1")
+    folder = RunFolder(TRIED / "run")
+    folder.write_run({**folder.read_run(), "status": "stopped"})
+    folder.state.touch()
+    assert sweep("optim.lr=0.1") == 0
+    assert "1 run: 1 interrupted before, resumed\n" in capsys.readouterr().err
+    assert folder.state.exists()
+
+
+def test_more_epochs_may_be_allowed():
+    sweep("optim.lr=0.1,0.2", "trainer.epochs=3")
+    calls(TRIED)
+    assert sweep("optim.lr=0.1,0.2", "trainer.epochs=5", "resume.allow=[trainer.epochs]") == 0
+    assert sorted(calls(TRIED)) == ["optim.lr=0.1", "optim.lr=0.2"]
+
+
+def test_a_search_keeps_its_study_and_goes_on_with_it(capsys):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    search = ("hydra/sweeper=optuna", "optim.lr=tag(log,interval(0.001,0.9))", "sweep.jobs=2", "model.weights=null")
+    assert sweep(*search, "hydra.sweeper.n_trials=3", "callbacks.checkpoint.filename='{epoch:02d}'") == 0
+    first = calls(TRIED)
+    assert len(first) == 3
+    best = max(float(name.removeprefix("optim.lr=")) for name in first)
+    said = capsys.readouterr().err
+    assert f"best: val_accuracy {best:.4f}\nagain: python -m framework.train model.weights=null " in said
+    assert said.rstrip().endswith(f"optim.lr={best}")
+    assert sweep(*search, "hydra.sweeper.n_trials=4", "callbacks.checkpoint.filename='{epoch:02d}'") == 0
+    assert len(calls(TRIED)) == 1
+    assert (TRIED / "study.db").exists()
+
+
+def test_failed_trials_do_not_end_a_search():
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    assert sweep("hydra/sweeper=optuna", "optim.lr=13,0.5", "hydra.sweeper.n_trials=6", "sweep.jobs=2") == 1
+    assert set(calls(TRIED)) == {"optim.lr=13", "optim.lr=0.5"}
+
+
 def test_a_run_whose_config_changed_is_not_mixed_in():
     sweep("optim.lr=0.1,0.2", "trainer.epochs=3")
     calls(TRIED)
@@ -90,8 +128,7 @@ def test_a_run_whose_config_changed_is_not_mixed_in():
     with pytest.raises(BadInput) as error:
         sweep("optim.lr=0.1,0.2,0.3", "trainer.epochs=5")
     assert [problem.what for problem in error.value.problems] == [
-        f"the run sweeps/tried/optim.lr={lr} was another experiment:\n"
-        "  trainer.epochs: 3 → 5\n  stage.epochs: 3 → 5"
+        f"the run sweeps/tried/optim.lr={lr} was another experiment:\n  trainer.epochs: 3 → 5\n  stage.epochs: 3 → 5"
         for lr in (0.1, 0.2)
     ]
     assert error.value.problems[0].right == "sweep.name=ANOTHER_NAME, which keeps both"
@@ -112,7 +149,7 @@ def test_seeds_repeat_each_variant():
     assert sweep("optim.lr=0.1,0.2", "sweep.seeds=2") == 0
     assert sorted(calls(TRIED)) == [f"optim.lr={lr}__trainer.seed={seed}" for lr in (0.1, 0.2) for seed in (1, 2)]
     assert RunFolder(TRIED / "optim.lr=0.1__trainer.seed=2").read_run()["seed"] == 2
-    with pytest.raises(BadInput, match="sweep.seeds=2 sets trainer.seed, and so does the command line"):
+    with pytest.raises(BadInput, match=r"sweep\.seeds=2 sets trainer.seed, and so does the command line"):
         sweep("optim.lr=0.1,0.2", "trainer.seed=3", "sweep.seeds=2")
 
 

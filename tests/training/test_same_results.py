@@ -11,7 +11,12 @@ from tests.conftest import make_pictures
 
 STAGES = {
     "one": [],
-    "two": ["stages=finetune", "stages.finetune.train=from:conv_dw_12", "stages.head.epochs=4", "stages.finetune.epochs=6"],
+    "two": [
+        "stages=finetune",
+        "stages.finetune.train=from:conv_dw_12",
+        "stages.head.epochs=4",
+        "stages.finetune.epochs=6",
+    ],
 }
 
 
@@ -70,3 +75,20 @@ def test_the_course_model_reaches_what_a_plain_script_reaches(shared, tmp_path, 
     names = [file.name for file in folder.checkpoints.iterdir()]
     assert names[0].startswith("mobilenet_")
     assert keras.saving.load_model(folder.model).output_shape == (None, 10)
+
+
+@pytest.mark.slow
+def test_kept_copies_are_what_the_first_epochs_would_have_drawn(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_pictures(tmp_path / "photos" / "train", count=8, seed=0)
+    make_pictures(tmp_path / "photos" / "validation", count=4, seed=1)
+    base = ["model=mobilenet", "model.alpha=0.25", "model.weights=null", "data.image_size=32", "trainer.batch_size=8"]
+    given = [*base, "data=image_folder", f"data.dir={tmp_path}/photos", "augment=light", "trainer.epochs=10"]
+    given += ["stage.batch_norm=inference", "cache.dir=cache"]
+    anew = history(*given, "hydra.run.dir=anew")
+    kept = history(*given, "augment.copies=10", "hydra.run.dir=kept")
+    assert_same(kept, anew)
+    assert RunFolder(Path("kept")).read_run()["features"]["computed"] == 10 * 24 + 12
+    again = history(*given, "augment.copies=12", "hydra.run.dir=again")
+    assert RunFolder(Path("again")).read_run()["features"]["computed"] == 2 * 24
+    assert [row["loss"] for row in again] == [row["loss"] for row in kept]

@@ -500,7 +500,12 @@
   else told.keys.forEach((_, place) => byId("plot-effects").append(make("div", { id: `effect-${place}` })));
   applyFilter();
   showBest(COLOURS);
-  await loadPlotly();
-  drawPlots();
+  try {
+    await loadPlotly();
+    drawPlots();
+  } catch (error) {
+    byId("plot-curves").replaceWith(make("p", { class: "note", textContent: `Curves can't be drawn by this browser: one of 2023 or later is needed (${error.message}).` }));
+    byId("effects").hidden = true;
+  }
   root.dataset.ready = "yes";
 })();

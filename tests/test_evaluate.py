@@ -1,0 +1,166 @@
+"""The command on small runs: files, gate, messages; on the real photos the accuracy that the run's record says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from framework.evaluate import main
+from framework.evaluation.forward import forward
+from framework.model.saved import open_run
+from tests.conftest import make_pictures
+from tests.evaluation.common import CLASSES, colour_network, make_run
+
+PICTURES = ("confusion.png", "classes.png", "reliability.png", "mistakes.png")
+
+
+@pytest.fixture
+def run(tmp_path, photos):
+    return make_run(tmp_path / "run", photos, colour_network(wrong=True))
+
+
+def test_everything_is_written_and_the_table_printed(run, capsys):
+    assert main([f"run={run}"]) == 0
+    out, err = capsys.readouterr()
+    folder = run / "evaluation" / "validation"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["classes"] == list(CLASSES)
+    assert [row["recall"] for row in metrics["per_class"]] == [1, 1, 0]
+    assert metrics["most_confused"][0] == {"true": "red", "predicted": "green", "count": 4, "share": 1}
+    assert "accuracy           0.6667  (95 % interval 0.3906 to 0.8619)" in out
+    assert "red taken for green: 4 (100% of it)" in out
+    assert "evaluation/validation" in err
+    for name in PICTURES:
+        with Image.open(folder / name) as picture:
+            assert np.asarray(picture.convert("L")).std() > 5
+    rows = list(csv.DictReader((folder / "predictions.csv").open()))
+    assert len(rows) == 12
+    assert {row["predicted"] for row in rows if row["label"] == "red"} == {"green"}
+    assert (folder / "confusion.csv").read_text().splitlines()[-1] == "red,0,4,0"
+
+
+def test_the_gate_fails_below_the_accuracy_and_passes_above(run, capsys):
+    assert main([f"run={run}", "evaluate.min_accuracy=0.7"]) == 1
+    assert "accuracy 0.6667 is below min_accuracy=0.7" in capsys.readouterr().err
+    assert (run / "evaluation" / "validation" / "metrics.json").exists()
+    assert main([f"run={run}", "min_accuracy=0.6"]) == 0
+
+
+def test_no_mistake_leaves_no_sheet_of_mistakes(run, photos, tmp_path):
+    right = make_run(tmp_path / "right", photos)
+    old = right / "evaluation" / "validation" / "mistakes.png"
+    old.parent.mkdir(parents=True)
+    old.write_text("of an earlier evaluation")
+    assert main([f"run={right}", "min_accuracy=0.99"]) == 0
+    assert not old.exists()
+
+
+def test_a_folder_of_one_s_own_goes_to_a_place_of_its_own(run, tmp_path):
+    make_pictures(tmp_path / "mine", classes=("blue",), count=3)
+    assert main([f"run={run}", f"data.dir={tmp_path / 'mine'}"]) == 0
+    assert json.loads((run / "evaluation" / "mine" / "metrics.json").read_text())["accuracy"] == 1
+    assert main([f"run={run}", f"data.dir={tmp_path / 'mine'}", f"output={tmp_path / 'out'}"]) == 0
+    assert (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_pictures_that_can_t_be_read_stop_it_or_are_counted(run, photos, capsys):
+    (photos / "validation" / "red" / "bad.jpg").write_text("no picture")
+    assert main([f"run={run}"]) == 2
+    assert "1 of 13 pictures can't be read:" in capsys.readouterr().err
+    assert main([f"run={run}", "data.on_error=skip"]) == 0
+    metrics = json.loads((run / "evaluation" / "validation" / "metrics.json").read_text())
+    assert metrics["pictures"] == 12
+    assert list(metrics["unreadable"].values()) == ["not a picture"]
+
+
+def test_yes_or_no_has_its_curves(tmp_path, photos, capsys):
+    run = make_run(tmp_path / "run", photos, colour_network(1), "binary", positive="red")
+    assert main([f"run={run}"]) == 0
+    assert (run / "evaluation" / "validation" / "thresholds.png").exists()
+    assert "ROC area           1.0000" in capsys.readouterr().out
+
+
+def test_several_labels_are_measured_each(tmp_path, photos, capsys):
+    run = make_run(tmp_path / "run", photos, task="multilabel")
+    files = sorted((photos / "train").rglob("*.jpg"))
+    rows = [f"{file},{file.parent.name}" for file in files[::3]]
+    (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    assert main([f"run={run}", f"data.file={tmp_path / 'list.csv'}"]) == 0
+    assert "mean average precision" in capsys.readouterr().out
+    assert not (run / "evaluation" / "list" / "confusion.png").exists()
+
+
+def test_a_foreign_model_is_measured_beside_its_file(tmp_path, photos):
+    colour_network().save(tmp_path / "theirs.keras")
+    arguments = [f"model={tmp_path / 'theirs.keras'}", "classes=[blue,green,red]", f"data.dir={photos}", "split=train"]
+    assert main(arguments) == 0
+    metrics = json.loads((tmp_path / "theirs" / "evaluation" / "photos-train" / "metrics.json").read_text())
+    assert metrics["accuracy"] == 1
+
+
+def test_errors_and_help_load_no_tensorflow(run):
+    code = (
+        "import sys; from framework.evaluate import main\n"
+        f"codes = [main(['--help']), main(['run={run}', 'split=test']), main(['run={run}', 'spilt=test'])]\n"
+        "assert codes == [0, 2, 2], codes\n"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def clothing(shared, tmp_path_factory):
+    """A short training of the recipe on the real photos."""
+    folder = tmp_path_factory.mktemp("clothing")
+    weights = shared / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    given = ["recipe=clothing_mobilenet", f"data.dir={shared / 'data/clothing'}", f"model.weights={weights}"]
+    given += ["trainer.epochs=2", "optim.lr=0.01", f"hydra.run.dir={folder / 'run'}"]
+    subprocess.run([sys.executable, "-m", "framework.train", *given], check=True, capture_output=True)
+    return folder / "run"
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_real_photos_give_the_accuracy_of_the_run_and_predict_says_the_same(clothing, capsys):
+    from framework.predict import main as predict
+
+    assert main([f"run={clothing}"]) == 0
+    folder = clothing / "evaluation" / "validation"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    best = json.loads((clothing / "run.json").read_text())["best"]["metrics"]
+    assert metrics["accuracy"] == pytest.approx(best["val_accuracy"], abs=5e-5)
+    assert metrics["loss"] == pytest.approx(best["val_loss"], abs=1e-3)
+
+    rows = {row["path"]: row for row in csv.DictReader((folder / "predictions.csv").open())}
+    capsys.readouterr()
+    shared = json.loads((clothing / "run.json").read_text())["data"]["origin"]
+    assert predict([f"{shared}/validation", f"run={clothing}", "format=jsonl", "batch_size=50"]) == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(said) == len(rows) == 341
+    for one in said:
+        assert one["class"] == rows[one["path"]]["predicted"]
+        assert one["probability"] == pytest.approx(float(rows[one["path"]][one["class"]]), abs=1e-5)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_real_photos_in_another_order_get_the_same_answers(clothing):
+    trained = open_run(str(clothing))
+    paths = [row["path"] for row in csv.DictReader((clothing / "evaluation/validation/predictions.csv").open())][:64]
+    model = trained.load()
+    there = dict(_one_by_one(forward(model, paths, trained.size, 32, [])))
+    back = dict(_one_by_one(forward(model, paths[::-1], trained.size, 7, [])))
+    for path in paths:
+        np.testing.assert_allclose(there[path], back[path], atol=1e-3)
+
+
+def _one_by_one(batches):
+    for paths, logits in batches:
+        yield from zip(paths, logits, strict=True)

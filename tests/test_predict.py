@@ -1,0 +1,104 @@
+"""The command as it is used: files in, lines out, in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from framework.predict import main
+from tests.evaluation.common import colour_network, make_run
+
+
+@pytest.fixture
+def run(tmp_path, photos):
+    return make_run(tmp_path / "run", photos)
+
+
+def test_a_folder_as_a_table(run, photos, capsys):
+    assert main([str(photos / "validation"), f"run={run}", "top=2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    for line in lines:
+        assert line.split()[0] == line.split("/")[-2]
+        assert line.count("%") == 2
+
+
+def test_csv_and_json_lines_say_the_same(run, photos, capsys):
+    files = sorted(str(path) for path in (photos / "train").rglob("*.jpg"))
+    assert main([*files, f"run={run}", "format=csv", "top=3"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    columns = ["path", "class", "probability", "class_2", "probability_2", "class_3", "probability_3"]
+    assert list(rows[0]) == columns
+    assert main([*files, f"run={run}", "format=jsonl", "top=3", "batch_size=5"]) == 0
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["path"] for row in rows] == [one["path"] for one in objects] == files
+    for row, one in zip(rows, objects, strict=True):
+        assert row["class"] == one["class"] == one["top"][0]["class"]
+        assert float(row["probability_3"]) == pytest.approx(one["top"][2]["probability"], abs=2e-6)
+        assert sum(entry["probability"] for entry in one["top"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_bad_files_are_listed_at_the_end_and_the_rest_is_predicted(run, photos, tmp_path, capsys):
+    (tmp_path / "bad.jpg").write_text("none")
+    assert main([str(tmp_path / "bad.jpg"), str(photos / "validation"), "missing.jpg", f"run={run}"]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 12
+    assert "2 pictures can't be read:" in err
+    assert f"{tmp_path / 'bad.jpg'}: not a picture" in err
+
+
+def test_several_labels_are_a_list(tmp_path, photos, capsys):
+    run = make_run(tmp_path / "run", photos, task="multilabel")
+    assert main([str(photos / "validation" / "red"), f"run={run}", "format=jsonl"]) == 0
+    assert "red" in json.loads(capsys.readouterr().out.splitlines()[0])["labels"]
+    assert main([str(photos / "validation" / "red"), f"run={run}", "format=csv"]) == 0
+    assert capsys.readouterr().out.startswith("path,labels,class_1,probability_1\n")
+
+
+def test_yes_or_no_names_both(tmp_path, photos, capsys):
+    run = make_run(tmp_path / "run", photos, colour_network(1), "binary", positive="red")
+    assert main([str(photos / "validation"), f"run={run}", "format=jsonl", "top=2"]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        one = json.loads(line)
+        assert one["class"] == ("red" if "/red/" in one["path"] else "not red")
+        assert one["probability"] > 0.5
+
+
+def test_a_file_gets_the_lines_and_its_ending_says_which(run, photos, tmp_path, capsys):
+    assert main([str(photos / "validation"), f"run={run}", f"output={tmp_path / 'out.csv'}"]) == 0
+    assert capsys.readouterr().out == ""
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 13
+
+
+def test_parquet(run, photos, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert main([str(photos / "validation"), f"run={run}", f"output={tmp_path / 'out.parquet'}", "top=2"]) == 0
+    table = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert len(table) == 12
+    assert table[0]["classes"] == [table[0]["path"].split("/")[-2]]
+    assert [len(row["top"]) for row in table] == [2] * 12
+
+
+@pytest.mark.slow
+def test_a_pipe_feeds_it_and_a_closed_one_ends_it_quietly(run, photos):
+    command = (
+        f"find {photos} -name '*.jpg' | {sys.executable} -m framework.predict - run={run} format=jsonl | head -n 2"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert [json.loads(line)["path"].endswith(".jpg") for line in done.stdout.splitlines()] == [True, True]
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_and_help_load_no_tensorflow(run):
+    code = (
+        "import sys; from framework.predict import main\n"
+        f"codes = [main(['--help']), main(['nowhere.jpg', 'run={run}']), main(['run={run}']), main(['-', 'top=0'])]\n"
+        "assert codes == [0, 2, 2, 2], codes\n"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -1,0 +1,273 @@
+"""The recipe command: new, list, check and copy; and the contract, held by every shipped recipe."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from framework import recipe, train
+from framework.config.recipes import catalogue
+from framework.config.start import take_start
+from framework.core import registry
+from framework.core.errors import BadInput
+from framework.core.runs import RunFolder
+from framework.training.contract import faults
+
+SHIPPED = sorted(name for name, (one, *_) in catalogue().items() if one.shelf.origin == "shipped")
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FRAMEWORK_RECIPES", "")
+    take_start([])
+    with registry.isolated():
+        yield
+
+
+def write(folder, files):
+    for name, text in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+
+
+def ran(capsys, *arguments):
+    code = recipe.main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_new_looks_at_the_photos_and_writes_a_recipe_that_checks(tmp_path, photos, capsys):
+    code, out, err = ran(capsys, "new", "name=my-birds", f"data.dir={photos}")
+    assert code == 0
+    assert out.split() == [f"recipes/my-birds/{name}" for name in ("recipe.yaml", "README.md", "test_my_birds.py")]
+    assert "3 classes: blue 8, green 8, red 8" in err
+    config = yaml.safe_load((tmp_path / "recipes/my-birds/recipe.yaml").read_text())
+    assert config["data"] == {"dir": str(photos), "image_size": 32}
+    assert {"override /augment": "light"} in config["defaults"]
+    readme = (tmp_path / "recipes/my-birds/README.md").read_text()
+    assert "24 train, 12 validation" in readme
+    assert "| red | 8 |" in readme
+
+
+@pytest.mark.slow
+def test_what_new_writes_passes_as_it_is(tmp_path, photos, capsys):
+    assert recipe.main(["new", "name=birds", f"data.dir={photos}", "into=shelf"]) == 0
+    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "shelf/birds/test_birds.py"]
+    ended = subprocess.run(test, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_uneven_classes_are_weighted(tmp_path, photos, capsys):
+    for file in sorted((photos / "train" / "red").iterdir())[2:]:
+        file.unlink()
+    assert recipe.main(["new", "name=birds", f"data.dir={photos}"]) == 0
+    assert yaml.safe_load(Path("recipes/birds/recipe.yaml").read_text())["data"]["class_weights"] == "balanced"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["new", "name=../evil", "data.dir=photos"], "'../evil' can't be a recipe's name"),
+        (["new", "name=a.b", "data.dir=photos"], "'a.b' can't be a recipe's name"),
+        (["new", "name=clothing_v1", "data.dir=photos"], "there is a recipe 'clothing_v1' already"),
+        (["new", "name=birds", "data.dir=nowhere"], "nowhere"),
+        (["new"], "name must be given"),
+        (["chek", "all"], "there is nothing to do called 'chek'"),
+        (["check"], "no recipe is named"),
+        (["copy", "none_such", "name=b"], "there is no recipe 'none_such'"),
+        (["copy", "name=b"], "the recipe to start from is not named"),
+        ([], "nothing to do is named"),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_written(tmp_path, capsys, arguments, what):
+    code, _, err = ran(capsys, *arguments)
+    assert code == 2
+    assert what in err
+    assert not (tmp_path / "recipes").exists()
+
+
+def test_list_tells_purpose_expected_score_and_place(tmp_path, capsys):
+    write(tmp_path / "recipes", {"birds/recipe.yaml": "# Birds.\n# Expected: 0.9\n", "a.b/recipe.yaml": ""})
+    code, out, _ = ran(capsys, "list")
+    assert code == 0
+    said = " ".join(out.split())
+    assert "birds Birds. expected 0.9; ./recipes: recipes/birds/recipe.yaml" in said
+    assert "a.b ! 'a.b' can't be a recipe's name: recipes/a.b/recipe.yaml" in said
+    for name in SHIPPED:
+        assert f"{name} " in out
+
+
+def test_copy_brings_parts_and_options_along(tmp_path, capsys):
+    assert ran(capsys, "copy", "attention", "name=mine")[0] == 0
+    copied = sorted(str(path.relative_to(tmp_path)) for path in Path(tmp_path, "recipes").rglob("*") if path.is_file())
+    names = ["conf/pooling/attention.yaml", "layers.py", "parts.py", "recipe.yaml"]
+    assert copied == [f"recipes/mine/{name}" for name in names]
+
+
+def fault_of(name):
+    (problem,) = faults(name)
+    return problem
+
+
+PART = """
+    from framework.core.backend import keras
+    from framework.core.registry import pooling
+
+
+    @pooling("own")
+    def own(maps):
+        "Own."
+        {code}
+    """
+
+
+def with_pooling(tmp_path, code, layers="", head=""):
+    files = {
+        "recipe.yaml": "# Own.\ndefaults:\n  - override /pooling: own\nmodel: {filters: [4], image_size: 16}\n",
+        "conf/pooling/own.yaml": "# Own.\nname: own\n",
+        "parts.py": head + textwrap.dedent(PART).format(code=code),
+        "layers.py": layers,
+    }
+    write(tmp_path / "recipes" / "own", files)
+
+
+def test_every_fault_is_named_with_file_and_line(tmp_path):
+    write(tmp_path / "recipes" / "bad", {"recipe.yaml": "# Bad.\noptim:\n  lrr: 1\ntrainer:\n  epochs: many\n"})
+    found = {problem.where: problem.what for problem in faults("bad")}
+    assert "optim.lrr" in found["recipes/bad/recipe.yaml:3"]
+    assert "trainer.epochs" in next(what for where, what in found.items() if "trainer" in what)
+    with_pooling(tmp_path, "return keras.layers.Dense(3)(maps")
+    assert fault_of("own").where == "recipes/own/parts.py:9"
+    with_pooling(tmp_path, "pass", head="import keras\n")
+    code = "from framework.training.contract import faults; print(faults('own')[0].what)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert "parts.py loads TensorFlow when it is read" in said
+
+
+@pytest.mark.slow
+def test_faults_of_building_and_saving_are_found(tmp_path):
+    with_pooling(tmp_path, "raise RuntimeError('no such thing')")
+    problem = fault_of("own")
+    assert "RuntimeError: no such thing" in problem.what
+    assert problem.where == "recipes/own/parts.py:9"
+
+
+FORGETFUL = """
+from framework.core.backend import keras
+
+
+@keras.saving.register_keras_serializable(package="forgetful")
+class Forgetful(keras.layers.Layer):
+    def __init__(self, factor=1.0, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, maps):
+        return keras.ops.mean(maps, axis=(1, 2)) * self.factor
+
+    def compute_output_shape(self, shape):
+        return shape[0], shape[-1]
+
+    def get_config(self):
+        return {"name": self.name}
+"""
+
+
+@pytest.mark.slow
+def test_a_layer_that_forgets_what_it_was_made_with_is_found(tmp_path):
+    code = "from .layers import Forgetful; return Forgetful(3.0)(maps)"
+    with_pooling(tmp_path, code, FORGETFUL)
+    assert "the saved model, loaded again, predicts something else" in fault_of("own").what
+
+
+def test_check_leaves_nothing_behind_and_goes_on_after_a_fault(tmp_path, capsys):
+    write(tmp_path / "recipes", {"bad/recipe.yaml": "[", "worse/recipe.yaml": "trainer: {batch_size: many}"})
+    code, out, _ = ran(capsys, "check", "bad", "worse")
+    assert code == 2
+    assert out.splitlines() == ["bad: 1 fault", "worse: 1 fault"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_keeps_the_contract(name):
+    if name == "keras_hub":
+        pytest.importorskip("keras_hub")
+    assert faults(name) == []
+
+
+@pytest.mark.slow
+def test_a_backbone_of_keras_hub_comes_from_a_preset_s_folder(tmp_path, photos):
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64, 64],
+        stackwise_num_blocks=[1, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+        image_shape=(None, None, 3),
+    )
+    backbone.save_to_preset(str(tmp_path / "preset"))
+    keras_hub.layers.ResNetImageConverter(scale=1 / 127.5, offset=-1.0).save_to_preset(str(tmp_path / "preset"))
+    data = ["data=image_folder", f"data.dir={photos}", "data.image_size=32", "trainer.epochs=1"]
+    assert train.main(["recipe=keras_hub", "model.preset=preset", *data, "hydra.run.dir=run"]) == 0
+    code = "from framework.model.saved import open_run; print(len(open_run('run').load().layers))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
+    assert int(ended.stdout) > 4, ended.stderr
+    assert train.main(["recipe=keras_hub", "model.preset=nowhere", *data, "hydra.run.dir=none"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "column", "reached"), [("shoes", "val_auc", 0.8), ("attention", "val_accuracy", 0.3)])
+def test_the_small_recipes_learn_on_generated_pictures(tmp_path, name, column, reached):
+    small = ["data.train=480", "data.validation=160", "data.size=48", "data.image_size=32", "trainer.batch_size=16"]
+    assert train.main([f"recipe={name}", *small, "trainer.epochs=6", "hydra.run.dir=run"]) == 0
+    run = RunFolder(tmp_path / "run")
+    assert max(row[column] for row in run.read_history()) >= reached
+    assert run.read_run()["recipe"]["name"] == name
+    code = """
+        import sys
+        import numpy as np
+        from framework.model.saved import open_run
+
+        trained = open_run("run")
+        assert "tensorflow" not in sys.modules
+        print(trained.load()(np.zeros((1, 32, 32, 3), "float32")).shape)
+        """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env={**os.environ}
+    )
+    assert ended.stdout.strip() in ("(1, 1)", "(1, 10)"), ended.stderr
+
+
+@pytest.mark.slow
+def test_a_saved_model_names_the_recipe_that_is_missing(tmp_path):
+    from framework.model.saved import open_run
+
+    assert recipe.main(["copy", "attention", "name=gone"]) == 0
+    layers = Path("recipes/gone/layers.py")
+    layers.write_text(layers.read_text().replace('package="attention"', 'package="gone"'))
+    small = ["data.train=40", "data.validation=20", "data.size=32", "data.image_size=16", "trainer.epochs=1"]
+    assert train.main(["recipe=gone", *small, "hydra.run.dir=run"]) == 0
+    Path("recipes").rename("moved")
+    assert open_run("run").missing[0].what.startswith(f"{tmp_path}/run needs recipe 'gone', which is missing")
+    code = "from framework.model.saved import open_run; open_run('run').load()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "needs recipe 'gone', which is missing: it was in" in ended.stderr
+    moved = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "FRAMEWORK_RECIPES": str(tmp_path / "moved")},
+        capture_output=True,
+    )
+    assert moved.returncode == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["folder"] == f"{tmp_path}/recipes/gone"
+    with pytest.raises(BadInput, match="needs recipe 'gone'"):
+        take_start(["from=run"])

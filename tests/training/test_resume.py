@@ -1,0 +1,122 @@
+"""A run that was stopped goes on as if it had not been, and only where it is the same run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import kills
+from framework import train
+from framework.core.files import locked
+from framework.core.runs import RunFolder
+
+SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8", "data=image_folder"]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def rows(folder: str) -> list[dict]:
+    return [
+        {key: value for key, value in row.items() if key != "seconds"} for row in RunFolder(Path(folder)).read_history()
+    ]
+
+
+@pytest.mark.slow
+def test_killed_runs_end_bit_for_bit_like_whole_ones(tmp_path):
+    """The short version; ``python -m benchmarks.kills --kills 30`` is the long one."""
+    assert kills.campaign(tmp_path, kills=3, seed=1) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "status"), [(signal.SIGTERM, 3, "stopped"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_signal_saves_and_the_same_command_goes_on(photos, number, code, status):
+    given = [*SMALL, f"data.dir={photos}", "trainer.epochs=400", "head.dropout=0.2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(train.__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "framework.train", *given], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    while not list(Path("runs").glob("*/history.csv")):
+        time.sleep(0.05)
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(number)
+    said = process.communicate()[1]
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+    (folder,) = Path("runs").iterdir()
+    run = RunFolder(folder)
+    assert run.read_run()["status"] == status
+    done = len(run.read_history())
+    assert 0 < done < 400
+
+    again = subprocess.run(
+        [sys.executable, "-m", "framework.train", *given],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+    )
+    assert again.returncode == 0, again.stderr
+    assert f"going on with {folder}" in again.stderr
+    assert f"resuming after epoch {done}" in again.stderr
+    assert len(list(Path("runs").iterdir())) == 1
+    assert len(run.read_history()) == 400
+
+
+def test_a_finished_run_is_left_alone_and_can_be_given_more_epochs(photos, capsys):
+    given = [*SMALL, f"data.dir={photos}", "head.dropout=0.3"]
+    assert train.main([*given, "hydra.run.dir=run"]) == 0
+    before = RunFolder(Path("run")).model.stat().st_mtime_ns
+    capsys.readouterr()
+    assert train.main([*given, "hydra.run.dir=run"]) == 0
+    assert capsys.readouterr().err == "run is finished already: nothing to do\n"
+    assert RunFolder(Path("run")).model.stat().st_mtime_ns == before
+
+    assert train.main([*given, "hydra.run.dir=run", "trainer.epochs=4"]) == 2
+    said = capsys.readouterr().err
+    assert "holds a run with trainer.epochs=2, not 4" in said
+    assert "resume.allow=[trainer.epochs] to go on with it" in said
+    assert len(rows("run")) == 2
+
+    assert train.main(["resume=run", "trainer.epochs=4", "resume.allow=[trainer.epochs]"]) == 0
+    assert train.main([*given, "hydra.run.dir=whole", "trainer.epochs=4"]) == 0
+    assert rows("run") == rows("whole")
+
+
+def test_a_changed_config_is_refused_key_by_key(photos, capsys):
+    given = [*SMALL, f"data.dir={photos}", "hydra.run.dir=run"]
+    assert train.main(given) == 0
+    capsys.readouterr()
+    assert train.main([*given, "optim.lr=0.5", "head.hidden=[4]"]) == 2
+    said = capsys.readouterr().err
+    assert "optim.lr=0.001, not 0.5" in said
+    assert "head.hidden=[], not [4]" in said
+
+
+def test_the_second_run_in_a_folder_is_refused_by_name_of_the_first(photos, capsys):
+    given = [*SMALL, f"data.dir={photos}", "hydra.run.dir=run"]
+    assert train.main(given) == 0
+    capsys.readouterr()
+    with locked(RunFolder(Path("run")).lock):
+        assert train.main(given) == 2
+    assert f"run is in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_a_damaged_state_is_told_and_nothing_is_lost(photos, capsys):
+    given = [*SMALL, f"data.dir={photos}", "hydra.run.dir=run"]
+    assert train.main(given) == 0
+    run = RunFolder(Path("run").resolve())
+    run.state.write_bytes(run.state.read_bytes()[:100])
+    before = run.model.read_bytes()
+    assert train.main([*given, "trainer.epochs=3", "resume.allow=[trainer.epochs]"]) == 2
+    assert "state.npz is damaged" in capsys.readouterr().err
+    assert run.model.read_bytes() == before
