@@ -1,6 +1,5 @@
 """The train command on small pictures: what a run leaves, and that the same command leaves the same."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 from framework import train
 from framework.core.backend import keras
 from framework.core.runs import RunFolder
-from tests.conftest import make_pictures
 
 SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8"]
 

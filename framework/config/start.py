@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from framework.config.documents import read
-from framework.config.folders import add_shelf, conf_folder, groups, take_shelves
+from framework.config.folders import conf_folder, groups, take_shelves
 from framework.config.recipe_parts import load_parts
-from framework.config.recipes import Recipe, bring, catalogue
+from framework.config.recipes import Recipe, bring, names
 from framework.core.errors import BadInput, Problem
 from framework.core.runs import RunFolder
 
@@ -54,21 +54,20 @@ def take_start(arguments: Sequence[str]) -> list[str]:
 
 
 def recorded_recipes(run: RunFolder) -> tuple[Recipe, ...]:
-    """The recipe that a run was trained with, behind those that it builds on; empty where there was none.
+    """The recipe that a run was trained with, behind those that it builds on, if the recipes here have it.
+
+    Where ``run.json`` says that it lay is not looked at: a run from someone else would name code of its own there.
 
     Raises:
-        BadInput: the recipe is not where it was, and no other place has one of its name.
+        BadInput: there is no such recipe here.
     """
     recorded = run.read_run().get("recipe")
-    if not recorded:
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("name"), str):
         return ()
-    name, folder = recorded["name"], Path(recorded["folder"])
-    found = catalogue()
-    if folder not in [recipe.folder for recipe in found.get(name, [])] and folder.is_dir():
-        add_shelf(folder.parent)
-    elif name not in found:
-        what = f"{run.path} needs recipe '{name}', which is missing: it was in {folder}"
-        raise BadInput(Problem(what, str(run.run_json), f"put it back, or recipes=FOLDER that holds {folder.name}/"))
+    name = recorded["name"]
+    if name not in names():
+        what = f"{run.path} needs recipe '{name}', which is missing: it was in {recorded.get('folder')}"
+        raise BadInput(Problem(what, str(run.run_json), "FRAMEWORK_RECIPES=FOLDER that holds it, if you trust it"))
     return bring([name], groups()).recipes
 
 

@@ -71,6 +71,7 @@ class Part:
         }
 
     def __call__(self, *supplied: Any, **parameters: Any) -> Any:
+        """Build it."""
         return self.function(*supplied, **parameters)
 
 

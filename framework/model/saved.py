@@ -15,10 +15,9 @@ import yaml
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.checks import read_part
-from framework.config.folders import groups
 from framework.config.recipe_parts import load_classes, load_parts
-from framework.config.recipes import Recipe, bring, names
 from framework.config.settings import DataSettings, PartSettings
+from framework.config.start import recorded_recipes
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem, listing, nearest
 from framework.core.registry import TASK_KINDS, TaskKind
@@ -124,7 +123,7 @@ class Trained:
             BadInput: it is damaged, not safe to load, or does not fit the class names.
         """
         if self.run is not None and not self.missing:
-            load_classes(_recipes(self.run))
+            load_classes(recorded_recipes(self.run))
         try:
             model = load_model(self.file)
         except BadInput as error:
@@ -194,28 +193,10 @@ def open_run(run: str) -> Trained:
 def _register_parts(run: RunFolder) -> tuple[Problem, ...]:
     """Register the parts of the run's recipe; what is wrong with it, since a model often does without them."""
     try:
-        load_parts(_recipes(run))
+        load_parts(recorded_recipes(run))
     except BadInput as error:
         return error.problems
     return ()
-
-
-def _recipes(run: RunFolder) -> tuple[Recipe, ...]:
-    """The recipe that a run was trained with, behind those that it builds on, if the recipes here have it.
-
-    Where ``run.json`` says that it lay is not looked at: a run from someone else would name code of its own there.
-
-    Raises:
-        BadInput: there is no such recipe here.
-    """
-    recorded = run.read_run().get("recipe")
-    if not isinstance(recorded, dict) or not isinstance(recorded.get("name"), str):
-        return ()
-    name = recorded["name"]
-    if name not in names():
-        what = f"{run.path} needs recipe '{name}', which is missing: it was in {recorded.get('folder')}"
-        raise BadInput(Problem(what, str(run.run_json), f"FRAMEWORK_RECIPES=FOLDER that holds it, if you trust {name}"))
-    return bring([name], groups()).recipes
 
 
 def open_file(

@@ -61,10 +61,10 @@ def test_a_default_in_code_is_refused():
 def test_an_unknown_name_lists_what_there_is():
     registry.pooling("middle")(lambda maps: maps)
     registry.pooling("corner")(lambda maps: maps)
+    for part in registry.parts("pooling"):
+        if part.name not in ("middle", "corner"):
+            registry._parts.pop(("pooling", part.name))
     with pytest.raises(BadInput, match="there is no pooling 'midle'") as error:
-        for part in registry.parts("pooling"):
-            if part.name not in ("middle", "corner"):
-                registry._parts.pop(("pooling", part.name))
         registry.get("pooling", "midle")
     assert error.value.problems[0].right == "middle (one of: corner, middle)"
 
