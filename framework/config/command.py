@@ -141,6 +141,7 @@ def launch(
 
     arguments = normalise(take_start(take_resume(arguments)))
     overrides, flags = _read_flags(arguments)
+    arguments = [*(argument for argument in arguments if argument not in overrides), *overrides]
     if flags.cfg == "job" and not flags.package:
         print(OmegaConf.to_yaml(compose(overrides).node, resolve=flags.resolve), end="")
         return DONE
@@ -190,6 +191,9 @@ def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace
         flags, unknown = parser.parse_known_args(list(arguments))
     except (argparse.ArgumentError, SystemExit) as error:
         raise BadInput(Problem(str(error), "command line", "--help shows the flags")) from None
+    # argparse takes no further positional arguments behind a flag
+    flags.overrides += [argument for argument in unknown if not argument.startswith("-")]
+    unknown = [argument for argument in unknown if argument.startswith("-")]
     problems = [
         Problem(f"there is no flag '{flag}'", f"command line: {flag}", suggestion(flag, FLAGS)) for flag in unknown
     ]
