@@ -64,6 +64,12 @@ ENTRIES = {
         "command line: head=dens10",
         "head=dense10 (one of: binary, dense, dense10, dense100, mlp, multilabel)",
     ),
+    "a wrong type that another key repeats": (
+        ["model.image_size=big", "~data.image_size", "+data.image_size=${model.image_size}"],
+        "model.image_size=big is not a whole number above 0 or a list, each a whole number above 0",
+        "command line: model.image_size=big",
+        "a whole number above 0 or a list, each a whole number above 0",
+    ),
     "an unknown choice": (
         ["trainer.precision=float61"],
         "trainer.precision=float61 is not one of float32, mixed_bfloat16, mixed_float16",
@@ -104,7 +110,7 @@ ENTRIES = {
     "a head of other units": (
         ["head=dense10"],
         "head.units=10, but the data have 3 classes: blue, green, red",
-        "conf/head/dense10.yaml:5",
+        "conf/head/dense10.yaml:4",
         "head=dense (as many as the data need)",
     ),
     "a head for another question": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from framework.config.compose import (
 )
 from framework.config.folders import conf_folder
 from framework.config.job import Job, job_of
+from framework.config.recipes import offer_names
 from framework.config.settings import Settings
 from framework.config.start import starting_point, take_start
 from framework.config.unfinished import find_unfinished, take_resume
@@ -87,11 +89,33 @@ def check_one(arguments: Sequence[str], preflight: Preflight) -> tuple[Settings 
     composed, problems = _composed(arguments)
     settings, wrong = read_settings(composed.config)
     if settings is not None:
-        wrong += preflight(settings)
+        unfit = preflight(settings)
     else:
-        wrong += _problems_of_the_rest(arguments, [problem.where for problem in wrong], preflight)
-    wrong = [problem for problem in wrong if problem.where.split(".")[0] not in composed.unsure]
+        unfit = _problems_of_the_rest(arguments, [problem.where for problem in wrong], preflight)
+    unfit = [problem for problem in unfit if problem.where.split(".")[0] not in composed.guessed]
+    wrong = [
+        problem
+        for problem in _not_told_twice([*wrong, *unfit], composed)
+        if problem.where.split(".")[0] not in composed.unsure
+    ]
     return (None if problems or wrong else settings), problems + [_located(problem, composed) for problem in wrong]
+
+
+def _not_told_twice(problems: Sequence[Problem], composed: Composed) -> list[Problem]:
+    """Without problems of a key that only repeats the value of another wrong key."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(composed.node, resolve=False)
+    wrong = {problem.where for problem in problems}
+
+    def source(path: str) -> str:
+        value: object = plain
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        found = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+        return found[1] if found else ""
+
+    return [problem for problem in problems if source(problem.where) not in wrong]
 
 
 def _composed(arguments: Sequence[str]) -> tuple[Composed, list[Problem]]:
@@ -160,6 +184,8 @@ def launch(
             raise BadInput(Problem(what, "", "add -m"))
         arguments += [unfinished] if (unfinished := find_unfinished(overrides)) else []
         begin()
+    if flags.shell_completion:
+        offer_names()
     codes: list[int] = []
 
     def job(config: DictConfig) -> None:

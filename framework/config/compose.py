@@ -30,12 +30,14 @@ class Composed:
     """A config: as OmegaConf composed it, as plain resolved containers, and where its values come from.
 
     ``unsure`` names groups whose option was wrong with nothing near it: what is said of their nodes means nothing.
+    ``guessed`` names those that the nearest option stands in for: their keys can be checked, how they fit the rest not.
     """
 
     node: DictConfig
     config: dict[str, Any]
     origins: Origins
     unsure: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
 
 
 def normalise(arguments: Sequence[str]) -> list[str]:
@@ -136,7 +138,7 @@ def compose(arguments: Sequence[str]) -> Composed:
     with _hydra() as loader:
         options = {group: [*shipped, *brought.options.get(group, {})] for group, shipped in groups().items()}
         options["recipe"] = names()
-        chosen, values, loose, unsure = [], [], [], []
+        chosen, values, loose, unsure, guessed = [], [], [], [], []
         for override in overrides:
             key = override.key_or_group
             if key == "hydra" or key.startswith(("hydra.", "hydra/")):
@@ -146,6 +148,7 @@ def compose(arguments: Sequence[str]) -> Composed:
                 meant = parse([_meant(override, options[key])])[0] if wrong else [override]
                 chosen += meant
                 unsure += [key] if wrong and not meant else []
+                guessed += [key] if wrong and meant else []
             elif _near_group(override, options):
                 problems.append(_unknown_group(override, options))
             else:
@@ -164,7 +167,9 @@ def compose(arguments: Sequence[str]) -> Composed:
         problems.append(Problem(f"{key or 'a value'} can't be resolved: {message}", origins.of(key)))
         plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
-    composed = Composed(config, {str(key): value for key, value in plain.items()}, origins, tuple(unsure))
+    composed = Composed(
+        config, {str(key): value for key, value in plain.items()}, origins, tuple(unsure), tuple(guessed)
+    )
     if problems:
         raise IncompleteConfig(problems, composed)
     return composed

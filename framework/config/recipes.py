@@ -153,6 +153,14 @@ def offer(brought: Brought) -> None:
             store.store(group=group, name=name, node=read(file).content)
 
 
+def offer_names() -> None:
+    """Let the shell complete every recipe's name, without reading one."""
+    from hydra.core.config_store import ConfigStore
+
+    for name in names():
+        ConfigStore.instance().store(group="recipe", name=name, node={}, package="_global_")
+
+
 def _in_recipe(name: str, where: str, problem: Problem) -> Problem:
     """A problem of reading, told as one of the recipe; ``where`` is the place that names it."""
     what = problem.what if f"'{name}'" in problem.what else f"recipe '{name}': {problem.what}"

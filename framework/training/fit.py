@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,16 @@ from framework.training.preflight import Experiment
 from framework.training.progress import Progress
 from framework.training.record import Record
 from framework.training.stages import Stage, freeze, stage_of
-from framework.training.state import Standing, State, collect, named_variables, restore
+from framework.training.state import (
+    Standing,
+    State,
+    collect,
+    layer_variables,
+    metric_variables,
+    optimizer_variables,
+    restore,
+    restore_callbacks,
+)
 
 if TYPE_CHECKING:
     from framework.training.bridge import Clock
@@ -75,6 +85,9 @@ class Fit:
             if state is not None and number < names.index(state.stage):
                 continue
             freeze(self.network, stage)
+            if state is not None:
+                # first of all: what this stage keeps features of may have been trained by an earlier one
+                restore(layer_variables(self.network.model, self._learned), state)
             material = self.supply.material(stage)
             standing = self._compile(stage, material, done)
             if not begun:
@@ -112,10 +125,11 @@ class Fit:
             self.supply.material(replace(stage, trained=frozenset(trained)))
 
     def _take_up(self, state: State, standing: Standing) -> None:
-        """Put network, optimizer, callbacks and history where the state says."""
+        """Put optimizer, callbacks and history where the state says."""
         tail = standing.tail
         tail.optimizer.build(tail.trainable_variables)
-        restore(named_variables(self.network.model, self._learned, standing), self.callbacks, state)
+        restore(optimizer_variables(tail), state)
+        restore_callbacks(self.callbacks, state)
         standing.start, standing.epoch, standing.step = state.stage_start, state.epoch, state.step
         standing.stopped = state.stopped
         self.history = list(state.history)
@@ -123,7 +137,11 @@ class Fit:
 
     def _save(self, standing: Standing) -> None:
         """Write the state of the run as it stands."""
-        variables = named_variables(self.network.model, self._learned, standing)
+        variables = itertools.chain(
+            layer_variables(self.network.model, self._learned),
+            optimizer_variables(standing.tail),
+            metric_variables(standing),
+        )
         State(
             stage=standing.stage.name,
             stage_start=standing.start,

@@ -39,11 +39,8 @@ def refuse_changes(job: Job, allowed: list[str]) -> None:
         BadInput: a problem for each change that is not allowed.
     """
     problems = []
-    # a stage's epochs follow trainer.epochs, so they change with it
-    followers = {"trainer.epochs": "stage.epochs"}
-    fine = {*allowed, *(followers[key] for key in allowed if key in followers)}
     for key, (then, now) in changes(job).items():
-        if key not in fine:
+        if key not in allowed:
             what = f"{job.folder} holds a run with {key}={show(then)}, not {show(now)}"
             problems.append(
                 Problem(what, key, f"resume.allow=[{key}] to go on with it, or another folder for a new run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -81,24 +81,25 @@ class State:
             raise BadInput(Problem(f"{path} is damaged: {error}", str(path), right)) from None
 
 
-def named_variables(model: keras.Model, trained: Iterable[str], standing: Standing) -> Iterator[tuple[str, Any]]:
-    """Every variable that a run changes, by a name that is the same in every process.
+def layer_variables(model: keras.Model, trained: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Every variable of the network that a run changes, by a name that is the same in every process.
 
     Args:
         model: the whole model.
         trained: names of the layers that any stage so far has trained; what else has weights is as it was loaded.
-        standing: with the compiled model that is fitted.
     """
-    learned = set(trained)
     for layer in model.layers:
         own = {id(weight) for weight in layer.weights}
         for number, variable in enumerate(layer.variables):
             # what is no weight is the state of a random generator
-            if layer.name in learned or id(variable) not in own:
+            if layer.name in trained or id(variable) not in own:
                 yield f"layer/{layer.name}/{number}", variable
-    for number, variable in enumerate(standing.tail.optimizer.variables):
+
+
+def optimizer_variables(tail: keras.Model) -> Iterator[tuple[str, Any]]:
+    """What the built optimizer of a compiled model remembers."""
+    for number, variable in enumerate(tail.optimizer.variables):
         yield f"optimizer/{number}", variable
-    yield from metric_variables(standing)
 
 
 def metric_variables(standing: Standing) -> Iterator[tuple[str, Any]]:
@@ -121,8 +122,8 @@ def collect(variables: Iterable[tuple[str, Any]], callbacks: Mapping[str, Any]) 
     return arrays
 
 
-def restore(variables: Iterable[tuple[str, Any]], callbacks: Mapping[str, Any], state: State) -> None:
-    """Give variables and callbacks what the state says.
+def restore(variables: Iterable[tuple[str, Any]], state: State) -> None:
+    """Give variables what the state says.
 
     Raises:
         BadInput: the state is not one of this network.
@@ -133,6 +134,10 @@ def restore(variables: Iterable[tuple[str, Any]], callbacks: Mapping[str, Any], 
             found = "nothing" if array is None else f"an array of shape {array.shape}"
             raise BadInput(Problem(f"the run's state has {found} for {name}, a variable of shape {variable.shape}"))
         variable.assign(array)
+
+
+def restore_callbacks(callbacks: Mapping[str, Any], state: State) -> None:
+    """Give callbacks what the state says."""
     for name, callback in callbacks.items():
         if name in state.callbacks:
             callback.set_state(state.callbacks[name])

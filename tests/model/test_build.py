@@ -29,7 +29,7 @@ def test_one_flat_model_from_raw_pictures_to_logits():
         *("pooling_avg", "pooling_max", "pooling"),
         *("head_dense1", "head_relu1", "head_dropout1", "logits"),
     )
-    names = ["image", *network.base_layers, *network.head_layers]
+    names = ["image", "preprocess_rescale", *network.base_layers, *network.head_layers]
     assert sorted(names) == sorted(layer.name for layer in model.layers)
 
 

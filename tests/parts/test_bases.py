@@ -243,7 +243,7 @@ def test_preprocessing_is_that_of_keras_at_any_precision(mode, policy):
 
 def test_cnn_is_built_as_config_says():
     model = built("cnn", filters=[4, 6], convolutions=2, normalization="layer", pooling="avg", dropout=0.1, kernel=5)
-    names = [layer.name for layer in model.layers[1:]]
+    names = [layer.name for layer in model.layers[2:]]
     assert names[:8] == [
         *("block1_conv1", "block1_norm1", "block1_relu1", "block1_conv2", "block1_norm2", "block1_relu2"),
         *("block1_pool", "block1_dropout"),
@@ -252,7 +252,7 @@ def test_cnn_is_built_as_config_says():
     assert model.get_layer("block2_conv2").kernel.shape == (5, 5, 6, 6)
     assert model.get_layer("block1_conv1").bias is None
     plain = built("cnn", filters=[4], normalization="none")
-    assert [layer.name for layer in plain.layers[1:]] == ["block1_conv1", "block1_relu1", "block1_pool"]
+    assert [layer.name for layer in plain.layers[2:]] == ["block1_conv1", "block1_relu1", "block1_pool"]
     assert plain.get_layer("block1_conv1").bias is not None
 
 
