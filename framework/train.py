@@ -68,8 +68,9 @@ def sweep(plan: Plan) -> int:
 def ready() -> None:
     """Import all that a run needs, so that none pays for it, and a change of the code meanwhile reaches none."""
     load_tensorflow()
-    for module in ("training.run", "training.bridge", "parts.callback_classes"):
-        import_module(f"framework.{module}")
+    for module in ("framework.training.run", "framework.training.bridge", "framework.parts.callback_classes"):
+        import_module(module)
+    import_module("matplotlib.figure")
 
 
 if __name__ == "__main__":

@@ -279,12 +279,17 @@ def minimized(settings: SweepSettings, metric: str) -> bool:
 
 
 def jobs_at_once(settings: SweepSettings) -> int:
-    """How many runs go side by side: training on kept features fills one core, a graphics card is filled by one run."""
+    """How many runs go side by side; a graphics card is filled by one.
+
+    Half as many again as there are cores: a run on kept features traces, trains and draws on little more than half a
+    core.
+    """
     if settings.jobs != "auto":
         return settings.jobs
     if any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd")):
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
 
 
 def program() -> tuple[str, ...]:

@@ -125,7 +125,7 @@ class CacheSettings:
 class SweepSettings:
     """What a sweep does; a single run has no use for it.
 
-    ``name`` None is made from what is varied. ``jobs`` run at once; ``auto`` is one a core, and one where there is a
+    ``name`` None is made from what is varied. ``jobs`` run at once; ``auto`` is three for two cores, and one where there is a
     graphics card. ``seeds`` N repeats each variant with ``trainer.seed`` 1 to N. ``metric`` is the column that variants
     are judged by, at the best epoch of a run; None is what the run itself monitors. ``direction`` says which way is
     better; ``auto`` is down for a loss, up for anything else.
