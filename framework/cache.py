@@ -63,7 +63,7 @@ def run(options: Options) -> int:
         say(f"{len(keys)} kept sets of features verified, {len(faults)} damaged files removed")
         return FAILED if faults else DONE
     freed, left = store.clear(root, keys)
-    say(f"{_size(freed)} freed" + (f"; in use and left: {', '.join(left)}" if left else ""))
+    say(f"{store.amount(freed)} freed" + (f"; in use and left: {', '.join(left)}" if left else ""))
     return DONE
 
 
@@ -95,7 +95,7 @@ def _list(entries: Sequence[store.Entry], form: str) -> None:
             str(entry.about.get("cut", "")),
             "×".join(map(str, entry.about.get("size", ""))),
             str(entry.pictures) if form == "csv" else f"{entry.pictures:,}",
-            str(entry.bytes) if form == "csv" else _size(entry.bytes),
+            str(entry.bytes) if form == "csv" else store.amount(entry.bytes),
             datetime.fromtimestamp(entry.last_used).isoformat(" ", "minutes"),
             "yes" if entry.in_use else "",
         )
@@ -117,15 +117,7 @@ def _list(entries: Sequence[store.Entry], form: str) -> None:
         table.add_row(*row)
     # a narrow terminal breaks lines, it does not lose words
     Console(highlight=False, width=max(shutil.get_terminal_size().columns, 100)).print(table)
-    say(f"{len(entries)} kept sets of features, {_size(sum(entry.bytes for entry in entries))}")
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
+    say(f"{len(entries)} kept sets of features, {store.amount(sum(entry.bytes for entry in entries))}")
 
 
 if __name__ == "__main__":

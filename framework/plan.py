@@ -13,6 +13,7 @@ from framework.config.folders import shown
 from framework.config.help import overview
 from framework.config.start import take_start
 from framework.core.errors import DONE
+from framework.features.store import amount
 from framework.training.preflight import experiment, preflight
 
 if TYPE_CHECKING:
@@ -83,12 +84,12 @@ def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
         yield from _stage(stage)
     yield ""
     yield f"time       about {_time(plan.seconds)} (an estimate)" + _times(plan.seconds, jobs)
-    yield f"memory     about {_size(plan.memory)} for weights, optimizer and data, beside TensorFlow's own 600 MB"
+    yield f"memory     about {amount(plan.memory)} for weights, optimizer and data, beside TensorFlow's own 600 MB"
     checkpoints = sum(1 for part in settings.callbacks.values() if part.name == "checkpoint")
     files = "config.yaml run.json history.csv curves.png model.keras" + (" checkpoints/" if checkpoints else "")
     features = max((stage.bytes for stage in plan.stages), default=0)
     disk = plan.model_bytes * (1 + checkpoints)
-    yield f"disk       about {_size(disk)} a run; {_size(features)} of features in the cache"
+    yield f"disk       about {amount(disk)} a run; {amount(features)} of features in the cache"
     yield f"jobs       {jobs}"
     yield f"files      {folder}/: {files}"
 
@@ -100,7 +101,7 @@ def _stage(stage: StagePlan) -> Iterator[str]:
         yield f"  cut      none: {stage.why}"
     else:
         shapes = ", ".join("×".join(map(str, shape)) for shape in stage.cut.shapes)
-        yield f"  cut      after {', '.join(stage.cut.names)}: {shapes} a picture, {_size(stage.bytes)} in all"
+        yield f"  cut      after {', '.join(stage.cut.names)}: {shapes} a picture, {amount(stage.bytes)} in all"
         known = "hits are unknown until the weights are here"
         if stage.known is not None:
             known = f"{stage.known:,} of {stage.pictures:,} kept already"
@@ -118,14 +119,6 @@ def _time(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ if it was met: there is nothing to say of one without pictures.
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 from framework.core.backend import keras
@@ -74,8 +75,9 @@ class _MacroScore(_ClassMetric):
         met = ops.cast(self.named + self.there > 0, self.dtype)
         return ops.divide_no_nan(ops.sum(met * self._scores()), ops.sum(met))
 
+    @abc.abstractmethod
     def _scores(self) -> Any:
-        raise NotImplementedError
+        """Each class's score, of shape (units,)."""
 
 
 @keras.saving.register_keras_serializable(package="framework")
