@@ -70,7 +70,8 @@ def test_where_a_value_comes_from_and_what_it_overrode(capsys):
 def test_the_resolved_config_is_yaml_with_the_origin_behind_each_value(capsys):
     text = shown(capsys, "config", "trainer.epochs=3")
     config = yaml.safe_load(text)
-    assert config["stage"]["epochs"] == config["trainer"]["epochs"] == 3
+    assert config["trainer"]["epochs"] == 3
+    assert config["data"]["image_size"] == config["model"]["image_size"]
     values = [line for line in text.splitlines() if not line.endswith(":")]
     assert all("  # " in line for line in values)
     assert next(line for line in values if line.startswith("  epochs: 3")).endswith("# command line: trainer.epochs=3")

@@ -188,7 +188,7 @@ def test_an_interruption_reaches_the_runs(number, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.DEVNULL)
     _wait(lambda: (TRIED / "optim.lr=60" / "log.txt").exists() and (TRIED / "calls.txt").exists())
     os.kill(process.pid, number)
-    process.wait(20)
+    process.wait(90)
     _wait(lambda: not _alive(process.pid))
     if number == signal.SIGINT:
         assert index()["runs"][0]["status"] == "interrupted"
