@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import check, guarded
-from framework.config.help import overview
-from framework.config.start import take_start
+from framework.config.command import check, looking
 from framework.core.console import say
 from framework.core.errors import DONE
 from framework.training.preflight import preflight
@@ -24,18 +22,13 @@ Checks what framework-train would be given, and trains nothing. Exit code 0: all
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the command line; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
 
-    def work() -> int:
-        if {"-h", "--help"} & set(given):
-            print(overview(USAGE))
-            return DONE
-        overrides = [argument for argument in take_start(given) if argument not in ("-m", "--multirun")]
+    def work(overrides: list[str]) -> int:
         variants = check(overrides, preflight)
         say("all right" if len(variants) == 1 else f"all right: {len(variants)} variants")
         return DONE
 
-    return guarded(work)
+    return looking(USAGE, arguments, work)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import check, guarded
+from framework.config.command import check, looking
 from framework.config.compose import job_count, normalise
 from framework.config.folders import shown
-from framework.config.help import overview
-from framework.config.start import take_start
 from framework.core.errors import DONE
 from framework.features.store import amount
 from framework.training.preflight import experiment, preflight
@@ -33,13 +31,8 @@ disk and files. Downloads nothing and trains nothing; times are estimates from a
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the plan; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
 
-    def work() -> int:
-        if {"-h", "--help"} & set(given):
-            print(overview(USAGE))
-            return DONE
-        overrides = [argument for argument in take_start(given) if argument not in ("-m", "--multirun")]
+    def work(overrides: list[str]) -> int:
         settings = check(overrides, preflight)[0]
         jobs = job_count(normalise(overrides)) * (settings.sweep.seeds or 1)
         from framework.training.plan import plan
@@ -48,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(line)
         return DONE
 
-    return guarded(work)
+    return looking(USAGE, arguments, work)
 
 
 def _folder(overrides: Sequence[str], settings: Settings, jobs: int) -> str:

@@ -162,12 +162,12 @@ def _stages(node: Any, usual: Any, problems: list[Problem]) -> dict[str, StageSe
             problems += _stage_target(read.train, f"stages.{name}.train")
     if not stages and not problems:
         problems.append(
-            Problem("there is no stage: nothing would be trained", "stages", f"a stage of {listing(names)}")
+            Problem("there is no stage: nothing would be trained", "stages", f"a stage of {_outline(names)}")
         )
     return stages
 
 
-def listing(names: list[str]) -> str:
+def _outline(names: list[str]) -> str:
     """Key names as a mapping's outline."""
     return "{" + ", ".join(f"{name}: …" for name in names) + "}"
 

@@ -22,6 +22,7 @@ from framework.config.compose import (
     variants,
 )
 from framework.config.folders import conf_folder
+from framework.config.help import overview
 from framework.config.job import Job, job_of
 from framework.config.recipes import offer_names
 from framework.config.settings import Settings
@@ -52,6 +53,25 @@ def guarded(work: Callable[[], int]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return DONE
+
+
+def looking(usage: str, arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
+    """Do a command that takes what ``framework-train`` takes and trains nothing; a sweep needs no flag there.
+
+    Args:
+        usage: the help's own part.
+        arguments: in place of ``sys.argv``.
+        work: takes the overrides, returns the exit code.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+
+    def run() -> int:
+        if {"-h", "--help"} & set(given):
+            print(overview(usage))
+            return DONE
+        return work([argument for argument in take_start(given) if argument not in ("-m", "--multirun")])
+
+    return guarded(run)
 
 
 def report(problems: Sequence[Problem]) -> None:
