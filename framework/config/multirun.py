@@ -8,6 +8,7 @@ process it starts.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -62,11 +63,19 @@ class Plan:
     arguments: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Search:
+    """A study of Optuna's that the sweep's jobs are trials of: where it is kept, and its name there."""
+
+    storage: str
+    study: str
+
+
 class Conductor(Protocol):
     """Who runs the jobs; values are what a search is told, None where there is none."""
 
-    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float | None]:
-        """Run a batch; ``start(place)`` has Hydra write its own files of that job."""
+    def run(self, jobs: Sequence[Job], start: Callable[[int], None], search: Search | None) -> list[float | None]:
+        """Run a batch; ``start(place)`` has Hydra write its own files of that job, ``search`` is what it belongs to."""
 
     def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float | None]:
         """Have a launcher run a batch; ``launch(places)`` starts these jobs and waits for them."""
@@ -105,7 +114,7 @@ class Together(Launcher):
             configs = [self._compose(list(line), initial_job_idx + place) for place, line in enumerate(job_overrides)]
             jobs = [_job(config) for config in configs]
             if type(self.chosen).__name__ == BASIC:
-                values = self.task.conductor.run(jobs, lambda place: self._start(configs[place]))
+                values = self.task.conductor.run(jobs, lambda place: self._start(configs[place]), self._search())
             else:
                 values = self.task.conductor.hand_over(
                     jobs, lambda places: self._launch([job_overrides[place] for place in places], initial_job_idx)
@@ -125,6 +134,13 @@ class Together(Launcher):
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
+
+    def _search(self) -> Search | None:
+        """The study, where one is kept that has a single objective."""
+        told = OmegaConf.select(self.config, "hydra.sweeper")
+        storage, study, direction = (OmegaConf.select(told, key) for key in ("storage", "study_name", "direction"))
+        single = not OmegaConf.is_list(direction)
+        return Search(str(storage), str(study)) if storage and study and single else None
 
     def _start(self, config: DictConfig) -> None:
         run_job(lambda _: None, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.hydra_context)
@@ -166,11 +182,7 @@ def start(plan: Plan, conductor: Conductor) -> None:
     def sweeper(**given: Any) -> Sweeper:
         chosen = sweeper_of(**given)
         if type(chosen).__name__ != BASIC_SWEEPER:
-            search = chosen.sweep
-            # a search reads each override as a parameter, and can't read them all: it is shown what varies
-            chosen.sweep = lambda arguments: search(  # type: ignore[method-assign]
-                [one.input_line or "" for one in parse(arguments)[0] if one.key_or_group in plan.varied]
-            )
+            chosen.sweep = functools.partial(_search, chosen.sweep, plan.varied)  # type: ignore[method-assign]
         return chosen
 
     sys.argv = [sys.argv[0], *plan.arguments]
@@ -188,6 +200,16 @@ def start(plan: Plan, conductor: Conductor) -> None:
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
         del plugins.instantiate_launcher, plugins.instantiate_sweeper
+
+
+def _search(search: Callable[[list[str]], object], varied: Sequence[str], arguments: Sequence[str]) -> None:
+    """Run a search; it reads each override as a parameter and can't read them all, so it is shown what varies."""
+    try:
+        search([one.input_line or "" for one in parse(arguments)[0] if one.key_or_group in varied])
+    except ValueError as error:
+        # Optuna's sweeper ends by asking for the best trial; where all have failed the summary says so, trial by trial
+        if str(error) != "Record does not exist.":
+            raise
 
 
 def plan(arguments: Sequence[str], overrides: Sequence[str], first: Settings) -> Plan:

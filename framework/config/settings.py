@@ -128,7 +128,8 @@ class SweepSettings:
     ``name`` None is made from what is varied. ``jobs`` run at once; ``auto`` is three for two cores, and one where there is a
     graphics card. ``seeds`` N repeats each variant with ``trainer.seed`` 1 to N. ``metric`` is the column that variants
     are judged by, at the best epoch of a run; None is what the run itself monitors. ``direction`` says which way is
-    better; ``auto`` is down for a loss, up for anything else.
+    better; ``auto`` is down for a loss, up for anything else. ``prune`` has a search end trials that lag behind, after
+    ``prune_after`` epochs.
     """
 
     name: str | None
@@ -137,6 +138,8 @@ class SweepSettings:
     fail_fast: bool
     metric: str | None
     direction: Literal["auto", "minimize", "maximize"]
+    prune: bool
+    prune_after: int
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from framework.core.runs import RunFolder
 FORMAT = 1
 INDEX = "sweep.json"
 LOG = "log.txt"
+DONE_WITH = ("finished", "pruned")
 
-Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
+Status = Literal["waiting", "running", "finished", "failed", "interrupted", "pruned"]
 
 
 @dataclass
@@ -57,6 +58,9 @@ def outcome(folder: RunFolder, metric: str | None) -> Outcome | None:
     status, best = run.get("status"), run.get("best") or {}
     if status == "failed":
         return Outcome("failed", run.get("reason"))
+    if status == "pruned":
+        so_far = run.get("pruned", {})
+        return Outcome("pruned", run.get("reason"), so_far.get("metric"), so_far.get("value"), so_far.get("epoch"))
     if status != "finished":
         return Outcome("interrupted")
     name = metric or best.get("monitor")
@@ -70,7 +74,7 @@ def make_ready(folder: RunFolder) -> None:
     their folders stay as they are. Else what the last try left goes, Hydra's own files apart.
     """
     found = outcome(folder, None)
-    if found is None or found.status == "finished" or (found.status == "interrupted" and folder.state.exists()):
+    if found is None or found.status in DONE_WITH or (found.status == "interrupted" and folder.state.exists()):
         return
     for path in folder.path.iterdir():
         if path.is_dir() and path.name != ".hydra":
@@ -86,6 +90,22 @@ def note_failure(folder: RunFolder, overrides: Sequence[str], reason: str) -> No
     except BadInput:
         run = {"overrides": list(overrides)}
     folder.write_run({**run, "status": "failed", "reason": reason})
+
+
+def note_pruned(folder: RunFolder, reason: str, metric: str, minimize: bool) -> None:
+    """Have ``run.json`` say that the search ended the run, and how good it had been by then."""
+    measured = [row for row in rows_of(folder) if row.get(metric) is not None]
+    best = (min if minimize else max)(measured, key=lambda row: row[metric], default=None)
+    so_far = {"metric": metric, "value": best[metric], "epoch": best["epoch"]} if best else {}
+    folder.write_run({**folder.read_run(), "status": "pruned", "reason": reason, "pruned": so_far})
+
+
+def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """The epochs that a run has behind it; none where no history can be read yet."""
+    try:
+        return folder.read_history()
+    except (OSError, ValueError):
+        return []
 
 
 def read_index(folder: Path) -> dict[str, Any]:

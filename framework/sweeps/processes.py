@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 PATIENCE = 20.0
+LOOK_EVERY = 0.5
 LINUX = sys.platform.startswith("linux")
 
 
@@ -38,7 +39,9 @@ class Ended:
     seconds: float
 
 
-def in_processes(calls: Iterable[Callable[[], int]], at_once: int) -> Generator[Ended, None, None]:
+def in_processes(
+    calls: Iterable[Callable[[], int]], at_once: int, unwanted: Callable[[int], bool] | None = None
+) -> Generator[Ended, None, None]:
     """Make the calls, at most ``at_once`` at a time, and yield each end as it comes.
 
     A call is taken from ``calls`` just before it starts. Closing the iterator, or an interruption, interrupts those
@@ -47,10 +50,12 @@ def in_processes(calls: Iterable[Callable[[], int]], at_once: int) -> Generator[
     Args:
         calls: each returns an exit code; outside Linux they must pickle.
         at_once: how many run side by side.
+        unwanted: asked again and again of each call that runs, by its place, whether it is to be ended by SIGTERM.
     """
     context: Any = multiprocessing.get_context("fork" if LINUX else "spawn")
     waiting = enumerate(calls)
     running: dict[int, tuple[int, Any, float]] = {}
+    told: set[int] = set()
     gc.freeze()
     try:
         while True:
@@ -61,7 +66,12 @@ def in_processes(calls: Iterable[Callable[[], int]], at_once: int) -> Generator[
                 running[process.sentinel] = place, process, time.perf_counter()
             if not running:
                 return
-            for sentinel in multiprocessing.connection.wait(list(running)):
+            ended = multiprocessing.connection.wait(list(running), LOOK_EVERY if unwanted else None)
+            for place, process, _ in running.values():
+                if unwanted and place not in told and unwanted(place):
+                    told.add(place)
+                    process.terminate()
+            for sentinel in ended:
                 place, process, started = running[sentinel]  # type: ignore[index]
                 process.join()
                 del running[sentinel]  # type: ignore[arg-type]

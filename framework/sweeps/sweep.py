@@ -11,29 +11,35 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import framework.parts  # noqa: F401 - registers the shipped parts in a launcher's processes too
 from framework.config import multirun
 from framework.config.command import guarded
 from framework.config.job import Job
-from framework.config.multirun import Plan, jobs_at_once, minimized
+from framework.config.multirun import Plan, Search, jobs_at_once, minimized, monitored
 from framework.core.console import say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
 from framework.core.runs import RunFolder
 from framework.core.schema import show
 from framework.sweeps.folder import (
+    DONE_WITH,
     LOG,
     Entry,
     Outcome,
     make_ready,
     note_failure,
+    note_pruned,
     outcome,
     read_index,
     write_index,
 )
 from framework.sweeps.processes import Ended, in_processes
 from framework.training import resume
+
+if TYPE_CHECKING:
+    from framework.sweeps.pruning import Pruner
 
 Work = Callable[[Job], None]
 MOST_CHANGES = 5
@@ -59,6 +65,8 @@ class Sweep:
         }
         self.batch: list[str] = []
         self._begun = False
+        self._pruner: Pruner | None = None
+        self._pruned: dict[Path, str] = {}
 
     def start(self) -> int:
         """Do the whole sweep; returns its exit code."""
@@ -68,12 +76,15 @@ class Sweep:
             multirun.start(self.plan, self)
             return self._end()
 
-    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float | None]:
+    def run(
+        self, jobs: Sequence[Job], start: Callable[[int], None], search: Search | None = None
+    ) -> list[float | None]:
         """Run those jobs of a batch that are not finished, several at once, in processes of their own.
 
         Args:
             jobs: the batch.
             start: has Hydra write its own files of the job at this place.
+            search: the study whose trials they are.
 
         Returns:
             the metric of each job, None for one that failed.
@@ -82,8 +93,16 @@ class Sweep:
             BadInput: runs of that name were another experiment.
         """
         todo = self._todo(jobs)
+        self._pruner = None
+        if search and self.plan.settings.prune:
+            from framework.sweeps.pruning import Pruner
+
+            self._pruner = Pruner(search, jobs)
         if todo:
             self._work_off(todo, [jobs.index(job) for job in todo], start)
+        if self._pruner:
+            for job in jobs:
+                self._pruner.tell(job)
         return [self._value(job) for job in jobs]
 
     def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float | None]:
@@ -123,14 +142,14 @@ class Sweep:
         known = {folder: self._outcome(job) for folder, job in once.items()}
         statuses: list[str] = ["new" if found is None else found.status for found in known.values()]
         words = {"finished": "finished before, skipped", "failed": "failed before, run again"}
-        words |= {"interrupted": "interrupted before, resumed", "new": "new"}
+        words |= {"pruned": "pruned before, skipped", "interrupted": "interrupted before, resumed", "new": "new"}
         counts = [f"{statuses.count(status)} {text}" for status, text in words.items() if status in statuses]
         say(f"{len(once)} run{'s' * (len(once) > 1)}: {'; '.join(counts)}")
         todo = [
-            job for job, status in zip(once.values(), statuses, strict=True) if status != "finished" or _goes_on(job)
+            job for job, status in zip(once.values(), statuses, strict=True) if status not in DONE_WITH or _goes_on(job)
         ]
         for job in once.values():
-            self._enter(job, Outcome("waiting" if job in todo else "finished"))
+            self._enter(job, Outcome("waiting") if job in todo else known[job.folder] or Outcome("waiting"))
         return todo
 
     def _work_off(self, todo: list[Job], places: list[int], start: Callable[[int], None]) -> None:
@@ -149,7 +168,8 @@ class Sweep:
                 yield functools.partial(_in_child, self.work, job)
 
         try:
-            with closing(in_processes(calls(), at_once)) as ends:
+            unwanted = (lambda place: self._is_behind(todo[place])) if self._pruner else None
+            with closing(in_processes(calls(), at_once, unwanted)) as ends:
                 for done, ended in enumerate(ends, 1):
                     job = todo[ended.place]
                     found = self._ended(job, ended)
@@ -162,10 +182,21 @@ class Sweep:
                 if self.entries[job.folder.name].status == "running":
                     self._enter(job, self._outcome(job) or Outcome("interrupted"))
 
+    def _is_behind(self, job: Job) -> bool:
+        """Whether the search has seen enough of a run."""
+        reason = self._pruner.tell(job) if self._pruner else None
+        if reason:
+            self._pruned[job.folder] = reason
+        return reason is not None
+
     def _ended(self, job: Job, ended: Ended) -> Outcome:
         """What came of a run; one that a signal ended could not say so itself."""
         folder = RunFolder(job.folder)
-        if ended.code < 0:
+        reason = self._pruned.pop(job.folder, None)
+        if reason and ended.code in (STOPPED, -signal.SIGTERM):
+            metric = monitored(job.settings)
+            note_pruned(folder, reason, metric, minimized(job.settings.sweep, metric))
+        elif ended.code < 0:
             note_failure(folder, job.overrides, _killed(-ended.code))
         elif ended.code not in (DONE, STOPPED, INTERRUPTED):
             told = self._outcome(job)
@@ -194,6 +225,7 @@ class Sweep:
         result = f"FAILED: {_first_line(found.reason)}" if found.status == "failed" else found.status
         if found.value is not None:
             result = f"{found.metric} {found.value:.4f} (epoch {found.epoch})"
+            result += ", pruned" if found.status == "pruned" else ""
         rest = [f"{_clock(left)} left"] if left else []
         say("  ".join([count, self._label(job.overrides), result, took, *rest]))
 
@@ -213,12 +245,13 @@ class Sweep:
         self._tell_best()
         if "failed" in statuses:
             return FAILED
-        return STOPPED if set(statuses) - {"finished"} else DONE
+        return STOPPED if set(statuses) - set(DONE_WITH) else DONE
 
     def _tell_best(self) -> None:
         """Say which of all runs in the folder is best, how to run it again, and compare them all."""
         found = {name: outcome(RunFolder(self.plan.folder / name), self.plan.settings.metric) for name in self.entries}
-        measured = {name: one for name, one in found.items() if one is not None and one.value is not None}
+        measured = {name: one for name, one in found.items() if one is not None and one.status == "finished"}
+        measured = {name: one for name, one in measured.items() if one.value is not None}
         if not measured:
             return
         metric = next(iter(measured.values())).metric
