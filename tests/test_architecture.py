@@ -12,9 +12,9 @@ import framework
 PACKAGE = Path(framework.__file__).parent
 FLOORS = [
     ["commands"],
-    ["serving"],
-    ["sweeps"],
+    ["serving", "sweeps"],
     ["training"],
+    ["exports", "inspection"],
     ["evaluation"],
     ["features"],
     ["model"],

@@ -6,9 +6,11 @@ loaded when an attribute is first read.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,31 +19,38 @@ from typing import TYPE_CHECKING, Any
 def load_tensorflow() -> ModuleType:
     """Import TensorFlow and Keras quietly; what they print is shown only if the import fails.
 
-    The start-up log comes from C++ before any logging is set up: no variable silences all of it, so file descriptor 2
-    is held in a buffer meanwhile.
+    The start-up log comes from C++ before any logging is set up: no variable silences all of it.
     """
     if "tensorflow" in sys.modules and "keras" in sys.modules:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with hushed():
+        tensorflow = import_module("tensorflow")
+        keras = import_module("keras")
+    # whatever the user's keras.json says: pictures are (height, width, channels) throughout
+    keras.config.set_image_data_format("channels_last")
+    return tensorflow
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """What the block writes to standard error, from C++ too, is kept back, and shown only if it fails."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as buffer:
         os.dup2(buffer.fileno(), 2)
         try:
-            tensorflow = import_module("tensorflow")
-            keras = import_module("keras")
+            yield
         except BaseException:
             os.dup2(kept, 2)
             buffer.seek(0)
             os.write(2, buffer.read())
             raise
         finally:
+            sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
-    # whatever the user's keras.json says: pictures are (height, width, channels) throughout
-    keras.config.set_image_data_format("channels_last")
-    return tensorflow
 
 
 class _Lazy(ModuleType):

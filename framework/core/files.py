@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,30 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yields a new folder beside ``path`` to fill; it takes ``path``'s place when the block ends well.
+
+    A failed block leaves what was there and nothing else. A kill leaves the old folder or the new one; between the two
+    renames it may leave neither, the new one then stands beside.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{os.getpid()}")
+    beside.mkdir()
+    try:
+        yield beside
+        if path.exists():
+            gone = path.with_name(f"{beside.name}.old")
+            os.replace(path, gone)
+            os.replace(beside, path)
+            shutil.rmtree(gone)
+        else:
+            os.replace(beside, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:

@@ -35,6 +35,19 @@ def forward(
     Yields:
         the files of a batch, and float32 logits of shape (files, units).
     """
+    network = inference(model)
+    for names, pictures in batches(paths, size, batch_size, unreadable):
+        yield names, network(pictures).numpy()
+
+
+def batches(
+    paths: Iterable[str], size: tuple[int, int], batch_size: int, unreadable: list[tuple[str, str]]
+) -> Iterator[tuple[list[str], tf.Tensor]]:
+    """Files and their pixels, a batch at a time, in the order given; arguments as for ``forward``.
+
+    Yields:
+        the files of a batch, and uint8 (files, height, width, 3), RGB.
+    """
     waiting: deque[str] = deque()
 
     def look_ahead() -> Iterator[tuple[np.ndarray, list[bytes], np.ndarray]]:
@@ -50,7 +63,6 @@ def forward(
     kinds = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.string), tf.TensorSpec((None,), tf.int32))
     files = tf.data.Dataset.from_generator(look_ahead, output_signature=kinds).unbatch()
     pictures = files.map(read, num_parallel_calls=WORKERS, deterministic=True).ignore_errors()
-    network = inference(model)
     done = 0
     for numbers, batch in pictures.batch(batch_size).prefetch(2):
         read_ones = []
@@ -58,7 +70,7 @@ def forward(
             unreadable += [_with_reason(waiting.popleft(), size) for _ in range(number - done)]
             read_ones.append(waiting.popleft())
             done = number + 1
-        yield read_ones, network(batch).numpy()
+        yield read_ones, batch
     unreadable += [_with_reason(name, size) for name in waiting]
 
 

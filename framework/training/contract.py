@@ -1,4 +1,4 @@
-"""What every recipe must do: compose, check, build, train two steps, and be the same once saved and loaded."""
+"""What every recipe must do: compose, check, build, train two steps, and be the same once saved, loaded, exported."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from framework.config.job import Job
 from framework.config.recipe_parts import fault, load_classes, load_parts
 from framework.config.recipes import PARTS_FILE, Recipe, bring
 from framework.core import registry
+from framework.core.backend import keras
 from framework.core.errors import BadInput, FrameworkError, Problem
 from framework.core.runs import RunFolder
+from framework.core.task import Task
 from framework.training.preflight import experiment, preflight
 
 NOT_INSTALLED = "which is not installed"
@@ -148,7 +150,7 @@ def _make_manifest(folder: Path, classes: Sequence[str], data: Mapping[str, Any]
 
 def _train(recipe: Recipe, recipes: Sequence[Recipe], overrides: Sequence[str], folder: Path) -> list[Problem]:
     """Two steps a stage as a training makes them, then the model saved, loaded and exported."""
-    from framework.core.backend import keras, load_tensorflow
+    from framework.core.backend import load_tensorflow
     from framework.model.build import build
     from framework.model.saving import load_model
     from framework.training.fit import Fit
@@ -172,12 +174,36 @@ def _train(recipe: Recipe, recipes: Sequence[Recipe], overrides: Sequence[str], 
         return [Problem(f"recipe '{recipe.name}': its predictions are not finite numbers", shown(recipe.file))]
     network.model.save(run.model)
     load_classes(recipes)
-    after = np.asarray(load_model(run.model)(pictures, training=False))
-    keras.backend.clear_session(free_memory=False)
+    loaded = load_model(run.model)
+    after = np.asarray(loaded(pictures, training=False))
     if not np.allclose(before, after, rtol=1e-4, atol=1e-4):
         what = f"recipe '{recipe.name}': the saved model, loaded again, predicts something else"
         right = "a get_config that says what __init__ takes, and weights made by add_weight"
         return [Problem(what, shown(recipe.file), right)]
+    return _export(recipe, loaded, start.task, folder, pictures, after)
+
+
+def _export(
+    recipe: Recipe, model: keras.Model, task: Task, folder: Path, pictures: np.ndarray, logits: np.ndarray
+) -> list[Problem]:
+    """The loaded model as a SavedModel, which holds nothing but TensorFlow's operations, and what that answers."""
+    from framework.exports import formats
+    from framework.exports.answering import answering
+
+    request = formats.Request(answering(model, task, "logits"), "logits", task.classes)
+    (folder / "export").mkdir()
+    try:
+        file = formats.write("saved_model", request, folder / "export")
+    except BadInput as error:
+        what = error.problems[0].what
+        return [
+            Problem(f"recipe '{recipe.name}': {what}", shown(recipe.file), "keras.ops in call, no Python on values")
+        ]
+    found = formats.caller("saved_model", file)(pictures)
+    keras.backend.clear_session(free_memory=False)
+    if not np.allclose(found, logits, rtol=1e-3, atol=1e-3):
+        what = f"recipe '{recipe.name}': the exported model predicts something else"
+        return [Problem(what, shown(recipe.file), "keras.ops in call, no Python on values")]
     return []
 
 

@@ -1,0 +1,188 @@
+"""Export: a trained classifier as a file for phones, servers and other runtimes, held against the original first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from framework.config.options import start
+from framework.core.backend import load_tensorflow
+from framework.core.console import say, warn
+from framework.core.errors import DONE, BadInput, Problem, RunFailed
+from framework.core.files import whole_folder, write_whole
+from framework.core.schema import Count, Share
+from framework.evaluation.forward import batches
+from framework.evaluation.labelled import DataOptions, Labelled, SplitName, labelled
+from framework.exports import formats
+from framework.exports.answering import Answer, answering
+from framework.exports.calling import script
+from framework.exports.formats import Format, Quantize, Request
+from framework.exports.replay import Replay, replay
+from framework.exports.rounding import rounded
+from framework.features.store import amount
+from framework.model.saved import ModelOptions, Trained, open_trained
+
+USAGE = """
+framework-export (python -m framework.export) run=RUN [options]
+
+Writes a trained classifier for elsewhere: raw pictures go in, preprocessing, labels and the answer's form are inside.
+Labelled pictures, the run's validation pictures if no others are named, are replayed through the file that was written;
+if it is right less often than max_drop allows, nothing is published. Beside the file lie labels.txt, export.json (what
+it takes and gives, what was measured) and call.py, a script that calls it.
+
+  python -m framework.export run=latest                                a .keras file
+  python -m framework.export run=RUN format=saved_model                for TensorFlow Serving: pixels, or bytes of files
+  python -m framework.export run=RUN format=litert quantize=int8       for phones and microcontrollers
+  python -m framework.export run=RUN format=onnx                       for ONNX Runtime (extra: onnx)
+  python -m framework.export model=theirs.h5 classes=[hat,shoes] data.dir=PHOTOS format=litert
+
+Exit code 0: published; 1: the gate said no; 2: the command line, the run or the data are wrong.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ModelOptions):
+    """What ``framework-export`` takes."""
+
+    format: Annotated[Format, "what is written"] = "keras"
+    quantize: Annotated[Quantize, "for litert: dynamic makes weights 8 bits, int8 all arithmetic too"] = "none"
+    answer: Annotated[Answer, "what the file gives for a picture"] = "probabilities"
+    calibration: Annotated[Count, "pictures, of the run's training data or data.dir, that int8 is calibrated with"] = (
+        100
+    )
+    split: Annotated[SplitName | None, "which pictures are replayed; null: validation, or all of a folder"] = None
+    data: DataOptions
+    pictures: Annotated[Count | None, "replay so many at most; null: all"] = None
+    max_drop: Annotated[Share, "publish nothing if accuracy falls by more"] = 0.01
+    output: Annotated[str | None, "a folder; null: export/FORMAT in the run folder"] = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export what the command line says; returns the exit code."""
+    return start(USAGE, Options, export, arguments)
+
+
+def export(options: Options) -> int:
+    """Write, replay, publish.
+
+    Raises:
+        BadInput: the classifier, the pictures or the format can't be used.
+        RunFailed: the file is not good enough.
+    """
+    trained = open_trained(options)
+    formats.check(options.format, options.quantize)
+    pictures = _pictures(trained, options)
+    folder = Path(options.output) if options.output else trained.output("export", _name(options))
+    _writable(folder)
+    samples = _calibration(trained, options) if options.quantize != "none" else []
+    say(f"writing {trained.name} as {_name(options)}")
+    load_tensorflow()
+    model = trained.load()
+    answers, pixels = answering(model, trained.task, options.answer), _read(samples, trained.size)
+    if pixels is not None:
+        answers = rounded(answers, pixels, formats.SMALLEST[options.quantize])
+    request = Request(answers, options.answer, trained.task.classes, options.quantize, pixels)
+    with whole_folder(folder) as beside:
+        file = formats.write(options.format, request, beside)
+        text = script(
+            options.format,
+            file,
+            trained.size,
+            len(trained.task.classes),
+            request.model.output_shape[-1],
+            options.answer,
+            options.quantize,
+            _recipe(trained),
+        )
+        write_whole(beside / "call.py", text)
+        found = None
+        if pictures is not None:
+            call = formats.caller(options.format, file)
+            found = replay(model, call, trained.task, options.answer, pictures, options.pictures, trained.size)
+            print(_table(found, formats.size_of(file), trained.file.stat().st_size))
+            if found.drop > options.max_drop:
+                what = f"accuracy falls by {found.drop:.4f}, more than max_drop={options.max_drop:g}"
+                raise RunFailed(f"{what}: nothing is published")
+        more = {"model": trained.name, "replay": found.record() if found else None}
+        write_whole(beside / "export.json", formats.about(options.format, request, file, more))
+    if found is None:
+        warn("nothing was replayed: data.dir=FOLDER names labelled pictures")
+    say(f"in {folder}: {'  '.join(sorted(path.name for path in folder.iterdir()))}")
+    return DONE
+
+
+def _pictures(trained: Trained, options: Options) -> Labelled | None:
+    """What is replayed; None for a model from elsewhere that no pictures are named for, or a run that had none."""
+    named = options.data.dir or options.data.file or options.split
+    if not named and (trained.run is None or not _was_validated(trained)):
+        return None
+    return labelled(trained, options.data, options.split)
+
+
+def _was_validated(trained: Trained) -> bool:
+    assert trained.run is not None
+    data = trained.run.read_run().get("data")
+    counts = data.get("pictures") if isinstance(data, dict) else None
+    return not isinstance(counts, dict) or "validation" in counts
+
+
+def _calibration(trained: Trained, options: Options) -> list[str]:
+    """Files spread over the training data, or over the pictures that are named."""
+    named = options.data.dir or options.data.file
+    if trained.run is None and not named:
+        what = f"quantize={options.quantize} is calibrated with pictures, and a model from elsewhere brings none"
+        raise BadInput(Problem(what, f"command line: quantize={options.quantize}", "data.dir=FOLDER"))
+    paths = labelled(trained, options.data, options.split if named else "train").split.paths
+    places = np.unique(np.linspace(0, len(paths) - 1, min(options.calibration, len(paths))).astype(int))
+    return [paths[place] for place in places]
+
+
+def _read(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray | None:
+    """The pictures of these files that can be read, uint8 (pictures, height, width, 3); None if there are no files."""
+    return np.concatenate([batch.numpy() for _, batch in batches(paths, size, 32, [])]) if paths else None
+
+
+def _name(options: Options) -> str:
+    return options.format if options.quantize == "none" else f"{options.format}-{options.quantize}"
+
+
+def _recipe(trained: Trained) -> str | None:
+    recipe = trained.run.read_run().get("recipe") if trained.run else None
+    return str(recipe["name"]) if isinstance(recipe, dict) and recipe.get("name") else None
+
+
+def _writable(folder: Path) -> None:
+    """See before anything is computed whether the folder can be made.
+
+    Raises:
+        BadInput: it can't.
+    """
+    try:
+        with whole_folder(folder.with_name(f"{folder.name}.try")):
+            pass
+        folder.with_name(f"{folder.name}.try").rmdir()
+    except OSError as error:
+        what = f"the folder {folder} can't be written: {error.strerror or error}"
+        raise BadInput(Problem(what, "command line: output", "output=FOLDER")) from None
+
+
+def _table(found: Replay, size: int, before: int) -> str:
+    rows = [
+        ("", "the run's model", "exported"),
+        ("accuracy", f"{found.before:.4f}", f"{found.after:.4f}"),
+        ("size", amount(before), amount(size)),
+        ("one picture, median", f"{found.before_ms:.1f} ms", f"{found.after_ms:.1f} ms"),
+    ]
+    lines = [f"{name:<22}{left:>16}{right:>12}" for name, left, right in rows]
+    lines.append(f"same answer            {found.agreement:.2%} of {found.pictures:,} pictures")
+    lines.append(f"largest difference     {found.difference:.3g}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

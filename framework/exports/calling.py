@@ -1,0 +1,163 @@
+"""``call.py``: a script beside an exported model that shows how it is called, and calls it. It needs no framework."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+
+from framework.exports.answering import Answer
+from framework.exports.formats import Format, Quantize
+
+OWN = "framework"
+
+_HEAD = '''"""Says what pictures show: python call.py PICTURE ...
+
+Needs: pip install {needs}
+{note}"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+{imports}
+HERE = Path(__file__).parent
+HEIGHT, WIDTH = {size}
+CLASSES = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
+
+
+def pixels(path):
+    """RGB 0-255, uint8 (height, width, 3): upright, resized without keeping the aspect. The model does all the rest."""
+    with Image.open(path) as opened:
+        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    picture = picture.reduce(max(1, min(picture.height // (2 * HEIGHT), picture.width // (2 * WIDTH))))
+    scale = (picture.width / WIDTH, 0, 0, 0, picture.height / HEIGHT, 0)
+    return np.asarray(picture.transform((WIDTH, HEIGHT), Image.Transform.AFFINE, scale, Image.Resampling.BILINEAR))
+
+'''
+
+_TAIL = """
+
+if __name__ == "__main__":
+    for path in sys.argv[1:]:
+        row = answer(pixels(path))
+        best = np.argsort(-row)[:3]
+        print(path, *(f"{{{label}}} {{row[place]:.4f}}" for place in best), sep="  ")
+"""
+
+_BODIES: dict[Format, tuple[str, str, str]] = {
+    "keras": (
+        "tensorflow keras pillow",
+        "import keras\n",
+        '''
+MODEL = keras.saving.load_model(HERE / "model.keras", compile=False)
+
+
+def answer(picture):
+    """{answer} of a picture, float32 ({columns},)."""
+    return MODEL.predict(picture[None].astype("float32"), verbose=0)[0]
+''',
+    ),
+    "saved_model": (
+        "tensorflow pillow",
+        "import tensorflow as tf\n",
+        '''
+MODEL = tf.saved_model.load(str(HERE / "saved_model"))
+
+
+def answer(picture):
+    """{answer} of a picture, float32 ({columns},)."""
+    image = tf.constant(picture[None], tf.float32)
+    return MODEL.signatures["serving_default"](image=image)["{answer}"].numpy()[0]
+
+
+def answer_to_bytes(data):
+    """The same for the bytes of a JPEG, PNG, GIF or BMP file, decoded by TensorFlow: no EXIF orientation, no CMYK."""
+    return MODEL.signatures["from_bytes"](image_bytes=tf.constant([data]))["{answer}"].numpy()[0]
+''',
+    ),
+    "litert": (
+        "ai-edge-litert pillow",
+        "from ai_edge_litert.interpreter import Interpreter\n",
+        '''
+MODEL = Interpreter(model_path=str(HERE / "model.tflite"))
+MODEL.allocate_tensors()
+INTO, OUT = MODEL.get_input_details()[0], MODEL.get_output_details()[0]
+
+
+def answer(picture):
+    """{answer} of a picture, float32 ({columns},)."""
+    MODEL.set_tensor(INTO["index"], picture[None].astype(INTO["dtype"]))
+    MODEL.invoke()
+    scale, zero = OUT["quantization"]
+    row = MODEL.get_tensor(OUT["index"])[0].astype(np.float32)
+    return (row - zero) * scale if scale else row
+''',
+    ),
+    "onnx": (
+        "onnxruntime pillow",
+        "import onnxruntime\n",
+        '''
+MODEL = onnxruntime.InferenceSession(str(HERE / "model.onnx"), providers=["CPUExecutionProvider"])
+
+
+def answer(picture):
+    """{answer} of a picture, float32 ({columns},)."""
+    return MODEL.run(None, {{MODEL.get_inputs()[0].name: picture[None].astype(np.float32)}})[0][0]
+''',
+    ),
+}
+
+_OWN_LAYERS = "import framework.parts.layers  # noqa: F401 - the model holds layers of this project\n"
+_RECIPE = """from framework.config.folders import groups
+from framework.config.recipe_parts import load_classes
+from framework.config.recipes import bring
+
+# the model holds layers of this recipe: run where it is found, or name its folder's parent in FRAMEWORK_RECIPES
+load_classes(bring(["{recipe}"], groups()).recipes)
+"""
+
+
+def script(
+    format: Format,
+    model: Path,
+    size: tuple[int, int],
+    classes: int,
+    columns: int,
+    answer: Answer,
+    quantize: Quantize,
+    recipe: str | None,
+) -> str:
+    """The text of ``call.py``.
+
+    Args:
+        format: of the model.
+        model: the written file.
+        size: height and width of its pictures.
+        classes: how many labels there are.
+        columns: how many numbers it answers.
+        answer: what they are.
+        quantize: how it was made smaller.
+        recipe: the recipe that the run was trained with, named if the file holds a layer of its own.
+    """
+    needs, imports, body = _BODIES[format]
+    note = "" if quantize == "none" else f"\nThe model is quantised ({quantize}).\n"
+    packages = packages_in(model) if format == "keras" else set()
+    if packages:
+        needs += " and this project, framework"
+        imports += _OWN_LAYERS
+    if packages - {OWN} and recipe:
+        imports += _RECIPE.format(recipe=recipe)
+    label = "CLASSES[place]" if columns == classes else "CLASSES[-1]"
+    filled = body.format(answer=answer, columns=columns)
+    head = _HEAD.format(needs=needs, note=note, imports=imports, size=f"{size[0]}, {size[1]}")
+    return head + filled + _TAIL.format(label=label)
+
+
+def packages_in(model: Path) -> set[str]:
+    """The packages, Keras's apart, whose classes a ``.keras`` file needs to be loaded."""
+    with zipfile.ZipFile(model) as file:
+        config = json.dumps(json.loads(file.read("config.json")))
+    return set(re.findall(r'"registered_name": "([^">]+)>', config)) - {"keras"}

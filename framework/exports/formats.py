@@ -1,0 +1,251 @@
+"""The formats: how each is written, and how its file is called again to be held against the classifier.
+
+Every file takes raw RGB pictures, 0-255, of the size that the classifier was trained on: preprocessing is inside.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from framework.core.backend import hushed, keras, tf
+from framework.core.errors import BadInput, Problem
+from framework.exports.answering import INPUT, Answer
+from framework.model.saving import load_model
+
+Format = Literal["keras", "saved_model", "litert", "onnx"]
+Quantize = Literal["none", "dynamic", "int8"]
+Call = Callable[[np.ndarray], np.ndarray]
+
+NAMES: dict[Format, str] = {
+    "keras": "model.keras",
+    "saved_model": "saved_model",
+    "litert": "model.tflite",
+    "onnx": "model.onnx",
+}
+LABELS = "labels.txt"
+# the converter leaves smaller kernels in float: MLIR's quantisation passes, minimum_elements_for_weights
+SMALLEST: dict[Quantize, int] = {"dynamic": 1024, "int8": 0}
+PACKAGES: dict[Format, tuple[str, ...]] = {"litert": ("ai_edge_litert",), "onnx": ("tf2onnx", "onnx", "onnxruntime")}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be written.
+
+    Attributes:
+        model: from raw pictures, float32 0-255 (batch, height, width, 3), to the answer.
+        answer: what that is called.
+        classes: names, in the order of its columns.
+        quantize: ``none``; ``dynamic``: weights of 8 bits; ``int8``: all arithmetic in 8 bits, pictures go in and
+            answers come out as uint8.
+        samples: pictures to calibrate ``int8`` with, uint8 (pictures, height, width, 3).
+    """
+
+    model: keras.Model
+    answer: Answer
+    classes: tuple[str, ...]
+    quantize: Quantize = "none"
+    samples: np.ndarray | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.model.input_shape[1:3]
+
+
+def check(format: Format, quantize: Quantize) -> None:
+    """See whether a format can be written here, before anything heavy is loaded.
+
+    Raises:
+        BadInput: it has no such quantisation, or its packages are missing.
+    """
+    if quantize != "none" and format != "litert":
+        what = f"format={format} is not quantised here"
+        raise BadInput(Problem(what, f"command line: quantize={quantize}", "format=litert, or quantize=none"))
+    missing = [name for name in PACKAGES.get(format, ()) if find_spec(name) is None]
+    if missing:
+        what = f"format={format} needs {' and '.join(missing)}"
+        raise BadInput(Problem(what, f"command line: format={format}", f"pip install 'framework[{format}]'"))
+
+
+def write(format: Format, request: Request, folder: Path) -> Path:
+    """Write the model and its labels into a folder; the file, for SavedModel the folder, that holds the model.
+
+    Raises:
+        BadInput: the format can't express the model.
+    """
+    path = folder / NAMES[format]
+    try:
+        with hushed():
+            _WRITERS[format](request, path)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        what = f"this model can't be written as {format}: {type(error).__name__}: {reason[0][:200]}"
+        raise BadInput(Problem(what, f"command line: format={format}", "another format")) from error
+    (folder / LABELS).write_text("".join(f"{name}\n" for name in request.classes), encoding="utf-8")
+    return path
+
+
+def caller(format: Format, path: Path) -> Call:
+    """A function that runs the written file: uint8 (batch, height, width, 3) to float32 (batch, columns)."""
+    with hushed():
+        return _CALLERS[format](path)
+
+
+def _write_keras(request: Request, path: Path) -> None:
+    request.model.save(path)
+
+
+def _call_keras(path: Path) -> Call:
+    model = load_model(path)
+    run = tf.function(lambda pictures: model(tf.cast(pictures, tf.float32), training=False), reduce_retracing=True)
+    return lambda pictures: run(tf.constant(pictures)).numpy()
+
+
+def _write_saved_model(request: Request, path: Path) -> None:
+    """Two signatures: ``serving_default`` takes pixels, ``from_bytes`` the bytes of picture files.
+
+    Pictures in files are decoded by TensorFlow: JPEG, PNG, GIF (its first frame), BMP. It knows no EXIF orientation and no
+    CMYK: who has such pictures decodes them first and sends pixels.
+    """
+    model, answer, size = request.model, request.answer, request.size
+
+    def serving_default(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {answer: model(image, training=False)}
+
+    def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        def decode(data: tf.Tensor) -> tf.Tensor:
+            pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
+            return tf.round(tf.image.resize(tf.ensure_shape(pixels, (None, None, 3)), size))
+
+        pictures = tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec((*size, 3), tf.float32))
+        return {answer: model(pictures, training=False)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    pixels = tf.TensorSpec((None, *size, 3), tf.float32, name=INPUT)
+    archive.add_endpoint("serving_default", serving_default, input_signature=[pixels])
+    texts = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    archive.add_endpoint("from_bytes", from_bytes, input_signature=[texts])
+    archive.write_out(str(path), verbose=False)
+    # where TensorFlow Serving keeps what belongs to a model and is no part of its graph
+    (path / "assets.extra").mkdir()
+    (path / "assets.extra" / LABELS).write_text("".join(f"{name}\n" for name in request.classes), encoding="utf-8")
+
+
+def _call_saved_model(path: Path) -> Call:
+    loaded = tf.saved_model.load(str(path))
+    run = loaded.signatures["serving_default"]
+
+    def call(pictures: np.ndarray) -> np.ndarray:
+        (answer,) = run(**{INPUT: tf.constant(pictures, tf.float32)}).values()
+        # the loaded object owns the variables: it must live as long as its signature is called
+        assert loaded is not None
+        return answer.numpy()
+
+    return call
+
+
+def _write_litert(request: Request, path: Path) -> None:
+    """One picture at a time, as a phone asks; labels travel in the file as a ZIP's entry, where LiteRT's tools look."""
+    model, answer, samples = request.model, request.answer, request.samples
+    one = tf.TensorSpec((1, *request.size, 3), tf.float32, name=INPUT)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", lambda image: {answer: model(image, training=False)}, input_signature=[one])
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if request.quantize != "none":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if request.quantize == "int8" and samples is not None:
+            converter.representative_dataset = lambda: ([sample[None].astype(np.float32)] for sample in samples)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = tf.uint8
+        path.write_bytes(converter.convert())
+    with zipfile.ZipFile(path, "a") as attached:
+        attached.writestr(LABELS, "".join(f"{name}\n" for name in request.classes))
+
+
+def _call_litert(path: Path) -> Call:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    (into,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def one(picture: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(into["index"], picture[None].astype(into["dtype"]))
+        interpreter.invoke()
+        answer = interpreter.get_tensor(out["index"])[0]
+        scale, zero = out["quantization"]
+        return (answer.astype(np.float32) - zero) * scale if scale else answer
+
+    return lambda pictures: np.stack([one(picture) for picture in pictures])
+
+
+def _write_onnx(request: Request, path: Path) -> None:
+    import onnx
+
+    # Keras asks of a model that it was called once
+    request.model(np.zeros((1, *request.size, 3), np.float32))
+    request.model.export(str(path), format="onnx", verbose=False)
+    written = onnx.load(str(path))
+    about = {"classes": json.dumps(list(request.classes)), "answer": request.answer}
+    onnx.helper.set_model_props(written, about)
+    onnx.save(written, str(path))
+
+
+def _call_onnx(path: Path) -> Call:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (into,) = session.get_inputs()
+    return lambda pictures: session.run(None, {into.name: pictures.astype(np.float32)})[0]
+
+
+_WRITERS: Mapping[Format, Callable[[Request, Path], None]] = {
+    "keras": _write_keras,
+    "saved_model": _write_saved_model,
+    "litert": _write_litert,
+    "onnx": _write_onnx,
+}
+_CALLERS: Mapping[Format, Callable[[Path], Call]] = {
+    "keras": _call_keras,
+    "saved_model": _call_saved_model,
+    "litert": _call_litert,
+    "onnx": _call_onnx,
+}
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def about(format: Format, request: Request, path: Path, more: Mapping[str, Any]) -> str:
+    """``export.json``: what the file takes and gives, and what was measured of it."""
+    small = request.quantize == "int8"
+    into = f"{'uint8' if small else 'float32'} RGB 0-255, not scaled, (batch, height, width, 3)"
+    told = {
+        "format": format,
+        "file": path.name,
+        "bytes": size_of(path),
+        "quantize": request.quantize,
+        "input": {"what": into, "batch": 1 if format == "litert" else None, "size": list(request.size)},
+        "output": {"what": request.answer, "classes": list(request.classes)},
+        **more,
+    }
+    text = io.StringIO()
+    json.dump(told, text, indent=2, ensure_ascii=False)
+    return text.getvalue() + "\n"

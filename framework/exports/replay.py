@@ -1,0 +1,135 @@
+"""The gate: labelled pictures through the classifier and through the exported file, answer by answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from framework.core.backend import keras
+from framework.core.console import progress
+from framework.core.errors import BadInput, Problem
+from framework.core.task import Task
+from framework.evaluation.forward import batches, inference
+from framework.evaluation.labelled import Labelled
+from framework.evaluation.measures import HALF
+from framework.evaluation.scores import probabilities
+from framework.exports.answering import Answer
+from framework.exports.formats import Call
+
+TIMED, WARM = 20, 3
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of it.
+
+    Attributes:
+        pictures: how many were replayed.
+        before: share that the classifier answers right.
+        after: share that the file answers right.
+        agreement: share of pictures for which both give the same answer.
+        difference: the largest absolute difference between two numbers of their answers.
+        before_ms: median milliseconds of one picture through the classifier.
+        after_ms: median milliseconds of one picture through the file.
+    """
+
+    pictures: int
+    before: float
+    after: float
+    agreement: float
+    difference: float
+    before_ms: float
+    after_ms: float
+
+    @property
+    def drop(self) -> float:
+        """Accuracy that is lost."""
+        return self.before - self.after
+
+    def record(self) -> dict[str, Any]:
+        """For ``export.json``."""
+        return {
+            "pictures": self.pictures,
+            "accuracy": {"before": self.before, "after": self.after},
+            "agreement": self.agreement,
+            "largest_difference": self.difference,
+            "milliseconds_a_picture": {"before": self.before_ms, "after": self.after_ms},
+        }
+
+
+def replay(
+    model: keras.Model,
+    call: Call,
+    task: Task,
+    answer: Answer,
+    pictures: Labelled,
+    most: int | None,
+    size: tuple[int, int],
+) -> Replay:
+    """Hold a file against the classifier that it was made from.
+
+    Args:
+        model: from raw pictures to logits.
+        call: runs the file: uint8 pictures to its answer.
+        task: what is asked.
+        answer: what the file gives.
+        pictures: labelled ones.
+        most: replay so many at most, spread over all of them; None for all.
+        size: height and width in pixels.
+
+    Raises:
+        BadInput: some pictures can't be read, and they are not to be skipped, or none can be.
+    """
+    count = len(pictures.split)
+    chosen = np.unique(np.linspace(0, count - 1, min(most or count, count)).astype(int))
+    paths = [pictures.split.paths[place] for place in chosen]
+    bad: list[tuple[str, str]] = []
+    network = inference(model)
+    logits: list[np.ndarray] = []
+    theirs: list[np.ndarray] = []
+    sample = None
+    with progress("Replaying", len(paths), "pictures") as advance:
+        for names, batch in batches(paths, size, 32, bad):
+            pixels = batch.numpy()
+            logits.append(network(batch).numpy())
+            theirs.append(call(pixels))
+            sample = pixels[:1]
+            advance(len(names))
+    if sample is None or (bad and not pictures.skip):
+        lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
+        what = f"{len(bad)} of {len(paths)} pictures can't be read:{lines}"
+        raise BadInput(Problem(what, pictures.origin, "data.on_error=skip leaves them out"))
+    unread = {path for path, _ in bad}
+    labels = pictures.split.labels[[place for place in chosen if pictures.split.paths[place] not in unread]]
+    ours, told = np.concatenate(logits), np.concatenate(theirs)
+    shares = probabilities(ours, task.kind)
+    same_kind = ours if answer == "logits" else shares
+    first = _decide(shares, task)
+    second = _decide(probabilities(told, task.kind) if answer == "logits" else told, task)
+    return Replay(
+        pictures=len(labels),
+        before=float(np.mean(first == labels)),
+        after=float(np.mean(second == labels)),
+        agreement=float(np.mean(first == second)),
+        difference=float(np.abs(same_kind - told).max()),
+        before_ms=_median(lambda: network(sample).numpy()),
+        after_ms=_median(lambda: call(sample)),
+    )
+
+
+def _decide(shares: np.ndarray, task: Task) -> np.ndarray:
+    return (shares >= HALF).astype(np.float32) if task.kind == "multilabel" else shares.argmax(axis=1)
+
+
+def _median(call: Callable[[], object]) -> float:
+    """Milliseconds of a call."""
+    seconds = []
+    for _ in range(WARM + TIMED):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return 1000 * float(np.median(seconds[WARM:]))

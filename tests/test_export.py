@@ -1,0 +1,163 @@
+"""The command as it is used: a run in, a folder out that works without the framework, and a gate before it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from framework.core.backend import keras
+from framework.export import main
+from tests.conftest import make_pictures
+from tests.evaluation.common import CLASSES, SIZE, colour_network, make_run
+
+FORMATS = [
+    ("keras", "none", "model.keras"),
+    ("saved_model", "none", "saved_model"),
+    ("litert", "none", "model.tflite"),
+    ("litert", "dynamic", "model.tflite"),
+    ("litert", "int8", "model.tflite"),
+    ("onnx", "none", "model.onnx"),
+]
+NEEDS = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    make_pictures(folder / "train", seed=0)
+    make_pictures(folder / "validation", count=4, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, photos):
+    return make_run(tmp_path_factory.mktemp("runs") / "run", photos)
+
+
+@pytest.mark.parametrize(("format", "quantize", "file"), FORMATS)
+def test_a_format_answers_as_the_run_does(run, photos, capsys, format, quantize, file):
+    pytest.importorskip(NEEDS.get(format, "keras"))
+    assert main([f"run={run}", f"format={format}", f"quantize={quantize}"]) == 0
+    folder = run / "export" / (format if quantize == "none" else f"{format}-{quantize}")
+    assert {path.name for path in folder.iterdir()} == {file, "labels.txt", "call.py", "export.json"}
+    assert (folder / "labels.txt").read_text().split() == list(CLASSES)
+    told = json.loads((folder / "export.json").read_text())
+    assert told["replay"]["pictures"] == 12
+    assert told["replay"]["accuracy"] == {"before": 1.0, "after": 1.0}
+    assert told["replay"]["agreement"] == 1.0
+    assert told["replay"]["largest_difference"] < (0.05 if quantize == "int8" else 1e-2)
+    assert told["bytes"] > 0
+    out, err = capsys.readouterr()
+    assert "same answer            100.00% of 12 pictures" in out
+    assert "WARNING" not in err
+    # called elsewhere, by what lies beside it, in a process that can't see this project
+    picture = next((photos / "validation" / "green").iterdir())
+    command = [sys.executable, "-P", str(folder / "call.py"), str(picture)]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
+    assert done.stdout.split()[1] == "green"
+
+
+def test_labels_travel_in_the_files(run):
+    pytest.importorskip("ai_edge_litert")
+    onnx = pytest.importorskip("onnx")
+    assert main([f"run={run}", "format=litert"]) == main([f"run={run}", "format=onnx"]) == 0
+    with zipfile.ZipFile(run / "export" / "litert" / "model.tflite") as attached:
+        assert attached.read("labels.txt").decode().split() == list(CLASSES)
+    props = {prop.key: prop.value for prop in onnx.load(str(run / "export/onnx/model.onnx")).metadata_props}
+    assert json.loads(props["classes"]) == list(CLASSES)
+
+
+def test_a_saved_model_takes_the_bytes_of_files(run, photos):
+    assert main([f"run={run}", "format=saved_model", "answer=logits", f"output={run}/served"]) == 0
+    picture = next((photos / "validation" / "red").iterdir())
+    code = f"""
+import sys, tensorflow as tf
+model = tf.saved_model.load("{run}/served/saved_model")
+data = tf.constant([open("{picture}", "rb").read()] * 2)
+answer = model.signatures["from_bytes"](image_bytes=data)["logits"].numpy()
+assert answer.shape == (2, 3), answer.shape
+assert "framework" not in sys.modules
+print(answer.argmax(axis=1).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[2, 2]"
+    labels = run / "served" / "saved_model" / "assets.extra" / "labels.txt"
+    assert labels.read_text().split() == list(CLASSES)
+
+
+@pytest.mark.parametrize("answer", ["probabilities", "logits"])
+def test_a_yes_or_no_question(tmp_path, photos, answer, capsys):
+    run = make_run(tmp_path / "run", photos, colour_network(units=1), task="binary", positive="red")
+    assert main([f"run={run}", f"answer={answer}"]) == 0
+    told = json.loads((run / "export" / "keras" / "export.json").read_text())
+    assert told["replay"]["agreement"] == 1.0
+    model = keras.saving.load_model(run / "export" / "keras" / "model.keras", compile=False)
+    row = model.predict(np.full((1, SIZE, SIZE, 3), (250, 0, 0), np.float32), verbose=0)[0]
+    assert row.shape == ((2,) if answer == "probabilities" else (1,))
+    assert row[-1] > 0.9
+
+
+def test_the_gate_keeps_what_was_published_before(tmp_path, photos, capsys, monkeypatch):
+    run = make_run(tmp_path / "run", photos)
+    assert main([f"run={run}"]) == 0
+    before = (run / "export" / "keras" / "model.keras").read_bytes()
+    monkeypatch.setattr("framework.export.answering", lambda model, task, answer: colour_network(wrong=True))
+    assert main([f"run={run}"]) == 1
+    assert "accuracy falls by 0.3333, more than max_drop=0.01: nothing is published" in capsys.readouterr().err
+    assert (run / "export" / "keras" / "model.keras").read_bytes() == before
+    assert [path.name for path in (run / "export").iterdir()] == ["keras"]
+    assert main([f"run={run}", "max_drop=0.5"]) == 0
+
+
+def test_a_model_from_elsewhere(tmp_path, photos, capsys):
+    colour_network().save(tmp_path / "theirs.keras")
+    given = [f"model={tmp_path}/theirs.keras", f"classes=[{','.join(CLASSES)}]"]
+    assert main(given) == 0
+    assert "nothing was replayed: data.dir=FOLDER" in capsys.readouterr().err
+    assert main([*given, f"data.dir={photos}/validation"]) == 0
+    assert "100.00% of 12 pictures" in capsys.readouterr().out
+    assert main([*given, "format=litert", "quantize=int8"]) == 2
+    assert "a model from elsewhere brings none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["format=tflite"], "litert"),
+        (["format=onnx", "quantize=int8"], "format=onnx is not quantised here"),
+        (["max_drop=2"], "max_drop"),
+        (["output=/proc/none/here"], "can't be written"),
+        (["split=test"], "no test pictures"),
+    ],
+)
+def test_bad_input_is_told_without_tensorflow(run, given, said):
+    code = f"import sys; from framework.export import main; code = main({[f'run={run}', *given]!r}); "
+    code += "assert 'tensorflow' not in sys.modules; sys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_real_photos_answer_alike_in_every_format(shared, tmp_path, monkeypatch):
+    from framework.train import main as train
+
+    monkeypatch.chdir(tmp_path)
+    weights = shared / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    given = ["recipe=clothing_mobilenet", f"data.dir={shared}/data/clothing", f"model.weights={weights}"]
+    assert train([*given, "optim.lr=0.01", f"hydra.run.dir={tmp_path}/run"]) == 0
+    for format, quantize, _ in FORMATS:
+        if format in NEEDS:
+            pytest.importorskip(NEEDS[format])
+        assert main([f"run={tmp_path}/run", f"format={format}", f"quantize={quantize}", "max_drop=0.03"]) == 0
+        name = format if quantize == "none" else f"{format}-{quantize}"
+        told = json.loads((tmp_path / "run" / "export" / name / "export.json").read_text())["replay"]
+        least = {"none": 0.99, "dynamic": 0.96, "int8": 0.95}[quantize]
+        assert told["agreement"] >= least, (name, told)
