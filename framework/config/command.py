@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import re
 import sys
+import tempfile
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,25 +21,38 @@ from framework.config.compose import (
     chosen_recipes,
     compose,
     is_sweep,
+    job_count,
     normalise,
     opened,
     parse,
+    refuse_too_many,
     variants,
 )
 from framework.config.folders import conf_folder
 from framework.config.help import overview
 from framework.config.job import Job, job_of
+from framework.config.output import hydra_at_work, refuse_unwritable, run_folder
 from framework.config.recipes import offer_names
 from framework.config.settings import Settings
 from framework.config.start import starting_point, take_start
 from framework.config.unfinished import find_unfinished, take_resume
 from framework.core.console import messages, say
-from framework.core.errors import DONE, INTERRUPTED, BadInput, FrameworkError, Problem, suggestion
+from framework.core.errors import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    BadInput,
+    FrameworkError,
+    Problem,
+    suggestion,
+)
 
 if TYPE_CHECKING:
     from framework.config.multirun import Plan
 
 Preflight = Callable[[Settings], list[Problem]]
+LONGEST_LOOK = 1.0
 
 
 def guarded(work: Callable[[], int]) -> int:
@@ -53,6 +71,42 @@ def guarded(work: Callable[[], int]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return DONE
+    except OSError as error:
+        return _report_file(error)
+    except Exception as error:
+        return _report_fault(error)
+
+
+def _report_file(error: OSError) -> int:
+    """Say which file or disk failed; returns the exit code."""
+    name = f"{error.filename}: " if error.filename is not None else ""
+    messages().print(f"{name}{error.strerror or error}", markup=False, style="red")
+    return BAD_INPUT if error.errno in _OF_A_WRONG_NAME else FAILED
+
+
+def _report_fault(error: Exception) -> int:
+    """Say that this program is wrong, not the user, and where the traceback is; returns the exit code."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    messages().print(f"a fault of this program: {type(error).__name__}: {first}", markup=False, style="red")
+    with contextlib.suppress(OSError):
+        number, path = tempfile.mkstemp(prefix="framework-error-", suffix=".txt")
+        with open(number, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write("".join(traceback.format_exception(error)))
+        say(f"the traceback, for a report, is in {path}")
+    return FAILED
+
+
+_OF_A_WRONG_NAME = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 
 
 def looking(usage: str, arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
@@ -88,10 +142,12 @@ def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:
     """Settings of every variant of a command line.
 
     Raises:
-        BadInput: with all problems of all variants, each with where it was set.
+        BadInput: with all problems of all variants, each with where it was set; of very many variants, where something
+            is wrong already, of as many as a second is enough for.
     """
     problems: list[Problem] = []
     settings = []
+    started = time.process_time()
     tried = list(variants(normalise(arguments)))
     chosen_recipes(parse(variant)[0] for variant in tried)
     for variant in tried:
@@ -99,6 +155,8 @@ def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:
         problems += wrong
         if found is not None:
             settings.append(found)
+        if problems and time.process_time() - started > LONGEST_LOOK:
+            break
     if problems:
         raise BadInput(dict.fromkeys(problems))
     return settings
@@ -113,11 +171,13 @@ def check_one(arguments: Sequence[str], preflight: Preflight) -> tuple[Settings 
     else:
         unfit = _problems_of_the_rest(arguments, [problem.where for problem in wrong], preflight)
     unfit = [problem for problem in unfit if problem.where.split(".")[0] not in composed.guessed]
-    wrong = [
+    told = [
         problem
         for problem in _not_told_twice([*wrong, *unfit], composed)
         if problem.where.split(".")[0] not in composed.unsure
     ]
+    # values that repeat each other in a circle: none is the first
+    wrong = told if told or problems else [*wrong, *unfit]
     return (None if problems or wrong else settings), problems + [_located(problem, composed) for problem in wrong]
 
 
@@ -185,7 +245,7 @@ def launch(
 
     arguments = normalise(take_start(take_resume(arguments)))
     overrides, flags = _read_flags(arguments)
-    arguments = [*(argument for argument in arguments if argument not in overrides), *overrides]
+    arguments = [*_flags_again(flags), *overrides]
     if flags.cfg == "job" and not flags.package:
         print(OmegaConf.to_yaml(compose(overrides).node, resolve=flags.resolve), end="")
         return DONE
@@ -198,12 +258,19 @@ def launch(
         if flags.multirun:
             from framework.config.multirun import plan
 
-            return sweep(plan(arguments, overrides, first))
+            refuse_too_many(job_count(overrides) * (first.sweep.seeds or 1))
+
+            planned = plan(arguments, overrides, first)
+            refuse_unwritable(planned.folder, "hydra.sweep.dir")
+            return sweep(planned)
         if first.sweep.seeds is not None:
             what = f"sweep.seeds={first.sweep.seeds} repeats runs, and this is a single run"
             raise BadInput(Problem(what, "", "add -m"))
         arguments += [unfinished] if (unfinished := find_unfinished(overrides)) else []
+        refuse_unwritable(run_folder([*overrides, unfinished] if unfinished else overrides), "hydra.run.dir")
         begin()
+    elif flags.cfg or flags.info:
+        compose(overrides)
     if flags.shell_completion:
         offer_names()
     codes: list[int] = []
@@ -219,7 +286,14 @@ def launch(
         codes.append(guarded(run))
 
     sys.argv = [sys.argv[0], *arguments]
-    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=starting_point().name)(job)()
+    try:
+        with hydra_at_work():
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=starting_point().name)(job)()
+    except (FrameworkError, OSError):
+        raise
+    except Exception as error:
+        reason = re.sub(r"\s*\n\s*", " ", str(error)).strip()
+        raise BadInput(Problem(f"Hydra can't start this: {reason}", "command line")) from error
     return max(codes, default=DONE)
 
 
@@ -239,6 +313,8 @@ def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace
         raise BadInput(Problem(str(error), "command line", "--help shows the flags")) from None
     # argparse takes no further positional arguments behind a flag
     flags.overrides += [argument for argument in unknown if not argument.startswith("-")]
+    # an empty variable of the shell
+    flags.overrides = [argument for argument in flags.overrides if argument]
     unknown = [argument for argument in unknown if argument.startswith("-")]
     problems = [
         Problem(f"there is no flag '{flag}'", f"command line: {flag}", suggestion(flag, FLAGS)) for flag in unknown
@@ -248,6 +324,16 @@ def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace
     if problems:
         raise BadInput(problems)
     return flags.overrides, flags
+
+
+def _flags_again(flags: argparse.Namespace) -> list[str]:
+    """The flags as Hydra reads them in front of overrides: one that may have a value would take an override for it."""
+    on = ("resolve", "run", "multirun", "shell_completion", "hydra_help")
+    valued = ("cfg", "package", "info")
+    return [
+        *(f"--{name.replace('_', '-')}" for name in on if getattr(flags, name)),
+        *(f"--{name}={getattr(flags, name)}" for name in valued if getattr(flags, name)),
+    ]
 
 
 FLAGS = (

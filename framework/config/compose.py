@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import math
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 OPEN_NODES = ("model", "pooling", "head", "optim", "loss", "data", "augment", "metrics", "callbacks", "stages")
 FULL_PRODUCT = 16
+RANGE_TRIED = 8
+MOST_JOBS = 10_000
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,19 @@ def opened(arguments: Sequence[str]) -> list[str]:
 def parse(arguments: Sequence[str]) -> tuple[list[Override], list[Problem]]:
     """Parsed overrides, and a problem for each argument that is none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob, IntervalSweep
     from hydra.errors import HydraException
 
     parser = OverridesParser.create()
     parsed, problems = [], []
     for argument in filter(None, arguments):
         try:
-            parsed += parser.parse_overrides([argument])
-        except HydraException:
+            (override,) = parser.parse_overrides([argument])
+            if override.is_sweep_override() and not isinstance(override.value(), Glob | IntervalSweep):
+                # a range within a list of values has none
+                deque(itertools.islice(override.sweep_string_iterator(), MOST_JOBS), maxlen=0)
+            parsed.append(override)
+        except (HydraException, ValueError, RecursionError):  # a number of thousands of digits; thousands of brackets
             right = (
                 "key=value, for instance optim.lr=0.01; text with spaces or special characters in quotes: 'key=\"a b\"'"
             )
@@ -82,17 +90,37 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 def variants(arguments: Sequence[str]) -> Iterator[list[str]]:
     """The overrides of each variant of a sweep; a single run has one.
 
-    Of a large product every value is tried once beside the first of the others: enough to find each bad one.
+    Of a large product every value is tried once beside the first of the others: enough to find each bad one. Of a long
+    range of numbers some are tried, its ends among them.
+
+    Raises:
+        BadInput: there are more than any sweep can do.
     """
     choices = _choices(arguments)
+    for argument, choice in zip(arguments, choices, strict=True):
+        if not choice:
+            raise BadInput(Problem(f"'{argument}' names no value to try", f"command line: {argument}", "KEY=A,B"))
+    refuse_too_many(math.prod(map(len, choices)))
     if math.prod(map(len, choices)) <= FULL_PRODUCT:
         yield from (list(variant) for variant in itertools.product(*choices))
         return
     first = [choice[0] for choice in choices]
     yield first
     for place, choice in enumerate(choices):
-        for value in choice[1:]:
+        step = max(1, len(choice) // RANGE_TRIED) if "=range(" in arguments[place] else 1
+        for value in [*choice[1:-1:step], *choice[1:][-1:]]:
             yield [*first[:place], value, *first[place + 1 :]]
+
+
+def refuse_too_many(jobs: int) -> None:
+    """Let no sweep begin that could never end.
+
+    Raises:
+        BadInput: there are more than ``MOST_JOBS``.
+    """
+    if jobs > MOST_JOBS:
+        what = f"a sweep of more than {MOST_JOBS:,} runs"
+        raise BadInput(Problem(what, "command line", "fewer values, or a search: hydra/sweeper=optuna"))
 
 
 def job_count(arguments: Sequence[str]) -> int:
@@ -119,7 +147,7 @@ def _values(override: Override) -> list[str]:
     if isinstance(value, Glob):
         names = groups().get(override.key_or_group, [])
         return [f"{key}={name}" for name in value.filter(names)] or [override.input_line or ""]
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [f"{key}={value}" for value in itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1)]
 
 
 def compose(arguments: Sequence[str]) -> Composed:
@@ -228,8 +256,10 @@ def _load(loader: Any, lines: list[str], problems: list[Problem]) -> Any:
     while True:
         try:
             return loader.load_configuration(starting_point().name, overrides=lines, run_mode=RunMode.RUN)
-        except (HydraException, OmegaConfBaseException) as error:
+        except _refusals() as error:
             message = re.sub(r"\s*\n\s*", " ", str(error)).strip()
+            if not isinstance(error, HydraException | OmegaConfBaseException):
+                message = f"Hydra can't take this: {type(error).__name__} {message}".strip()
             if not lines:
                 raise BadInput([*problems, Problem(message)]) from None
             culprit = next((line for line in reversed(lines) if _refused(loader, line)), lines[-1])
@@ -238,15 +268,21 @@ def _load(loader: Any, lines: list[str], problems: list[Problem]) -> Any:
 
 
 def _refused(loader: Any, line: str) -> bool:
-    from hydra.errors import HydraException
     from hydra.types import RunMode
-    from omegaconf.errors import OmegaConfBaseException
 
     try:
         loader.load_configuration(starting_point().name, overrides=[line], run_mode=RunMode.RUN)
-    except (HydraException, OmegaConfBaseException):
+    except _refusals():
         return True
     return False
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What Hydra raises where an override does not fit; of its own node it finds some things out by chance."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return (HydraException, OmegaConfBaseException, ValueError, TypeError, KeyError, AttributeError, AssertionError)
 
 
 def _trace(lines: Sequence[str], values: Sequence[Override], brought: Brought) -> Places:
@@ -312,7 +348,10 @@ def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:
 
     key, line = override.key_or_group, override.input_line or ""
     path, _, last = key.rpartition(".")
-    parent = OmegaConf.select(config, path) if path else config
+    try:
+        parent = OmegaConf.select(config, path) if path else config
+    except OmegaConfBaseException:  # a name where a list has numbers, a value that can't be resolved
+        parent = None
     exists = isinstance(parent, DictConfig) and last in parent
     opened = (isinstance(parent, DictConfig) or override.is_add()) and path.split(".")[0] in OPEN_NODES
     where, right = f"command line: {line}", ""
@@ -330,6 +369,9 @@ def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:
         # an unknown key of an open node is let in: the schema names it, with the nearest that the node does take
         lines = [line] if exists or override.is_add() else [f"++{line.lstrip('+')}"]
         ConfigLoaderImpl._apply_overrides_to_config(parse(lines)[0], config)
+    except RecursionError:
+        problems.append(Problem(f"the value of {key} is nested too deeply", where))
+        return False
     except (HydraException, OmegaConfBaseException) as error:
         problems.append(Problem(re.sub(r"\s*\n\s*", " ", str(error)).strip(), where))
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,9 @@ def read(file: Path) -> Document:
     """The document in a file.
 
     Raises:
-        BadInput: it can't be read, is no UTF-8 or no valid YAML, is no mapping of texts to values, has a key twice, or
-            grows beyond ``MOST_NODES`` values, as one that repeats itself by aliases does.
+        BadInput: it can't be read, is no UTF-8 or no valid YAML, is no mapping of texts to values, has a key twice,
+            has a value that no config can have, or grows beyond ``MOST_NODES`` values, as one that repeats itself by
+            aliases does.
     """
     text = _text(file)
     try:
@@ -95,8 +97,23 @@ def read(file: Path) -> Document:
     entries: dict[str, Entry] = {}
     if node is not None:
         _collect(node, content, "", lines, entries)
+    _refuse_unfit(content, entries, file)
     first = lines[0] if lines else ""
     return Document(file, content, entries, first.lstrip("# ").strip() if first.startswith("#") else "")
+
+
+def _refuse_unfit(content: dict[str, Any], entries: Mapping[str, Entry], file: Path) -> None:
+    """Raise BadInput for a value that no config can have: a set, half an interpolation, a key that is no text."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        OmegaConf.create(content)
+    except OmegaConfBaseException as error:
+        key = str(getattr(error, "full_key", None) or "")
+        reason = str(error).split("\n", 1)[0]
+        what = f"{key}: {reason}" if key else reason
+        raise BadInput(Problem(what, Document(file, entries=dict(entries)).place(key))) from None
 
 
 def _text(file: Path) -> str:

@@ -23,12 +23,13 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, RunMode, TaskFunction
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from framework.config.compose import parse
 from framework.config.folders import conf_folder
 from framework.config.job import Job, job_of
+from framework.config.output import hydra_at_work, sweep_folder
 from framework.config.settings import Settings, SweepSettings
 from framework.config.start import starting_point
 from framework.core.errors import BadInput, Problem, RunFailed
@@ -187,18 +188,16 @@ def start(plan: Plan, conductor: Conductor) -> None:
 
     sys.argv = [sys.argv[0], *plan.arguments]
     name = starting_point().name
-    # has Hydra raise what a plugin raises; otherwise it prints the traceback itself and exits
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
     plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(Task(conductor))()
+        with hydra_at_work():
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(Task(conductor))()
     except _PastHydra as passed:
         raise passed.error from None
     except Exception as error:
         raise RunFailed(f"the sweeper or launcher failed: {type(error).__name__}: {error}") from error
     finally:
-        del os.environ["HYDRA_FULL_ERROR"]
         del plugins.instantiate_launcher, plugins.instantiate_sweeper
 
 
@@ -245,7 +244,8 @@ def plan(arguments: Sequence[str], overrides: Sequence[str], first: Settings) ->
         added.append(f"hydra.sweep.dir='sweeps/{name}'")
     keys = ",".join(f"'{one.key_or_group}'" for one in fixed)
     added.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
-    folder = _folder([one.input_line or "" for one in parsed if not one.is_sweep_override()] + added)
+    single = [one.input_line or "" for one in parsed if not one.is_sweep_override()]
+    folder = sweep_folder(single + [line for line in added if not line.startswith("trainer.seed=range")])
     if search:
         known = {one.key_or_group for one in parsed} - {TRIALS}
         wanted = next((one.value() for one in parsed if one.key_or_group == TRIALS), None)
@@ -318,20 +318,6 @@ def program() -> tuple[str, ...]:
     """The command that is running, as one would type it."""
     path = Path(sys.argv[0])
     return ("python", "-m", f"framework.{path.stem}") if path.suffix == ".py" else (path.name,)
-
-
-def _folder(overrides: Sequence[str]) -> Path:
-    """Where ``hydra.sweep.dir`` leads."""
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    setup_globals()
-    single = [line for line in overrides if not line.startswith("trainer.seed=range")]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
-        loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration(starting_point().name, overrides=single, run_mode=RunMode.MULTIRUN)
-    return Path(str(config.hydra.sweep.dir)).resolve()
 
 
 def default_name(varied: Sequence[str], fixed: Sequence[str]) -> str:

@@ -181,7 +181,10 @@ def _value(text: str, kind: Any) -> Any:
     inner = [typing.get_args(choice)[0] for choice in choices if typing.get_origin(choice) is list]
     if inner and (text.startswith("[") or str not in plain):
         items = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-        return [_value(item, inner[0]) for item in next(csv.reader([items], skipinitialspace=True), [])]
+        try:
+            return [_value(item, inner[0]) for item in next(csv.reader([items], skipinitialspace=True), [])]
+        except csv.Error:  # a line's end outside quotes
+            return text
     return text
 
 

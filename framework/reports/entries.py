@@ -160,9 +160,12 @@ def read_entries(folders: Sequence[Path]) -> tuple[Entry, ...]:
     """Runs from anywhere, each called by its path as given.
 
     Raises:
-        BadInput: with a problem for each folder that does not exist.
+        BadInput: with a problem for each folder that does not exist, or if none of them holds anything of a run.
     """
     problems = [_no_folder(folder) for folder in folders if not folder.is_dir()]
+    if not problems and not any((folder / name).exists() for folder in folders for name in TRACES):
+        what = f"{' and '.join(map(str, folders))} {'holds' if len(folders) == 1 else 'hold'} no run"
+        problems.append(Problem(what, "command line", "run folders; sweep=FOLDER for a sweep"))
     if problems:
         raise BadInput(problems)
     return tuple(read_entry(folder, str(folder)) for folder in folders)

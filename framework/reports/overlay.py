@@ -90,8 +90,8 @@ def numeric_keys(comparison: Comparison) -> list[str]:
 
 
 def is_logarithmic(values: Sequence[float]) -> bool:
-    """Whether a log axis fits: all above 0, a factor of at least 10 between the ends."""
-    return min(values) > 0 and max(values) >= 10 * min(values)
+    """Whether a log axis fits: there are values, all above 0, a factor of at least 10 between the ends."""
+    return bool(values) and min(values) > 0 and max(values) >= 10 * min(values)
 
 
 def mean_curve(variant: Variant, column: str) -> tuple[list[int], list[float]]:

@@ -140,7 +140,8 @@ class Fit:
         variables = itertools.chain(
             layer_variables(self.network.model, self._learned),
             optimizer_variables(standing.tail),
-            metric_variables(standing),
+            # between epochs they mean nothing, and a run that is taken up there has none
+            metric_variables(standing) if standing.step else (),
         )
         State(
             stage=standing.stage.name,

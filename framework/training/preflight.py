@@ -6,6 +6,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from framework.config.output import unwritable
 from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.errors import BadInput, Problem, listing, suggestion
@@ -13,6 +14,7 @@ from framework.core.schema import show
 from framework.core.task import Task
 from framework.data import sources
 from framework.data.pictures import Pictures
+from framework.features.store import root_folder
 from framework.model import weights
 
 
@@ -50,7 +52,7 @@ def columns(settings: Settings, validated: bool) -> list[str]:
 
 
 def _examine(settings: Settings) -> tuple[Experiment | None, list[Problem]]:
-    problems = [*_size(settings), *_schedule(settings)]
+    problems = [*_size(settings), *_schedule(settings), *_cache(settings)]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
         pictures = sources.read(settings.data)
@@ -174,6 +176,18 @@ def _schedule(settings: Settings) -> Iterator[Problem]:
         if chosen.name == "reduce_on_plateau":
             what = f"callback '{key}' sets the learning rate, and so does schedule '{schedule}'"
             yield Problem(what, f"callbacks.{key}.name", "optim.schedule=constant, or leave the callback out")
+
+
+def _cache(settings: Settings) -> Iterator[Problem]:
+    """A cache folder that features are likely to be kept in, and can't be."""
+    cache, model = settings.cache, settings.model
+    if cache.use == "off" or (cache.dir is None and (model.weights is None or model.trainable)):
+        return
+    folder = root_folder(cache.dir).absolute()
+    reason = unwritable(folder)
+    if reason:
+        what = f"the feature cache can't be kept in {folder}: {reason}"
+        yield Problem(what, "cache.dir", "cache.dir=<another folder>, or cache=off")
 
 
 def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:

@@ -1,0 +1,116 @@
+"""Where Hydra writes: whether it can, known before anything heavy starts, and that its files are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framework.config.folders import conf_folder, shown
+from framework.config.start import starting_point
+from framework.core.errors import BadInput, Problem
+from framework.core.files import write_whole
+
+if TYPE_CHECKING:
+    from hydra.types import RunMode
+    from omegaconf import DictConfig
+
+
+def run_folder(overrides: Sequence[str]) -> Path:
+    """Where ``hydra.run.dir`` leads, given overrides of a single run.
+
+    Raises:
+        BadInput: nowhere: it can't be resolved.
+    """
+    from hydra.types import RunMode
+
+    return _folder(overrides, "hydra.run.dir", RunMode.RUN)
+
+
+def sweep_folder(overrides: Sequence[str]) -> Path:
+    """Where ``hydra.sweep.dir`` leads, given overrides of which none names several values.
+
+    Raises:
+        BadInput: nowhere: it can't be resolved.
+    """
+    from hydra.types import RunMode
+
+    return _folder(overrides, "hydra.sweep.dir", RunMode.MULTIRUN)
+
+
+def _folder(overrides: Sequence[str], key: str, mode: RunMode) -> Path:
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.utils import setup_globals
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    setup_globals()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration(starting_point().name, overrides=list(overrides), run_mode=mode)
+    try:
+        found = OmegaConf.select(config, key)
+    except OmegaConfBaseException as error:
+        raise BadInput(
+            Problem(f"{key} can't be resolved: {str(error).splitlines()[0]}", key, f"{key}=FOLDER")
+        ) from None
+    if not isinstance(found, str | int | float) or not str(found).strip():
+        raise BadInput(Problem(f"{key} names no folder", key, f"{key}=FOLDER"))
+    return Path(os.path.abspath(str(found)))
+
+
+def refuse_unwritable(folder: Path, key: str) -> None:
+    """Let a run begin only where its folder can be made and written.
+
+    Raises:
+        BadInput: it can't, with the reason.
+    """
+    reason = unwritable(folder)
+    if reason:
+        what = f"the folder {shown(folder)} can't be written: {reason}"
+        raise BadInput(Problem(what, key, f"{key}=<a folder that can be written>"))
+
+
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written in a folder, or the folder can't be made; empty if it can. Makes nothing."""
+    try:
+        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    except (StopIteration, OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error) or "there is no such disk"
+    if not there.is_dir():
+        return f"{shown(there)} is no folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+        return f"{shown(there)} is on a read-only disk" if read_only else f"no permission to write in {shown(there)}"
+    longest = os.pathconf(there, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    if any(len(os.fsencode(part)) > longest for part in folder.parts):
+        return "a folder's name is too long"
+    return ""
+
+
+@contextlib.contextmanager
+def hydra_at_work() -> Iterator[None]:
+    """While entered, Hydra raises what goes wrong in it, and writes the files in ``.hydra`` whole.
+
+    By itself it prints a traceback and ends the process, and a kill finds its files empty.
+    """
+    from hydra.core import utils
+
+    save = utils._save_config
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    utils._save_config = _save_whole
+    try:
+        yield
+    finally:
+        utils._save_config = save
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def _save_whole(cfg: DictConfig, filename: str, output_dir: Path) -> None:
+    from omegaconf import OmegaConf
+
+    write_whole(Path(output_dir, filename), OmegaConf.to_yaml(cfg))
