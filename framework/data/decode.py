@@ -100,7 +100,7 @@ def pixels(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
                 picture = picture.reduce(factor) if factor > 1 else picture
             return np.asarray(picture)
     except Exception as error:
-        raise ValueError(f"{path}: {_reason(error)}") from error
+        raise ValueError(f"{path}: {reason(error)}") from error
 
 
 def unreadable(paths: Sequence[str], thorough: bool = False) -> list[tuple[str, str]]:
@@ -118,13 +118,13 @@ def unreadable(paths: Sequence[str], thorough: bool = False) -> list[tuple[str, 
     def look(names: list[str]) -> list[str]:
         with progress("Looking at pictures", len(names), "files") as advance, ThreadPoolExecutor() as pool:
             reasons = []
-            for reason in pool.map(check, names):
-                reasons.append(reason)
+            for found in pool.map(check, names):
+                reasons.append(found)
                 advance(1)
             return reasons
 
     reasons = remembered(paths, f"readable-{DECODER_VERSION}", look, anew=thorough)
-    return [(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason]
+    return [(path, found) for path, found in zip(paths, reasons, strict=True) if found]
 
 
 def _rgb(picture: Image) -> Image:
@@ -186,7 +186,7 @@ def _first_look(path: str) -> str:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        return _reason(error)
+        return reason(error)
     if data.startswith(b"\xff\xd8") and jpeg_is_whole(data):
         return ""
     if data.startswith(b"\x89PNG") and png_is_whole(data):
@@ -202,11 +202,11 @@ def _try_decoding(path: str) -> str:
             warnings.simplefilter("ignore")
             picture.load()
     except Exception as error:
-        return _reason(error)
+        return reason(error)
     return ""
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """An exception of Pillow or the system as a short clause."""
     from PIL import Image, UnidentifiedImageError
 

@@ -22,7 +22,7 @@ def contents(paths: Sequence[str]) -> list[str]:
     def compute(names: list[str]) -> list[str]:
         with progress("Hashing pictures", len(names), "files") as advance, ThreadPoolExecutor() as pool:
             hashes = []
-            for value in pool.map(_hash, names):
+            for value in pool.map(file_hash, names):
                 hashes.append(value)
                 advance(1)
             return hashes
@@ -44,7 +44,12 @@ def dataset(pictures: Pictures) -> str:
     return total.hexdigest()
 
 
-def _hash(path: str) -> str:
+def file_hash(path: str) -> str:
+    """Hash of a file's bytes.
+
+    Raises:
+        BadInput: it can't be read.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.blake2b(file.read(), digest_size=16).hexdigest()

@@ -150,7 +150,7 @@ class _JsonLines(Writer):
     def write(self, batch: Sequence[Prediction]) -> None:
         """Add a line a picture."""
         for one in batch:
-            print(json.dumps(_record(one, self.several)), file=self.file)
+            print(json.dumps({"path": one.path, **record(one, self.several)}), file=self.file)
         self.file.flush()
 
 
@@ -189,11 +189,12 @@ class _Parquet(Writer):
         self.waiting = []
 
 
-def _record(one: Prediction, several: bool) -> dict[str, Any]:
+def record(one: Prediction, several: bool) -> dict[str, Any]:
+    """What is said of a picture, for JSON; ``several``: it may have several labels."""
     answer = (
         {"labels": list(one.classes)} if several else {"class": one.classes[0], "probability": round(one.top[0][1], 6)}
     )
-    return {"path": one.path, **answer, "top": _top(one)}
+    return {**answer, "top": _top(one)}
 
 
 def _top(one: Prediction) -> list[dict[str, Any]]:

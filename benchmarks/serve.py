@@ -1,0 +1,354 @@
+"""A server under load: good and bad requests of many clients at once, then batched throughput against one at a time.
+
+    python -m benchmarks.serve
+    python -m benchmarks.serve --requests 20000 --clients 16
+
+The network is a MobileNet (width 0.25, 224 px) with ImageNet weights where they are to be had; its new head is random,
+which costs the same. Every good answer is held against what ``framework.predict`` says of the same file, every bad
+request against the status that its kind gets. Clients and server share the machine's processors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import http.client
+import json
+import os
+import random
+import re
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.measure import ROOT, report, weights_file
+
+CLASSES = tuple("abcdefghij")
+PHOTOS = 24
+NEAR = 1e-3  # a picture's place in a batch moves its probabilities in the last digits
+BOUNDARY = "8a1f0c55d1be4b7f"
+FORM, JSON = f"multipart/form-data; boundary={BOUNDARY}", "application/json"
+START_SECONDS = 120.0
+
+
+class Ask(NamedTuple):
+    """A request and what it must get: a status, and of a good one the files whose classes are asked for."""
+
+    kind: str
+    body: bytes
+    content_type: str
+    status: int
+    files: tuple[str, ...] = ()
+
+
+class Server(NamedTuple):
+    """A running server: its port, its process."""
+
+    port: int
+    process: subprocess.Popen[str]
+
+
+def main() -> None:
+    """Load a server with good and bad requests, then measure its throughput both ways; print both."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--requests", type=int, default=2000, help="good and bad ones, of all clients")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement of throughput")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        model = _make_model(folder / "mobilenet.keras")
+        photos = _make_photos(folder / "photos")
+        wanted = _predicted(model, folder / "photos")
+        soaked = _soak(model, photos, wanted, options.requests, options.clients)
+        _throughput(model, photos, options.clients, options.seconds, options.repeats)
+    if not soaked:
+        sys.exit("a request did not get the answer that it must")
+
+
+def _soak(model: Path, photos: dict[str, bytes], wanted: dict[str, Any], requests: int, clients: int) -> bool:
+    good, bad = _good(photos), _bad(next(iter(photos.values())))
+    wrong: list[str] = []
+    counts: Counter[str] = Counter()
+    sizes: list[float] = []
+    lock = threading.Lock()
+
+    def client(number: int, count: int) -> None:
+        chance = random.Random(number)
+        with _connected(server.port) as connection:
+            for _ in range(count):
+                ask = chance.choice(good if chance.random() < 0.5 else bad)
+                fault = _check(ask, *_send(connection, ask), wanted)
+                with lock:
+                    counts["good" if ask.status == 200 else "bad"] += 1
+                    if fault:
+                        wrong.append(f"{ask.kind}: {fault}")
+
+    with _serving(model, "limits.bytes=4000000", "limits.request_bytes=8000000") as server:
+        # the allocator takes what it will need in the first fifth
+        for share in (0.2, 0.2, 0.2, 0.2, 0.2):
+            each = max(1, round(requests * share / clients))
+            _together([lambda number=number, each=each: client(number, each) for number in range(clients)])  # type: ignore[misc]
+            sizes.append(_resident(server.port))
+    report(
+        f"{counts.total():,} requests of {clients} clients, {counts['good']:,} good, {counts['bad']:,} bad",
+        ["", *(f"after {number} of 5" for number in range(1, 6))],
+        [["resident memory of the server, MB", *(f"{size:.0f}" for size in sizes)]],
+        f"answers other than they must be: {len(wrong)}",
+    )
+    for kind, count in Counter(wrong).most_common(10):
+        print(f"{count} × {kind}")
+    return not wrong
+
+
+def _throughput(model: Path, photos: dict[str, bytes], clients: int, seconds: float, repeats: int) -> None:
+    asks = [ask for ask in _good(photos) if ask.content_type == FORM and len(ask.files) == 1]
+    rates: dict[str, list[float]] = {"alone": [], "together": []}
+    with _serving(model, "batch_size=1", "batch_wait=0") as alone, _serving(model) as together:
+        for _ in range(repeats):
+            rates["alone"].append(_rate(alone.port, asks, 1, seconds))
+            rates["together"].append(_rate(together.port, asks, clients, seconds))
+        size = _figure(together.port, "framework_batch_pictures_sum") / _figure(
+            together.port, "framework_batch_pictures_count"
+        )
+    first, second = (statistics.median(rates[name]) for name in ("alone", "together"))
+    report(
+        f"Throughput, median of {repeats} × {seconds:g} s",
+        ["", "pictures a second", "of each repeat"],
+        [
+            ["one client, batches of one", f"{first:.1f}", " ".join(f"{rate:.1f}" for rate in rates["alone"])],
+            [f"{clients} clients, batches", f"{second:.1f}", " ".join(f"{rate:.1f}" for rate in rates["together"])],
+        ],
+        f"{second / first:.2f} times as many; {size:.1f} pictures a batch",
+    )
+
+
+def _rate(port: int, asks: Sequence[Ask], clients: int, seconds: float) -> float:
+    """Answers a second, after a second of running warm."""
+    counts = [0] * clients
+    begin = time.perf_counter() + 1
+    until = begin + seconds
+
+    def client(number: int) -> None:
+        with _connected(port) as connection:
+            place = number
+            while (now := time.perf_counter()) < until:
+                status, text = _send(connection, asks[place % len(asks)])
+                assert status == 200, text
+                counts[number] += begin <= now
+                place += 1
+
+    _together([lambda number=number: client(number) for number in range(clients)])  # type: ignore[misc]
+    return sum(counts) / seconds
+
+
+def _together(work: Sequence[Callable[[], None]]) -> None:
+    failed: list[BaseException] = []
+
+    def guarded(one: Callable[[], None]) -> None:
+        try:
+            one()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(one,)) for one in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _check(ask: Ask, status: int, text: bytes, wanted: dict[str, Any]) -> str:
+    """What is wrong with an answer; empty if nothing."""
+    if status != ask.status:
+        return f"{status} in place of {ask.status}: {text[:200]!r}"
+    told = json.loads(text)
+    if status != 200:
+        sentence = told.get("error", "")
+        return (
+            "" if list(told) == ["error"] and sentence and "\n" not in sentence else f"no one sentence: {text[:200]!r}"
+        )
+    found = told["predictions"]
+    if len(found) != len(ask.files):
+        return f"{len(found)} answers for {len(ask.files)} pictures"
+    for name, one in zip(ask.files, found, strict=True):
+        shares = {entry["class"]: entry["probability"] for entry in one["top"]}
+        if any(abs(share - wanted[name][key]) > NEAR for key, share in shares.items()):
+            return f"not what predict says of {name}: {shares}"
+    return ""
+
+
+@contextlib.contextmanager
+def _connected(port: int) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _send(connection: http.client.HTTPConnection, ask: Ask) -> tuple[int, bytes]:
+    connection.request("POST", "/predict", ask.body, {"Content-Type": ask.content_type})
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+@contextlib.contextmanager
+def _serving(model: Path, *options: str) -> Iterator[Server]:
+    """A server of its own process, ended as Ctrl-C does."""
+    named = [f"model={model}", f"classes=[{','.join(CLASSES)}]", "preprocess=tf", "port=0", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (
+        tempfile.TemporaryFile("w+") as told,
+        subprocess.Popen(
+            [sys.executable, "-m", "framework.serve", *named], stderr=told, env=environment, text=True
+        ) as it,
+    ):
+        try:
+            yield Server(_port(it, told), it)
+        finally:
+            it.terminate()
+            it.wait(60)
+
+
+def _port(process: subprocess.Popen[str], told: Any) -> int:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        # its place in the file is the server's too: read from another one
+        with open(f"/proc/self/fd/{told.fileno()}", encoding="utf-8") as again:
+            text = again.read()
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)", text):
+            return int(found[1])
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    sys.exit(f"the server did not start:\n{text}")
+
+
+def _figure(port: int, name: str) -> float:
+    with _connected(port) as connection:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    return float(re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)[0])
+
+
+def _resident(port: int) -> float:
+    return _figure(port, "process_resident_memory_bytes") / 1e6
+
+
+def _make_model(path: Path) -> Path:
+    from framework.core.backend import keras, load_tensorflow
+
+    load_tensorflow()
+    keras.utils.set_random_seed(1)
+    base = keras.applications.MobileNet(
+        alpha=0.25, input_shape=(224, 224, 3), include_top=False, weights=weights_file("mobilenet", None), pooling="avg"
+    )
+    keras.Model(base.input, keras.layers.Dense(len(CLASSES))(base.output)).save(path)
+    return path
+
+
+def _make_photos(folder: Path) -> dict[str, bytes]:
+    """Smooth pictures of 640×480 with some noise, JPEG: about the bytes and the work of a photo of that size."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(PHOTOS):
+        coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), np.uint8)).resize(
+            (640, 480), Image.Resampling.BICUBIC
+        )
+        pixels = np.clip(np.asarray(coarse) + rng.normal(0, 6, (480, 640, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.jpg", quality=88)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _predicted(model: Path, photos: Path) -> dict[str, Any]:
+    """Of each file the probability of each class, as ``framework.predict`` says."""
+    named = [str(photos), f"model={model}", f"classes=[{','.join(CLASSES)}]", "preprocess=tf"]
+    command = [sys.executable, "-m", "framework.predict", *named, "format=jsonl", f"top={len(CLASSES)}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"predict ended with {done.returncode}:\n{done.stderr}")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    return {Path(one["path"]).name: {entry["class"]: entry["probability"] for entry in one["top"]} for one in told}
+
+
+def _good(photos: dict[str, bytes]) -> list[Ask]:
+    """Each picture as a file and as base64, and some together."""
+    names = list(photos)
+    asks = [Ask("a file", _form(photos[name]), FORM, 200, (name,)) for name in names]
+    asks += [Ask("base64", _json(photos[name]), JSON, 200, (name,)) for name in names]
+    for start in range(0, len(names) - 2, 3):
+        some = tuple(names[start : start + 3])
+        asks.append(Ask("three files", _form(*(photos[name] for name in some)), FORM, 200, some))
+        asks.append(Ask("three in base64", _json(*(photos[name] for name in some)), JSON, 200, some))
+    return asks
+
+
+def _bad(photo: bytes) -> list[Ask]:
+    """One request of each bad kind, with the status that it must get."""
+    text = base64.b64encode(photo).decode()
+    return [
+        Ask("a text called .jpg", _form(b"hello, I am no picture"), FORM, 415),
+        Ask("an empty file", _form(b""), FORM, 400),
+        Ask("a truncated picture", _form(photo[: len(photo) // 2]), FORM, 422),
+        Ask("a header alone", _form(photo[:20]), FORM, 422),
+        Ask("a decompression bomb", _form(_bomb(60_000, 60_000)), FORM, 413),
+        Ask("100 megapixels", _form(_bomb(10_000, 10_000)), FORM, 413),
+        Ask("too many bytes", _form(photo + bytes(4_000_001)), FORM, 413),
+        Ask("too long a request", _form(bytes(3_000_000), bytes(3_000_000), bytes(3_000_000)), FORM, 413),
+        Ask("too many pictures", _form(*[photo] * 17), FORM, 413),
+        Ask("another field", _form(photo, field="image"), FORM, 400),
+        Ask("half a form", _form(photo)[:-60], FORM, 400),
+        Ask("an empty body", b"", JSON, 400),
+        Ask("no JSON", b'{"picture": ', JSON, 400),
+        Ask("JSON of another shape", b'{"picture": {"a": 1}}', JSON, 400),
+        Ask("an unknown field", json.dumps({"picture": text, "more": 1}).encode(), JSON, 400),
+        Ask("no base64", b'{"picture": "!!!"}', JSON, 400),
+        Ask("another kind of request", photo, "image/jpeg", 415),
+    ]
+
+
+def _form(*contents: bytes, field: str = "picture") -> bytes:
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n\r\n'.encode()
+        + one
+        + b"\r\n"
+        for one in contents
+    ]
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+
+
+def _json(*contents: bytes) -> bytes:
+    return json.dumps({"picture": [base64.b64encode(one).decode() for one in contents]}).encode()
+
+
+def _bomb(width: int, height: int) -> bytes:
+    """A small PNG file whose header says this size."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(1 << 20))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Thirty variants of a head on kept features: MobileNet alpha 0.25, 224 px, real photos, 10 epochs each.
+
+    python -m benchmarks.variants
+
+Seconds of the whole sweep, imports, report and comparison included, divided by its runs; the cache is filled before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from benchmarks.measure import data_folder, report, run, weights_file
+
+RATES, HIDDEN, DROPOUT = "0.01,0.003,0.001", "[32],[64],[100],[200],[400]", "0.0,0.3"
+EPOCHS = 10
+
+
+def main() -> None:
+    """Time the sweep."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data")
+    parser.add_argument("--weights")
+    options = parser.parse_args()
+    data, weights = data_folder(options.data), weights_file("mobilenet", options.weights)
+    common = [
+        "model=mobilenet",
+        "model.alpha=0.25",
+        f"model.weights={weights or 'null'}",
+        "data=image_folder",
+        f"data.dir={data}",
+        "head=mlp",
+        f"trainer.epochs={EPOCHS}",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        run("framework.train", *common, "cache=only", cache=Path(folder))
+        varied = [f"optim.lr={RATES}", f"head.hidden={HIDDEN}", f"head.dropout={DROPOUT}"]
+        timed = run("framework.train", "-m", *common, *varied, f"hydra.sweep.dir={folder}/sweep", cache=Path(folder))
+        runs = [json.loads(file.read_text()) for file in Path(folder, "sweep").glob("*/run.json")]
+    best = max(one["best"]["metrics"]["val_accuracy"] for one in runs)
+    row = [f"{len(runs)}", f"{timed.seconds:.1f}", f"{timed.seconds / len(runs):.2f}", f"{best:.3f}"]
+    title = f"head variants, rate × hidden × dropout, {EPOCHS} epochs each, filled cache"
+    report(title, ["runs", "seconds", "seconds a run", "best val accuracy"], [row])
+
+
+if __name__ == "__main__":
+    main()

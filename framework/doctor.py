@@ -1,0 +1,235 @@
+"""Doctor: what is wrong with a folder of pictures, before anything is trained on it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.config.command import check, guarded
+from framework.config.help import overview
+from framework.config.options import read_options
+from framework.config.output import refuse_unwritable
+from framework.core.console import progress, say
+from framework.core.errors import DONE, FAILED, BadInput, Problem
+from framework.core.files import whole_folder, write_whole
+from framework.data import sources
+from framework.data.pictures import Pictures
+
+if TYPE_CHECKING:
+    from framework.config.settings import Settings
+    from framework.inspection.findings import Finding
+    from framework.inspection.neighbours import Suspect
+
+USAGE = """
+framework-doctor (python -m framework.doctor) data.dir=PHOTOS [overrides] [output=FOLDER] [format=json] [fail_on=error]
+
+Looks at every picture, without TensorFlow: files that can't be read, odd formats, copies and near copies, also between
+training and validation pictures, labels that copies contradict, classes with few pictures. Prints a table, or JSON;
+doctor.json and contact sheets of what was found go to the folder output, doctor by default.
+
+With a pretrained base on the command line it looks for wrong labels too: pictures whose neighbours in the base's
+features have another one. The features stay in the cache, where a training finds them.
+
+  python -m framework.doctor data.dir=PHOTOS
+  python -m framework.doctor data.dir=PHOTOS model=mobilenet
+  python -m framework.doctor data=csv data.file=photos.csv format=json fail_on=error | jq '.findings[].kind'
+
+Exit code 0: done; 1: fail_on is set, and something as grave was found; 2: the command line is wrong.
+"""
+OWN = ("output", "format", "fail_on")
+SHEET = 24
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command takes beside overrides."""
+
+    output: Annotated[str, "folder of doctor.json and contact sheets"] = "doctor"
+    format: Annotated[Literal["table", "json"], "of what is printed"] = "table"
+    fail_on: Annotated[Literal["error", "warning"] | None, "exit code 1 if something as grave is found"] = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Look and tell; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+
+    def work() -> int:
+        if {"-h", "--help"} & set(given):
+            print(overview(USAGE))
+            return DONE
+        own = [argument for argument in given if argument.partition("=")[0] in OWN]
+        overrides = _with_source([argument for argument in given if argument not in own])
+        return examine(overrides, read_options(Options, own))
+
+    return guarded(work)
+
+
+def examine(overrides: Sequence[str], options: Options) -> int:
+    """Look at the data that overrides name, print and write what was found; returns the exit code.
+
+    Raises:
+        BadInput: the overrides or the data can't be used.
+    """
+    settings = check(overrides, lambda _: [])
+    if len(settings) > 1:
+        raise BadInput(Problem("several values for one key", "command line", "one value"))
+    folder = Path(options.output).expanduser().resolve()
+    refuse_unwritable(folder, "output")
+    if folder.exists() and not (folder / "doctor.json").is_file() and any(folder.iterdir()):
+        raise BadInput(Problem(f"{options.output} holds other files", "output", "output=<a new folder>"))
+    pictures = sources.read(settings[0].data)
+    if pictures.prepare is not None:
+        pictures.prepare()
+    from framework.inspection.findings import SEVERITIES, counts, findings
+    from framework.inspection.look import look_at
+
+    looks = look_at([path for split in pictures.splits.values() for path in split.paths])
+    suspects = _suspects(overrides, pictures) if _names_a_base(overrides, settings[0]) else None
+    found = findings(pictures, looks, suspects or ())
+    told = {
+        "data": pictures.origin,
+        "pictures": {name: len(split) for name, split in pictures.splits.items()},
+        "classes": counts(pictures),
+        "labels_examined": suspects is not None,
+        "findings": [finding.record(pictures.origin) for finding in found],
+    }
+    with whole_folder(folder) as beside:
+        write_whole(beside / "doctor.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+        _draw(beside, found, pictures.origin)
+    if options.format == "json":
+        print(json.dumps(told, indent=2))
+    else:
+        _show(told, found, pictures)
+    say(f"doctor.json and contact sheets are in {options.output}")
+    if options.fail_on is None:
+        return DONE
+    grave = SEVERITIES[: SEVERITIES.index(options.fail_on) + 1]
+    return FAILED if any(finding.severity in grave for finding in found) else DONE
+
+
+def _with_source(overrides: list[str]) -> list[str]:
+    """A folder or a table says by itself which source it needs."""
+    names = {override.partition("=")[0] for override in overrides}
+    if not names & {"data", "recipe", "from"}:
+        if "data.dir" in names:
+            return ["data=image_folder", *overrides]
+        if "data.file" in names:
+            return ["data=csv", *overrides]
+    return overrides
+
+
+def _names_a_base(overrides: Sequence[str], settings: Settings) -> bool:
+    names = {override.partition("=")[0] for override in overrides}
+    return bool(names & {"model", "recipe", "from"}) and settings.model.weights is not None
+
+
+def _suspects(overrides: Sequence[str], pictures: Pictures) -> list[Suspect]:
+    """Pictures whose label may be wrong, by their position among all.
+
+    Raises:
+        BadInput: the base can't be had, or pictures can't be read.
+    """
+    import tempfile
+
+    import numpy as np
+
+    from framework.config.job import Job
+    from framework.inspection.neighbours import suspects
+    from framework.training.preflight import preflight
+    from framework.training.run import Run
+
+    if pictures.multilabel:
+        raise BadInput(Problem("labels are examined where a picture has one", "model", "leave model out"))
+    # what can't be read is named anyway
+    chosen = [*overrides, "data.on_error=skip", "stages=default", "augment=[]"]
+    (settings,) = check(chosen, preflight)
+    with tempfile.TemporaryDirectory() as folder:
+        fit = Run(Job(settings, "", Path(folder), tuple(chosen))).prepare()
+    material = fit.supply.material(fit.stages[0])
+    if not material.cached:
+        raise BadInput(Problem("there is no frozen base whose features could tell", "model", "model.trainable=false"))
+    read = fit.experiment.pictures.splits
+    blocks: list[Any] = []
+    labels: list[int] = []
+    paths: list[str] = []
+    for name, rows in (("train", material.train), ("validation", material.validation)):
+        if rows is None:
+            continue
+        with progress("Reading features", len(rows), "pictures") as advance:
+            for start in range(0, len(rows), 256):
+                part = rows.read(np.arange(start, min(start + 256, len(rows))))
+                tensors = part if isinstance(part, list | tuple) else [part]
+                pooled = [np.asarray(one).reshape(len(one), -1, one.shape[-1]).mean(axis=1) for one in tensors]
+                blocks.append(np.concatenate(pooled, axis=1))
+                advance(len(blocks[-1]))
+        labels += read[name].labels.tolist()
+        paths += read[name].paths
+    everywhere = {path: place for place, path in enumerate(chain(*(one.paths for one in pictures.splits.values())))}
+    found = suspects(np.concatenate(blocks), np.asarray(labels))
+    return [one._replace(position=everywhere[paths[one.position]]) for one in found]
+
+
+def _show(told: dict[str, Any], found: Sequence[Finding], pictures: Pictures) -> None:
+    """Print classes and findings as tables."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from framework.inspection.findings import relative
+    from framework.reports.table import results
+
+    console = results()
+    classes = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    classes.add_column(Text("class"))
+    for name in told["classes"]:
+        classes.add_column(name, justify="right")
+    for name in pictures.classes:
+        classes.add_row(Text(name), *(f"{split[name]:,}" for split in told["classes"].values()))
+    classes.add_row("all", *(f"{count:,}" for count in told["pictures"].values()), style="bold")
+    console.print(classes)
+    styles = {"error": "bold red", "warning": "yellow", "note": ""}
+    for finding in found:
+        console.print(f"{finding.severity:<8} {finding.what}", style=styles[finding.severity], markup=False)
+        for group in islice(finding.groups, NAMED):
+            line = " = ".join(f"{relative(path, pictures.origin)} ({says})" for path, says in group[:NAMED])
+            console.print(f"           {line}" + (" = …" if len(group) > NAMED else ""), markup=False)
+        if len(finding.groups) > NAMED:
+            console.print(f"           and {len(finding.groups) - NAMED:,} more in doctor.json")
+        console.print(f"         → {finding.advice}", markup=False)
+    if not found:
+        console.print("nothing to complain of")
+    if not told["labels_examined"] and not pictures.multilabel:
+        console.print("Labels were not examined: model=mobilenet does it.", style="dim")
+
+
+def _draw(folder: Path, found: Sequence[Finding], root: str) -> None:
+    """A contact sheet for each finding about pictures that can be read; those of a group side by side."""
+    from framework.data.decode import pixels
+    from framework.inspection.findings import relative
+    from framework.reports import contact_sheet
+
+    shown = [finding for finding in found if finding.groups and finding.kind not in ("unreadable", "no picture")]
+    with progress("Drawing", len(shown), "contact sheets") as advance:
+        for finding in shown:
+            frames: list[contact_sheet.Frame] = []
+            for number, group in enumerate(finding.groups, start=1):
+                if len(frames) + len(group) > SHEET and frames:
+                    break
+                for path, says in group[:SHEET]:
+                    headline = f"group {number}" if len(group) > 1 else finding.kind
+                    picture = pixels(path, (160, 160))
+                    frames.append(contact_sheet.Frame(picture, headline, says, relative(path, root)))
+            told = f"{sum(len(group) for group in finding.groups):,} in all; {finding.advice}"
+            contact_sheet.draw(folder / f"{finding.kind}.png", frames, finding.what, told)
+            advance(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

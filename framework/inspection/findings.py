@@ -1,0 +1,249 @@
+"""What there is to say of a data set, one finding for each kind of thing, the gravest first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from framework.data.pictures import Pictures
+from framework.inspection import alike
+from framework.inspection.look import Look
+from framework.inspection.neighbours import Suspect
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+HUGE, TINY, LONG = 50_000_000, 32, 4.0
+FEW, UNEVEN = 20, 10.0
+COLOURS = {"CMYK": "CMYK", "P": "palette", "1": "black and white", "F": "32 bits", "I": "32 bits", "LAB": "Lab"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of thing that was found.
+
+    Attributes:
+        kind: a short name.
+        severity: ``error`` spoils results, ``warning`` may, ``note`` is read right and only told.
+        what: a clause with the count.
+        advice: what to do.
+        groups: files, those of one group belong together; each with a word about it.
+    """
+
+    kind: str
+    severity: Severity
+    what: str
+    advice: str
+    groups: tuple[tuple[tuple[str, str], ...], ...] = ()
+
+    def record(self, root: str) -> dict[str, Any]:
+        """For JSON, paths from ``root`` on."""
+        groups = [[{"file": relative(path, root), "says": says} for path, says in group] for group in self.groups]
+        told = {"kind": self.kind, "severity": self.severity, "what": self.what, "advice": self.advice}
+        return {**told, "groups": groups}
+
+
+def findings(pictures: Pictures, looks: Sequence[Look], suspects: Sequence[Suspect] = ()) -> list[Finding]:
+    """All findings, the gravest first.
+
+    Args:
+        pictures: the data set.
+        looks: at each picture, split after split in the order of ``pictures.splits``.
+        suspects: pictures whose label may be wrong, by their position among all.
+    """
+    places = _places(pictures)
+    found = [
+        *_files(looks, pictures),
+        *_alike(looks, places),
+        *_classes(pictures),
+        *_labels(looks, places, pictures, suspects),
+    ]
+    return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
+
+
+def relative(path: str, root: str) -> str:
+    """A path as it is told: from the data's folder on where it lies in it; bytes that are no text as ``?``."""
+    inside = os.path.relpath(path, root) if path.startswith(root.rstrip(os.sep) + os.sep) else path
+    return inside.encode(errors="surrogateescape").decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class _Place:
+    split: str
+    label: str
+
+
+def _places(pictures: Pictures) -> list[_Place]:
+    """Split and label of each picture."""
+    places = []
+    for split, listed in pictures.splits.items():
+        for label in listed.labels:
+            if pictures.multilabel:
+                names = [pictures.classes[number] for number in np.flatnonzero(label)]
+                places.append(_Place(split, ", ".join(names) or "none"))
+            else:
+                places.append(_Place(split, pictures.classes[int(label)]))
+    return places
+
+
+def _each(kind: str, severity: Severity, what: str, advice: str, files: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """A finding if there are files; ``what`` follows their number."""
+    groups = tuple((one,) for one in files)
+    if groups:
+        yield Finding(kind, severity, f"{_many(len(groups), 'file')} {what}", advice, groups)
+
+
+def _files(looks: Sequence[Look], pictures: Pictures) -> Iterator[Finding]:
+    """What is odd about single files."""
+    good = [look for look in looks if not look.error]
+    bad = [(look.path, look.error) for look in looks if look.error]
+    right = "no need to do anything: they are read right"
+    yield from _each("unreadable", "error", "can't be read", "remove them, or train with data.on_error=skip", bad)
+    yield from _each(
+        "no picture",
+        "warning",
+        "beside the pictures are none by their ending, and are left out",
+        "remove them, or give pictures their ending",
+        ((path, os.path.splitext(path)[1] or "no ending") for path in pictures.ignored),
+    )
+    size = [(look, look.width * look.height) for look in good]
+    yield from _each(
+        "huge",
+        "warning",
+        f"have more than {HUGE // 10**6} million pixels: slow to decode",
+        "make them smaller once, if training waits for them",
+        ((look.path, f"{look.width}×{look.height}") for look, count in size if count > HUGE),
+    )
+    yield from _each(
+        "tiny",
+        "warning",
+        f"are less than {TINY} pixels wide or high",
+        "look at them: little is to be seen",
+        ((look.path, f"{look.width}×{look.height}") for look in good if min(look.width, look.height) < TINY),
+    )
+    yield from _each(
+        "long",
+        "warning",
+        f"are more than {LONG:g} times as long as wide: made square they are badly squeezed",
+        "crop them",
+        (
+            (look.path, f"{look.width}×{look.height}")
+            for look in good
+            if max(look.width, look.height) > LONG * min(look.width, look.height)
+        ),
+    )
+    yield from _each(
+        "ending",
+        "note",
+        "are of another format than their ending says",
+        right,
+        ((look.path, f"{look.format} named {look.named}") for look in good if look.named not in ("", look.format)),
+    )
+    yield from _each(
+        "turned",
+        "note",
+        "are turned by their EXIF data",
+        right,
+        ((look.path, f"orientation {look.orientation}") for look in good if look.orientation not in (0, 1)),
+    )
+    yield from _each(
+        "colours",
+        "note",
+        "have other colours than 8-bit RGB or grey",
+        right,
+        ((look.path, says) for look in good if (says := _colours(look.mode))),
+    )
+    yield from _each(
+        "animated",
+        "note",
+        "are animations: their first picture counts",
+        right,
+        ((look.path, f"{look.frames} pictures") for look in good if look.frames > 1),
+    )
+
+
+def _colours(mode: str) -> str:
+    return "16 bits" if mode.startswith("I;16") else COLOURS.get(mode, "")
+
+
+def _alike(looks: Sequence[Look], places: Sequence[_Place]) -> Iterator[Finding]:
+    """Pictures that are there twice."""
+    for groups, how, copies in (
+        (alike.same(looks), "same", "the same file"),
+        (alike.near(looks), "near", "nearly the same picture"),
+    ):
+        leaks = [group for group in groups if len({places[one].split for one in group}) > 1]
+        torn = [group for group in groups if len({places[one].label for one in group}) > 1]
+        rest = [group for group in groups if group not in leaks and group not in torn]
+        grave: Severity = "error" if how == "same" else "warning"
+        for kind, severity, chosen, what, advice in (
+            ("leak", grave, leaks, "in several splits", "keep each in one split: scores are too good otherwise"),
+            ("torn", grave, torn, "under several labels", "decide on one label"),
+            ("twice", "note", rest, "several times in one class", "keep one of each"),
+        ):
+            if chosen:
+                told = f"{_many(len(chosen), 'group')} of {copies} {what}"
+                yield Finding(f"{how}-{kind}", severity, told, advice, _told(chosen, looks, places))  # type: ignore[arg-type]
+
+
+def _told(groups: Sequence[Sequence[int]], looks: Sequence[Look], places: Sequence[_Place]) -> tuple:
+    """Files of groups, each with its split and label."""
+    return tuple(
+        tuple((looks[one].path, f"{places[one].split}, {places[one].label}") for one in group) for group in groups
+    )
+
+
+def _classes(pictures: Pictures) -> Iterator[Finding]:
+    """Classes with few pictures, and classes of very different size."""
+    train = counts(pictures).get("train", {})
+    few = {name: count for name, count in train.items() if count < FEW}
+    if few:
+        listed = ", ".join(f"{name} {count}" for name, count in few.items())
+        what = f"{_many(len(few), 'class', 'classes')} with less than {FEW} training pictures: {listed}"
+        yield Finding("few", "warning", what, "collect more, or leave them out: data.classes=[…]")
+    present = {name: count for name, count in train.items() if count}
+    if len(present) > 1 and max(present.values()) >= UNEVEN * min(present.values()):
+        most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
+        what = f"{most} has {present[most] / present[least]:.0f} times as many training pictures as {least}"
+        yield Finding("uneven", "warning", what, "data.class_weights=balanced, and look at recall by class")
+    for split, found in counts(pictures).items():
+        empty = [name for name, count in found.items() if not count]
+        if empty:
+            what = f"no {split} pictures of {', '.join(empty)}"
+            yield Finding("absent", "warning", what, "their scores can't be told")
+
+
+def counts(pictures: Pictures) -> dict[str, dict[str, int]]:
+    """Pictures of each class in each split; one with several labels counts for each."""
+    found = {}
+    for split, listed in pictures.splits.items():
+        if pictures.multilabel:
+            numbers = listed.labels.sum(axis=0)
+        else:
+            numbers = np.bincount(listed.labels, minlength=len(pictures.classes))
+        found[split] = {name: int(number) for name, number in zip(pictures.classes, numbers, strict=True)}
+    return found
+
+
+def _labels(
+    looks: Sequence[Look], places: Sequence[_Place], pictures: Pictures, suspects: Sequence[Suspect]
+) -> Iterator[Finding]:
+    if suspects:
+        groups = tuple(
+            (
+                (
+                    looks[one.position].path,
+                    f"{places[one.position].label}? like {pictures.classes[one.suggested]} ({one.share:.0%})",
+                ),
+            )
+            for one in suspects
+        )
+        what = f"{_many(len(groups), 'picture')} with a label that most like {'them' if len(groups) > 1 else 'it'} do not have"
+        yield Finding("label", "warning", what, "look at them, the surest first", groups)
+
+
+def _many(count: int, one: str, several: str = "") -> str:
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -1,0 +1,127 @@
+"""Serve: a trained classifier over HTTP, with a page to drop a picture on."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Annotated
+
+from framework.config.options import start
+from framework.core.backend import load_tensorflow
+from framework.core.console import say
+from framework.core.errors import DONE, BadInput, Problem
+from framework.core.schema import Count, NonNegative
+from framework.model.saved import ModelOptions, open_trained
+from framework.serving.limits import Limits
+
+USAGE = """
+framework-serve (python -m framework.serve) run=RUN [options]
+
+Answers HTTP requests with the classes of pictures until Ctrl-C. The first page is for people: drop a picture on it and
+see the classes and where the network looks. POST /predict takes files or base64, /docs describes it, /health and
+/metrics are for machines. Requests that come at once are worked on as one batch. Needs the extra serve.
+
+  python -m framework.serve run=latest
+  python -m framework.serve run=RUN port=9000 batch_size=64 limits.pixels=20000000
+  curl -F picture=@photo.jpg http://127.0.0.1:8000/predict
+
+It listens to this machine only unless host says otherwise; it asks nobody who they are.
+
+Exit code 0: stopped; 2: the command line, the run or the port are wrong.
+"""
+BACKLOG = 2048
+PACKAGES = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ModelOptions):
+    """What ``framework-serve`` takes."""
+
+    host: Annotated[str, "address to listen on; 0.0.0.0 is every network of this machine"] = "127.0.0.1"
+    port: Annotated[int, "port to listen on; 0 takes a free one"] = 8000
+    batch_size: Annotated[Count, "pictures that the network gets at once, at most"] = 32
+    batch_wait: Annotated[NonNegative, "milliseconds that a picture waits for others on their way, at most"] = 5.0
+    limits: Limits = field(default_factory=Limits)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until stopped; returns the exit code."""
+    return start(USAGE, Options, serve, arguments)
+
+
+def serve(options: Options) -> int:
+    """Load, then answer until SIGINT or SIGTERM; what is in hand then is still answered.
+
+    Raises:
+        BadInput: the classifier can't be used, a package is missing, or the address is taken.
+    """
+    if any(find_spec(name) is None for name in PACKAGES):
+        raise BadInput(Problem("serving needs more packages", "framework.serve", "pip install 'framework[serve]'"))
+    trained = open_trained(options)
+    door = _listen(options.host, options.port)
+    load_tensorflow()
+    import uvicorn
+
+    from framework.serving.application import application
+    from framework.serving.classifier import Classifier
+    from framework.serving.metrics import Metrics
+
+    metrics = Metrics()
+    classifier = Classifier(trained, options.limits, metrics, options.batch_size, options.batch_wait / 1000)
+    with door:
+        classifier.load()
+        config = uvicorn.Config(
+            application(classifier, options.limits, metrics, trained.name),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(options.limits.seconds) + 1,
+        )
+        say(f"{trained.name} is served at {_address(door)} (for programs: {_address(door)}docs); Ctrl-C stops it")
+        # uvicorn ends its work on these, then raises them again: here they mean a good end
+        kept = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            uvicorn.Server(config).run(sockets=[door])
+        finally:
+            classifier.close()
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+    say("stopped")
+    return DONE
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address, before anything heavy is loaded.
+
+    Raises:
+        BadInput: it is taken or not of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        door = socket.socket(family, kind, protocol)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise BadInput(Problem(f"there is no address {host}:{port}: {error}", "host, port", "host=127.0.0.1")) from None
+    try:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind(address)
+        # at once: only a listening socket keeps others from the port, and who comes early waits instead of being refused
+        door.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        door.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        what = f"{host}:{port} can't be listened on: {reason}"
+        raise BadInput(Problem(what, "host, port", "another port, or port=0 for a free one")) from None
+    return door
+
+
+def _address(door: socket.socket) -> str:
+    host, port = door.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The HTTP application around a trained classifier: uploads, decoding, batching, answers, figures, and its page."""

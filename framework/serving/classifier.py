@@ -1,0 +1,176 @@
+"""A trained classifier that answers many clients: worker threads decode, one thread runs the network."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from framework.core.backend import load_tensorflow
+from framework.core.errors import BadInput
+from framework.evaluation.attention import GradCam
+from framework.evaluation.forward import inference
+from framework.evaluation.predictions import Prediction, predictions
+from framework.model.saved import Trained
+from framework.reports.attention import overlay
+from framework.serving.batching import Batcher, Row
+from framework.serving.decoding import Decoder
+from framework.serving.limits import Limits, Refusal
+from framework.serving.metrics import Metrics
+
+
+class Upload(NamedTuple):
+    """A picture as it came: what messages call it, the name that its sender gave it, its bytes."""
+
+    called: str
+    name: str | None
+    data: bytes
+
+
+class Classifier:
+    """Loads a model, then answers; ``ready`` says whether it does.
+
+    Args:
+        trained: the classifier.
+        limits: on pictures.
+        metrics: told of batches.
+        batch: pictures that the network gets at once, at most.
+        wait: seconds that a picture waits for others at most.
+    """
+
+    def __init__(self, trained: Trained, limits: Limits, metrics: Metrics, batch: int, wait: float):
+        self.task, self.size = trained.task, trained.size
+        self.ready = False
+        self._trained, self._metrics, self._batch, self._wait = trained, metrics, batch, wait
+        self._decoder = Decoder(trained.size, limits)
+        self._decoding = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "decode")
+        self._looking = ThreadPoolExecutor(1, "attention")
+        self._lock, self._coming = threading.Lock(), 0
+        self._batcher: Batcher | None = None
+        self._cam: GradCam | None = None
+        metrics.watch(
+            "framework_queue_pictures",
+            "Decoded pictures that wait for the network.",
+            lambda: self._batcher.waiting if self._batcher else 0,
+        )
+        metrics.watch("framework_decoding_pictures", "Pictures that wait for or are in decoding.", lambda: self._coming)
+
+    @property
+    def explains(self) -> bool:
+        """Whether the model has feature maps for Grad-CAM."""
+        return self._cam is not None
+
+    def load(self) -> None:
+        """Load the model and use every part of it once, so that no client pays for first times.
+
+        Raises:
+            BadInput: the model can't be loaded.
+        """
+        tensorflow = load_tensorflow()
+        model = self._trained.load()
+        network = inference(model)
+        try:
+            self._cam = GradCam(model)
+        except BadInput:
+            self._cam = None
+        grey = np.full((*self.size, 3), 128, np.uint8)
+        for size in sorted({1, 2, self._batch}):
+            network(tensorflow.constant(np.stack([grey] * size)))
+        self._decoder(_picture(grey), "a grey picture")
+        if self._cam is not None:
+            self._cam(grey, [0])
+        self._batcher = Batcher(
+            lambda pictures: network(tensorflow.constant(pictures)).numpy(),
+            self._batch,
+            self._wait,
+            lambda: self._coming,
+            self._metrics.batch,
+        )
+        self.ready = True
+
+    async def predict(self, uploads: Sequence[Upload], top: int) -> list[Prediction]:
+        """What the pictures show, in their order; ``top`` classes of each.
+
+        Raises:
+            Refusal: for the first picture that can't be read.
+        """
+        answers: list[Future[Row]] = [self._start(upload) for upload in uploads]
+        rows: list[Row] = []
+        failure: BaseException | None = None
+        for row in await asyncio.gather(*map(asyncio.wrap_future, answers), return_exceptions=True):
+            if isinstance(row, BaseException):
+                failure = failure or row
+            else:
+                rows.append(row)
+        if failure is not None:
+            raise failure
+        return list(predictions([upload.name or "" for upload in uploads], np.stack(rows), self.task, top))
+
+    async def attention(self, upload: Upload, target: int | None) -> tuple[int, bytes]:
+        """Where in a picture the evidence for a class lies: the class, and the picture with heat over it as JPEG.
+
+        Args:
+            upload: the picture.
+            target: number of the class; None is the likeliest.
+
+        Raises:
+            Refusal: the picture can't be read, or the model has no feature maps.
+        """
+        return await asyncio.wrap_future(self._looking.submit(self._look, upload, target))
+
+    def close(self) -> None:
+        """Finish what is in hand and end all threads."""
+        self.ready = False
+        for pool in (self._decoding, self._looking):
+            pool.shutdown(cancel_futures=True)
+        if self._batcher is not None:
+            self._batcher.close()
+        self._decoder.close()
+
+    def _start(self, upload: Upload) -> Future[Row]:
+        answer: Future[Row] = Future()
+        self._count(1)
+        self._decoding.submit(self._decode, upload, answer)
+        return answer
+
+    def _decode(self, upload: Upload, answer: Future[Row]) -> None:
+        try:
+            if answer.cancelled():
+                return
+            assert self._batcher is not None
+            self._batcher.put(self._decoder(upload.data, upload.called), answer)
+        except Exception as error:
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(error)
+        finally:
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._coming += more
+
+    def _look(self, upload: Upload, target: int | None) -> tuple[int, bytes]:
+        if self._cam is None:
+            raise Refusal(404, "this model has no feature maps, so where it looks can't be shown")
+        picture = self._decoder(upload.data, upload.called)
+        if target is None:
+            numbers = range(len(self.task.classes))
+            answer = next(predictions([""], self._cam(picture, [0])[1][None], self.task, 1))
+            target = next(number for number in numbers if self.task.classes[number] == answer.top[0][0])
+        heats, _ = self._cam(picture, [target])
+        return target, _picture(overlay(self._decoder.upright(upload.data, upload.called), heats[0]))
+
+
+def _picture(pixels: np.ndarray) -> bytes:
+    """Pixels, uint8 RGB, as a JPEG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=88)
+    return file.getvalue()

@@ -1,0 +1,58 @@
+"""The command: it says where it listens, answers, ends well on a signal, and refuses in one message."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from framework import serve
+from tests.evaluation.common import make_run
+from tests.serving.made import client, files, jpeg
+
+
+@pytest.fixture
+def run(tmp_path, photos):
+    return make_run(tmp_path / "run", photos)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_told_to_stop(run, number):
+    command = [sys.executable, "-m", "framework.serve", f"run={run}", "port=0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stderr.readline()
+            (address,) = re.findall(r"http://127\.0\.0\.1:\d+", line)[:1]
+            with client(address) as http:
+                assert http.get("/health").status_code == 200
+                assert http.post("/predict", **files(jpeg())).json()["predictions"][0]["class"] == "red"
+            process.send_signal(number)
+            rest = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()  # else a failure would wait for the server for ever
+    assert process.returncode == 0
+    assert rest.strip() == "stopped"
+
+
+def test_a_port_that_is_taken_is_told_before_anything_loads(run, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert serve.main([f"run={run}", f"port={taken.getsockname()[1]}"]) == 2
+    assert "can't be listened on" in capsys.readouterr().err
+
+
+def test_a_host_that_is_none(run, capsys):
+    assert serve.main([f"run={run}", "host=999.1.1.1"]) == 2
+    assert "there is no address 999.1.1.1:8000" in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_told(run, capsys, monkeypatch):
+    monkeypatch.setattr(serve, "PACKAGES", ("fastapi", "not_installed_at_all"))
+    assert serve.main([f"run={run}"]) == 2
+    assert "framework[serve]" in capsys.readouterr().err
