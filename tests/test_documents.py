@@ -48,8 +48,21 @@ def test_every_command_of_a_document_runs(document, tmp_path):
         if "runs=[RUN,OTHER]" in arguments:
             for name, run in zip(("RUN", "OTHER"), sorted(tmp_path.glob("runs/*")), strict=False):
                 (tmp_path / name).symlink_to(run)
+        if "framework.serve" in arguments:
+            serve(arguments, tmp_path)
+            continue
         ended = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert ended.returncode == 0, f"{line}\n{ended.stdout}\n{ended.stderr}"
+
+
+def serve(arguments: list[str], folder: Path) -> None:
+    """The one command that does not end by itself."""
+    command = [sys.executable, *arguments, "port=0"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
+        said = server.stderr.readline()
+        server.terminate()
+    assert "is served at" in said
+    assert server.returncode == 0
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "recipes/attention/README.md", "recipes/shoes/README.md"])
