@@ -81,11 +81,16 @@ def serve(options: Options) -> int:
             server_header=False,
             timeout_graceful_shutdown=int(options.limits.seconds) + 1,
         )
+        server = uvicorn.Server(config)
+
+        def stop(*_: object) -> None:
+            server.should_exit = True
+
+        # before anyone is told: uvicorn listens to these only while it runs, and raises them again at its end
+        kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         say(f"{trained.name} is served at {_address(door)} (for programs: {_address(door)}docs); Ctrl-C stops it")
-        # uvicorn ends its work on these, then raises them again: here they mean a good end
-        kept = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            uvicorn.Server(config).run(sockets=[door])
+            server.run(sockets=[door])
         finally:
             classifier.close()
             for number, handler in kept.items():

@@ -61,6 +61,7 @@ def serve(arguments: list[str], folder: Path) -> None:
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
         said = server.stderr.readline()
         server.terminate()
+        assert server.stderr.read().strip() == "stopped"
     assert "is served at" in said
     assert server.returncode == 0
 
