@@ -72,9 +72,7 @@ def stand_ins(folder, tmp_path_factory):
 
     before = Path.cwd()
     with pytest.MonkeyPatch.context() as patch, registry.isolated():
-        patch.setattr(backend, "load_tensorflow", accept)
-        for module in (train, predict, evaluate, visualize):
-            patch.setattr(module, "load_tensorflow", accept)
+        patch.setattr(backend, "_loaded", accept)
         patch.setattr(train, "sweep", accept)
         patch.setattr(train, "train", accept)
         patch.setattr(weights, "_reachable", lambda: False)

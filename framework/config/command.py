@@ -328,10 +328,16 @@ def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace
 
 def _flags_again(flags: argparse.Namespace) -> list[str]:
     """The flags as Hydra reads them in front of overrides: one that may have a value would take an override for it."""
-    on = ("resolve", "run", "multirun", "shell_completion", "hydra_help")
+    on = {
+        "multirun": "-m",
+        "run": "-r",
+        "resolve": "--resolve",
+        "shell_completion": "-sc",
+        "hydra_help": "--hydra-help",
+    }
     valued = ("cfg", "package", "info")
     return [
-        *(f"--{name.replace('_', '-')}" for name in on if getattr(flags, name)),
+        *(flag for name, flag in on.items() if getattr(flags, name)),
         *(f"--{name}={getattr(flags, name)}" for name in valued if getattr(flags, name)),
     ]
 

@@ -21,7 +21,7 @@ def load_tensorflow() -> ModuleType:
 
     The start-up log comes from C++ before any logging is set up: no variable silences all of it.
     """
-    if "tensorflow" in sys.modules and "keras" in sys.modules:
+    if _loaded():
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -31,6 +31,10 @@ def load_tensorflow() -> ModuleType:
     # whatever the user's keras.json says: pictures are (height, width, channels) throughout
     keras.config.set_image_data_format("channels_last")
     return tensorflow
+
+
+def _loaded() -> bool:
+    return "tensorflow" in sys.modules and "keras" in sys.modules
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def test_unchanged_files_are_not_read_again(tmp_path, monkeypatch):
     os.utime(path, (1_000_000_000, 1_000_000_000))
     first = contents([str(path)])
     read = []
-    monkeypatch.setattr(fingerprint, "_hash", lambda path: read.append(path) or "new")
+    monkeypatch.setattr(fingerprint, "file_hash", lambda path: read.append(path) or "new")
     assert contents([str(path)]) == first
     assert not read
     path.write_bytes(b"new")  # same size, changed just now: read each time until it settles
