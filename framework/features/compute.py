@@ -89,6 +89,19 @@ def kept(prefix: keras.Model, keys: Sequence[str], *, cache: CacheSettings, prec
     return len(set(keys)) - len(store.missing(keys))
 
 
+def measured(prefix: keras.Model, *, cache: CacheSettings, precision: str) -> tuple[float, float]:
+    """Seconds until the pass can begin, and seconds a picture from then on, found on a batch of noise."""
+    layout = _store(prefix, cache, precision).layout
+    noise = tf.cast(tf.random.uniform((BATCH_SIZE, *_size(prefix), 3), 0, 256, tf.int32), tf.uint8)
+    started = time.perf_counter()
+    forward = _forward(in_bfloat16(prefix) if precision == "bfloat16" else prefix, layout, noise)
+    forward(noise).numpy()
+    ready = time.perf_counter()
+    forward(noise).numpy()
+    taken = time.perf_counter() - ready
+    return max(0.0, ready - started - taken), taken / BATCH_SIZE
+
+
 def picture_batches(paths: Sequence[str], size: tuple[int, int]) -> Batches:
     """Batches of pictures decoded from their files while the ones before are computed on; uint8."""
 
@@ -166,7 +179,7 @@ def _compute(
         )
 
 
-def _forward(prefix: keras.Model, layout: Layout, spec: tf.TensorSpec) -> Callable[[tf.Tensor], tf.Tensor]:
+def _forward(prefix: keras.Model, layout: Layout, spec: tf.TensorSpec | tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
     """From a batch of pictures to their records, uint8 of shape (batch, bytes), in one graph."""
     trainable, frozen = prefix.trainable_variables, prefix.non_trainable_variables
     fold = sum(np.prod(variable.shape) * 4 for variable in [*trainable, *frozen]) <= FOLDED_BYTES

@@ -15,13 +15,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from framework.core.errors import INTERRUPTED
 
 PATIENCE = 20.0
 LOOK_EVERY = 0.5
 LINUX = sys.platform.startswith("linux")
+HEARD = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def in_processes(
             while len(running) < at_once and (following := next(waiting, None)) is not None:
                 place, call = following
                 process = context.Process(target=_child, args=(call,))
-                process.start()
+                with _deaf():
+                    process.start()
                 running[process.sentinel] = place, process, time.perf_counter()
             if not running:
                 return
@@ -81,13 +85,31 @@ def in_processes(
         gc.unfreeze()
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Signals wait: one that met a child before it is itself would have it go on as its parent."""
+    if not LINUX:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _child(call: Callable[[], int]) -> None:
-    # a group of its own: Ctrl-C reaches the parent alone, which then interrupts each child once
-    os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if LINUX:
-        _go_first()
-    sys.exit(call())
+    try:
+        # a group of its own: Ctrl-C reaches the parent alone, which then interrupts each child once
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if LINUX:
+            _go_first()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+        code = call()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 def _go_first() -> None:

@@ -6,26 +6,29 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.registry import get
-from framework.data import fingerprint
-from framework.features.compute import kept
+from framework.data import fingerprint, pipeline
+from framework.features.compute import BATCH_SIZE, kept, measured, picture_batches
 from framework.features.graph import Cut, frozen_prefix, split
 from framework.model import weights
 from framework.model.build import Network, build
-from framework.training.fit import make_loss
+from framework.training.fit import make_loss, make_metrics, make_optimizer
 from framework.training.material import AT_INPUT, SPLITS, Supply
 from framework.training.preflight import Experiment
 from framework.training.stages import Stage, freeze, stage_of
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 MEASURED = 16
-DECODING = 800
-START = 6.0
+AT_ONCE = 32
+# seconds: to decode a picture that is not there yet; of Python, Hydra and a look at the data; of files and curves
+DECODING = 1 / 800
+START = 1.5
+END = 1.0
+WRITTEN = 2e8  # bytes a second
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class RunPlan:
         stages: in order.
         memory: estimate in bytes of weights, optimizer state and pictures or features.
         model_bytes: estimate of one saved model with its optimizer.
+        seconds: estimate for the whole run, the start of TensorFlow included.
     """
 
     start: Experiment
@@ -76,11 +80,7 @@ class RunPlan:
     stages: tuple[StagePlan, ...]
     memory: int
     model_bytes: int
-
-    @property
-    def seconds(self) -> float:
-        """Estimate for the whole run, the start of TensorFlow included."""
-        return START + sum(stage.seconds for stage in self.stages)
+    seconds: float
 
 
 def plan(start: Experiment) -> RunPlan:
@@ -89,17 +89,22 @@ def plan(start: Experiment) -> RunPlan:
     Raises:
         BadInput: the network can't be built.
     """
+    began = time.perf_counter()
     load_tensorflow()
     start, note = _with_local_weights(start)
     network = build(start.settings, start.task)
     stages = [stage_of(name, one, start.settings, network) for name, one in start.settings.stages.items()]
-    planned = tuple(_stage(start, network, stage, known=not note) for stage in stages)
+    ready = time.perf_counter() - began
+    decoding = _decoding_seconds(start)
+    planned = tuple(_stage(start, network, stage, not note, decoding) for stage in stages)
     total = network.model.count_params()
     trained = max(stage.trained for stage in planned)
     read = sum(len(start.pictures.splits[name]) for name in SPLITS if name in start.pictures.splits)
     pictures = min(read * int(np.prod(start.settings.data.size)) * 3, start.settings.data.memory_limit << 20)
     held = max([stage.bytes if not stage.why else pictures for stage in planned], default=0)
-    return RunPlan(start, network, note, planned, 4 * (total + 3 * trained) + held, 4 * (total + 2 * trained))
+    model_bytes = 4 * (total + 2 * trained)
+    seconds = START + ready + sum(stage.seconds for stage in planned) + END + 2 * model_bytes / WRITTEN
+    return RunPlan(start, network, note, planned, 4 * (total + 3 * trained) + held, model_bytes, seconds)
 
 
 def layers(network: Network, stage: Stage) -> Iterator[tuple[str, str, str, str, str]]:
@@ -123,7 +128,7 @@ def _with_local_weights(start: Experiment) -> tuple[Experiment, str]:
     return replace(start, settings=plain), "the weights can't be had: random ones would take their place"
 
 
-def _stage(start: Experiment, network: Network, stage: Stage, known: bool) -> StagePlan:
+def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decoding: float) -> StagePlan:
     settings = start.settings
     freeze(network, stage)
     cut = frozen_prefix(network.model, stage.trained, stage.inference)
@@ -133,20 +138,25 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool) -> St
         why = "nothing is kept: what trains begins at the pictures"
     prefix, tail = split(network.model, AT_INPUT if why else cut, stage.inference)
     counts = {name: len(split) for name, split in supply.splits.items()}
-    pictures, batch = sum(counts.values()), min(settings.trainer.batch_size, MEASURED)
+    pictures = sum(counts.values())
     trained = sum(int(np.prod(weight.shape)) for weight in network.model.trainable_variables)
-    steps = -(-counts["train"] // settings.trainer.batch_size)
-    step, forward = _measure(start, tail, batch)
-    scale = settings.trainer.batch_size / batch
-    seconds = stage.epochs * (steps * step * scale + counts.get("validation", 0) / batch * forward)
+    steps = pipeline.steps(counts["train"], settings.trainer.batch_size)
     hits: int | None = None
+    size = 0
     if why:
-        seconds += pictures / DECODING
+        # read once where they fit into memory, else in every epoch
+        once = pictures * int(np.prod(settings.data.size)) * 3 <= settings.data.memory_limit << 20
+        seconds = decoding * pictures * (1 if once else stage.epochs)
     else:
         assert prefix is not None
         hits = _known(start, prefix, supply) if known else None
-        seconds += (pictures - (hits or 0)) / batch * _seconds(_forward(prefix), _noise(prefix, batch))
-    size = 0 if why else cut.numbers * BYTES[settings.cache.dtype] * pictures
+        size = cut.numbers * BYTES[settings.cache.dtype] * pictures
+        seconds = 0.0
+        if pictures > (hits or 0):
+            precision = settings.trainer.feature_precision
+            begin, forward = measured(prefix, cache=settings.cache, precision=precision)
+            seconds = begin + (pictures - (hits or 0)) * (decoding + forward)
+    seconds += _training_seconds(start, network, stage, tail, steps, not why, counts.get("validation", 0))
     total = network.model.count_params()
     return StagePlan(stage, trained, total - trained, cut, why or "", hits, pictures, size, steps, seconds)
 
@@ -162,38 +172,53 @@ def _known(start: Experiment, prefix: keras.Model, supply: Supply) -> int:
     return min(found, len(paths))
 
 
-def _measure(start: Experiment, tail: keras.Model, batch: int) -> tuple[float, float]:
-    """Seconds of a training step without its last act, changing the weights, and of a forward pass."""
-    loss = make_loss(start.settings, start.task)
-    task = start.task
+def _training_seconds(
+    start: Experiment, network: Network, stage: Stage, tail: keras.Model, steps: int, cached: bool, validated: int
+) -> float:
+    """Seconds of all epochs of a stage, from a few steps on noise; the weights that they change are nowhere kept."""
+    settings, task = start.settings, start.task
+    batch = settings.trainer.batch_size if cached else min(settings.trainer.batch_size, MEASURED)
+    at_once = min(steps, AT_ONCE) if cached else 1
+    tail.compile(
+        optimizer=make_optimizer(settings, stage, network.model, steps),
+        loss=make_loss(settings, task),
+        metrics=make_metrics(settings, task),
+        auto_scale_loss=False,
+        jit_compile=False,
+        steps_per_execution=at_once,
+    )
     shape = (batch,) if task.labels == "index" else (batch, task.units)
     labels = tf.zeros(shape, tf.int32 if task.labels == "index" else tf.float32)
-
-    @tf.function
-    def step(inputs: Any) -> Any:
-        with tf.GradientTape() as tape:
-            value = loss(labels, tail(inputs, training=True))
-        return tape.gradient(value, tail.trainable_variables)
-
-    inputs = _noise(tail, batch)
-    return _seconds(step, inputs), _seconds(_forward(tail), inputs)
-
-
-def _forward(model: keras.Model) -> Callable[[Any], Any]:
-    return tf.function(lambda inputs: model(inputs, training=False))
+    inputs = [tf.random.uniform((batch, *tensor.shape[1:]), 0, 255, tf.float32) for tensor in tail.inputs]
+    batches = tf.data.Dataset.from_tensors((inputs[0] if len(inputs) == 1 else tuple(inputs), labels)).repeat(at_once)
+    begin, epoch = _first_and_later(lambda: tail.fit(batches, shuffle=False, verbose=0))
+    seconds = begin + stage.epochs * steps * settings.trainer.batch_size / batch * epoch / at_once
+    if validated:
+        begin, epoch = _first_and_later(lambda: tail.evaluate(batches, verbose=0))
+        seconds += begin + stage.epochs * validated / batch * epoch / at_once
+    return seconds
 
 
-def _noise(model: keras.Model, batch: int) -> Any:
-    inputs = [tf.random.uniform((batch, *tensor.shape[1:]), 0, 255, tf.float32) for tensor in model.inputs]
-    return inputs[0] if len(inputs) == 1 else inputs
-
-
-def _seconds(work: Callable[[Any], Any], inputs: Any) -> float:
-    """Of the faster of two runs, after one that traces."""
-    work(inputs)
+def _first_and_later(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that the first call takes more than a later one, and those of a later one."""
     taken = []
-    for _ in range(2):
+    for _ in range(3):
         started = time.perf_counter()
-        tf.nest.map_structure(lambda tensor: np.asarray(tensor)[..., :1], work(inputs))
+        work()
         taken.append(time.perf_counter() - started)
-    return min(taken)
+    return max(0.0, taken[0] - min(taken[1:])), min(taken[1:])
+
+
+def _decoding_seconds(start: Experiment) -> float:
+    """Of one picture, from some of those that are to be read."""
+    paths = [path for name in SPLITS if name in start.pictures.splits for path in start.pictures.splits[name].paths]
+    some = [path for path in paths[:: max(1, len(paths) // (2 * BATCH_SIZE))] if Path(path).exists()]
+    if not some:
+        return DECODING
+    batches = picture_batches(some, start.settings.data.size)
+    places = np.arange(len(some))
+    try:
+        _, later = _first_and_later(lambda: [None for _ in batches(places)])
+    except tf.errors.OpError:
+        return DECODING
+    return later / len(some)

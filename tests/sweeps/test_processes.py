@@ -54,3 +54,13 @@ def test_what_a_call_does_to_memory_is_not_felt_here():
     seen = []
     list(in_processes([lambda: seen.append(1) or 0], 1))
     assert seen == []
+
+
+def test_an_interruption_that_meets_a_child_at_its_start_ends_only_the_child(tmp_path):
+    """A child that took it too early would go on behind the loop, as a second parent."""
+    for number in range(60):
+        ends = in_processes([exits(0), lambda: time.sleep(60) or 0], 2)
+        next(ends)
+        ends.close()
+        (tmp_path / f"{number}-{os.getpid()}").touch()
+    assert len(list(tmp_path.iterdir())) == 60
