@@ -11,6 +11,7 @@ import pytest
 from framework import train
 from framework.core.backend import keras
 from framework.core.runs import RunFolder
+from framework.data.decode import pixels
 
 SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8"]
 
@@ -126,6 +127,22 @@ def test_a_loss_that_is_not_a_number_fails_the_run_and_says_where(photos, capsys
     assert record["status"] == "failed"
     assert "in epoch 1, batch" in record["reason"]
     assert "optim.clipnorm" in capsys.readouterr().err
+
+
+def test_the_best_model_before_a_bad_number_is_kept(photos):
+    bad = ["stages=head_then_all", "stages.head.epochs=3", "stages.all.lr=1e30", "optim=sgd", "optim.lr=0.05"]
+    folder = run(photos, *bad, "callbacks.checkpoint.filename=best", code=1)
+    record, rows = folder.read_run(), folder.read_history()
+    assert record["status"] == "failed"
+    assert "in epoch 4" in record["reason"]
+    assert [row["stage"] for row in rows[:3]] == ["head"] * 3
+    model = keras.saving.load_model(folder.checkpoints / "best.keras")
+    files = sorted((photos / "validation").glob("*/*.jpg"))
+    pictures = np.stack([pixels(str(file), (32, 32)) for file in files])
+    labels = np.array([record["classes"].index(file.parent.name) for file in files])
+    answers = model.predict(pictures, verbose=0)
+    assert np.isfinite(answers).all()
+    assert np.mean(answers.argmax(axis=1) == labels) == pytest.approx(max(row["val_accuracy"] for row in rows[:3]))
 
 
 def test_a_wrong_command_line_leaves_nothing(photos, capsys):

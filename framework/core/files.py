@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -72,6 +73,16 @@ def sweep(folder: Path) -> None:
     for path in folder.rglob(".*-*"):
         if _BESIDE.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error comes of a disk or a quota that is full, whichever library says so in its own words."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -39,6 +39,11 @@ class Variant:
         """Runs that have at least one epoch."""
         return tuple(run for run in self.runs if run.best)
 
+    @property
+    def pruned(self) -> bool:
+        """Whether a search ended all its runs early: what they reached by then is no result."""
+        return all(run.status == "pruned" for run in self.runs)
+
     def all(self, column: str) -> list[float]:
         """A column's value in the best epoch of each run that has it."""
         return [run.best[column] for run in self.runs if is_number(run.best.get(column))]
@@ -102,7 +107,7 @@ class Comparison:
 
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
-        """Runs grouped by what varies, best first."""
+        """Runs grouped by what varies, best first; behind them those that a search ended early."""
         groups: dict[str, list[Entry]] = {}
         for entry in self.entries:
             values = [value_of(entry, key) for key in self.keys]
@@ -112,9 +117,9 @@ class Comparison:
         found = [Variant({key: value_of(runs[0], key) for key in self.keys}, tuple(runs)) for runs in groups.values()]
         sign = -1 if self.higher else 1
 
-        def place(variant: Variant) -> tuple[bool, float]:
+        def place(variant: Variant) -> tuple[bool, bool, float]:
             mean = variant.mean(self.monitor)
-            return mean is None, 0.0 if mean is None else sign * mean
+            return mean is None, variant.pruned, 0.0 if mean is None else sign * mean
 
         return tuple(sorted(found, key=place))
 
@@ -166,7 +171,7 @@ class Comparison:
         tied = []
         for variant in self.variants[1:]:
             values = variant.all(self.monitor)
-            if not values:
+            if not values or variant.pruned:
                 continue
             score, top = statistics.fmean(values), statistics.fmean(first)
             near = self.interval is not None and self.interval[0] <= score <= self.interval[1]
@@ -202,10 +207,12 @@ class Comparison:
         notes = [
             f"{entry.name}: {', '.join(entry.missing)}" + (f" ({entry.status})" if entry.run else "")
             for entry in self.entries
-            if entry.missing and entry.status not in ("failed", "waiting")
+            if entry.missing and entry.status not in ("failed", "waiting", "pruned")
         ]
         if waiting := sum(entry.status == "waiting" for entry in self.entries):
             notes.append(f"{waiting} not started yet")
+        if pruned := sum(entry.status == "pruned" for entry in self.entries):
+            notes.append(f"{pruned} pruned: the search ended {'it' if pruned == 1 else 'them'} early")
         if len({entry.fingerprint for entry in self.entries if entry.fingerprint}) > 1:
             notes.append("not all runs saw the same pictures: part of a difference may come from the data")
         return tuple(notes)

@@ -43,7 +43,7 @@ def show_variants(comparison: Comparison, console: Console) -> None:
         for head in ["best\nepoch", *(["runs"] if repeated else []), *heads]:
             table.add_column(Text(head.replace("val_", "val\n")), justify="right", no_wrap=True)
         for place, variant in enumerate(measured[:SHOWN_ON_A_TERMINAL], start=1):
-            mark = "≈" if variant.label in comparison.ties else str(place)
+            mark = "≈" if variant.label in comparison.ties else "pruned" if variant.pruned else str(place)
             keys = [show(value) for value in variant.values.values()] or [variant.runs[0].name]
             cells = [mark, *keys, epochs(variant), *([str(len(variant.measured))] if repeated else [])]
             cells += [with_spread(variant, column) for column in comparison.columns]

@@ -6,11 +6,13 @@ process that has imported TensorFlow and run nothing yet can be forked; elsewher
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -99,6 +101,10 @@ def _deaf() -> Iterator[None]:
 
 
 def _child(call: Callable[[], int]) -> None:
+    if LINUX and sys.version_info < (3, 13):
+        # as Python 3.13 does: what is left to the child's exit is done, TensorFlow's temporary files removed for one
+        atexit._clear()  # type: ignore[attr-defined]
+        multiprocessing.util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)  # type: ignore[attr-defined]
     try:
         # a group of its own: Ctrl-C reaches the parent alone, which then interrupts each child once
         os.setpgid(0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import traceback
@@ -15,7 +16,7 @@ from framework.config.settings import Settings, TrainerSettings
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.console import say, warn
 from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, RunStopped
-from framework.core.files import locked, sweep, whole, write_whole
+from framework.core.files import is_full, locked, sweep, whole, write_whole
 from framework.core.runs import RunFolder
 from framework.data import fingerprint
 from framework.data.decode import unreadable
@@ -77,6 +78,11 @@ class Run:
             self.record.end("failed", str(error))
             raise
         except Exception as error:
+            if is_full(error):
+                what = f"the disk of {shown(self.folder.path)} is full"
+                with contextlib.suppress(OSError):
+                    self.record.end("stopped", what)
+                raise RunStopped(f"{what}: make room, and the same command goes on") from None
             write_whole(self.folder.path / "error.txt", traceback.format_exc())
             reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
             self.record.end("failed", reason)

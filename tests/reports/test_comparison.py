@@ -158,3 +158,14 @@ def test_needs_no_tensorflow():
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'matplotlib', 'plotly')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_pruned_runs_come_behind_and_are_no_ties(tmp_path):
+    make_run(tmp_path / "0", ["optim.lr=0.1"], score=0.80)
+    make_run(tmp_path / "1", ["optim.lr=0.2"], score=0.82, epochs=3, status="pruned", reason="below the median")
+    make_run(tmp_path / "2", ["optim.lr=0.3"], score=0.70)
+    comparison = compare(tmp_path)
+    assert [variant.label for variant in comparison.variants] == ["optim.lr=0.1", "optim.lr=0.3", "optim.lr=0.2"]
+    assert comparison.best_run.name == "0"
+    assert not comparison.ties
+    assert "1 pruned: the search ended it early" in comparison.notes

@@ -110,3 +110,10 @@ def test_csv_has_a_row_a_run(tmp_path):
     }
     assert sorted(float(row["val_accuracy"]) for row in rows[:2]) == pytest.approx([0.854, 0.858])
     assert (rows[6]["status"], rows[6]["reason"], rows[6]["val_accuracy"]) == ("failed", 'a "b", c', "")
+
+
+def test_a_pruned_run_is_marked(tmp_path):
+    make_run(tmp_path / "0", ["optim.lr=0.1"], score=0.80)
+    make_run(tmp_path / "1", ["optim.lr=0.2"], score=0.82, epochs=3, status="pruned", reason="below the median")
+    rows = [line.split() for line in printed(show_variants, compare(tmp_path)).splitlines()[3:5]]
+    assert [row[0] for row in rows] == ["1", "pruned"]

@@ -1,5 +1,6 @@
 """Calls in processes of their own."""
 
+import atexit
 import os
 import time
 
@@ -54,6 +55,19 @@ def test_what_a_call_does_to_memory_is_not_felt_here():
     seen = []
     list(in_processes([lambda: seen.append(1) or 0], 1))
     assert seen == []
+
+
+def test_what_is_left_to_a_child_s_exit_is_done_and_nothing_of_the_parent_s(tmp_path):
+    def leaves():
+        atexit.register((tmp_path / "child").touch)
+        return 0
+
+    atexit.register(ours := (tmp_path / "parent").touch)
+    try:
+        list(in_processes([leaves], 1))
+    finally:
+        atexit.unregister(ours)
+    assert [path.name for path in tmp_path.iterdir()] == ["child"]
 
 
 def test_an_interruption_that_meets_a_child_at_its_start_ends_only_the_child(tmp_path):

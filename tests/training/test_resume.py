@@ -1,6 +1,7 @@
 """A run that was stopped goes on as if it had not been, and only where it is the same run."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import kills
+from benchmarks import kills, whole_files
 from framework import train
 from framework.core.files import locked
 from framework.core.runs import RunFolder
@@ -23,7 +24,7 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
 
 
-def rows(folder: str) -> list[dict]:
+def rows(folder: str | Path) -> list[dict]:
     return [
         {key: value for key, value in row.items() if key != "seconds"} for row in RunFolder(Path(folder)).read_history()
     ]
@@ -109,6 +110,38 @@ def test_the_second_run_in_a_folder_is_refused_by_name_of_the_first(photos, caps
     with locked(RunFolder(Path("run")).lock):
         assert train.main(given) == 2
     assert f"run is in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs rights that this process has not")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_message_and_the_same_command_goes_on_when_there_is_room(photos, small_disk, capsys):
+    given = [*SMALL, f"data.dir={photos}", "trainer.epochs=4", "trainer.save_steps=2", "head.dropout=0.3"]
+    given += ["callbacks.checkpoint.save=every"]
+    assert train.main([*given, "hydra.run.dir=whole"]) == 0
+    size = sum(path.stat().st_size for path in Path("whole").rglob("*") if path.is_file())
+    for share in (0.15, 0.4, 0.7, 0.9):
+        folder, filler = small_disk / f"run-{share}", small_disk / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - int(share * size)))
+        capsys.readouterr()
+        code = train.main([*given, f"hydra.run.dir={folder}"])
+        said = capsys.readouterr().err
+        assert code == 3, said
+        assert said.rstrip().splitlines()[-1].endswith("is full: make room, and the same command goes on")
+        assert "Traceback" not in said
+        assert not list(whole_files.faults(folder))
+        filler.unlink()
+        assert train.main([*given, f"hydra.run.dir={folder}"]) == 0
+        assert rows(folder) == rows("whole")
+        shutil.rmtree(folder)
 
 
 def test_a_damaged_state_is_told_and_nothing_is_lost(photos, capsys):
