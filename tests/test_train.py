@@ -11,7 +11,7 @@ import pytest
 from framework import train
 from framework.core.backend import keras
 from framework.core.runs import RunFolder
-from framework.data.decode import pixels
+from framework.data.rows import FilePictures, decode_all
 
 SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8"]
 
@@ -138,7 +138,7 @@ def test_the_best_model_before_a_bad_number_is_kept(photos):
     assert [row["stage"] for row in rows[:3]] == ["head"] * 3
     model = keras.saving.load_model(folder.checkpoints / "best.keras")
     files = sorted((photos / "validation").glob("*/*.jpg"))
-    pictures = np.stack([pixels(str(file), (32, 32)) for file in files])
+    pictures = decode_all(FilePictures([str(file) for file in files], (32, 32)))
     labels = np.array([record["classes"].index(file.parent.name) for file in files])
     answers = model.predict(pictures, verbose=0)
     assert np.isfinite(answers).all()
