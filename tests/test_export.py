@@ -12,6 +12,7 @@ import pytest
 
 from framework.core.backend import keras
 from framework.export import main
+from framework.exports import formats
 from tests.conftest import make_pictures
 from tests.evaluation.common import CLASSES, SIZE, colour_network, make_run
 
@@ -57,7 +58,7 @@ def test_a_format_answers_as_the_run_does(run, photos, capsys, format, quantize,
     assert "WARNING" not in err
     # called elsewhere, by what lies beside it, in a process that can't see this project
     picture = next((photos / "validation" / "green").iterdir())
-    command = [sys.executable, "-P", str(folder / "call.py"), str(picture)]
+    command = [sys.executable, "-I", str(folder / "call.py"), str(picture)]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
     assert done.stdout.split()[1] == "green"
 
@@ -161,3 +162,16 @@ def test_real_photos_answer_alike_in_every_format(shared, tmp_path, monkeypatch)
         told = json.loads((tmp_path / "run" / "export" / name / "export.json").read_text())["replay"]
         least = {"none": 0.99, "dynamic": 0.98, "int8": 0.95}[quantize]
         assert told["agreement"] >= least, (name, told)
+
+
+def test_the_numbers_of_a_normalisation_stay_inside_an_onnx_file(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    pictures = keras.Input((16, 16, 3), name="image")
+    scaled = keras.layers.Normalization(mean=[100.0, 110.0, 120.0], variance=[400.0, 2500.0, 900.0])(pictures)
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(scaled))
+    model = keras.Model(pictures, keras.layers.Dense(2, activation="softmax")(pooled))
+    file = formats.write("onnx", formats.Request(model, "probabilities", ("a", "b")), tmp_path)
+    some = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    answer = formats.caller("onnx", file)(some)
+    np.testing.assert_allclose(answer, model.predict(some.astype("float32"), verbose=0), atol=1e-5)

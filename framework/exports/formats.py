@@ -197,13 +197,34 @@ def _call_litert(path: Path) -> Call:
 def _write_onnx(request: Request, path: Path) -> None:
     import onnx
 
+    model = _with_inner_constants(request.model)
     # Keras asks of a model that it was called once
-    request.model(np.zeros((1, *request.size, 3), np.float32))
-    request.model.export(str(path), format="onnx", verbose=False)
+    model(np.zeros((1, *request.size, 3), np.float32))
+    model.export(str(path), format="onnx", verbose=False)
     written = onnx.load(str(path))
     about = {"classes": json.dumps(list(request.classes)), "answer": request.answer}
     onnx.helper.set_model_props(written, about)
     onnx.save(written, str(path))
+
+
+def _with_inner_constants(model: keras.Model) -> keras.Model:
+    """The model, its normalisation layers replaced: their mean and variance would become inputs of the ONNX graph."""
+    fixed = {layer.name for layer in model.layers if isinstance(layer, keras.layers.Normalization)}
+    if not fixed:
+        return model
+
+    def replaced(layer: Any) -> Any:
+        if layer.name in fixed:
+            scale = 1 / np.maximum(np.sqrt(np.ravel(layer.variance)), keras.config.epsilon())
+            offset = -np.ravel(layer.mean) * scale
+            return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name=layer.name)
+        return type(layer).from_config(layer.get_config()) if isinstance(layer, keras.Layer) else layer
+
+    copy = keras.models.clone_model(model, clone_function=replaced)
+    weights = {weight.path: weight for weight in model.weights}
+    for weight in copy.weights:
+        weight.assign(weights[weight.path])
+    return copy
 
 
 def _call_onnx(path: Path) -> Call:
