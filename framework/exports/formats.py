@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from framework.core.backend import hushed, keras, tf
-from framework.core.errors import BadInput, Problem
+from framework.core.errors import BadInput, Problem, RunFailed
 from framework.exports.answering import INPUT, Answer
 from framework.model.saving import load_model
 
@@ -97,9 +97,17 @@ def write(format: Format, request: Request, folder: Path) -> Path:
 
 
 def caller(format: Format, path: Path) -> Call:
-    """A function that runs the written file: uint8 (batch, height, width, 3) to float32 (batch, columns)."""
-    with hushed():
-        return _CALLERS[format](path)
+    """A function that runs the written file: uint8 (batch, height, width, 3) to float32 (batch, columns).
+
+    Raises:
+        RunFailed: the runtime does not take it.
+    """
+    try:
+        with hushed():
+            return _CALLERS[format](path)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise RunFailed(f"the {format} file that was written can't be run: {reason[0][:200]}") from error
 
 
 def _write_keras(request: Request, path: Path) -> None:
@@ -197,7 +205,7 @@ def _call_litert(path: Path) -> Call:
 def _write_onnx(request: Request, path: Path) -> None:
     import onnx
 
-    model = _with_inner_constants(request.model)
+    model = _for_onnx(request.model)
     # Keras asks of a model that it was called once
     model(np.zeros((1, *request.size, 3), np.float32))
     model.export(str(path), format="onnx", verbose=False)
@@ -207,24 +215,51 @@ def _write_onnx(request: Request, path: Path) -> None:
     onnx.save(written, str(path))
 
 
-def _with_inner_constants(model: keras.Model) -> keras.Model:
-    """The model, its normalisation layers replaced: their mean and variance would become inputs of the ONNX graph."""
-    fixed = {layer.name for layer in model.layers if isinstance(layer, keras.layers.Normalization)}
-    if not fixed:
-        return model
+def _for_onnx(model: keras.Model) -> keras.Model:
+    """A copy of layers that the converter knows.
 
-    def replaced(layer: Any) -> Any:
-        if layer.name in fixed:
-            scale = 1 / np.maximum(np.sqrt(np.ravel(layer.variance)), keras.config.epsilon())
-            offset = -np.ravel(layer.mean) * scale
-            return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name=layer.name)
-        return type(layer).from_config(layer.get_config()) if isinstance(layer, keras.Layer) else layer
+    A normalisation's mean and variance would become inputs of the graph. A convolution in groups is a call of XLA there;
+    with a group for each channel, as in ConvNeXt, it is a depthwise one. GELU is computed by erfc, which ONNX has not.
+    """
 
-    copy = keras.models.clone_model(model, clone_function=replaced)
-    weights = {weight.path: weight for weight in model.weights}
-    for weight in copy.weights:
-        weight.assign(weights[weight.path])
+    def copied(layer: Any) -> Any:
+        if not isinstance(layer, keras.Layer):
+            return layer
+        copy = _substitute(layer) or type(layer).from_config(layer.get_config())
+        if getattr(copy, "activation", None) is keras.activations.gelu:
+            copy.activation = _gelu
+        return copy
+
+    copy = keras.models.clone_model(model, clone_function=copied)
+    for layer in model.layers:
+        twin, weights = copy.get_layer(layer.name), layer.get_weights()
+        if type(twin) is keras.layers.DepthwiseConv2D is not type(layer):
+            weights[0] = np.swapaxes(weights[0], 2, 3)
+        if twin.weights:
+            twin.set_weights(weights)
     return copy
+
+
+def _gelu(x: tf.Tensor) -> tf.Tensor:
+    return 0.5 * x * (1 + tf.math.erf(x * 0.5**0.5))
+
+
+def _substitute(layer: Any) -> keras.Layer | None:
+    if isinstance(layer, keras.layers.Normalization):
+        scale = 1 / np.maximum(np.sqrt(np.ravel(layer.variance)), keras.config.epsilon())
+        offset = -np.ravel(layer.mean) * scale
+        return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name=layer.name)
+    if isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters == layer.input.shape[-1]:
+        return keras.layers.DepthwiseConv2D(
+            layer.kernel_size,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            activation=layer.activation,
+            use_bias=layer.use_bias,
+            name=layer.name,
+        )
+    return None
 
 
 def _call_onnx(path: Path) -> Call:

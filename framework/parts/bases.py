@@ -24,6 +24,7 @@ Size = tuple[int, int]
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
+BLUE_GREEN_RED = (103.939, 116.779, 123.68)
 PREPROCESS = "preprocess"
 
 
@@ -36,7 +37,7 @@ def preprocess(pictures: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
     - ``efficientnet``: see below
 
     Float32 at any precision, since half precision has no fractions near 255.
-    Layers, so that the model can be saved in either format; only ``caffe`` needs operations, which .h5 can't hold.
+    Layers, so that the model can be saved in either format; only ``caffe`` needs an operation, which .h5 can't hold.
     Source: ``keras.applications.imagenet_utils.preprocess_input``.
     """
 
@@ -44,7 +45,8 @@ def preprocess(pictures: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
         return keras.layers.Rescaling(scale, offset, dtype="float32", name=f"{PREPROCESS}_rescale")(pictures)
 
     if mode == "caffe":
-        return keras.applications.imagenet_utils.preprocess_input(pictures, data_format="channels_last", mode=mode)
+        pictures = pictures[..., ::-1]
+        return rescale(1, [-mean for mean in BLUE_GREEN_RED])
     if mode == "tf":
         return rescale(1 / 127.5, -1)
     if mode == "tf128":
