@@ -30,7 +30,8 @@ def main() -> None:
     from framework.core.backend import keras, load_tensorflow
     from framework.data.pipeline import training_dataset
     from framework.features.rows import FeatureRows
-    from framework.features.store import Layout, Store
+    from framework.features.shards import Layout
+    from framework.features.store import Store
 
     load_tensorflow()
     model = keras.Sequential([keras.Input(SHAPE), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)])

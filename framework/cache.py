@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from framework.config.options import Words, start
-from framework.core.console import say
+from framework.core.console import amount, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem, suggestion
-from framework.features import store
+from framework.features import upkeep
 
 USAGE = """
 framework-cache (python -m framework.cache) [list|verify|clear] [options]
@@ -50,20 +50,20 @@ def run(options: Options) -> int:
         raise BadInput(
             Problem(f"'{given}' is none of the things to do", f"command line: {given}", suggestion(word, COMMANDS))
         )
-    root = store.root_folder(options.dir)
-    entries = store.listing(root)
+    root = upkeep.root_folder(options.dir)
+    entries = upkeep.listing(root)
     keys = _chosen([entry.key for entry in entries], options.keys)
     if word == "list":
         _list([entry for entry in entries if entry.key in keys], options.format)
         return DONE
     if word == "verify":
-        faults = store.verify(root, keys)
+        faults = upkeep.verify(root, keys)
         for path, fault in faults:
             print(f"removed {path}: {fault}")
         say(f"{len(keys)} kept sets of features verified, {len(faults)} damaged files removed")
         return FAILED if faults else DONE
-    freed, left = store.clear(root, keys)
-    say(f"{store.amount(freed)} freed" + (f"; in use and left: {', '.join(left)}" if left else ""))
+    freed, left = upkeep.clear(root, keys)
+    say(f"{amount(freed)} freed" + (f"; in use and left: {', '.join(left)}" if left else ""))
     return DONE
 
 
@@ -86,7 +86,7 @@ def _chosen(known: Sequence[str], prefixes: Sequence[str] | None) -> list[str]:
     return [key for key in known if any(key.startswith(prefix) for prefix in prefixes)]
 
 
-def _list(entries: Sequence[store.Entry], form: str) -> None:
+def _list(entries: Sequence[upkeep.Entry], form: str) -> None:
     columns = ("key", "base", "cut", "size", "pictures", "bytes", "last used", "in use")
     rows = [
         (
@@ -95,7 +95,7 @@ def _list(entries: Sequence[store.Entry], form: str) -> None:
             str(entry.about.get("cut", "")),
             "×".join(map(str, entry.about.get("size", ""))),
             str(entry.pictures) if form == "csv" else f"{entry.pictures:,}",
-            str(entry.bytes) if form == "csv" else store.amount(entry.bytes),
+            str(entry.bytes) if form == "csv" else amount(entry.bytes),
             datetime.fromtimestamp(entry.last_used).isoformat(" ", "minutes"),
             "yes" if entry.in_use else "",
         )
@@ -117,7 +117,7 @@ def _list(entries: Sequence[store.Entry], form: str) -> None:
         table.add_row(*row)
     # a narrow terminal breaks lines, it does not lose words
     Console(highlight=False, width=max(shutil.get_terminal_size().columns, 100)).print(table)
-    say(f"{len(entries)} kept sets of features, {store.amount(sum(entry.bytes for entry in entries))}")
+    say(f"{len(entries)} kept sets of features, {amount(sum(entry.bytes for entry in entries))}")
 
 
 if __name__ == "__main__":

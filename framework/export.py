@@ -12,7 +12,7 @@ import numpy as np
 
 from framework.config.options import start
 from framework.core.backend import load_tensorflow
-from framework.core.console import say, warn
+from framework.core.console import amount, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed
 from framework.core.files import whole_folder, write_whole
 from framework.core.schema import Count, Share
@@ -24,7 +24,6 @@ from framework.exports.calling import script
 from framework.exports.formats import Format, Quantize, Request
 from framework.exports.replay import Replay, replay
 from framework.exports.rounding import rounded
-from framework.features.store import amount
 from framework.model.saved import ModelOptions, Trained, open_trained
 
 USAGE = """

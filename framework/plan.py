@@ -10,8 +10,8 @@ import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.command import check, looking
 from framework.config.compose import job_count, normalise
 from framework.config.folders import shown
+from framework.core.console import amount
 from framework.core.errors import DONE
-from framework.features.store import amount
 from framework.training.preflight import experiment, preflight
 
 if TYPE_CHECKING:

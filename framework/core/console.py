@@ -66,3 +66,12 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int]
 def is_terminal() -> bool:
     """Whether messages go to a person's terminal."""
     return sys.stderr.isatty()
+
+
+def amount(size: float) -> str:
+    """Bytes in words: ``3.4 MiB``."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"

@@ -17,7 +17,9 @@ from framework.data.rows import FilePictures, undecodable
 from framework.features.graph import has_kernel
 from framework.features.key import describe
 from framework.features.rows import FeatureRows
-from framework.features.store import Layout, Store, root_folder
+from framework.features.shards import Layout
+from framework.features.store import Store
+from framework.features.upkeep import root_folder
 
 BATCH_SIZE = 64
 # Weights of a prefix up to this size are made constants of its graph, which lets TensorFlow fold batch normalisation

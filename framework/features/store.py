@@ -16,104 +16,30 @@ import errno
 import fcntl
 import json
 import os
-import re
 import shutil
 import time
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
-from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from framework.core.console import progress, say, warn
+from framework.core.console import amount, say, warn
 from framework.core.errors import BadInput, Problem, RunFailed
-from framework.core.files import cache_folder, locked, whole, write_whole
+from framework.core.files import locked, whole, write_whole
 from framework.features.key import digest
+from framework.features.shards import FORMAT, Layout, Shard, as_bytes, fill, indexes, read_index, write_all
+from framework.features.upkeep import GIB, lock_of_use, trim
 
-FORMAT = 1
 SHARD_BYTES = 64 << 20
 SHARD_SECONDS = 20.0
 # Opening a key compares so many bytes with their checksums, a tenth of a second's work; of the rest it checks the size.
 CHECKED_BYTES = 256 << 20
-GIB = 1 << 30
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CHUNK = 8 << 20
-_KEY = re.compile(r"[0-9a-f]{32}")
-
-
-def root_folder(folder: str | None) -> Path:
-    """Where features are kept: ``cache.dir``, or the user's cache folder."""
-    return Path(folder).expanduser() if folder else cache_folder() / "features"
-
-
-def amount(size: float) -> str:
-    """Bytes in words: ``3.4 MiB``."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    return f"{size:,.1f} GiB"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a picture's record is made up: its tensors one after another, row-major, little-endian.
-
-    Attributes:
-        shapes: of each tensor, for one picture.
-        dtype: in which the numbers are kept: float32, float16 or bfloat16.
-    """
-
-    shapes: tuple[tuple[int, ...], ...]
-    dtype: str
-
-    @property
-    def bytes(self) -> int:
-        """Size of one record."""
-        return sum(prod(shape) for shape in self.shapes) * _numpy(self.dtype).itemsize
-
-    def tensors(self, records: np.ndarray) -> list[np.ndarray]:
-        """Float32 tensors of shape (pictures, …) from uint8 records of shape (pictures, bytes)."""
-        values = records.view(_numpy(self.dtype))
-        ends = np.cumsum([prod(shape) for shape in self.shapes])
-        parts = np.split(values, ends[:-1], axis=1)
-        return [
-            np.ascontiguousarray(part, np.float32).reshape(len(records), *shape)
-            for part, shape in zip(parts, self.shapes, strict=True)
-        ]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Some pictures' records in one file."""
-
-    path: Path
-    rows: tuple[str, ...]
-    size: int
-    checksum: int
-
-    def fault(self, thorough: bool) -> str | None:
-        """What is wrong with the file: its size, and if ``thorough`` its checksum; None if nothing is."""
-        try:
-            size = self.path.stat().st_size
-            if size != self.size:
-                return f"it has {size:,} bytes, not {self.size:,}"
-            if thorough and _checksum(self.path) != self.checksum:
-                return "its contents have changed"
-        except OSError as error:
-            return str(error.strerror)
-        return None
-
-    def remove(self) -> None:
-        """Take it out of the cache; who has it open can read on."""
-        for path in (self.path.with_suffix(".json"), self.path):
-            path.unlink(missing_ok=True)
 
 
 class Store:
@@ -143,7 +69,7 @@ class Store:
             BadInput: the folder can't be used.
         """
         try:
-            self._use = _lock(self.root, self.key, fcntl.LOCK_SH)
+            self._use = lock_of_use(self.root, self.key, fcntl.LOCK_SH)
             self.folder.mkdir(parents=True, exist_ok=True)
             record = self.folder / "key.json"
             if record.exists():
@@ -165,7 +91,7 @@ class Store:
 
     def refresh(self) -> None:
         """Take notice of the shards that are there now; one that is damaged is named, removed and not used."""
-        for path in _indexes(self.folder):
+        for path in indexes(self.folder):
             if path in self._shards:
                 continue
             shard = self._read_shard(path)
@@ -200,7 +126,7 @@ class Store:
             try:
                 with open(path, "rb", buffering=0) as file:
                     file.seek(place * self.layout.bytes)
-                    _fill(file, _bytes(records[start:stop]))
+                    fill(file, as_bytes(records[start:stop]))
             except (OSError, EOFError) as error:
                 raise RunFailed(f"{path} can't be read any more: {error}; start again to compute it anew") from None
         return records
@@ -269,7 +195,7 @@ class Store:
 
     def _read_shard(self, path: Path) -> Shard | None:
         try:
-            shard, layout = _shard(path)
+            shard, layout = read_index(path)
             checked = sum(other.size for other in self._shards.values()) + shard.size
             fault = shard.fault(thorough=checked <= CHECKED_BYTES)
             if layout != self.layout or shard.size != len(shard.rows) * layout.bytes:
@@ -291,8 +217,8 @@ class Store:
         started = time.monotonic()
         with whole(path) as beside, open(beside, "wb", buffering=0) as file:
             for names, records in stream:
-                data = _bytes(np.ascontiguousarray(records))
-                _write_all(file, data)
+                data = as_bytes(np.ascontiguousarray(records))
+                write_all(file, data)
                 rows += names
                 size += len(data)
                 checksum = zlib.crc32(data, checksum)
@@ -311,223 +237,6 @@ class Store:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the cache keeps under one key.
-
-    Attributes:
-        key: the folder's name.
-        about: what was said of the features when they were first computed.
-        depends_on: their description.
-        pictures: how many records.
-        bytes: size on disk.
-        last_used: seconds since the epoch.
-        in_use: whether a process reads or writes them now.
-    """
-
-    key: str
-    about: Mapping[str, Any]
-    depends_on: Mapping[str, Any]
-    pictures: int
-    bytes: int
-    last_used: float
-    in_use: bool
-
-
-def listing(root: Path) -> list[Entry]:
-    """All that is kept, last used first."""
-    entries = []
-    for folder in _key_folders(root):
-        record = _record(folder)
-        rows = 0
-        for path in _indexes(folder):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                rows += len(_shard(path)[0].rows)
-        with _held(root, folder.name) as alone:
-            in_use = not alone
-        used = _last_used(folder)
-        about, depends_on = record.get("about", {}), record.get("depends_on", {})
-        entries.append(Entry(folder.name, about, depends_on, rows, _size(folder), used, in_use))
-    return sorted(entries, key=lambda entry: entry.last_used, reverse=True)
-
-
-def verify(root: Path, keys: Sequence[str] | None = None) -> list[tuple[Path, str]]:
-    """Read every shard (of these keys) and compare it with its checksum; damaged ones are removed.
-
-    Returns:
-        The file of each damaged shard, with what was wrong.
-    """
-    faults = []
-    folders = [folder for folder in _key_folders(root) if keys is None or folder.name in keys]
-    indexes = [path for folder in folders for path in _indexes(folder)]
-    with progress("Verifying features", len(indexes), "files") as advance:
-        for path in indexes:
-            shard = Shard(path.with_suffix(".rows"), (), 0, 0)
-            try:
-                shard, _ = _shard(path)
-                fault = shard.fault(thorough=True)
-            except FileNotFoundError:  # cleared since it was listed
-                fault = None
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                fault = f"its index can't be read ({error})"
-            if fault is not None:
-                faults.append((shard.path, fault))
-                shard.remove()
-            advance(1)
-    return faults
-
-
-def clear(root: Path, keys: Sequence[str] | None = None) -> tuple[int, list[str]]:
-    """Remove all features (of these keys) that no process uses.
-
-    Returns:
-        Bytes freed, and the keys left because they are in use.
-    """
-    freed, left = 0, []
-    for folder in _key_folders(root):
-        if keys is None or folder.name in keys:
-            size = _size(folder)
-            if _remove(root, folder):
-                freed += size
-            else:
-                left.append(folder.name)
-    return freed, left
-
-
-def trim(root: Path, limit: float, more: int = 0) -> int:
-    """Remove features, least recently used first and none in use, until ``more`` bytes would keep to ``limit`` GiB.
-
-    Returns:
-        Bytes freed.
-    """
-    folders = sorted(_key_folders(root), key=_last_used)
-    sizes = {folder: _size(folder) for folder in folders}
-    freed = 0
-    for folder in folders:
-        if sum(sizes.values()) - freed + more <= limit * GIB:
-            break
-        if _remove(root, folder):
-            freed += sizes[folder]
-            say(f"Cleared features from the cache, to keep within {limit:g} GiB: {folder.name}")
-    return freed
-
-
-def _key_folders(root: Path) -> list[Path]:
-    """Folders of keys; those that a killed process was removing are removed. Whatever else is there is left alone."""
-    if not root.is_dir():
-        return []
-    for path in root.glob(".removed-*"):
-        if _KEY.fullmatch(path.name.removeprefix(".removed-")):
-            shutil.rmtree(path, ignore_errors=True)
-    return sorted(path for path in root.iterdir() if _KEY.fullmatch(path.name) and path.is_dir())
-
-
-def _remove(root: Path, folder: Path) -> bool:
-    """Remove a key's folder whole, unless a process uses it; whether it is gone."""
-    with _held(root, folder.name) as alone:
-        if alone:
-            gone = root / f".removed-{uuid.uuid4().hex}"
-            with contextlib.suppress(FileNotFoundError):
-                folder.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
-        return alone
-
-
-def _lock(root: Path, key: str, mode: int) -> IO[bytes] | None:
-    """Hold the key's lock of use until the file is closed; None if ``mode`` does not wait and others hold it."""
-    path = root / "locks" / f"{key}.use"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "ab")  # noqa: SIM115 - closing it gives the lock back
-    try:
-        fcntl.flock(file, mode)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
-
-
-@contextlib.contextmanager
-def _held(root: Path, key: str) -> Iterator[bool]:
-    """Whether no other holds the key's lock of use; if so, nobody can take it meanwhile."""
-    file = _lock(root, key, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    try:
-        yield file is not None
-    finally:
-        if file is not None:
-            file.close()
-
-
-def _indexes(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("[!.]*.json")) if path.name != "key.json"]
-
-
-def _shard(path: Path) -> tuple[Shard, Layout]:
-    """A shard from its index; raises ValueError, KeyError or TypeError where that is no index."""
-    index = json.loads(path.read_text(encoding="utf-8"))
-    if index["format"] != FORMAT:
-        raise ValueError(f"format {index['format']}")
-    layout = Layout(tuple(tuple(shape) for shape in index["shapes"]), index["dtype"])
-    return Shard(path.with_suffix(".rows"), tuple(index["rows"]), index["bytes"], index["crc32"]), layout
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    try:
-        record = json.loads((folder / "key.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _last_used(folder: Path) -> float:
-    for path in (folder / "key.json", folder):
-        with contextlib.suppress(OSError):
-            return path.stat().st_mtime
-    return 0.0
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
-                total += entry.stat().st_size
-    return total
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK):
-            checksum = zlib.crc32(chunk, checksum)
-    return checksum
-
-
-def _numpy(dtype: str) -> np.dtype:
-    if dtype == "bfloat16":
-        from ml_dtypes import bfloat16
-
-        return np.dtype(bfloat16)
-    return np.dtype(dtype).newbyteorder("<")
-
-
-def _fill(file: IO[bytes], view: memoryview) -> None:
-    """Read until the view is full, for one call may give less."""
-    while len(view):
-        count = file.readinto(view)  # type: ignore[attr-defined]
-        if not count:
-            raise EOFError("it is truncated")
-        view = view[count:]
-
-
-def _bytes(array: np.ndarray) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
-
-
-def _write_all(file: IO[bytes], view: memoryview) -> None:
-    while len(view):
-        view = view[file.write(view) :]
 
 
 def _disk_full(root: Path, error: OSError) -> RunFailed:

@@ -14,7 +14,7 @@ from framework.core.schema import show
 from framework.core.task import Task
 from framework.data import sources
 from framework.data.pictures import Pictures
-from framework.features.store import root_folder
+from framework.features.upkeep import root_folder
 from framework.model import weights
 
 

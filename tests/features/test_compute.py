@@ -18,7 +18,7 @@ from framework.core.errors import BadInput, RunFailed
 from framework.features import compute
 from framework.features.compute import features, in_bfloat16, kept
 from framework.features.graph import frozen_prefix, split
-from framework.features.store import listing
+from framework.features.upkeep import listing
 
 SIDE = 8
 

@@ -11,8 +11,10 @@ import pytest
 
 from framework.core.backend import keras, tf
 from framework.features import store as module
+from framework.features import upkeep
 from framework.features.rows import FeatureRows
-from framework.features.store import Layout, Store
+from framework.features.shards import Layout
+from framework.features.store import Store
 
 COUNT = 23
 
@@ -96,9 +98,9 @@ def test_the_store_stays_in_use_as_long_as_its_rows(kept, tmp_path):
     store, _ = kept
     rows = rows_of(store, range(3), in_memory=False)
     del kept, store
-    assert module.clear(tmp_path)[1]
+    assert upkeep.clear(tmp_path)[1]
     rows.store.close()
-    assert not module.clear(tmp_path)[1]
+    assert not upkeep.clear(tmp_path)[1]
 
 
 MEMORY = """
@@ -107,7 +109,8 @@ from pathlib import Path
 import numpy as np
 from framework.core.backend import keras, tf
 from framework.features.rows import FeatureRows
-from framework.features.store import Layout, Store
+from framework.features.shards import Layout
+from framework.features.store import Store
 
 count, width = 16_000, 8_000
 store = Store(Path(sys.argv[1]), {}, Layout(((width,),), "float32"))

@@ -14,9 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from framework.core.console import amount
 from framework.core.errors import BadInput, RunFailed
+from framework.features import shards
 from framework.features import store as module
-from framework.features.store import GIB, Layout, Store, amount, clear, listing, root_folder, trim, verify
+from framework.features.shards import Layout, numpy_type
+from framework.features.store import Store
+from framework.features.upkeep import GIB, clear, listing, root_folder, trim, verify
 
 LAYOUT = Layout(((4, 2), (3,)), "float32")
 DESCRIPTION = {"prefix": "abc"}
@@ -90,7 +94,7 @@ def test_a_slow_writer_ends_its_shard_in_time(tmp_path, monkeypatch):
 def test_a_layout_takes_records_apart(dtype):
     layout = Layout(((2, 2), (3,)), dtype)
     numbers = np.arange(14, dtype=np.float32)
-    record = numbers.astype(module._numpy(dtype)).view(np.uint8).reshape(2, layout.bytes)
+    record = numbers.astype(numpy_type(dtype)).view(np.uint8).reshape(2, layout.bytes)
     first, second = layout.tensors(record)
     assert first.dtype == second.dtype == np.float32
     np.testing.assert_array_equal(first, [[[0, 1], [2, 3]], [[7, 8], [9, 10]]])
@@ -248,7 +252,7 @@ def folder_of(root) -> Path:
 
 
 def indexes(root) -> list[Path]:
-    return module._indexes(folder_of(root))
+    return shards.indexes(folder_of(root))
 
 
 def test_killed_at_any_moment_leaves_only_what_is_right(tmp_path):
