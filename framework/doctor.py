@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import check, guarded
+from framework.config.command import answering, check
 from framework.config.help import overview
 from framework.config.options import read_options
 from framework.config.output import refuse_unwritable
@@ -58,17 +58,13 @@ class Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Look and tell; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
 
-    def work() -> int:
-        if {"-h", "--help"} & set(given):
-            print(overview(USAGE))
-            return DONE
+    def work(given: list[str]) -> int:
         own = [argument for argument in given if argument.partition("=")[0] in OWN]
         overrides = _with_source([argument for argument in given if argument not in own])
         return examine(overrides, read_options(Options, own))
 
-    return guarded(work)
+    return answering(lambda: overview(USAGE), arguments, work)
 
 
 def examine(overrides: Sequence[str], options: Options) -> int:

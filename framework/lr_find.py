@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import check, guarded
+from framework.config.command import answering, check
 from framework.config.compose import is_sweep, normalise
 from framework.config.help import overview
 from framework.config.job import Job
@@ -33,12 +33,8 @@ PLOT = "plot="
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do the range test; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
 
-    def work() -> int:
-        if {"-h", "--help"} & set(given):
-            print(overview(USAGE))
-            return DONE
+    def work(given: list[str]) -> int:
         plots = [argument.removeprefix(PLOT) for argument in given if argument.startswith(PLOT)]
         overrides = normalise([argument for argument in given if not argument.startswith(PLOT)])
         if is_sweep(overrides):
@@ -46,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise BadInput(Problem("several values for one key", f"command line: {several}", "one value"))
         return find(overrides, Path(plots[-1] if plots else "lr_find.png"))
 
-    return guarded(work)
+    return answering(lambda: overview(USAGE), arguments, work)
 
 
 def find(overrides: Sequence[str], plot: Path) -> int:

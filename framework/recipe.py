@@ -12,7 +12,7 @@ from typing import Annotated
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config import documents
-from framework.config.command import guarded
+from framework.config.command import answering
 from framework.config.folders import shown, take_shelves
 from framework.config.options import Words, read_options
 from framework.config.recipes import NAME, NAME_RULE, RECIPE_FILE, Recipe, catalogue, find
@@ -75,12 +75,8 @@ class _Copy:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the first word says; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
 
-    def work() -> int:
-        if {"-h", "--help"} & set(given):
-            print(USAGE.strip())
-            return DONE
+    def work(given: list[str]) -> int:
         verb, *rest = take_shelves(given) or [""]
         if verb not in _VERBS:
             what = f"there is nothing to do called '{verb}'" if verb else "nothing to do is named"
@@ -88,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record, do = _VERBS[verb]
         return do(read_options(record, rest))
 
-    return guarded(work)
+    return answering(USAGE.strip, arguments, work)
 
 
 def new(options: _New) -> int:

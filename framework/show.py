@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config import explain
-from framework.config.command import guarded
+from framework.config.command import answering
 from framework.config.compose import chosen_recipes, compose, parse
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import find
@@ -31,17 +31,13 @@ Overrides are those of framework-train; with recipe=NAME the options and parts t
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show what is asked for; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
 
-    def work() -> int:
-        if {"-h", "--help"} & set(given):
-            print(USAGE.strip())
-            return DONE
+    def work(given: list[str]) -> int:
         for line in texts(given):
             print(line)
         return DONE
 
-    return guarded(work)
+    return answering(USAGE.strip, arguments, work)
 
 
 def texts(arguments: Sequence[str]) -> Iterator[str]:

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-import framework.parts
-from framework.config.command import Job, guarded, launch
+from framework.config.command import Job, answering, launch
 from framework.config.help import overview
 from framework.core.backend import load_tensorflow
-from framework.core.errors import DONE
 from framework.training.preflight import preflight
 
 if TYPE_CHECKING:
@@ -37,18 +35,11 @@ Exit code 0: done; 1: a run failed; 2: the command line or the data are wrong, n
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what the command line says; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
 
-    def work() -> int:
-        if {"-h", "--help"} & set(given):
-            print(overview(USAGE))
-            return DONE
-        if "--version" in given:
-            print(framework.__version__)
-            return DONE
+    def work(given: list[str]) -> int:
         return launch(given, train, preflight, begin=load_tensorflow, sweep=sweep)
 
-    return guarded(work)
+    return answering(lambda: overview(USAGE), arguments, work)
 
 
 def train(job: Job) -> None:

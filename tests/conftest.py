@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from framework.config.start import take_start
+from framework.core import registry
 
 # a shell lets its background jobs ignore Ctrl-C, and their children inherit that
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -44,6 +49,42 @@ def photos(tmp_path) -> Path:
     make_pictures(tmp_path / "photos" / "train", count=8, seed=0)
     make_pictures(tmp_path / "photos" / "validation", count=4, seed=1)
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty current folder, no recipes and no parts but the shipped ones."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FRAMEWORK_RECIPES", "")
+    take_start([])
+    with registry.isolated():
+        yield tmp_path
+    take_start([])
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mounts a small disk with these options of ``mount -o``, and gives its folder; skips where that is not allowed."""
+    disk = tmp_path / "disk"
+
+    def mount(options: str) -> Path:
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], capture_output=True).returncode:
+            pytest.skip("mounting a disk needs rights that this process has not")
+        return disk
+
+    yield mount
+    if disk.is_mount():
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    """Write files of these contents, indented as the test is, below a folder."""
+    for name, text in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")

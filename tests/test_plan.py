@@ -3,19 +3,10 @@
 import pytest
 
 from framework import plan, train
-from framework.config.start import take_start
-from framework.core import registry
+
+pytestmark = pytest.mark.usefixtures("here")
 
 SMALL = ["data=image_folder", "data.image_size=32", "trainer.batch_size=8", "trainer.epochs=2"]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FRAMEWORK_RECIPES", "")
-    take_start([])
-    with registry.isolated():
-        yield
 
 
 def planned(capsys, *arguments):

@@ -13,28 +13,14 @@ import yaml
 from framework import recipe, train
 from framework.config.recipes import catalogue
 from framework.config.start import take_start
-from framework.core import registry
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.training.contract import faults
+from tests.conftest import write
+
+pytestmark = pytest.mark.usefixtures("here")
 
 SHIPPED = sorted(name for name, (one, *_) in catalogue().items() if one.shelf.origin == "shipped")
-
-
-@pytest.fixture(autouse=True)
-def isolated(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FRAMEWORK_RECIPES", "")
-    take_start([])
-    with registry.isolated():
-        yield
-
-
-def write(folder, files):
-    for name, text in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(textwrap.dedent(text), encoding="utf-8")
 
 
 def ran(capsys, *arguments):

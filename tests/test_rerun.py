@@ -8,10 +8,11 @@ import pytest
 from framework import train
 from framework.config.compose import compose
 from framework.config.start import take_start
-from framework.core import registry
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.training.repeat import differences
+
+pytestmark = pytest.mark.usefixtures("here")
 
 SMALL = ["data=image_folder", "data.image_size=16", "model.filters=[4]", "trainer.epochs=2", "trainer.batch_size=8"]
 PARTS = '''
@@ -26,16 +27,6 @@ def mine(vectors, task, *, dropout: float):
         vectors, task, units=None, hidden=[], activation="relu", normalization="none", dropout=dropout
     )
 '''
-
-
-@pytest.fixture(autouse=True)
-def isolated(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FRAMEWORK_RECIPES", "")
-    take_start([])
-    with registry.isolated():
-        yield
-    take_start([])
 
 
 def made_up_run(folder, config, recipe=None):

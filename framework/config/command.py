@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import framework
 from framework.config.checks import read_settings
 from framework.config.compose import (
     Composed,
@@ -109,23 +110,38 @@ _OF_A_WRONG_NAME = (
 )
 
 
-def looking(usage: str, arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
-    """Do a command that takes what ``framework-train`` takes and trains nothing; a sweep needs no flag there.
+def answering(help: Callable[[], str], arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
+    """Print a command's help or the version if that is asked for, else do its work; errors become messages.
 
     Args:
-        usage: the help's own part.
+        help: its text.
         arguments: in place of ``sys.argv``.
-        work: takes the overrides, returns the exit code.
+        work: takes what was given, returns the exit code.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
 
     def run() -> int:
         if {"-h", "--help"} & set(given):
-            print(overview(usage))
+            print(help())
             return DONE
-        return work([argument for argument in take_start(given) if argument not in ("-m", "--multirun")])
+        if "--version" in given:
+            print(framework.__version__)
+            return DONE
+        return work(given)
 
     return guarded(run)
+
+
+def looking(usage: str, arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
+    """As ``answering``, for a command that takes what ``framework-train`` takes and trains nothing.
+
+    A sweep needs no flag there: ``work`` gets the overrides alone.
+    """
+
+    def overridden(given: list[str]) -> int:
+        return work([argument for argument in take_start(given) if argument not in ("-m", "--multirun")])
+
+    return answering(lambda: overview(usage), arguments, overridden)
 
 
 def report(problems: Sequence[Problem]) -> None:

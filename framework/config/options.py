@@ -16,17 +16,15 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import sys
 import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-import framework
-from framework.config.command import guarded
+from framework.config.command import answering
 from framework.core import schema
-from framework.core.errors import DONE, BadInput, Problem, suggestion
+from framework.core.errors import BadInput, Problem, suggestion
 
 Record = TypeVar("Record")
 WIDTH = 110
@@ -51,18 +49,11 @@ def start(
         work: takes the options, returns the exit code.
         arguments: in place of ``sys.argv``.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
 
-    def run() -> int:
-        if {"-h", "--help"} & set(given):
-            print(help_text(usage, record))
-            return DONE
-        if "--version" in given:
-            print(framework.__version__)
-            return DONE
+    def run(given: list[str]) -> int:
         return work(read_options(record, given, usage.split()[0].removeprefix("framework-")))
 
-    return guarded(run)
+    return answering(lambda: help_text(usage, record), arguments, run)
 
 
 def read_options(record: type[Record], arguments: Sequence[str], command: str = "") -> Record:

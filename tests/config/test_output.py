@@ -20,20 +20,11 @@ def test_reasons(tmp_path):
     assert unwritable(tmp_path / ("x" * 300)) == "a folder's name is too long"
 
 
-@pytest.fixture
-def read_only(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("mounting a disk needs rights that this process has not")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
 @pytest.mark.parametrize(
     "arguments", [["hydra.run.dir={}/run"], ["-m", "optim.lr=0.1,0.2", "hydra.sweep.dir={}/sweep"]]
 )
-def test_a_read_only_disk_is_told_before_training(read_only, arguments, tmp_path):
+def test_a_read_only_disk_is_told_before_training(mounted, arguments, tmp_path):
+    read_only = mounted("ro")
     given = [argument.format(read_only) for argument in arguments]
     code = (
         "import sys; from framework import train; code = train.main(sys.argv[1:]);"

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import textwrap
 
 import pytest
 
@@ -16,6 +15,9 @@ from framework.config.recipes import catalogue, find
 from framework.config.start import take_start
 from framework.core import registry
 from framework.core.errors import BadInput
+from tests.conftest import write
+
+pytestmark = pytest.mark.usefixtures("here")
 
 PARTS = '''
 from framework.core.backend import keras
@@ -28,23 +30,6 @@ def build(vectors, task, *, scale: Positive):
     """Scaled logits."""
     return keras.layers.Rescaling(scale)(keras.layers.Dense(task.units)(vectors))
 '''
-
-
-@pytest.fixture(autouse=True)
-def isolated(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FRAMEWORK_RECIPES", "")
-    take_start([])
-    with registry.isolated():
-        yield
-
-
-def write(folder, files):
-    for name, text in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(textwrap.dedent(text), encoding="utf-8")
-    return folder
 
 
 def with_part(folder, name="scaled", option="scaled"):

@@ -112,18 +112,8 @@ def test_the_second_run_in_a_folder_is_refused_by_name_of_the_first(photos, caps
     assert f"run is in use by process {os.getpid()}" in capsys.readouterr().err
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs rights that this process has not")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def test_a_full_disk_is_one_message_and_the_same_command_goes_on_when_there_is_room(photos, small_disk, capsys):
+def test_a_full_disk_is_one_message_and_the_same_command_goes_on_when_there_is_room(photos, mounted, capsys):
+    small_disk = mounted("size=4m")
     given = [*SMALL, f"data.dir={photos}", "trainer.epochs=4", "trainer.save_steps=2", "head.dropout=0.3"]
     given += ["callbacks.checkpoint.save=every"]
     assert train.main([*given, "hydra.run.dir=whole"]) == 0
