@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from framework import cache, check, compare, evaluate, lr_find, plan, predict, recipe, show, train, visualize
@@ -38,6 +38,8 @@ def fuzzed(examples: int):
         derandomize=not MORE,
         deadline=None,
         database=None,
+        # not the one that explains: it traces every line, and makes what is fast slow
+        phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
 
@@ -83,6 +85,8 @@ def stand_ins(folder, tmp_path_factory):
         # what is imported once is not counted: the speed of a whole process is tested elsewhere
         with contextlib.suppress(Accepted):
             train.main([*DATA, "hydra.run.dir=run"])
+        compare.main(["runs=[runs/one,runs/two]", "out=warm"])
+        shutil.rmtree("warm")
         yield
         os.chdir(before)
         take_start([])

@@ -93,6 +93,27 @@ class RunFolder:
         """Write ``run.json`` whole."""
         write_whole(self.run_json, json.dumps({"format": FORMAT, **run}, indent=2, ensure_ascii=False) + "\n")
 
+    def read_config(self) -> dict[str, Any]:
+        """What ``config.yaml`` says, in plain values; empty where it is no mapping.
+
+        Raises:
+            OSError: it can't be read.
+            ValueError: it is no YAML as a run writes it; aliases, by which a value may contain itself, are none.
+        """
+        import yaml
+
+        text = self.config.read_text(encoding="utf-8")
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
+                raise ValueError("it has an alias, which no run writes")
+            config = yaml.load(text, loader)
+        except yaml.YAMLError as error:
+            raise ValueError(str(error).strip().split("\n", 1)[0]) from None
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        return config if isinstance(config, dict) else {}
+
     def read_history(self) -> list[dict[str, Any]]:
         """Rows of ``history.csv``: epoch a whole number, stage a text, every other column a number or None."""
         with open(self.history, newline="", encoding="utf-8") as file:

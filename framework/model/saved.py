@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.checks import read_part
 from framework.config.recipe_parts import load_classes, load_parts
@@ -98,10 +96,10 @@ class Trained:
             raise BadInput(Problem(f"{self.name} is no run: it has no config", "command line", "run=PATH"))
         file = inside(self.run.path, self.run.config.name)
         try:
-            config = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            config = self.run.read_config()
+        except (OSError, ValueError) as error:
             raise BadInput(Problem(f"{file} can't be read: {error}", str(file))) from None
-        settings, problems = read_part(config if isinstance(config, dict) else {}, key)
+        settings, problems = read_part(config, key)
         if problems:
             raise BadInput(replace(problem, where=f"{file}: {problem.where}") for problem in problems)
         return settings

@@ -182,7 +182,7 @@ def read_entry(folder: Path, name: str, told: Mapping[str, Any] | None = None) -
     except BadInput as error:
         missing.append("run.json is missing" if not files.run_json.exists() else error.problems[0].what)
     try:
-        config = flat(_load_yaml(files.config))
+        config = flat(files.read_config())
     except FileNotFoundError:
         missing.append("config.yaml is missing")
     except (OSError, ValueError) as error:
@@ -264,16 +264,6 @@ def _latest(own: Any, told: Any) -> str:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _load_yaml(path: Path) -> Mapping[str, Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return _mapping(yaml.load(path.read_text(encoding="utf-8"), loader))
-    except yaml.YAMLError as error:
-        raise ValueError(_first_line(error)) from None
 
 
 def _read_json(path: Path) -> Mapping[str, Any] | None:

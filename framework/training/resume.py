@@ -24,10 +24,14 @@ def earlier(folder: RunFolder) -> dict[str, Any] | None:
 
 def changes(job: Job) -> dict[str, tuple[Any, Any]]:
     """Keys that the folder's run had otherwise, each with the value then and now; None where there was or is none."""
-    before = RunFolder(job.folder).config.read_text(encoding="utf-8")
-    if before == job.config:
-        return {}
-    then, now = flat(yaml.safe_load(before) or {}), flat(yaml.safe_load(job.config))
+    folder = RunFolder(job.folder)
+    try:
+        if folder.config.read_text(encoding="utf-8") == job.config:
+            return {}
+        then = flat(folder.read_config())
+    except ValueError as error:
+        raise BadInput(Problem(f"{folder.config} can't be read: {error}", str(folder.config))) from None
+    now = flat(yaml.safe_load(job.config))
     keys = [key for key in dict.fromkeys([*then, *now]) if key.split(".")[0] not in NO_CHANGE]
     return {key: (then.get(key), now.get(key)) for key in keys if then.get(key) != now.get(key)}
 

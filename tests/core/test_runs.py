@@ -35,3 +35,28 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, content, what):
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(BadInput, match=what):
         RunFolder(tmp_path).read_run()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("a: &x [*x]\n", "an alias"),
+        ("a: &x 1\nb: *x\n", "an alias"),
+        ("a: [\n", "while parsing"),
+        ("a: " + "[" * 5000, None),
+        ("a: \udcff", "codec"),
+    ],
+)
+def test_a_config_that_no_run_has_written(tmp_path, content, why):
+    folder = RunFolder(tmp_path)
+    folder.config.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ValueError, match=why):
+        folder.read_config()
+
+
+def test_a_config_comes_back_as_plain_values(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.config.write_text("optim: {lr: 0.1}\nname: 'a * b'\n")
+    assert folder.read_config() == {"optim": {"lr": 0.1}, "name": "a * b"}
+    folder.config.write_text("- 1\n")
+    assert folder.read_config() == {}
