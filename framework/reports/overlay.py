@@ -142,11 +142,11 @@ def _band(axes: Axes, variant: Variant, column: str, colour: str) -> None:
 
 
 def _against(axes: Axes, comparison: Comparison, key: str) -> None:
-    """The compared metric against one key; a line for each combination of the other keys, where these are few."""
+    """The compared metric against one key, without pruned runs; a line for each combination of the others, if few."""
     others = [other for other in comparison.keys if other != key]
     lines: dict[str, list[Variant]] = {}
     for variant in comparison.variants:
-        if variant.mean(comparison.monitor) is not None:
+        if variant.mean(comparison.monitor) is not None and not variant.pruned:
             label = " ".join(f"{other}={show(variant.values[other])}" for other in others)
             lines.setdefault(label, []).append(variant)
     joined = len(lines) <= MOST_LINES

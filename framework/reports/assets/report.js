@@ -339,7 +339,7 @@
 
   function drawEffects() {
     if (!told.keys.length || measured.length < 2) return;
-    const shown = measured.filter((variant) => state.visible.has(variant.rank));
+    const shown = measured.filter((variant) => state.visible.has(variant.rank) && statusOf(variant) !== "pruned");
     told.keys.forEach((key, place) => {
       const at = (variant) => (key.numeric ? variant.values[place].number : escape(variant.values[place].shown));
       const groups = new Map();
