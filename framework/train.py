@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.command import Job, answering, launch
 from framework.config.help import overview
 from framework.core.backend import load_tensorflow

@@ -76,10 +76,10 @@ def sweep(folder: Path) -> None:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error comes of a disk or a quota that is full, whichever library says so in its own words."""
+    """Whether an error comes of a full disk, a quota or a limit, whichever library says so in its own words."""
     while error is not None:
         number = getattr(error, "errno", None)
-        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or os.strerror(errno.ENOSPC) in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -12,7 +12,6 @@ killed writer leaves besides is never read, and swept by the next one.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -29,7 +28,7 @@ import numpy as np
 
 from framework.core.console import amount, say, warn
 from framework.core.errors import BadInput, Problem, RunFailed
-from framework.core.files import locked, whole, write_whole
+from framework.core.files import is_full, locked, whole, write_whole
 from framework.features.key import digest
 from framework.features.shards import FORMAT, Layout, Shard, as_bytes, fill, indexes, read_index, write_all
 from framework.features.upkeep import GIB, lock_of_use, trim
@@ -38,8 +37,6 @@ SHARD_BYTES = 64 << 20
 SHARD_SECONDS = 20.0
 # Opening a key compares so many bytes with their checksums, a tenth of a second's work; of the rest it checks the size.
 CHECKED_BYTES = 256 << 20
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Store:
@@ -78,7 +75,7 @@ class Store:
                 content = {"format": FORMAT, "about": about, "depends_on": self.description}
                 write_whole(record, json.dumps(content, indent=2) + "\n")
         except OSError as error:
-            if error.errno in _FULL:
+            if is_full(error):
                 raise _disk_full(self.root, error) from None
             problem = f"the feature cache can't be kept in {self.root}: {error.strerror}"
             raise BadInput(Problem(problem, "cache.dir", "cache.dir=<another folder>, or cache=off")) from None
@@ -159,7 +156,7 @@ class Store:
             for first in stream:
                 self._write_shard(chain([first], stream))
         except OSError as error:
-            if error.errno in _FULL:
+            if is_full(error):
                 raise _disk_full(self.root, error) from None
             raise
         self.refresh()
