@@ -69,7 +69,7 @@ def read_picture(path: tf.Tensor, reader: tf.Tensor, size: tuple[int, int]) -> t
 
     decoded = tf.switch_case(reader, [pillow, *(jpeg(ratio) for ratio in _REDUCTIONS), png])
     resized = tf.image.resize(tf.ensure_shape(decoded, (None, None, 3)), size)
-    return tf.saturate_cast(tf.round(resized), tf.uint8)
+    return tf.cast(tf.round(resized), tf.uint8)  # bilinear: never below 0 or above 255
 
 
 def pixels(path: str, size: tuple[int, int] | None = None) -> np.ndarray:

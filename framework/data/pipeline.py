@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from framework.core.backend import tf
-from framework.data.rows import WORKERS, FilePictures, MemoryPictures, Rows, picture_rows
+from framework.data.rows import WORKERS, FilePictures, MemoryPictures, Rows, picture_rows, untuned
 
 __all__ = [
     "Augmentation",
@@ -175,7 +175,7 @@ def _batches(order: tf.Tensor, uniforms: tf.Tensor, batch_size: int) -> tf.data.
 def _parallel(batches: tf.data.Dataset, prepare: _Batch) -> tf.data.Dataset:
     # an augmentation may be written with Python's `if` on tensors; nothing else here is
     function = prepare if prepare.augmentations else _as_it_is(prepare)
-    return batches.map(function, num_parallel_calls=WORKERS, deterministic=True).prefetch(2)
+    return untuned(batches.map(function, num_parallel_calls=WORKERS, deterministic=True).prefetch(2))
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

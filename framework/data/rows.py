@@ -89,7 +89,7 @@ def decode_all(files: FilePictures) -> np.ndarray:
     """
     pictures = np.empty((len(files), *files.size, 3), np.uint8)
     batches = tf.data.Dataset.range(len(files)).batch(16)
-    batches = batches.map(files.read, num_parallel_calls=WORKERS, deterministic=True).prefetch(1)
+    batches = untuned(batches.map(files.read, num_parallel_calls=WORKERS, deterministic=True).prefetch(1))
     done = 0
     with progress("Reading pictures", len(files), "pictures") as advance:
         try:
@@ -100,6 +100,18 @@ def decode_all(files: FilePictures) -> np.ndarray:
         except tf.errors.OpError as error:
             raise undecodable(files.paths, error) from None
     return pictures
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without tf.data's autotuning, for its numbers are stated.
+
+    In TensorFlow 2.21 the thread that tunes an iterator sleeps for spells that double, and the iterator, when it is
+    closed, waits for that thread to wake: now and then as long again as it has run.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
 
 
 def picture_rows(paths: Sequence[str], size: tuple[int, int], memory_limit: int) -> FilePictures | MemoryPictures:

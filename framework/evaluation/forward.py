@@ -11,7 +11,8 @@ import numpy as np
 
 from framework.core.backend import keras, tf
 from framework.data.decode import pixels, plan, read_picture
-from framework.data.rows import WORKERS
+from framework.data.rows import WORKERS, untuned
+from framework.features.folding import folded
 
 LOOKAHEAD = 256
 
@@ -64,7 +65,7 @@ def batches(
     files = tf.data.Dataset.from_generator(look_ahead, output_signature=kinds).unbatch()
     pictures = files.map(read, num_parallel_calls=WORKERS, deterministic=True).ignore_errors()
     done = 0
-    for numbers, batch in pictures.batch(batch_size).prefetch(2):
+    for numbers, batch in untuned(pictures.batch(batch_size).prefetch(2)):
         read_ones = []
         for number in numbers.numpy():
             unreadable += [_with_reason(waiting.popleft(), size) for _ in range(number - done)]
@@ -76,8 +77,8 @@ def batches(
 
 def inference(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
     """The model as one graph from uint8 pictures to its output, traced once for batches of any length."""
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
-    return tf.function(lambda pictures: model(tf.cast(pictures, tf.float32), training=False), input_signature=signature)
+    network, signature = folded(model), [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
+    return tf.function(lambda batch: network(tf.cast(batch, tf.float32), training=False), input_signature=signature)
 
 
 def _with_reason(path: str, size: tuple[int, int]) -> tuple[str, str]:

@@ -13,7 +13,8 @@ from framework.core.backend import keras, tf
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.data.decode import DECODER_VERSION
-from framework.data.rows import FilePictures, undecodable
+from framework.data.rows import WORKERS, FilePictures, undecodable, untuned
+from framework.features.folding import folded
 from framework.features.graph import has_kernel
 from framework.features.key import describe
 from framework.features.rows import FeatureRows
@@ -22,10 +23,6 @@ from framework.features.store import Store
 from framework.features.upkeep import root_folder
 
 BATCH_SIZE = 64
-# Weights of a prefix up to this size are made constants of its graph, which lets TensorFlow fold batch normalisation
-# into the convolutions: 1.2 (DenseNet) to 1.7 (MobileNetV2) times less work. For Xception, 80 MiB, it was 1.15 times at
-# the price of 3 s to begin with and 1.1 GiB of memory, since TensorFlow copies the constants a dozen times.
-FOLDED_BYTES = 32 << 20
 
 # From positions among the pictures that were asked for to a dataset of batches of them, in that order.
 Batches = Callable[[np.ndarray], "tf.data.Dataset"]
@@ -96,7 +93,7 @@ def measured(prefix: keras.Model, *, cache: CacheSettings, precision: str) -> tu
     layout = _store(prefix, cache, precision).layout
     noise = tf.cast(tf.random.uniform((BATCH_SIZE, *_size(prefix), 3), 0, 256, tf.int32), tf.uint8)
     started = time.perf_counter()
-    forward = _forward(in_bfloat16(prefix) if precision == "bfloat16" else prefix, layout, noise)
+    forward = _forward(prefix, layout, noise, precision)
     forward(noise).numpy()
     ready = time.perf_counter()
     forward(noise).numpy()
@@ -110,8 +107,8 @@ def picture_batches(paths: Sequence[str], size: tuple[int, int]) -> Batches:
     def batches(positions: np.ndarray) -> tf.data.Dataset:
         files = FilePictures([paths[position] for position in positions], size)
         indices = tf.data.Dataset.range(len(files)).batch(BATCH_SIZE)
-        pictures = indices.map(files.read, num_parallel_calls=2, deterministic=True)
-        return pictures.prefetch(2)
+        pictures = indices.map(files.read, num_parallel_calls=WORKERS, deterministic=True)
+        return untuned(pictures.prefetch(2))
 
     return batches
 
@@ -158,7 +155,7 @@ def _compute(
 ) -> Iterator[tuple[Sequence[str], np.ndarray]]:
     """Keys and records, batch by batch."""
     dataset = batches(wanted)
-    forward = _forward(in_bfloat16(prefix) if precision == "bfloat16" else prefix, layout, dataset.element_spec)
+    forward = _forward(prefix, layout, dataset.element_spec, precision)
     done = 0
     with progress("Computing features", len(keys), "pictures") as advance:
         try:
@@ -181,19 +178,14 @@ def _compute(
         )
 
 
-def _forward(prefix: keras.Model, layout: Layout, spec: tf.TensorSpec | tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+def _forward(
+    prefix: keras.Model, layout: Layout, spec: tf.TensorSpec | tf.Tensor, precision: str
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """From a batch of pictures to their records, uint8 of shape (batch, bytes), in one graph."""
-    trainable, frozen = prefix.trainable_variables, prefix.non_trainable_variables
-    fold = sum(np.prod(variable.shape) * 4 for variable in [*trainable, *frozen]) <= FOLDED_BYTES
-    values = [[np.asarray(variable) for variable in group] for group in (trainable, frozen)] if fold else []
+    network = in_bfloat16(folded(prefix)) if precision == "bfloat16" else folded(prefix)
 
     def forward(pictures: tf.Tensor) -> tf.Tensor:
-        pictures = tf.cast(pictures, tf.float32)
-        if fold:
-            constants = [[tf.constant(value) for value in group] for group in values]
-            outputs, _ = prefix.stateless_call(*constants, pictures, training=False)
-        else:
-            outputs = prefix(pictures, training=False)
+        outputs = network(tf.cast(pictures, tf.float32), training=False)
         flat = [
             tf.reshape(tf.cast(tensor, layout.dtype), (tf.shape(pictures)[0], -1))
             for tensor in tf.nest.flatten(outputs)

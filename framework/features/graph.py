@@ -65,7 +65,7 @@ def frozen_prefix(model: keras.Model, trained: Trained, inference: Collection[st
         inference: names of the layers that run as in inference throughout the stage, as those of a frozen base do.
     """
     trains = trained if callable(trained) else lambda layer: layer.name in trained
-    nodes = _nodes(model)
+    nodes = nodes_of(model)
     inputs = [id(tensor) for tensor in model.inputs]
     constant = set(inputs)
     stops: dict[str, str] = {}
@@ -88,7 +88,7 @@ def frozen_prefix(model: keras.Model, trained: Trained, inference: Collection[st
         if id(tensor) in constant
     }
     frontier |= {id(tensor): tensor for tensor in model.outputs if id(tensor) in constant}
-    tensors, makers = list(frontier.values()), _makers(nodes)
+    tensors, makers = list(frontier.values()), makers_of(nodes)
     operations = _operations(nodes, _upstream(tensors, makers))
     if len(tensors) > 1:
         single = _last_single(nodes, constant, tensors, makers)
@@ -121,25 +121,24 @@ def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tupl
     crossing = list(cut.tensors) or model.inputs
     values = {id(tensor): keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in crossing}
     inputs = list(values.values())
-    nodes = _nodes(model)
-    needed = _upstream(model.outputs, _makers(nodes), {id(tensor) for tensor in crossing})
+    nodes = nodes_of(model)
+    needed = _upstream(model.outputs, makers_of(nodes), {id(tensor) for tensor in crossing})
     wrapped: dict[str, keras.Layer] = {}
-    for node in nodes:
-        if any(id(tensor) in needed for tensor in node.outputs):
-            operation = node.operation
-            if operation.name in calm:
-                from framework.features.inference import Inference
 
-                operation = wrapped.setdefault(operation.name, Inference(operation))
-            args, arguments = node.arguments.fill_in(values)
-            outputs = keras.tree.flatten(operation(*args, **arguments))
-            values |= {id(tensor): output for tensor, output in zip(node.outputs, outputs, strict=True)}
-    tail = keras.Model(_one_or_all(inputs), _one_or_all([values[id(tensor)] for tensor in model.outputs]), name="tail")
-    prefix = None if cut.at_input else keras.Model(model.input, _one_or_all(list(cut.tensors)), name="prefix")
+    def calmed(operation: Any) -> Any:
+        if operation.name not in calm:
+            return operation
+        from framework.features.inference import Inference
+
+        return wrapped.setdefault(operation.name, Inference(operation))
+
+    repeat([node for node in nodes if any(id(tensor) in needed for tensor in node.outputs)], values, calmed)
+    tail = keras.Model(one_or_all(inputs), one_or_all([values[id(tensor)] for tensor in model.outputs]), name="tail")
+    prefix = None if cut.at_input else keras.Model(model.input, one_or_all(list(cut.tensors)), name="prefix")
     return prefix, tail
 
 
-def _nodes(model: keras.Model) -> list[Any]:
+def nodes_of(model: keras.Model) -> list[Any]:
     """Calls of operations in an order in which they can run, inputs left out.
 
     Keras has no public way to read its graph: a node has ``operation``, ``input_tensors``, ``outputs`` and, to repeat
@@ -149,7 +148,25 @@ def _nodes(model: keras.Model) -> list[Any]:
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
 
 
-def _makers(nodes: Iterable[Any]) -> dict[int, Any]:
+def repeat(nodes: Iterable[Any], values: dict[int, Any], instead: Callable[[Any], Any]) -> None:
+    """Make these calls again on other tensors.
+
+    Args:
+        nodes: in an order in which they can run.
+        values: by a tensor's id the one that takes its place; what the calls give is added.
+        instead: from an operation to the one to call; None lets its one input through.
+    """
+    for node in nodes:
+        operation = instead(node.operation)
+        if operation is None:
+            outputs = [values[id(node.input_tensors[0])]]
+        else:
+            args, arguments = node.arguments.fill_in(values)
+            outputs = keras.tree.flatten(operation(*args, **arguments))
+        values |= {id(tensor): output for tensor, output in zip(node.outputs, outputs, strict=True)}
+
+
+def makers_of(nodes: Iterable[Any]) -> dict[int, Any]:
     """The call that gave each tensor, by the tensor's id."""
     return {id(tensor): node for node in nodes for tensor in node.outputs}
 
@@ -218,5 +235,6 @@ def _upstream(tensors: Iterable[Any], makers: Mapping[int, Any], known: Collecti
     return found
 
 
-def _one_or_all(tensors: list[Any]) -> Any:
+def one_or_all(tensors: list[Any]) -> Any:
+    """As Keras wants a model's inputs or outputs: one tensor as itself, several as a list."""
     return tensors[0] if len(tensors) == 1 else tensors

@@ -12,6 +12,7 @@ import numpy as np
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.registry import get
 from framework.data import fingerprint, pipeline
+from framework.data.rows import untuned
 from framework.features.compute import BATCH_SIZE, kept, measured, picture_batches
 from framework.features.graph import Cut, frozen_prefix, split
 from framework.model import weights
@@ -190,7 +191,8 @@ def _training_seconds(
     shape = (batch,) if task.labels == "index" else (batch, task.units)
     labels = tf.zeros(shape, tf.int32 if task.labels == "index" else tf.float32)
     inputs = [tf.random.uniform((batch, *tensor.shape[1:]), 0, 255, tf.float32) for tensor in tail.inputs]
-    batches = tf.data.Dataset.from_tensors((inputs[0] if len(inputs) == 1 else tuple(inputs), labels)).repeat(at_once)
+    one = tf.data.Dataset.from_tensors((inputs[0] if len(inputs) == 1 else tuple(inputs), labels))
+    batches = untuned(one.repeat(at_once))
     begin, epoch = _first_and_later(lambda: tail.fit(batches, shuffle=False, verbose=0))
     seconds = begin + stage.epochs * steps * settings.trainer.batch_size / batch * epoch / at_once
     if validated:

@@ -75,13 +75,6 @@ def test_features_are_the_prefixs_output(cache, dtype):
     np.testing.assert_allclose(rows.arrays().numpy(), expected(prefix, source.pictures), atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("folded", [0, 1 << 30])
-def test_folding_changes_no_more_than_rounding(cache, monkeypatch, folded):
-    monkeypatch.setattr(compute, "FOLDED_BYTES", folded)
-    prefix, source = network(), Source()
-    np.testing.assert_allclose(source.features(prefix, cache).arrays(), expected(prefix, source.pictures), atol=1e-6)
-
-
 def test_known_pictures_are_not_computed_again_in_any_order_or_subset(cache):
     prefix, source = network(), Source()
     source.features(prefix, cache).store.close()

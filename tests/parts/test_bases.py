@@ -14,6 +14,7 @@ import yaml
 from framework.core import registry, schema
 from framework.core.backend import keras
 from framework.core.errors import BadInput
+from framework.features.folding import folded
 from framework.model import weights
 from framework.parts import bases
 
@@ -158,6 +159,23 @@ def test_features_are_those_of_keras_with_its_imagenet_file(base, tmp_path, monk
         variable.assign(np.zeros(variable.shape, variable.dtype))
     weights.load(model, part, str(file), (side, side), parameters(name))
     np.testing.assert_allclose(model(x, training=False), expected, rtol=1e-3, atol=1e-4 * spread)
+
+
+def test_folded_it_gives_the_same(base):
+    name, model = base
+    if name not in FAMILIES:
+        return
+    rng = np.random.default_rng(2)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for weight in (weight for layer in norms for weight in layer.weights):
+        low, high = (-0.1, 0.1) if weight.path.endswith(("mean", "beta")) else (0.9, 1.1)
+        weight.assign(rng.uniform(low, high, weight.shape))
+    small = folded(model)
+    assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in small.layers) <= 0.6 * len(norms)
+    x = pictures(model.input.shape[1])
+    expected = np.asarray(model(x, training=False))
+    assert 0 < expected.std() < np.inf
+    np.testing.assert_allclose(small(x, training=False), expected, rtol=1e-3, atol=1e-4 * expected.std())
 
 
 def named_as_in_keras(name):
