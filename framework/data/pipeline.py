@@ -32,8 +32,6 @@ __all__ = [
     "training_dataset",
 ]
 
-Clock = Callable[[], tuple[int, int]]
-
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -73,22 +71,21 @@ def training_dataset(
     *,
     batch_size: int,
     seed: int,
-    clock: Clock,
+    start: tuple[int, int] = (0, 0),
     augmentations: Mapping[str, Augmentation] | None = None,
     class_weights: np.ndarray | None = None,
     copies: int = 1,
 ) -> tf.data.Dataset:
-    """One epoch of training batches; each iterator asks the clock which epoch, when its first batch is wanted.
+    """Training batches, epoch after epoch, without end: to be read with ``fit(steps_per_epoch=...)``.
 
-    ``Model.fit`` makes an iterator an epoch, so with a clock that says the running epoch each has its own order.
+    One iterator for all epochs, for to make one takes as long as a small head's epoch.
 
     Args:
         rows: pictures, or what is kept of them.
         labels: encoded for the task, a row each.
         batch_size: rows a batch; the last batch has what is left.
         seed: of the run.
-        clock: called without arguments for (epoch, first step): the steps before the first are left out, for a run
-            that is resumed within an epoch.
+        start: the epoch to begin with, and the steps of it that are left out, for a run that is resumed within one.
         augmentations: by name, in the order they are applied; the name is part of what they draw.
         class_weights: float32 of shape (classes,); adds sample weights. For blended labels they blend too.
         copies: how many rows there are of each label: all of the first copy, then all of the second, and so on. Each
@@ -96,28 +93,25 @@ def training_dataset(
 
     Returns:
         Batches ``(x, y)`` or ``(x, y, sample_weight)``. Pictures (uint8) become float32 in 0–255, other rows stay as
-        they are. The cardinality is that of the epoch which the clock names now: one that begins in its middle is
-        shorter than those that follow.
+        they are.
     """
     parts = dict(augmentations or {})
     count = len(labels)
     columns = sum(part.draws for part in parts.values())
 
-    def begin(_: int) -> tuple[np.ndarray, np.ndarray]:
-        epoch, first_step = clock()
-        order = epoch_order(count, seed, epoch)[first_step * batch_size :]
+    def begin(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        epoch = int(number)
+        order = epoch_order(count, seed, epoch)[start[1] * batch_size if epoch == start[0] else 0 :]
         return order + epoch % copies * count, all_draws(parts, count, seed, epoch)[order]
 
-    def epoch(start: tf.Tensor) -> tf.data.Dataset:
-        # Said to be stateless, though the clock moves: one stateful call anywhere and op determinism makes the whole
-        # pipeline sequential. The argument keeps the answer from being folded into a constant.
-        order, uniforms = tf.numpy_function(begin, [start], [tf.int64, tf.float32], stateful=False)
+    def batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        # not stateful: one such call anywhere, and op determinism makes the whole pipeline sequential
+        order, uniforms = tf.numpy_function(begin, [epoch], [tf.int64, tf.float32], stateful=False)
         order = tf.ensure_shape(order, (None,))
         return _batches(order, tf.ensure_shape(uniforms, (None, columns)), batch_size)
 
-    prepare = _Batch(rows, labels, parts, class_weights)
-    dataset = _parallel(tf.data.Dataset.range(1).flat_map(_as_it_is(epoch)), prepare)
-    return _declare_cardinality(dataset, steps(count, batch_size) - clock()[1])
+    epochs = tf.data.Dataset.range(start[0], np.iinfo(np.int64).max)
+    return _parallel(epochs.flat_map(_as_it_is(batches)), _Batch(rows, labels, parts, class_weights))
 
 
 def augmented_dataset(
@@ -138,10 +132,15 @@ def augmented_dataset(
 
 
 def evaluation_dataset(rows: Rows, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """All rows in their own order, unvaried: ``(x, y)``; pictures as float32 in 0–255."""
+    """All rows in their own order, unvaried: ``(x, y)``; pictures as float32 in 0–255.
+
+    Keras is not told how many batches these are: it would make an iterator behind each evaluation that nobody reads.
+    """
     order = tf.range(len(rows), dtype=tf.int64)
     uniforms = tf.zeros((len(rows), 0), tf.float32)
-    return _parallel(_batches(order, uniforms, batch_size), _Batch(rows, labels, {}, None))
+    dataset = _parallel(_batches(order, uniforms, batch_size), _Batch(rows, labels, {}, None))
+    dataset.cardinality = lambda: tf.constant(tf.data.UNKNOWN_CARDINALITY, tf.int64)
+    return dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,16 +180,6 @@ def _parallel(batches: tf.data.Dataset, prepare: _Batch) -> tf.data.Dataset:
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function without AutoGraph, whose rewriting of its source takes longer than training a small head."""
     return tf.autograph.experimental.do_not_convert(function)
-
-
-def _declare_cardinality(dataset: tf.data.Dataset, count: int) -> tf.data.Dataset:
-    """Let Keras know the steps of an epoch.
-
-    Declared on this object and not asserted in the pipeline (``tf.data.experimental.assert_cardinality``), for that
-    fails where an iterator is not read to its end.
-    """
-    dataset.cardinality = lambda: tf.constant(count, tf.int64)
-    return dataset
 
 
 def all_draws(parts: Mapping[str, Augmentation], count: int, seed: int, epoch: int) -> np.ndarray:

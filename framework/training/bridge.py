@@ -15,17 +15,6 @@ from framework.training.state import Standing, metric_variables
 STATE_SECONDS = 10.0
 
 
-class Clock:
-    """Where the pictures' pipeline is to begin: the epoch, counted over all stages from 0, and the step in it."""
-
-    def __init__(self, epoch: int, first_step: int):
-        self.epoch, self.first_step = epoch, first_step
-
-    def __call__(self) -> tuple[int, int]:
-        """Epoch and step."""
-        return self.epoch, self.first_step
-
-
 class Bridge(keras.callbacks.Callback):
     """Hands the events of the fitted model on to callbacks that belong to the whole one; keeps history and state.
 
@@ -36,7 +25,6 @@ class Bridge(keras.callbacks.Callback):
         whole: the model that callbacks see; its optimizer is the one in use.
         callbacks: the run's callbacks.
         standing: where the stage stands; kept true.
-        clock: told the next epoch's number at each one's end.
         progress: told each step and epoch.
         interruption: looked at after each step.
         steps: of an epoch.
@@ -51,7 +39,6 @@ class Bridge(keras.callbacks.Callback):
         whole: keras.Model,
         callbacks: Sequence[keras.callbacks.Callback],
         standing: Standing,
-        clock: Clock,
         progress: Progress,
         interruption: Interruption,
         *,
@@ -63,7 +50,7 @@ class Bridge(keras.callbacks.Callback):
     ):
         super().__init__()
         self.whole, self.callbacks = whole, list(callbacks)
-        self.standing, self.clock, self.progress, self.interruption = standing, clock, progress, interruption
+        self.standing, self.progress, self.interruption = standing, progress, interruption
         self.steps, self.write, self.save, self.save_steps = steps, write, save, save_steps
         self._metrics = metrics
         self._offset = standing.step
@@ -87,12 +74,12 @@ class Bridge(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Hand on; ``batch`` is the last of the steps that ran together. Save and stop where that is due."""
-        batch += self._offset
+        batch = min(batch + self._offset, self.steps - 1)  # Keras counts the last ones as if there were as many as ever
         if self._watch_batches:
             for callback in self.callbacks:
                 callback.on_train_batch_end(batch, logs)
         before, self.standing.step = self.standing.step, batch + 1
-        self.progress.step(self.clock.epoch, batch + 1 - before, logs.get("loss") if logs else None)
+        self.progress.step(self.standing.epoch, batch + 1 - before, logs.get("loss") if logs else None)
         if self.whole.stop_training:
             self.model.stop_training = True
         elif batch + 1 < self.steps:  # behind the last step the epoch's end saves, with all that belongs to it
@@ -130,7 +117,7 @@ class Bridge(keras.callbacks.Callback):
         if self.whole.stop_training:
             self.model.stop_training = True
         self.standing.epoch, self.standing.step = epoch + 1, 0
-        self.clock.epoch, self.clock.first_step, self._offset = epoch + 1, 0, 0
+        self._offset = 0
         self.standing.stopped = self.whole.stop_training
         stops = self.interruption.signal is not None
         if stops or time.monotonic() - self._saved >= STATE_SECONDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from framework.core.task import Task
 from framework.data import labels, pipeline
 from framework.model.build import Network
 from framework.training.interruption import Interruption
+from framework.training.loop import StepLoop
 from framework.training.material import Material, Supply
 from framework.training.preflight import Experiment
 from framework.training.progress import Progress
@@ -32,9 +33,6 @@ from framework.training.state import (
     restore,
     restore_callbacks,
 )
-
-if TYPE_CHECKING:
-    from framework.training.bridge import Clock
 
 WHOLE_EPOCH = 128
 EVALUATION_BATCH = 256
@@ -177,22 +175,21 @@ class Fit:
         interruption: Interruption,
         state: State | None,
     ) -> None:
-        from framework.training.bridge import Bridge, Clock
+        from framework.training.bridge import Bridge
 
-        settings, task, splits = self.settings, self.experiment.task, self.experiment.pictures.splits
-        clock = Clock(standing.epoch, standing.step)
-        validation = None
+        settings, tail, left = self.settings, standing.tail, self.steps - standing.step
+        tail.train_function = StepLoop(tail, tail.train_step, self.steps, tail.steps_per_execution, left)
+        validation = batches = None
         if material.validation is not None:
-            validation = pipeline.evaluation_dataset(
-                material.validation,
-                labels.encode(splits["validation"].labels, task),
-                batch_size=EVALUATION_BATCH if material.cached else settings.trainer.batch_size,
-            )
+            batch_size = EVALUATION_BATCH if material.cached else settings.trainer.batch_size
+            targets = labels.encode(self.experiment.pictures.splits["validation"].labels, self.experiment.task)
+            validation = pipeline.evaluation_dataset(material.validation, targets, batch_size)
+            batches = pipeline.steps(len(targets), batch_size)
+            tail.test_function = StepLoop(tail, tail.test_step, batches, tail.steps_per_execution)
         bridge = Bridge(
             self.network.model,
             list(self.callbacks.values()),
             standing,
-            clock,
             progress,
             interruption,
             steps=self.steps,
@@ -202,13 +199,14 @@ class Fit:
             metrics={} if state is None else state.arrays,
         )
         end = standing.start + standing.stage.epochs
-        # An epoch that is entered in its middle is fitted by itself, for Keras must know how many steps are left of it:
-        # a step that finds no data may still advance dropout's random state.
+        # an epoch that is entered in its middle is fitted by itself, for Keras must know how many steps are left of it
         for until in (standing.epoch + 1, end) if standing.step else (end,):
             if standing.epoch < until and not standing.stopped:
-                standing.tail.fit(
-                    self._training(material, clock),
+                tail.fit(
+                    self._training(material, standing),
+                    steps_per_epoch=self.steps - standing.step,
                     validation_data=validation,
+                    validation_steps=batches,
                     initial_epoch=standing.epoch,
                     epochs=until,
                     callbacks=[bridge],
@@ -216,14 +214,14 @@ class Fit:
                     verbose=0,
                 )
 
-    def _training(self, material: Material, clock: Clock) -> tf.data.Dataset:
-        """Batches of the epochs that the clock will name."""
+    def _training(self, material: Material, standing: Standing) -> tf.data.Dataset:
+        """Batches from where the stage stands on."""
         return pipeline.training_dataset(
             material.train,
             labels.encode(self.experiment.pictures.splits["train"].labels, self.experiment.task),
             batch_size=self.settings.trainer.batch_size,
             seed=self.settings.trainer.seed,
-            clock=clock,
+            start=(standing.epoch, standing.step),
             augmentations=material.augmentations,
             class_weights=class_weights(self.experiment),
             copies=material.copies,

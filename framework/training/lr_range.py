@@ -6,17 +6,18 @@ L. N. Smith, Cyclical Learning Rates for Training Neural Networks, section 3.3 (
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from framework.config.settings import PartSettings
+from framework.core.backend import tf
 from framework.core.console import progress
 from framework.core.errors import RunFailed
 from framework.data import labels, pipeline
 from framework.training.fit import Fit, class_weights, make_loss, make_optimizer
+from framework.training.material import Material
 from framework.training.stages import freeze
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 120
@@ -89,18 +90,13 @@ def suggest(rates: Sequence[float], smooth: Sequence[float]) -> float:
     return rates[lowest] / 10
 
 
-def _batches(fit: Fit, material: Any) -> Iterator[Any]:
+def _batches(fit: Fit, material: Material) -> tf.data.Dataset:
     """Training batches, epoch after epoch."""
-    train, epoch = fit.experiment.pictures.splits["train"], 0
-    dataset = pipeline.training_dataset(
+    return pipeline.training_dataset(
         material.train,
-        labels.encode(train.labels, fit.experiment.task),
+        labels.encode(fit.experiment.pictures.splits["train"].labels, fit.experiment.task),
         batch_size=fit.settings.trainer.batch_size,
         seed=fit.settings.trainer.seed,
-        clock=lambda: (epoch, 0),
         augmentations=material.augmentations,
         class_weights=class_weights(fit.experiment),
     )
-    while True:
-        yield from dataset
-        epoch += 1

@@ -18,6 +18,7 @@ from framework.features.graph import Cut, frozen_prefix, split
 from framework.model import weights
 from framework.model.build import Network, build
 from framework.training.fit import make_loss, make_metrics, make_optimizer
+from framework.training.loop import StepLoop
 from framework.training.material import AT_INPUT, SPLITS, Supply
 from framework.training.preflight import Experiment
 from framework.training.stages import Stage, freeze, stage_of
@@ -192,11 +193,13 @@ def _training_seconds(
     labels = tf.zeros(shape, tf.int32 if task.labels == "index" else tf.float32)
     inputs = [tf.random.uniform((batch, *tensor.shape[1:]), 0, 255, tf.float32) for tensor in tail.inputs]
     one = tf.data.Dataset.from_tensors((inputs[0] if len(inputs) == 1 else tuple(inputs), labels))
-    batches = untuned(one.repeat(at_once))
-    begin, epoch = _first_and_later(lambda: tail.fit(batches, shuffle=False, verbose=0))
+    batches = untuned(one.repeat())
+    tail.train_function = StepLoop(tail, tail.train_step, at_once, at_once)
+    tail.test_function = StepLoop(tail, tail.test_step, at_once, at_once)
+    begin, epoch = _first_and_later(lambda: tail.fit(batches, steps_per_epoch=at_once, shuffle=False, verbose=0))
     seconds = begin + stage.epochs * steps * settings.trainer.batch_size / batch * epoch / at_once
     if validated:
-        begin, epoch = _first_and_later(lambda: tail.evaluate(batches, verbose=0))
+        begin, epoch = _first_and_later(lambda: tail.evaluate(batches, steps=at_once, verbose=0))
         seconds += begin + stage.epochs * validated / batch * epoch / at_once
     return seconds
 
