@@ -19,6 +19,7 @@ from framework.data import fingerprint, pipeline
 from framework.data.pipeline import Augmentation
 from framework.data.rows import FilePictures, Rows, picture_rows
 from framework.features.compute import BATCH_SIZE, Batches, features
+from framework.features.folding import folded
 from framework.features.graph import Cut, frozen_prefix, split
 from framework.features.key import bfloat16_supported
 from framework.features.rows import FeatureRows
@@ -27,7 +28,6 @@ from framework.training.preflight import Experiment
 from framework.training.record import Record
 from framework.training.stages import Stage
 
-AT_INPUT = Cut((), (), {})
 SPLITS = ("train", "validation")
 
 
@@ -54,6 +54,14 @@ class Material:
     says: str = ""
 
 
+def behind(prefix: keras.Model, tail: keras.Model) -> keras.Model:
+    """A frozen prefix, folded and in inference, with the tail behind it: from pictures to the output."""
+    from framework.features.inference import Inference
+
+    pictures = keras.Input(batch_shape=prefix.input.shape, dtype=prefix.input.dtype)
+    return keras.Model(pictures, tail(Inference(folded(prefix), autocast=False)(pictures)), name="tail")
+
+
 class Supply:
     """Gives each stage its material, and keeps what the next one can use again."""
 
@@ -68,7 +76,7 @@ class Supply:
         cut = frozen_prefix(self.network.model, stage.trained, stage.inference)
         hindrance = self.hindrance(cut)
         if hindrance is not None:
-            return self._from_pictures(stage, hindrance)
+            return self._from_pictures(stage, cut, hindrance)
         return self._from_features(stage, cut)
 
     def hindrance(self, cut: Cut) -> str | None:
@@ -82,8 +90,10 @@ class Supply:
             return f"features are not kept: augmentation ({names}) changes the pictures each epoch"
         return None
 
-    def _from_pictures(self, stage: Stage, why: str) -> Material:
-        _, tail = split(self.network.model, AT_INPUT, stage.inference)
+    def _from_pictures(self, stage: Stage, cut: Cut, why: str) -> Material:
+        prefix, tail = split(self.network.model, cut, stage.inference)
+        if prefix is not None:
+            tail = behind(prefix, tail)
         rows = {name: self._rows(name) for name in self.splits}
         return Material(tail, rows["train"], rows.get("validation"), self._augmentations(), says=self._says(why))
 

@@ -19,7 +19,7 @@ from framework.model import weights
 from framework.model.build import Network, build
 from framework.training.fit import make_loss, make_metrics, make_optimizer
 from framework.training.loop import StepLoop
-from framework.training.material import AT_INPUT, SPLITS, Supply
+from framework.training.material import SPLITS, Supply, behind
 from framework.training.preflight import Experiment
 from framework.training.stages import Stage, freeze, stage_of
 
@@ -138,7 +138,9 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
     why = supply.hindrance(cut)
     if why == "":
         why = "nothing is kept: what trains begins at the pictures"
-    prefix, tail = split(network.model, AT_INPUT if why else cut, stage.inference)
+    prefix, tail = split(network.model, cut, stage.inference)
+    if why and prefix is not None:
+        tail = behind(prefix, tail)
     counts = {name: len(split) for name, split in supply.splits.items()}
     pictures = sum(counts.values())
     trained = sum(int(np.prod(weight.shape)) for weight in network.model.trainable_variables)
