@@ -126,6 +126,11 @@ class Checkpoint(keras.callbacks.Callback):
             # not load_weights, which would take the optimizer back to that epoch too
             self.model.set_weights(keras.saving.load_model(self._ranked()[0].path, compile=False).get_weights())
 
+    def best_file(self) -> Path | None:
+        """The file that holds the best epoch's whole model; None if there is none, or one of weights and layers only."""
+        best = next((saved for saved in self._kept if saved.epoch == self.best_epoch and saved.weights is None), None)
+        return best.path if best and best.path.suffix == ".keras" and best.path.is_file() else None
+
     def get_state(self) -> State:
         """Best value and epoch, and the files; what is kept in memory is written first, so that they are there."""
         self.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -239,25 +240,30 @@ class Fit:
                 return f"{callback.reason}; try {advice}" if advice else callback.reason
         return None
 
-    def restore_best(self) -> dict[str, Any]:
-        """Give the network the weights of its best epoch, if a checkpoint kept them; that epoch's row."""
+    def restore_best(self) -> tuple[dict[str, Any], Path | None]:
+        """Give the network the weights of its best epoch, if a checkpoint kept them.
+
+        Returns:
+            That epoch's row, and the checkpoint's file if it is what ``model.keras`` is to be.
+        """
         for callback in self.callbacks.values():
             if hasattr(callback, "restore_best") and callback.best_epoch is not None:
                 callback.restore_best()
-                return next(row for row in self.history if row["epoch"] == callback.best_epoch)
-        return self.history[-1]
+                return next(row for row in self.history if row["epoch"] == callback.best_epoch), callback.best_file()
+        return self.history[-1], None
 
     def answers(self) -> np.ndarray | None:
         """Logits of the validation pictures as the network stands, float32 (pictures, task.units); None without such.
 
-        Eager, batch by batch: tracing a graph for one pass takes longer than it saves.
+        On kept features eagerly, batch by batch: tracing a graph for one pass takes longer than it saves.
         """
         if self._last is None or self._last.validation is None:
             return None
-        rows = self._last.validation
+        rows, tail = self._last.validation, self._last.tail
         labels = np.zeros(len(rows), np.int32)
         batches = pipeline.evaluation_dataset(rows, labels, EVALUATION_BATCH if self._last.cached else 32)
-        return np.concatenate([np.asarray(self._last.tail(x, training=False)) for x, _ in batches])
+        forward = tail if self._last.cached else tf.function(tail, reduce_retracing=True, autograph=False)
+        return np.concatenate([np.asarray(forward(x, training=False)) for x, _ in batches])
 
 
 def _check_formats(settings: Settings, model: keras.Model) -> None:

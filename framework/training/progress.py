@@ -66,7 +66,8 @@ class Progress:
         better = self._better(row)
         width = len(str(self.epochs))
         numbers = [f"{key} {value:.4f}" for key, value in row.items() if isinstance(value, float) and key not in _LAST]
-        text = f"epoch {row['epoch']:>{width}}/{self.epochs}  {'  '.join(numbers)}  {row['seconds']:.1f} s"
+        seconds = f"{row['seconds']:.1f}" if row["seconds"] >= 1 else f"{row['seconds']:.2f}"
+        text = f"epoch {row['epoch']:>{width}}/{self.epochs}  {'  '.join(numbers)}  {seconds} s"
         self._print(f"{text}  *" if better else text)
 
     def _better(self, row: Mapping[str, Any]) -> bool:

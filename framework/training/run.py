@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import shutil
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -170,9 +171,12 @@ class Run:
 
     def _save(self, fit: Fit) -> dict[str, object]:
         """Write ``model.keras`` from the best epoch, and say which that was."""
-        best = fit.restore_best()
+        best, file = fit.restore_best()
         with whole(self.folder.model) as beside:
-            fit.network.model.save(beside)
+            if file:
+                shutil.copyfile(file, beside)
+            else:
+                fit.network.model.save(beside)
         self._write_confusion(fit)
         metrics = {key: value for key, value in best.items() if isinstance(value, float) and key not in _NO_METRIC}
         return {"epoch": best["epoch"], "stage": best["stage"], "monitor": fit.monitor, "metrics": metrics}

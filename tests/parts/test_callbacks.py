@@ -114,6 +114,17 @@ class TestCheckpoint:
         callback.restore_best()
         assert float(model.weights[0][0, 0]) == 2.0
 
+    @pytest.mark.parametrize(("ending", "whole"), [("keras", True), ("h5", False)])
+    def test_names_the_best_epochs_file_once_it_is_written(self, tmp_path, ending, whole):
+        model, callback = small_model(), build("checkpoint", tmp_path, filename=f"{{epoch}}.{ending}")
+        drive(callback, model, [0.5, 0.9, 0.7], before_epoch=numbered(model))
+        assert callback.best_file() is None
+        callback.on_train_end()
+        best = tmp_path / "checkpoints" / f"2.{ending}"
+        assert callback.best_file() == (best if whole else None)
+        best.unlink()
+        assert callback.best_file() is None
+
     def test_long_epochs_are_written_at_once(self, tmp_path, monkeypatch):
         model, callback = small_model(), build("checkpoint", tmp_path)
         monkeypatch.setattr(type(callback), "INTERVAL", 0.0)
