@@ -20,11 +20,12 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 BATCH = 32
 
 
-def read(folder: str, side: int, reader: str):
+def read(folder: str, side: int, reader: str, vary: bool):
     """Training and validation pictures, by ``image_dataset_from_directory`` or by ``ImageDataGenerator``."""
     if reader == "generator":
+        varied = {"shear_range": 10, "zoom_range": 0.1, "horizontal_flip": True} if vary else {}
         return tuple(
-            ImageDataGenerator().flow_from_directory(
+            ImageDataGenerator(**(varied if split == "train" else {})).flow_from_directory(
                 f"{folder}/{split}", target_size=(side, side), batch_size=BATCH, shuffle=split == "train", seed=1
             )
             for split in ("train", "validation")
@@ -43,8 +44,11 @@ def read(folder: str, side: int, reader: str):
     )
 
 
-def build(base: str, weights: str | None, side: int, classes: int, train: str) -> keras.Model:
-    """Base, average pooling and ten logits; ``train`` is head, all, or the name of the first layer that trains."""
+def build(base: str, weights: str | None, side: int, classes: int, train: str, vary: bool) -> keras.Model:
+    """Base, average pooling and ten logits; ``train`` is head, all, or the name of the first layer that trains.
+
+    With ``vary`` layers of Keras's flip, zoom and shear the pictures first.
+    """
     shape = (side, side, 3)
     if base == "mobilenet":
         network = keras.applications.MobileNet(input_shape=shape, alpha=0.25, include_top=False, weights=weights)
@@ -58,8 +62,12 @@ def build(base: str, weights: str | None, side: int, classes: int, train: str) -
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
-    inputs = keras.Input(shape)
-    x = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
+    inputs = x = keras.Input(shape)
+    if vary:
+        x = keras.layers.RandomFlip("horizontal")(x)
+        x = keras.layers.RandomZoom(0.1)(x)
+        x = keras.layers.RandomShear(0.18, 0.0)(x)  # up to 10 degrees
+    x = keras.layers.Rescaling(1 / 127.5, -1)(x)
     x = network(x, training=train == "all")
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(classes)(x))
@@ -92,13 +100,17 @@ def main() -> None:
     parser.add_argument("--rates", default="0.01,0.001,0.0001")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--train", default="head")
+    parser.add_argument(
+        "--vary", action="store_true", help="flip, zoom and shear training pictures, as the course does"
+    )
     options = parser.parse_args()
     side = options.side or {"mobilenet": 224, "xception": 150}[options.base]
     runs = []
     for rate in options.rates.split(","):
         keras.utils.set_random_seed(1)
-        train, validation = read(options.data, side, options.reader)
-        model = build(options.base, options.weights, side, 10, options.train)
+        train, validation = read(options.data, side, options.reader, options.vary)
+        vary = options.vary and options.reader == "dataset"
+        model = build(options.base, options.weights, side, 10, options.train, vary)
         model.compile(
             optimizer=keras.optimizers.Adam(float(rate)),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),

@@ -59,7 +59,7 @@ def folded(model: keras.Model) -> keras.Model:
 def _takes_normalisation(layer: Any, norm: Any, call: Any) -> bool:
     kinds = keras.layers
     return (
-        type(layer) in (kinds.Conv2D, kinds.DepthwiseConv2D, kinds.SeparableConv2D, kinds.Dense)
+        _plain(layer, kinds.Conv2D, kinds.DepthwiseConv2D, kinds.SeparableConv2D, kinds.Dense)
         and layer.activation is keras.activations.linear
         and norm.axis in (-1, len(call.input_tensors[0].shape) - 1)
     )
@@ -79,9 +79,9 @@ def _with_normalisation(layer: Any, norm: Any, shape: Shape) -> keras.Layer:
 
 def _takes_padding(layer: Any, padding: Any, shape: Shape) -> bool:
     """Whether the layer would by itself pad pictures of this shape as is done before it."""
-    if type(layer) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D) or layer.padding != "valid":
+    if not _plain(layer, keras.layers.Conv2D, keras.layers.DepthwiseConv2D) or layer.padding != "valid":
         return False
-    if "channels_first" in (layer.data_format, padding.data_format):
+    if padding.data_format != "channels_last":
         return False
     same = []
     for side, kernel, stride, dilation in zip(
@@ -92,6 +92,16 @@ def _takes_padding(layer: Any, padding: Any, shape: Shape) -> bool:
         total = max((-(-side // stride) - 1) * stride + (kernel - 1) * dilation + 1 - side, 0)
         same.append((total // 2, total - total // 2))
     return same == [tuple(sides) for sides in padding.padding]
+
+
+def _plain(layer: Any, *kinds: type) -> bool:
+    """Whether the layer is one of these, with kernel and bias for its weights and channels last."""
+    return (
+        type(layer) in kinds
+        and getattr(layer, "data_format", "channels_last") == "channels_last"
+        and getattr(layer, "quantization_mode", None) is None
+        and not getattr(layer, "lora_enabled", False)
+    )
 
 
 def _copy(layer: Any, shape: Shape, weights: list[np.ndarray], **changes: Any) -> keras.Layer:

@@ -82,6 +82,12 @@ def test_what_can_not_be_folded_is_left(layers):
     assert folded(model) is model
 
 
+def test_a_layer_with_more_weights_than_kernel_and_bias_is_left():
+    model = normalised(L.Dense(4), L.BatchNormalization())
+    model.layers[1].enable_lora(2)
+    assert folded(model) is model
+
+
 @pytest.mark.parametrize(
     ("side", "padding", "layer", "goes"),
     [
