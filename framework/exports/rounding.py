@@ -81,9 +81,9 @@ class _Walk:
                 return batches
             try:
                 part = keras.Model(start, layer.input)
-            except ValueError:
+                found = [part(tf.cast(batch, tf.float32), training=False).numpy() for batch in batches]
+            except (ValueError, KeyError):  # the second when it is called, by Keras before 3.13
                 continue
-            found = [part(tf.cast(batch, tf.float32), training=False).numpy() for batch in batches]
             self._kept.append((layer.input, found))
             while len(self._kept) > 2 and sum(batch.nbytes for _, kept in self._kept for batch in kept) > MEMORY:
                 del self._kept[1]

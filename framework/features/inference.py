@@ -18,6 +18,10 @@ class Inference(keras.layers.Wrapper):
     def __init__(self, layer: keras.Layer, **options: Any):
         super().__init__(layer, **{"name": layer.name, "dtype": layer.dtype_policy, **options})
 
+    def __call__(self, *inputs: Any, **arguments: Any) -> Any:
+        """As of any layer; arguments that are None are left out, for Keras before 3.13 takes them for tensors."""
+        return super().__call__(*inputs, **{name: value for name, value in arguments.items() if value is not None})
+
     def call(self, *inputs: Any, **arguments: Any) -> Any:
         """What the layer gives in inference; shapes and dtypes are the layer's."""
         return self.layer(*inputs, **{**arguments, "training": False})
