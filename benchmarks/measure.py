@@ -79,6 +79,12 @@ def data_folder(given: str | None) -> Path:
     return folder.resolve()
 
 
+def mobilenet(data: Path, weights: str | None) -> list[str]:
+    """Overrides for what most figures are about: MobileNet of alpha 0.25 on the photos."""
+    model = ["model=mobilenet", "model.alpha=0.25", f"model.weights={weights or 'null'}"]
+    return [*model, "data=image_folder", f"data.dir={data}"]
+
+
 def weights_file(base: str, given: str | None) -> str | None:
     """Real weights where they are to be had: for MobileNet in the shared folder; None means random ones."""
     if given:

@@ -10,7 +10,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import data_folder, report, run, weights_file
+from benchmarks.measure import data_folder, mobilenet, report, run, weights_file
 
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -21,14 +21,14 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--weights")
     options = parser.parse_args()
-    photos = ["data=image_folder", f"data.dir={data_folder(options.data)}"]
-    weights = weights_file("mobilenet", options.weights)
-    mobilenet = [*photos, "model=mobilenet", "model.alpha=0.25", f"model.weights={weights or 'null'}"]
+    data, weights = data_folder(options.data), weights_file("mobilenet", options.weights)
+    photos = ["data=image_folder", f"data.dir={data}"]
+    base = mobilenet(data, weights)
     cases = {
-        "mobilenet frozen, empty cache": [*mobilenet, "trainer.epochs=10"],
-        "the same, cache filled": [*mobilenet, "trainer.epochs=10"],
-        "head, then from conv_pw_13 up": [*mobilenet, "stages=finetune", "stages.finetune.train=from:conv_pw_13"],
-        "everything, 2 epochs": [*mobilenet, "stages.main.train=all", "trainer.epochs=2"],
+        "mobilenet frozen, empty cache": [*base, "trainer.epochs=10"],
+        "the same, cache filled": [*base, "trainer.epochs=10"],
+        "head, then from conv_pw_13 up": [*base, "stages=finetune", "stages.finetune.train=from:conv_pw_13"],
+        "everything, 2 epochs": [*base, "stages.main.train=all", "trainer.epochs=2"],
         "a small network, 5 epochs": [*photos, "model=cnn", "model.image_size=64", "trainer.epochs=5"],
         "xception 150 px, 500 pictures": [
             *photos, "model=xception", "model.weights=null", "data.limit=500", "trainer.epochs=5", "data.image_size=150"

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import data_folder, report, run, weights_file
+from benchmarks.measure import data_folder, mobilenet, report, run, weights_file
 
 SIDE, BATCH, ROUNDS = 224, 32, 3
 
@@ -31,9 +31,8 @@ def main() -> None:
     data, weights = data_folder(options.data), weights_file("mobilenet", options.weights)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = folder
-        given = ["model=mobilenet", "model.alpha=0.25", f"model.weights={weights or 'null'}", "trainer.epochs=1"]
-        given += ["data=image_folder", f"data.dir={data}", f"data.image_size={SIDE}", f"hydra.run.dir={folder}/run"]
-        run("framework.train", *given)
+        given = ["trainer.epochs=1", f"data.image_size={SIDE}", f"hydra.run.dir={folder}/run"]
+        run("framework.train", *mobilenet(data, weights), *given)
         _measure(Path(folder), data, options.repeat)
 
 

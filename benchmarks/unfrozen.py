@@ -13,7 +13,7 @@ import csv
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import data_folder, plain, report, run, weights_file
+from benchmarks.measure import data_folder, mobilenet, plain, report, run, weights_file
 
 LAST_BLOCK = "conv_dw_13"
 
@@ -35,11 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ours = run(
             "framework.train",
-            "model=mobilenet",
-            "model.alpha=0.25",
-            f"model.weights={weights or 'null'}",
-            "data=image_folder",
-            f"data.dir={data}",
+            *mobilenet(data, weights),
             f"trainer.epochs={epochs}",
             "optim.lr=0.0001",
             f"stages.main.train={f'from:{LAST_BLOCK}' if block else 'all'}",

@@ -12,7 +12,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import data_folder, report, run, weights_file
+from benchmarks.measure import data_folder, mobilenet, report, run, weights_file
 
 RATES, HIDDEN, DROPOUT = "0.01,0.003,0.001", "[32],[64],[100],[200],[400]", "0.0,0.3"
 EPOCHS = 10
@@ -26,11 +26,7 @@ def main() -> None:
     options = parser.parse_args()
     data, weights = data_folder(options.data), weights_file("mobilenet", options.weights)
     common = [
-        "model=mobilenet",
-        "model.alpha=0.25",
-        f"model.weights={weights or 'null'}",
-        "data=image_folder",
-        f"data.dir={data}",
+        *mobilenet(data, weights),
         "head=mlp",
         f"trainer.epochs={EPOCHS}",
     ]

@@ -13,7 +13,7 @@ import csv
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import data_folder, plain, report, run, weights_file
+from benchmarks.measure import data_folder, mobilenet, plain, report, run, weights_file
 
 EPOCHS = 3
 
@@ -34,11 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run(
             "framework.train",
-            "model=mobilenet",
-            "model.alpha=0.25",
-            f"model.weights={weights or 'null'}",
-            "data=image_folder",
-            f"data.dir={data}",
+            *mobilenet(data, weights),
             "augment=light",
             f"trainer.epochs={EPOCHS}",
             "optim.lr=0.01",
