@@ -73,7 +73,9 @@ class Store:
                 os.utime(record)
             else:
                 content = {"format": FORMAT, "about": about, "depends_on": self.description}
-                write_whole(record, json.dumps(content, indent=2) + "\n")
+                # a writer that sweeps the folder meanwhile takes this half-written; its own record is there by then
+                with contextlib.suppress(FileNotFoundError):
+                    write_whole(record, json.dumps(content, indent=2) + "\n")
         except OSError as error:
             if is_full(error):
                 raise _disk_full(self.root, error) from None

@@ -16,6 +16,7 @@ import pytest
 
 from framework.core.console import amount
 from framework.core.errors import BadInput, RunFailed
+from framework.core.files import whole
 from framework.features import shards
 from framework.features import store as module
 from framework.features.shards import Layout, numpy_type
@@ -56,6 +57,25 @@ def filled(root, rows=None, description=DESCRIPTION) -> Store:
     with store.writing():
         store.add(stream(rows or names(*range(6))))
     return store
+
+
+def test_a_writer_may_sweep_the_folder_while_another_process_opens_it(tmp_path, monkeypatch):
+    first = opened(tmp_path)
+    record = first.folder / "key.json"
+    content = record.read_bytes()
+    record.unlink()  # as the second process finds it
+
+    def swept_while_written(path, text):
+        with whole(path) as beside:
+            beside.write_text(text)
+            record.write_bytes(content)  # the first process is through
+            with first.writing():
+                assert not beside.exists()
+
+    monkeypatch.setattr(module, "write_whole", swept_while_written)
+    second = opened(tmp_path)
+    assert record.read_bytes() == content
+    assert second.missing(names(1)) == ["1"]
 
 
 def assert_right(store, rows):
