@@ -110,7 +110,6 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """
     options = tf.data.Options()
     options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
     return dataset.with_options(options)
 
 

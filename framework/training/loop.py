@@ -11,9 +11,10 @@ from framework.core.backend import keras, tf
 class StepLoop:
     """What a compiled model calls for each chunk of an epoch, in place of the function that Keras would make.
 
-    Keras's function carries every batch and result as an optional, for an epoch may end anywhere, and traces what it
-    does with them: on kept features that took two thirds of an epoch's time. Here the number of steps is known, so a
-    dataset may be endless, and one iterator serves all epochs. Results are those of the metrics after the last step.
+    Keras's function carries every batch and result as an optional, for an epoch may end anywhere, and wants an iterator
+    for each epoch: on a head's kept features the two took two thirds of an epoch's time. Here the number of steps is
+    known, so a dataset may be endless, and one iterator serves all epochs. Results are those of the metrics after the
+    last step.
 
     To be set as ``model.train_function`` or ``model.test_function`` after ``compile``, which forgets it.
 
