@@ -198,7 +198,7 @@ def _right() -> list[str]:
         content.pop("defaults", None)
         content.pop("hydra", None)
         group = file.parent.relative_to(CONF).as_posix().replace("/", ".")
-        if file.parent != CONF:
+        if file.parent != CONF and not file.name.startswith("_"):
             found.append(f"{group}={file.stem}")
         prefix = "" if file.parent == CONF else f"{group}."
         found += _leaves(content, prefix)

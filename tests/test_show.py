@@ -116,3 +116,30 @@ def test_what_there_is_not_is_said_with_the_nearest(capsys, arguments, what, rig
 def test_show_never_loads_tensorflow():
     code = "import sys; from framework.show import main; main(['config']); sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_what_an_option_builds_on_is_followed(capsys):
+    text = shown(capsys, "head=dense100")
+    assert "head.hidden=[100] " in text
+    assert "head.dropout=0.5 " in text
+    assert "head.units=null " in text
+    assert "share of the values dropped behind each hidden layer" in " ".join(text.split())
+    assert "conf/head/_hidden.yaml" in shown(capsys, "head.activation", "head=dense100")
+
+
+def test_what_options_have_in_common_is_no_option(capsys):
+    assert "_pretrained" not in shown(capsys, "model")
+    assert "there is no model '_pretrained'" in shown(capsys, "model=_pretrained", code=2)
+
+
+def test_a_recipe_s_option_builds_on_a_shipped_one(capsys, tmp_path):
+    option = tmp_path / "wide" / "conf" / "head" / "wide.yaml"
+    option.parent.mkdir(parents=True)
+    option.write_text("# Wide.\ndefaults: [dense, _self_]\nhidden: [500]\n")
+    (tmp_path / "wide" / "recipe.yaml").write_text("# Wide heads\ndefaults:\n  - override /head: wide\n")
+    where = f"recipes={tmp_path}"
+    assert "head.hidden = [500]" in shown(capsys, "head.hidden", "recipe=wide", where)
+    assert "head.activation = relu" in shown(capsys, "head.activation", "recipe=wide", where)
+    text = shown(capsys, "head=wide", "recipe=wide", where)
+    assert "head.hidden=[500] " in text
+    assert "head.normalization=none " in text

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from framework.config.folders import shown
+from framework.config.folders import conf_folder, shown
 from framework.core.errors import BadInput, Problem
 
 MOST_BYTES = 100_000
@@ -100,6 +100,48 @@ def read(file: Path) -> Document:
     _refuse_unfit(content, entries, file)
     first = lines[0] if lines else ""
     return Document(file, content, entries, first.lstrip("# ").strip() if first.startswith("#") else "")
+
+
+def read_option(file: Path) -> Document:
+    """An option as it is composed: its own keys over those of the files beside it that its defaults name.
+
+    Raises:
+        BadInput: as ``read`` does.
+    """
+    own = read(file)
+    content: dict[str, Any] = {}
+    entries: dict[str, Entry] = {}
+    for name in own.content.get("defaults") or ["_self_"]:
+        if name == "_self_":
+            part = own
+        elif isinstance(name, str):
+            part = read_option(_option_file(name, file))
+        else:
+            continue  # an option of another group, which is an option of its own
+        _lay_over(content, part.content)
+        # a key that is set again keeps the sentence at it where the new place has none
+        entries |= {
+            path: replace(entry, comment=entry.comment or getattr(entries.get(path), "comment", ""))
+            for path, entry in part.entries.items()
+        }
+    content.pop("defaults", None)
+    return replace(own, content=content, entries={path: one for path, one in entries.items() if path != "defaults"})
+
+
+def _option_file(name: str, file: Path) -> Path:
+    """The file of another option of the same group: beside this one, or, for one of a recipe, the shipped one."""
+    beside = file.with_name(f"{name}.yaml")
+    group = file.parent.as_posix().rpartition("/conf/")[2]
+    return beside if beside.is_file() else conf_folder() / group / beside.name
+
+
+def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            below[key] = dict(below[key])
+            _lay_over(below[key], value)
+        else:
+            below[key] = value
 
 
 def _refuse_unfit(content: dict[str, Any], entries: Mapping[str, Entry], file: Path) -> None:

@@ -76,7 +76,7 @@ def group(name: str, brought: Brought) -> Iterator[str]:
     seen: dict[str, Chosen] = {}
     # the option that has a part's own name tells its defaults best
     for option in sorted(options, key=lambda option: option not in registry.names(kind)):
-        for chosen in _nodes(documents.read(options[option]), kind):
+        for chosen in _nodes(documents.read_option(options[option]), kind):
             seen.setdefault(chosen.part.name, chosen)
     common = _common(name)
     if common:
@@ -105,7 +105,7 @@ def option(group: str, name: str, brought: Brought) -> Iterator[str]:
     if name not in options:
         right = f"show {group.replace('/', '.')}={suggestion(name, list(options))}"
         raise BadInput(Problem(f"there is no {group} '{name}'", f"command line: {group}={name}", right))
-    document = documents.read(options[name])
+    document = documents.read_option(options[name])
     yield f"{group.replace('/', '.')}={name}  {shown(document.file)}"
     yield f"  {document.purpose}"
     kind = KINDS.get(group)

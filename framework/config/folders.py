@@ -28,11 +28,14 @@ def conf_folder() -> Path:
 
 
 def groups() -> dict[str, list[str]]:
-    """Config groups and their options, recipes apart: ``{"model": ["cnn", …], "optim/schedule": […]}``."""
+    """Config groups and their options, recipes apart: ``{"model": ["cnn", …], "optim/schedule": […]}``.
+
+    A file whose name begins with ``_`` is no option: it holds what several options have in common.
+    """
     conf = conf_folder()
     found: dict[str, list[str]] = {}
     for file in sorted(conf.rglob("*.yaml")):
-        if file.parent != conf:
+        if file.parent != conf and not file.name.startswith("_"):
             found.setdefault(file.parent.relative_to(conf).as_posix(), []).append(file.stem)
     return found
 

@@ -10,6 +10,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from framework.config import documents
+from framework.config.folders import groups
 from framework.core import registry, schema
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -24,10 +26,9 @@ def composed(*overrides: str) -> dict[str, Any]:
 def single(group: str) -> dict[str, dict[str, Any]]:
     """Parameters by part name, of a group whose option is one part."""
     found = {}
-    for file in sorted((CONF / group).glob("*.yaml")):
-        node = OmegaConf.to_container(OmegaConf.load(file))
-        node.pop("defaults", None)
-        assert node["name"] == file.stem
+    for option in groups()[group]:
+        node = documents.read_option(CONF / group / f"{option}.yaml").content
+        assert node["name"] == option
         found[node.pop("name")] = node
     return found
 
@@ -35,11 +36,11 @@ def single(group: str) -> dict[str, dict[str, Any]]:
 def named(group: str) -> dict[str, dict[str, Any]]:
     """Parameters by part name, of a group that is a dict by name."""
     found = {}
-    for file in sorted((CONF / group).glob("*.yaml")):
-        node = OmegaConf.to_container(OmegaConf.load(file))
+    for option in groups()[group]:
+        node = documents.read(CONF / group / f"{option}.yaml").content
         if "defaults" not in node:
-            assert list(node) == [file.stem]
-            found[node[file.stem].pop("name")] = node[file.stem]
+            assert list(node) == [option]
+            found[node[option].pop("name")] = node[option]
     return found
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
+from framework.config.documents import read_option
 from framework.core import registry, schema
 from framework.core.backend import keras
 from framework.core.errors import BadInput
@@ -35,7 +35,7 @@ def each(names):
 
 
 def option(name):
-    return yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    return read_option(CONF / f"{name}.yaml").content
 
 
 def parameters(name):
