@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 from framework.config.options import Words, start
 from framework.core.console import amount, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem, suggestion
+from framework.core.schema import PathText
 from framework.features import upkeep
 
 USAGE = """
-framework-cache (python -m framework.cache) [list|verify|clear] [options]
+python -m framework.cache [list|verify|clear] [options]
 
 Features are the output of a frozen base, kept for every picture so that it is computed once.
 
@@ -33,7 +34,7 @@ class Options:
 
     command: Annotated[list[str], Words("list|verify|clear"), "what to do; list by default"]
     keys: Annotated[list[str] | None, "only keys that begin so; null for all"] = None
-    dir: Annotated[str | None, "the cache's folder; null for that of the user"] = None
+    dir: Annotated[PathText | None, "the cache's folder; null for that of the user"] = None
     format: Annotated[Literal["table", "csv"], "how to list"] = "table"
 
 

@@ -12,9 +12,9 @@ from framework.core.errors import DONE
 from framework.training.preflight import preflight
 
 USAGE = """
-framework-check (python -m framework.check) [overrides]
+python -m framework.check [overrides]
 
-Checks what framework-train would be given, and trains nothing. Exit code 0: all right; 2: something is wrong.
+Checks what python -m framework.train would be given, and trains nothing. Exit code 0: all right; 2: something is wrong.
 
   python -m framework.check model=xception head=dense10 optim.lr=0.001
 """

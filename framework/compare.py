@@ -11,9 +11,10 @@ from typing import Annotated
 from framework.config.options import start
 from framework.core.console import say
 from framework.core.errors import DONE, FAILED, BadInput, Problem
+from framework.core.schema import PathText
 
 USAGE = """
-framework-compare (python -m framework.compare) sweep=FOLDER | runs=[FOLDER,FOLDER,...] [options]
+python -m framework.compare sweep=FOLDER | runs=[FOLDER,FOLDER,...] [options]
 
 Compares runs by what varies between them: a table here, and comparison.csv, comparison.png and report.html, one page
 that opens offline. Differences that are no more than chance are marked as ties.
@@ -30,9 +31,9 @@ Exit code 0: done; 1: no run has anything to compare; 2: a folder does not exist
 class Options:
     """What to compare, and where to write it."""
 
-    sweep: Annotated[str | None, "folder of a sweep"] = None
-    runs: Annotated[list[str] | None, "run folders, from anywhere"] = None
-    out: Annotated[str | None, "folder for the files; null: the sweep's own, or comparison here for runs"] = None
+    sweep: Annotated[PathText | None, "folder of a sweep"] = None
+    runs: Annotated[list[PathText] | None, "run folders, from anywhere"] = None
+    out: Annotated[PathText | None, "folder for the files; null: the sweep's own, or comparison here for runs"] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

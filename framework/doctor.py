@@ -18,6 +18,7 @@ from framework.config.output import refuse_unwritable
 from framework.core.console import progress, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem
 from framework.core.files import whole_folder, write_whole
+from framework.core.schema import PathText
 from framework.data import sources
 from framework.data.pictures import Pictures
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from framework.inspection.neighbours import Suspect
 
 USAGE = """
-framework-doctor (python -m framework.doctor) data.dir=PHOTOS [overrides] [output=FOLDER] [format=json] [fail_on=error]
+python -m framework.doctor data.dir=PHOTOS [overrides] [output=FOLDER] [format=json] [fail_on=error]
 
 Looks at every picture, without TensorFlow: files that can't be read, odd formats, copies and near copies, also between
 training and validation pictures, labels that copies contradict, classes with few pictures. Prints a table, or JSON;
@@ -51,7 +52,7 @@ NAMED = 3
 class Options:
     """What the command takes beside overrides."""
 
-    output: Annotated[str, "folder of doctor.json and contact sheets"] = "doctor"
+    output: Annotated[PathText, "folder of doctor.json and contact sheets"] = "doctor"
     format: Annotated[Literal["table", "json"], "of what is printed"] = "table"
     fail_on: Annotated[Literal["error", "warning"] | None, "exit code 1 if something as grave is found"] = None
 
@@ -76,7 +77,7 @@ def examine(overrides: Sequence[str], options: Options) -> int:
     settings = check(overrides, lambda _: [])
     if len(settings) > 1:
         raise BadInput(Problem("several values for one key", "command line", "one value"))
-    folder = Path(options.output).expanduser().resolve()
+    folder = Path(options.output).resolve()
     refuse_unwritable(folder, "output")
     if folder.exists() and not (folder / "doctor.json").is_file() and any(folder.iterdir()):
         raise BadInput(Problem(f"{options.output} holds other files", "output", "output=<a new folder>"))

@@ -14,7 +14,7 @@ from framework.config.options import start
 from framework.core.backend import load_tensorflow
 from framework.core.console import progress, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing
-from framework.core.schema import Count, Share
+from framework.core.schema import Count, PathText, Share
 from framework.evaluation.forward import forward
 from framework.evaluation.labelled import DataOptions, Labelled, SplitName, labelled
 from framework.evaluation.measures import Answers, mean_loss, measure
@@ -22,7 +22,7 @@ from framework.evaluation.results import summary, write
 from framework.model.saved import ModelOptions, Trained, open_trained
 
 USAGE = """
-framework-evaluate (python -m framework.evaluate) run=RUN [options]
+python -m framework.evaluate run=RUN [options]
 
 Measures a trained classifier on labelled pictures: loss, accuracy with its 95 % interval, top-k, each class's
 precision, recall and F1, confusions, calibration, the most confident mistakes; for a yes-or-no question every
@@ -46,7 +46,7 @@ class Options(ModelOptions):
     top: Annotated[list[Count], "top-k accuracies to measure"] = field(default_factory=lambda: [3, 5])
     min_accuracy: Annotated[Share | None, "fail (exit code 1) below this accuracy"] = None
     batch_size: Annotated[Count, "pictures at once"] = 32
-    output: Annotated[str | None, "where files go; null: evaluation/SPLIT in the run folder"] = None
+    output: Annotated[PathText | None, "where files go; null: evaluation/SPLIT in the run folder"] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

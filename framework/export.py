@@ -15,7 +15,7 @@ from framework.core.backend import load_tensorflow
 from framework.core.console import amount, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed
 from framework.core.files import whole_folder, write_whole
-from framework.core.schema import Count, Share
+from framework.core.schema import Count, PathText, Share
 from framework.evaluation.forward import batches
 from framework.evaluation.labelled import DataOptions, Labelled, SplitName, labelled
 from framework.exports import formats
@@ -27,7 +27,7 @@ from framework.exports.rounding import rounded
 from framework.model.saved import ModelOptions, Trained, open_trained
 
 USAGE = """
-framework-export (python -m framework.export) run=RUN [options]
+python -m framework.export run=RUN [options]
 
 Writes a trained classifier for elsewhere: raw pictures go in, preprocessing, labels and the answer's form are inside.
 Labelled pictures, the run's validation pictures if no others are named, are replayed through the file that was written;
@@ -58,7 +58,7 @@ class Options(ModelOptions):
     data: DataOptions
     pictures: Annotated[Count | None, "replay so many at most; null: all"] = None
     max_drop: Annotated[Share, "publish nothing if accuracy falls by more"] = 0.01
-    output: Annotated[str | None, "a folder; null: export/FORMAT in the run folder"] = None
+    output: Annotated[PathText | None, "a folder; null: export/FORMAT in the run folder"] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

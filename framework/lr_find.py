@@ -9,15 +9,16 @@ from pathlib import Path
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.command import answering, check
-from framework.config.compose import is_sweep, normalise
+from framework.config.compose import normalise, refuse_sweep
 from framework.config.help import overview
 from framework.config.job import Job
 from framework.core.console import say
-from framework.core.errors import DONE, BadInput, Problem
+from framework.core.errors import DONE
+from framework.core.schema import whole_path
 from framework.training.preflight import preflight
 
 USAGE = """
-framework-lr_find (python -m framework.lr_find) [overrides] [plot=FILE]
+python -m framework.lr_find [overrides] [plot=FILE]
 
 Trains the first stage for a few steps while the learning rate rises from 1e-6 to 10, prints a tenth of the rate at
 which the loss is lowest, as an override, and draws the loss against the rate (plot, lr_find.png by default). No run is
@@ -37,10 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(given: list[str]) -> int:
         plots = [argument.removeprefix(PLOT) for argument in given if argument.startswith(PLOT)]
         overrides = normalise([argument for argument in given if not argument.startswith(PLOT)])
-        if is_sweep(overrides):
-            several = next(line for line in overrides if is_sweep([line]))
-            raise BadInput(Problem("several values for one key", f"command line: {several}", "one value"))
-        return find(overrides, Path(plots[-1] if plots else "lr_find.png"))
+        refuse_sweep(overrides, "one value")
+        return find(overrides, Path(whole_path(plots[-1] if plots else "lr_find.png")))
 
     return answering(lambda: overview(USAGE), arguments, work)
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from framework.training.plan import RunPlan, StagePlan
 
 USAGE = """
-framework-plan (python -m framework.plan) [overrides]
+python -m framework.plan [overrides]
 
-Tells what framework-train would do, given the same: data, every layer, what trains, what is kept, steps, time, memory,
-disk and files. Downloads nothing and trains nothing; times are estimates from a short measurement.
+Tells what python -m framework.train would do, given the same: data, every layer, what trains, what is kept, steps, time,
+memory, disk and files. Downloads nothing and trains nothing; times are estimates from a short measurement.
 
   python -m framework.plan model=mobilenet stages=head_then_all
   python -m framework.plan -m optim.lr=0.01,0.001,0.0001     a sweep: the number of its jobs, and the first of them

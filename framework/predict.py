@@ -11,14 +11,14 @@ from framework.config.options import Words, start
 from framework.core.backend import load_tensorflow
 from framework.core.console import progress, warn
 from framework.core.errors import DONE, FAILED
-from framework.core.schema import Count
+from framework.core.schema import Count, PathText
 from framework.evaluation import inputs
 from framework.evaluation.forward import forward
 from framework.evaluation.predictions import Format, chosen, predictions, writer
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
-framework-predict (python -m framework.predict) FILE ... run=RUN [options]
+python -m framework.predict FILE ... run=RUN [options]
 
 Says what pictures show: files, folders with all below them, globs, or - for a path a line on standard input.
 Predictions go to standard output as they come, messages to standard error. A picture that can't be read is named at
@@ -40,7 +40,7 @@ class Options(ModelOptions):
     inputs: Annotated[list[str], Words("FILE ..."), "pictures, folders, globs in quotes, or - for standard input"]
     top: Annotated[Count, "how many of the likeliest classes are shown"] = 1
     format: Annotated[Format | None, "null: what output's ending says, else table"] = None
-    output: Annotated[str | None, "a file in place of standard output"] = None
+    output: Annotated[PathText | None, "a file in place of standard output"] = None
     batch_size: Annotated[Count, "pictures at once"] = 32
 
 

@@ -18,11 +18,12 @@ from framework.config.options import Words, read_options
 from framework.config.recipes import NAME, NAME_RULE, RECIPE_FILE, Recipe, catalogue, find
 from framework.core.console import messages, say
 from framework.core.errors import BAD_INPUT, DONE, BadInput, Problem, suggestion
+from framework.core.schema import PathText
 from framework.data import scaffold, sources
 from framework.training.contract import NOT_INSTALLED, faults
 
 USAGE = """
-framework-recipe (python -m framework.recipe) new | list | check | copy  [recipes=FOLDER]
+python -m framework.recipe new | list | check | copy  [recipes=FOLDER]
 
   python -m framework.recipe new name=birds data.dir=PHOTOS
                         look at photos, a folder a class, and write a recipe for them: recipes/birds/
@@ -46,14 +47,14 @@ EXPECTED = "Expected:"
 
 @dataclass(frozen=True)
 class _Data:
-    dir: Annotated[str, "photos: a folder a class"]
+    dir: Annotated[PathText, "photos: a folder a class"]
 
 
 @dataclass(frozen=True)
 class _New:
     name: Annotated[str, "of the recipe"]
     data: _Data
-    into: Annotated[str, "folder of recipes"] = "recipes"
+    into: Annotated[PathText, "folder of recipes"] = "recipes"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class _Check:
 class _Copy:
     names: Annotated[list[str], Words("NAME"), "the recipe to start from"]
     name: Annotated[str, "of the new one"]
-    into: Annotated[str, "folder of recipes"] = "recipes"
+    into: Annotated[PathText, "folder of recipes"] = "recipes"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def new(options: _New) -> int:
     """Write a recipe for some photos."""
     folder = _new_folder(options.into, options.name)
-    data = Path(options.data.dir).expanduser().resolve()
+    data = Path(options.data.dir).resolve()
     found = scaffold.look(sources.image_folder(1, dir=str(data), validation=0.2, test=0.0))
     files = scaffold.write_recipe(folder, options.name, data, found)
     for split, pictures in found.pictures.splits.items():
@@ -175,7 +176,7 @@ def _new_folder(into: str, name: str) -> Path:
     if not NAME.fullmatch(name):
         what = f"'{name}' can't be a recipe's name"
         raise BadInput(Problem(what, f"command line: name={name}", f"a name of {NAME_RULE}"))
-    folder = Path(into).expanduser().resolve() / name
+    folder = Path(into).resolve() / name
     taken = catalogue().get(name, [])
     if taken or folder.exists():
         where = shown(taken[0].file) if taken else shown(folder)

@@ -19,7 +19,7 @@ from framework.model.saved import ModelOptions, open_trained
 from framework.serving.limits import Limits
 
 USAGE = """
-framework-serve (python -m framework.serve) run=RUN [options]
+python -m framework.serve run=RUN [options]
 
 Answers HTTP requests with the classes of pictures until Ctrl-C. The first page is for people: drop a picture on it and
 see the classes and where the network looks. POST /predict takes files or base64, /docs describes it, /health and

@@ -15,7 +15,7 @@ from framework.config.start import take_start
 from framework.core.errors import DONE, BadInput, Problem
 
 USAGE = """
-framework-show (python -m framework.show) [what] [overrides]
+python -m framework.show [what] [overrides]
 
   python -m framework.show                     every kind of part, and its parts
   python -m framework.show head                the options of a group, and each part's parameters with their defaults
@@ -25,7 +25,7 @@ framework-show (python -m framework.show) [what] [overrides]
                                                which file, recipe or override sets a value, and what it overrode
   python -m framework.show config recipe=NAME  the resolved config, each value with where it was set
 
-Overrides are those of framework-train; with recipe=NAME the options and parts that the recipe brings are shown too.
+Overrides are those of python -m framework.train; with recipe=NAME the options and parts that the recipe brings are shown too.
 """
 
 

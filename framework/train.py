@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from framework.config.multirun import Plan
 
 USAGE = """
-framework-train (python -m framework.train) [overrides]
+python -m framework.train [overrides]
 
 Trains an image classifier as the config says; every value of the config can be given here.
 

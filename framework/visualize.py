@@ -12,13 +12,13 @@ from framework.config.options import start
 from framework.core.backend import load_tensorflow
 from framework.core.console import say
 from framework.core.errors import DONE, BadInput, Problem, suggestion
-from framework.core.schema import Count
+from framework.core.schema import Count, PathText
 from framework.evaluation import layers, views
 from framework.evaluation.labelled import OWN_SPLIT, DataOptions, labelled
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
-framework-visualize (python -m framework.visualize) run=RUN [options]
+python -m framework.visualize run=RUN [options]
 
 Draws a trained network: its layers as a table and as a diagram, the filters of its first layer, and for a picture the
 feature maps of its layers and, by Grad-CAM, where the evidence for each class lies. Prints the layers; pictures go to
@@ -37,11 +37,14 @@ LAYERS = 5
 class Options(ModelOptions):
     """What ``framework-visualize`` takes."""
 
-    picture: Annotated[str | None, "the picture to look at; null: the first of the run's validation pictures"] = None
+    picture: Annotated[PathText | None, "the picture to look at; null: the first of the run's validation pictures"] = (
+        None
+    )
     target: Annotated[str | None, "class to look for; null: the likeliest ones"] = None
     top: Annotated[Count, "how many of the likeliest classes, without target"] = 3
     layers: Annotated[list[str] | None, "layers whose feature maps are shown; null: the last of each size"] = None
-    output: Annotated[str | None, "where pictures go; null: visualize/ in the run folder"] = None
+    data: DataOptions
+    output: Annotated[PathText | None, "where pictures go; null: visualize/ in the run folder"] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +63,7 @@ def visualize(options: Options) -> int:
     if options.target is not None and options.target not in classes:
         what = f"there is no class '{options.target}'"
         raise BadInput(Problem(what, f"command line: target={options.target}", suggestion(options.target, classes)))
-    file = options.picture or labelled(trained, DataOptions(), OWN_SPLIT).split.paths[0]
+    file = options.picture or labelled(trained, options.data, OWN_SPLIT).split.paths[0]
     views.check_picture(file)
     folder = Path(options.output) if options.output else trained.output("visualize")
     load_tensorflow()

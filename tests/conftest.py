@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from framework.core import registry
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+CLONE = Path(__file__).parents[1]
 COLOURS = {"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 220)}
 
 
@@ -76,6 +78,15 @@ def mounted(tmp_path):
     yield mount
     if disk.is_mount():
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def bash(line: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command line run as it is typed, quotes and all; ``python`` is the one of these tests."""
+    bin = str(Path(sys.executable).parent)
+    environment = {"PATH": f"{bin}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(CLONE), **environment}
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True
+    )
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:

@@ -21,21 +21,22 @@ from framework.config.compose import (
     IncompleteConfig,
     chosen_recipes,
     compose,
-    is_sweep,
     job_count,
     normalise,
     opened,
     parse,
+    refuse_sweep,
     refuse_too_many,
     variants,
 )
 from framework.config.folders import conf_folder
-from framework.config.help import overview
+from framework.config.help import as_called, overview
 from framework.config.job import Job, job_of
 from framework.config.output import hydra_at_work, refuse_unwritable, run_folder
 from framework.config.recipes import offer_names
 from framework.config.settings import Settings
 from framework.config.start import starting_point, take_start
+from framework.config.typed import either
 from framework.config.unfinished import find_unfinished, take_resume
 from framework.core.console import messages, say
 from framework.core.errors import (
@@ -122,7 +123,7 @@ def answering(help: Callable[[], str], arguments: Sequence[str] | None, work: Ca
 
     def run() -> int:
         if {"-h", "--help"} & set(given):
-            print(help())
+            print(as_called(help()))
             return DONE
         if "--version" in given:
             print(framework.__version__)
@@ -139,7 +140,12 @@ def looking(usage: str, arguments: Sequence[str] | None, work: Callable[[list[st
     """
 
     def overridden(given: list[str]) -> int:
-        return work([argument for argument in take_start(given) if argument not in ("-m", "--multirun")])
+        overrides = take_start(given)
+        plain = [argument for argument in overrides if argument not in ("-m", "--multirun")]
+        unclear = [problem for problem in map(either, normalise(plain)) if problem]
+        if unclear and plain == overrides:
+            raise BadInput(unclear)
+        return work(plain)
 
     return answering(lambda: overview(usage), arguments, overridden)
 
@@ -266,9 +272,8 @@ def launch(
         print(OmegaConf.to_yaml(compose(overrides).node, resolve=flags.resolve), end="")
         return DONE
     if not (flags.cfg or flags.info or flags.shell_completion or flags.hydra_help):
-        if is_sweep(overrides) and not flags.multirun:
-            several = next(override for override in overrides if is_sweep([override]))
-            raise BadInput(Problem("several values for one key, in a single run", f"command line: {several}", "add -m"))
+        if not flags.multirun:
+            refuse_sweep(overrides, "add -m")
         first = check(overrides, preflight)[0]
         arguments, overrides = opened(arguments), opened(overrides)
         if flags.multirun:
@@ -293,7 +298,7 @@ def launch(
 
     def job(config: DictConfig) -> None:
         given = HydraConfig.get()
-        one = job_of(config, given.runtime.output_dir, list(given.overrides.task))
+        one = job_of(config, given.runtime.output_dir, list(given.overrides.task), given.runtime.cwd, write_held)
 
         def run() -> int:
             work(one)
@@ -303,7 +308,7 @@ def launch(
 
     sys.argv = [sys.argv[0], *arguments]
     try:
-        with hydra_at_work():
+        with hydra_at_work() as write_held:
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=starting_point().name)(job)()
     except (FrameworkError, OSError):
         raise

@@ -16,6 +16,7 @@ from framework.config.origins import Origins, Places, trace
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import Brought, bring, names, offer
 from framework.config.start import starting_point
+from framework.config.typed import either, fit_for_hydra, hydra_reads
 from framework.core.errors import BadInput, Problem, nearest, suggestion
 
 if TYPE_CHECKING:
@@ -44,12 +45,14 @@ class Composed:
 
 
 def normalise(arguments: Sequence[str]) -> list[str]:
-    """Overrides with ``optim.schedule=cosine`` written as Hydra wants it, ``optim/schedule=cosine``."""
+    """Overrides as Hydra wants them: ``optim.schedule=cosine`` is ``optim/schedule=cosine``, texts are in quotes."""
     nested = {group.replace("/", "."): group for group in groups() if "/" in group}
 
     def one(argument: str) -> str:
         key, equals, value = argument.partition("=")
-        return f"{nested[key]}={value}" if equals and key in nested and re.fullmatch(r"[\w,-]+", value) else argument
+        if equals and key in nested and re.fullmatch(r"[\w,-]+", value):
+            return f"{nested[key]}={value}"
+        return fit_for_hydra(argument)
 
     return [one(argument) for argument in arguments]
 
@@ -61,30 +64,49 @@ def opened(arguments: Sequence[str]) -> list[str]:
 
 def parse(arguments: Sequence[str]) -> tuple[list[Override], list[Problem]]:
     """Parsed overrides, and a problem for each argument that is none."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+    parsed, problems = [], []
+    for argument in filter(None, arguments):
+        override = hydra_reads(argument)
+        if override is not None and _has_values(override):
+            parsed.append(override)
+        else:
+            problems.append(either(argument) or _no_override(argument))
+    return parsed, problems
+
+
+def _has_values(override: Override) -> bool:
+    """Whether a sweep's values can be listed: those of a range within a list can't."""
     from hydra.core.override_parser.types import Glob, IntervalSweep
     from hydra.errors import HydraException
 
-    parser = OverridesParser.create()
-    parsed, problems = [], []
-    for argument in filter(None, arguments):
+    if override.is_sweep_override() and not isinstance(override.value(), Glob | IntervalSweep):
         try:
-            (override,) = parser.parse_overrides([argument])
-            if override.is_sweep_override() and not isinstance(override.value(), Glob | IntervalSweep):
-                # a range within a list of values has none
-                deque(itertools.islice(override.sweep_string_iterator(), MOST_JOBS), maxlen=0)
-            parsed.append(override)
-        except (HydraException, ValueError, RecursionError):  # a number of thousands of digits; thousands of brackets
-            right = (
-                "key=value, for instance optim.lr=0.01; text with spaces or special characters in quotes: 'key=\"a b\"'"
-            )
-            problems.append(Problem(f"'{argument}' is not an override", f"command line: {argument}", right))
-    return parsed, problems
+            deque(itertools.islice(override.sweep_string_iterator(), MOST_JOBS), maxlen=0)
+        except (HydraException, ValueError):
+            return False
+    return True
+
+
+def _no_override(argument: str) -> Problem:
+    right = "key=value, for instance optim.lr=0.01; text with spaces or special characters in quotes: 'key=\"a b\"'"
+    return Problem(f"'{argument}' is not an override", f"command line: {argument}", right)
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Whether any override names several values to try."""
     return any(override.is_sweep_override() for override in parse(arguments)[0])
+
+
+def refuse_sweep(arguments: Sequence[str], right: str) -> None:
+    """Let only one value a key pass.
+
+    Raises:
+        BadInput: an override names several; ``right`` is what to do then, beside writing them as one text.
+    """
+    for argument in arguments:
+        if is_sweep([argument]):
+            where = f"command line: {argument}"
+            raise BadInput(either(argument) or Problem("several values for one key, in a single run", where, right))
 
 
 def variants(arguments: Sequence[str]) -> Iterator[list[str]]:

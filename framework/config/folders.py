@@ -9,6 +9,7 @@ from pathlib import Path
 
 import framework
 from framework.core.errors import BadInput, Problem
+from framework.core.schema import whole_path
 
 VARIABLE = "FRAMEWORK_RECIPES"
 OPTION = "recipes="
@@ -89,8 +90,8 @@ def take_shelves(arguments: Sequence[str]) -> list[str]:
     """
     for argument in arguments:
         if argument.startswith(OPTION):
-            folder = argument.removeprefix(OPTION).strip("'\"")
-            if not folder or not Path(folder).expanduser().is_dir():
+            folder = whole_path(argument.removeprefix(OPTION).strip("'\""))
+            if not folder or not Path(folder).is_dir():
                 what = f"there is no folder '{folder}' of recipes"
                 raise BadInput(Problem(what, f"command line: {argument}", "recipes=FOLDER, which holds recipe folders"))
             add_shelf(Path(folder))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import textwrap
 from pathlib import Path
 
@@ -10,6 +12,19 @@ from framework.config.folders import conf_folder
 from framework.config.recipes import names
 
 WIDTH = 100
+
+
+def program() -> tuple[str, ...]:
+    """The command that is running, as one would type it."""
+    path = Path(sys.argv[0])
+    return ("python", "-m", f"framework.{path.stem}") if path.suffix == ".py" else (path.name,)
+
+
+def as_called(text: str) -> str:
+    """A text that names commands as ``python -m framework.lr_find``, with ``framework-lr-find`` where one is used so."""
+    if not Path(sys.argv[0]).name.startswith("framework-"):
+        return text
+    return re.sub(r"python -m framework\.(\w+)", lambda found: f"framework-{found[1].replace('_', '-')}", text)
 
 
 def overview(usage: str) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framework.config.checks import read_settings
 from framework.config.folders import groups
+from framework.config.kinds import paths
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import Recipe, bring
 from framework.config.settings import Settings
 from framework.config.start import starting_point
+from framework.config.typed import in_full
 from framework.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -20,9 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One run: its settings, its resolved config as YAML, where it goes, what was typed.
+    """One run: its settings, its resolved config as YAML, where it goes, what was typed, all paths in full.
 
-    Where there are such, its recipe and the folder of the run that it repeats.
+    Where there are such, its recipe and the folder of the run that it repeats. ``begin`` is called when the run is not
+    refused: until then nothing in its folder may change.
     """
 
     settings: Settings
@@ -31,22 +37,51 @@ class Job:
     overrides: tuple[str, ...]
     recipe: Recipe | None = None
     repeats: Path | None = None
+    begin: Callable[[], None] = field(default=lambda: None, compare=False)
 
 
-def job_of(config: DictConfig, folder: str, overrides: list[str]) -> Job:
+def job_of(
+    config: DictConfig, folder: str, overrides: Sequence[str], home: str, begin: Callable[[], None] = lambda: None
+) -> Job:
     """The job of a config that Hydra composed, its own node left out; its recipe's parts are registered, if need be.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        overrides: what was typed for it.
+        home: the folder that the command was given in: paths are seen from there, also where Hydra has gone to the
+            run's folder (``hydra.job.chdir``).
+        begin: of the job.
 
     Raises:
         BadInput: the config does not fit the schema, or its recipe can't be used.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
 
     name = config.get("recipe")
-    recipes = bring([name], groups()).recipes if name else ()
-    load_parts(recipes)
+    with _seen_from(home):
+        recipes = bring([name], groups()).recipes if name else ()
+        load_parts(recipes)
+        found = paths(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        typed = tuple(map(in_full, overrides))
+        folder = os.path.abspath(folder)
+    with open_dict(config):
+        for key, path in found.items():
+            OmegaConf.update(config, key, path)
     settings, problems = read_settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     if settings is None:
         raise BadInput(problems)
     text = OmegaConf.to_yaml(config, resolve=True)
     recipe = recipes[-1] if recipes else None
-    return Job(settings, text, Path(folder).resolve(), tuple(overrides), recipe, starting_point().run)
+    return Job(settings, text, Path(folder).resolve(), typed, recipe, starting_point().run, begin)
+
+
+@contextlib.contextmanager
+def _seen_from(folder: str) -> Iterator[None]:
+    """While entered, this is the current folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

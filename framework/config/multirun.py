@@ -28,11 +28,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from framework.config.compose import parse
 from framework.config.folders import conf_folder
+from framework.config.help import program
 from framework.config.job import Job, job_of
 from framework.config.output import hydra_at_work, sweep_folder
 from framework.config.settings import Settings, SweepSettings
 from framework.config.start import starting_point
 from framework.core.errors import BadInput, Problem, RunFailed
+from framework.core.files import put_back_if
 
 BETWEEN = "__"
 LONGEST = 120
@@ -94,14 +96,24 @@ class Task:
     def __call__(self, config: DictConfig) -> float | None:
         """Do a job that a launcher has brought to where it is to run."""
         given = HydraConfig.get()
-        return self.conductor.alone(job_of(config, given.runtime.output_dir, list(given.overrides.task)))
+        runtime = given.runtime
+        return self.conductor.alone(job_of(config, runtime.output_dir, list(given.overrides.task), runtime.cwd))
 
 
 class Together(Launcher):
-    """Composes all jobs of a batch, then hands them over together."""
+    """Composes all jobs of a batch, then hands them over together; ``write`` lets Hydra's files go to the disk."""
 
-    def __init__(self, plan: Plan, chosen: Launcher, hydra_context: HydraContext, task: Task, config: DictConfig):
+    def __init__(
+        self,
+        plan: Plan,
+        chosen: Launcher,
+        hydra_context: HydraContext,
+        task: Task,
+        config: DictConfig,
+        write: Callable[[], None],
+    ):
         self.plan, self.chosen, self.hydra_context, self.task, self.config = plan, chosen, hydra_context, task, config
+        self.write = write
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """All is known already."""
@@ -145,9 +157,11 @@ class Together(Launcher):
 
     def _start(self, config: DictConfig) -> None:
         run_job(lambda _: None, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.hydra_context)
+        self.write()
 
     def _launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> None:
         self.chosen.launch(job_overrides, initial_job_idx)
+        self.write()
 
 
 class _PastHydra(BaseException):
@@ -161,7 +175,7 @@ class _PastHydra(BaseException):
 def _job(config: DictConfig) -> Job:
     folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")), str(OmegaConf.select(config, "hydra.sweep.subdir")))
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    return job_of(own, str(folder), list(config.hydra.overrides.task))
+    return job_of(own, str(folder), list(config.hydra.overrides.task), config.hydra.runtime.cwd)
 
 
 def start(plan: Plan, conductor: Conductor) -> None:
@@ -178,7 +192,7 @@ def start(plan: Plan, conductor: Conductor) -> None:
     def launcher(hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> Launcher:
         assert isinstance(task_function, Task)
         chosen = launcher_of(hydra_context, task_function, config)
-        return Together(plan, chosen, hydra_context, task_function, config)
+        return Together(plan, chosen, hydra_context, task_function, config, write)
 
     def sweeper(**given: Any) -> Sweeper:
         chosen = sweeper_of(**given)
@@ -191,7 +205,7 @@ def start(plan: Plan, conductor: Conductor) -> None:
     plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
     plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
     try:
-        with hydra_at_work():
+        with hydra_at_work() as write, put_back_if(_PastHydra, [plan.folder / "multirun.yaml"]):
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(Task(conductor))()
     except _PastHydra as passed:
         raise passed.error from None
@@ -312,12 +326,6 @@ def jobs_at_once(settings: SweepSettings) -> int:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores + cores // 2
-
-
-def program() -> tuple[str, ...]:
-    """The command that is running, as one would type it."""
-    path = Path(sys.argv[0])
-    return ("python", "-m", f"framework.{path.stem}") if path.suffix == ".py" else (path.name,)
 
 
 def default_name(varied: Sequence[str], fixed: Sequence[str]) -> str:

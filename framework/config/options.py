@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 import textwrap
-import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from framework.config.command import answering
 from framework.core import schema
@@ -44,14 +44,16 @@ def start(
     """Do a command: read its options, answer ``--help`` and ``--version``, report errors.
 
     Args:
-        usage: the help's own part; its first word is the command's name, ``framework-NAME``.
+        usage: the help's own part; it begins with ``python -m framework.NAME``.
         record: dataclass of options.
         work: takes the options, returns the exit code.
         arguments: in place of ``sys.argv``.
     """
 
+    name = re.match(r"\s*python -m framework\.(\w+)", usage)
+
     def run(given: list[str]) -> int:
-        return work(read_options(record, given, usage.split()[0].removeprefix("framework-")))
+        return work(read_options(record, given, name[1] if name else ""))
 
     return answering(lambda: help_text(usage, record), arguments, run)
 
@@ -154,7 +156,7 @@ def _build(record: type, values: Mapping[str, Any], loose: list[str], prefix: st
 
 def _value(text: str, kind: Any) -> Any:
     """A text as the value of this type that it spells, or the text itself where it spells none."""
-    choices = list(_members(kind))
+    choices = list(schema.members(kind))
     plain = [choice for choice in choices if isinstance(choice, type)]
     literals = {schema.show(choice): choice for choice in choices if isinstance(choice, str | int | bool)}
     if text == "null" and type(None) in plain:
@@ -177,20 +179,6 @@ def _value(text: str, kind: Any) -> Any:
         except csv.Error:  # a line's end outside quotes
             return text
     return text
-
-
-def _members(kind: Any) -> Iterator[Any]:
-    """The types that a union is made of, and the values of a ``Literal``."""
-    origin = typing.get_origin(kind)
-    if origin is Annotated:
-        yield from _members(typing.get_args(kind)[0])
-    elif origin is Literal:
-        yield from typing.get_args(kind)
-    elif origin in (typing.Union, types.UnionType):
-        for member in typing.get_args(kind):
-            yield from _members(member)
-    else:
-        yield kind
 
 
 def _where(argument: str) -> str:

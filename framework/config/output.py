@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,24 +93,34 @@ def unwritable(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def hydra_at_work() -> Iterator[None]:
-    """While entered, Hydra raises what goes wrong in it, and writes the files in ``.hydra`` whole.
+def hydra_at_work() -> Iterator[Callable[[], None]]:
+    """While entered, Hydra raises what goes wrong in it, and its files in ``.hydra`` wait for the function yielded.
 
-    By itself it prints a traceback and ends the process, and a kill finds its files empty.
+    That writes them, each whole, once the run is not refused. By itself Hydra prints a traceback and ends the process,
+    writes before anybody has looked at what is in the folder, and a kill finds its files empty.
     """
     from hydra.core import utils
 
     save = utils._save_config
+    held: dict[Path, DictConfig] = {}
+
+    def hold(cfg: DictConfig, filename: str, output_dir: Path) -> None:
+        held[Path(output_dir, filename)] = cfg
+
+    def write() -> None:
+        while held:
+            _save_whole(*held.popitem())
+
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    utils._save_config = _save_whole
+    utils._save_config = hold
     try:
-        yield
+        yield write
     finally:
         utils._save_config = save
         os.environ.pop("HYDRA_FULL_ERROR", None)
 
 
-def _save_whole(cfg: DictConfig, filename: str, output_dir: Path) -> None:
+def _save_whole(file: Path, config: DictConfig) -> None:
     from omegaconf import OmegaConf
 
-    write_whole(Path(output_dir, filename), OmegaConf.to_yaml(cfg))
+    write_whole(file, OmegaConf.to_yaml(config))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from framework.core.schema import Count, NonNegative, Positive, Whole
+from framework.core.schema import Count, NonNegative, PathText, Positive, Whole
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -27,7 +27,7 @@ class PartSettings:
 class ModelSettings(PartSettings):
     """The base: weights are ``imagenet``, a file, or None for random ones; the size is one side or [height, width]."""
 
-    weights: str | None
+    weights: Literal["imagenet"] | PathText | None
     trainable: bool
     image_size: Count | list[Count]
 
@@ -116,7 +116,7 @@ class CacheSettings:
     """The feature cache: whether, where (None: the user's cache folder), in which dtype, and how many GiB at most."""
 
     use: Literal["auto", "off", "only"]
-    dir: str | None
+    dir: PathText | None
     dtype: Literal["float32", "float16", "bfloat16"]
     size_limit: NonNegative
 

@@ -14,6 +14,7 @@ from framework.config.recipe_parts import load_parts
 from framework.config.recipes import Recipe, bring, names
 from framework.core.errors import BadInput, Problem
 from framework.core.runs import RunFolder
+from framework.core.schema import whole_path
 
 OPTION = "from="
 USUAL = "train"
@@ -74,7 +75,7 @@ def recorded_recipes(run: RunFolder) -> tuple[Recipe, ...]:
 def _repeat(argument: str, overrides: Sequence[str]) -> Start:
     from hydra.core.config_store import ConfigStore
 
-    run = RunFolder(Path(argument.removeprefix(OPTION).strip("'\"")).expanduser().resolve())
+    run = RunFolder(Path(whole_path(argument.removeprefix(OPTION).strip("'\""))).resolve())
     run.read_run()
     if not run.config.is_file():
         raise BadInput(Problem(f"{run.path} has no config.yaml to train again", f"command line: {argument}"))

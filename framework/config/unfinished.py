@@ -7,10 +7,12 @@ from pathlib import Path
 
 from framework.config.documents import read
 from framework.config.folders import conf_folder
+from framework.config.typed import in_full
 from framework.core.console import say
 from framework.core.errors import BadInput, Problem
 from framework.core.files import is_locked
 from framework.core.runs import RunFolder
+from framework.core.schema import whole_path
 
 OPTION = "resume="
 RUN_DIR = "hydra.run.dir="
@@ -26,7 +28,7 @@ def take_resume(arguments: Sequence[str]) -> list[str]:
     rest = [argument for argument in arguments if not argument.startswith(OPTION)]
     if not named:
         return rest
-    folder = Path(named[-1].removeprefix(OPTION).strip("'\"")).expanduser().resolve()
+    folder = Path(whole_path(named[-1].removeprefix(OPTION).strip("'\""))).resolve()
     if not folder.is_dir():
         raise BadInput(Problem(f"there is no run folder {folder}", f"command line: {named[-1]}"))
     begun = [override for override in RunFolder(folder).read_run()["overrides"] if not override.startswith("hydra.")]
@@ -42,7 +44,7 @@ def find_unfinished(overrides: Sequence[str]) -> str | None:
     """
     if any(override.lstrip("+").startswith(RUN_DIR) for override in overrides):
         return None
-    wanted = [override for override in overrides if not override.startswith("resume.")]
+    wanted = [in_full(override) for override in overrides if not override.startswith("resume.")]
     default = read(conf_folder() / "train.yaml").content["hydra"]["run"]["dir"]
     for path in sorted(Path(default).parent.glob("*/state.npz"), reverse=True):
         folder = RunFolder(path.parent.resolve())
@@ -50,7 +52,7 @@ def find_unfinished(overrides: Sequence[str]) -> str | None:
             run = folder.read_run()
         except BadInput:
             continue
-        begun = [one for one in run.get("overrides", []) if not one.startswith(("hydra.", "resume."))]
+        begun = [in_full(one) for one in run.get("overrides", []) if not one.startswith(("hydra.", "resume."))]
         if run["status"] not in ("finished", "failed") and begun == wanted and not is_locked(folder.lock):
             say(f"going on with {path.parent}, which was {run['status'].replace('running', 'cut off')}")
             return f"{RUN_DIR}'{folder.path}'"

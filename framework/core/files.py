@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -89,6 +89,21 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Write a small file whole; text is UTF-8."""
     with whole(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def put_back_if(refused: type[BaseException], files: Sequence[Path]) -> Iterator[None]:
+    """While entered, small files may be overwritten; where the block raises ``refused``, they are as they were before."""
+    before = {file: file.read_bytes() if file.is_file() else None for file in files}
+    try:
+        yield
+    except refused:
+        for file, content in before.items():
+            if content is None:
+                file.unlink(missing_ok=True)
+            else:
+                write_whole(file, content)
+        raise
 
 
 @contextlib.contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Lt
@@ -18,6 +20,19 @@ NonNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Gt(0)]
 Whole = Annotated[int, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Path:
+    """Marks a text that names a file or a folder, or it may be a name of something else."""
+
+    or_name: bool = False
+
+
+# ~ and $VAR are filled in, and what a run records of it is absolute
+PathText = Annotated[str, _Path()]
+# the same where there is such a path; else a name that the part knows what to do with
+PathOrName = Annotated[str, _Path(or_name=True)]
 
 
 def check(
@@ -45,7 +60,7 @@ def check(
         elif value == MISSING:
             problems.append(Problem(f"{where} must be given", where, f"{where}=<{describe(types[key])}>"))
         else:
-            given[key] = value
+            given[key] = as_meant(value, types[key])
     for key in types:
         if key not in values:
             where = f"{path}.{key}" if path else str(key)
@@ -63,13 +78,68 @@ def check(
             wrong.setdefault(key, entry["msg"])
         for key in wrong:
             where = f"{path}.{key}" if path else key
-            problems.append(
-                Problem(
-                    f"{where}={show(given[key])} is not {describe(types[key])}", where, _example(given[key], types[key])
-                )
-            )
+            what = f"{where}={show(given[key])} is not {describe(types[key])}"
+            problems.append(Problem(what, where, _example(given[key], types[key])))
             del given[key]
     return given, problems
+
+
+def as_meant(value: Any, kind: Any) -> Any:
+    """A value as its type means it: a number for a text, as YAML reads a class called 1, is that text, a path is whole.
+
+    The same in lists, and for the keys of mappings. What fits no better is given back as it is.
+    """
+    choices = list(members(kind))
+    if isinstance(value, list):
+        inner = next((typing.get_args(choice)[0] for choice in choices if typing.get_origin(choice) is list), Any)
+        return [as_meant(item, inner) for item in value]
+    if isinstance(value, Mapping):
+        named = any(typing.get_origin(choice) is dict and typing.get_args(choice)[0] is str for choice in choices)
+        return {as_meant(key, str) if named else key: item for key, item in value.items()}
+    if isinstance(value, int | float) and not isinstance(value, bool) and str in choices:
+        return value if {int, float} & set(choices) else str(value)
+    return whole_path(value) if isinstance(value, str) and is_path(kind) else value
+
+
+def whole_path(text: str) -> str:
+    """A path as a shell would read it: with the home folder for ``~``, and the values of variables that there are."""
+    return os.path.expanduser(os.path.expandvars(text))
+
+
+def members(kind: Any) -> Iterator[Any]:
+    """The types that a union is made of, without their marks and limits, and the values of a ``Literal``."""
+    origin = typing.get_origin(kind)
+    if origin is Annotated:
+        yield from members(typing.get_args(kind)[0])
+    elif origin is typing.Literal:
+        yield from typing.get_args(kind)
+    elif origin in (typing.Union, types.UnionType):
+        for member in typing.get_args(kind):
+            yield from members(member)
+    else:
+        yield kind
+
+
+def is_path(kind: Any) -> bool:
+    """Whether a text of this type is a path."""
+    return bool(_path_marks(kind))
+
+
+def absolute(text: str, kind: Any) -> str:
+    """A value of this type as it holds from anywhere: a path in full, seen from the current folder.
+
+    An address (``https://…``), a choice (``imagenet``), a name and what is no path at all stay as they are.
+    """
+    marks = _path_marks(kind)
+    if not marks or "://" in text or text in ("", MISSING, *members(kind)):
+        return text
+    path = os.path.abspath(whole_path(text))
+    return path if os.path.exists(path) or not any(mark.or_name for mark in marks) else text
+
+
+def _path_marks(kind: Any) -> list[_Path]:
+    arguments = typing.get_args(kind) if typing.get_origin(kind) is not typing.Literal else ()
+    return [mark for one in arguments for mark in ([one] if isinstance(one, _Path) else _path_marks(one))]
 
 
 def fields(record: type) -> dict[str, Any]:
@@ -94,6 +164,8 @@ def show(value: Any) -> str:
 def describe(kind: Any) -> str:
     """A type in words: ``a number above 0``, ``one of avg, max``, ``a whole number or null``."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated and isinstance(arguments[1], _Path):
+        return "a path or a name" if arguments[1].or_name else "a path"
     if origin is Annotated:
         limits = []
         for limit in arguments[1:]:
@@ -132,6 +204,10 @@ def _example(value: Any, kind: Any) -> str:
     choices = _choices(kind)
     if isinstance(value, str) and choices:
         return suggestion(value, choices)
+    inner = [one for choice in members(kind) for one in (choice, *typing.get_args(choice))]
+    values = [value, *value] if isinstance(value, list | dict) else [value]
+    if str in inner and any(isinstance(one, bool) for one in values):
+        return "quotes: YAML reads yes, no, on and off without them as true and false, and 'yes', \"yes\" as texts"
     return describe(kind)
 
 

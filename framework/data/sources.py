@@ -15,7 +15,7 @@ import numpy as np
 from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, nearest, suggestion
 from framework.core.registry import get, source
-from framework.core.schema import Count, Share
+from framework.core.schema import Count, PathText, Share
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
 from framework.data.pictures import Pictures, Split
 from framework.data.selection import label_groups, narrow, stratified_split, take
@@ -41,7 +41,7 @@ def read(settings: DataSettings) -> Pictures:
 
 
 @source("image_folder")
-def image_folder(seed: int, *, dir: str, validation: Share, test: Share) -> Pictures:
+def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) -> Pictures:
     """Class folders of pictures: inside train, validation and test folders, or all in one folder that is split.
 
     Pictures may lie in folders inside a class folder. What has no picture's ending, or a name that begins with a dot,
@@ -71,7 +71,7 @@ def image_folder(seed: int, *, dir: str, validation: Share, test: Share) -> Pict
 def csv(
     seed: int,
     *,
-    file: str,
+    file: PathText,
     path_column: str,
     label_column: str,
     separator: str | None,

@@ -14,6 +14,7 @@ import yaml
 from framework.config.folders import conf_folder
 from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, suggestion
+from framework.core.schema import PathText
 from framework.core.task import Task
 from framework.data import sources
 from framework.data.pictures import Pictures, Split
@@ -28,8 +29,10 @@ OWN_SPLIT: SplitName = "validation"
 class DataOptions:
     """Options that name labelled pictures in place of the run's own."""
 
-    dir: Annotated[str | None, "a folder of class folders, or of train, validation and test folders with such"] = None
-    file: Annotated[str | None, "a CSV file with the columns that the run's has, or path and label"] = None
+    dir: Annotated[PathText | None, "a folder of class folders, or of train, validation and test folders with such"] = (
+        None
+    )
+    file: Annotated[PathText | None, "a CSV file with the columns that the run's has, or path and label"] = None
     on_error: Annotated[
         Literal["stop", "skip"] | None, "a picture that can't be read: stop, or skip; null: as the run"
     ] = None
@@ -75,6 +78,7 @@ def labelled(trained: Trained, data: DataOptions, split: SplitName | None) -> La
 def _own(trained: Trained, split: SplitName) -> tuple[Split, str, str]:
     if trained.run is None:
         raise BadInput(Problem("a model from elsewhere brings no pictures", "command line", "data.dir=FOLDER"))
+    _refuse_moved(trained)
     pictures = sources.read(trained.data())
     if tuple(pictures.classes) != trained.task.classes:
         what = f"the data has other classes than the run was trained on: {listing(pictures.classes)}"
@@ -82,6 +86,16 @@ def _own(trained: Trained, split: SplitName) -> tuple[Split, str, str]:
     if pictures.prepare:
         pictures.prepare()
     return _chosen(pictures, split), split, pictures.origin
+
+
+def _refuse_moved(trained: Trained) -> None:
+    """Say how to name data that lie elsewhere now; any other fault of theirs is the source's to tell."""
+    given = trained.data().parameters
+    for key, now in (("dir", "data.dir=FOLDER"), ("file", "data.file=FILE")):
+        place = given.get(key)
+        if isinstance(place, str) and not os.path.exists(place):
+            what = f"the run's data are no longer in {place}"
+            raise BadInput(Problem(what, str(trained.run and trained.run.config), f"{now}, where they are now"))
 
 
 def _folder(trained: Trained, folder: str, split: SplitName | None) -> tuple[Split, str, str]:

@@ -20,7 +20,7 @@ from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem, listing, nearest
 from framework.core.registry import TASK_KINDS, TaskKind
 from framework.core.runs import RunFolder
-from framework.core.schema import Count
+from framework.core.schema import Count, PathOrName, PathText
 from framework.core.task import Task
 from framework.model.inspection import Description, describe
 from framework.model.saving import load_model
@@ -35,8 +35,8 @@ Preprocess = Literal["none", "tf", "torch", "caffe"]
 class ModelOptions:
     """Options of every command that takes a trained classifier; ``open_trained`` opens what they name."""
 
-    run: Annotated[str | None, "a run folder, a sweep folder (its best run), or latest"] = None
-    model: Annotated[str | None, "in place of run: a .keras or .h5 file from elsewhere"] = None
+    run: Annotated[PathOrName | None, "a run folder, a sweep folder (its best run), or latest"] = None
+    model: Annotated[PathText | None, "in place of run: a .keras or .h5 file from elsewhere"] = None
     classes: Annotated[list[str] | None, "with model: class names in the order of its outputs, [hat,shoes]"] = None
     image_size: Annotated[Count | list[Count] | None, "with model: picture side, or [height,width]; null asks it"] = (
         None

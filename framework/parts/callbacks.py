@@ -12,7 +12,7 @@ from typing import Literal
 from framework.core.backend import keras
 from framework.core.registry import callback
 from framework.core.runs import RunFolder
-from framework.core.schema import Count, NonNegative, Share, Whole
+from framework.core.schema import Count, NonNegative, PathText, Share, Whole
 
 Mode = Literal["auto", "min", "max"]
 
@@ -91,7 +91,7 @@ def tensorboard(folder: RunFolder, *, log_dir: str) -> keras.callbacks.Callback:
 
 
 @callback("mlflow")
-def mlflow(folder: RunFolder, *, tracking_uri: str, experiment: str) -> keras.callbacks.Callback:
+def mlflow(folder: RunFolder, *, tracking_uri: PathText, experiment: str) -> keras.callbacks.Callback:
     """Writes each run's choices and each epoch's numbers to an MLflow store (https://mlflow.org)."""
     from framework.parts.mlflow_class import MlflowRun
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from framework.config.job import Job
+from framework.config.kinds import paths
 from framework.core.errors import BadInput, Problem
 from framework.core.runs import RunFolder
 from framework.core.schema import show
@@ -28,7 +29,9 @@ def changes(job: Job) -> dict[str, tuple[Any, Any]]:
     try:
         if folder.config.read_text(encoding="utf-8") == job.config:
             return {}
-        then = flat(folder.read_config())
+        before = folder.read_config()
+        # earlier versions wrote relative paths down
+        then = {**flat(before), **paths(before)}
     except ValueError as error:
         raise BadInput(Problem(f"{folder.config} can't be read: {error}", str(folder.config))) from None
     now = flat(yaml.safe_load(job.config))

@@ -17,7 +17,7 @@ from framework.config.settings import Settings, TrainerSettings
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.console import say, warn
 from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, RunStopped
-from framework.core.files import is_full, locked, sweep, whole, write_whole
+from framework.core.files import is_full, locked, put_back_if, sweep, whole, write_whole
 from framework.core.runs import RunFolder
 from framework.data import fingerprint
 from framework.data.decode import unreadable
@@ -65,10 +65,17 @@ class Run:
             ) from None
 
     def _train_here(self) -> None:
+        before = [file for file in (self.folder.run_json, self.folder.config) if file.is_file()]
         try:
-            self.record.note()
-            write_whole(self.folder.config, self.job.config)
-            self._train()
+            # a run that is there already stays what it was, if going on with it is refused
+            with put_back_if(BadInput, before):
+                self.record.note()
+                write_whole(self.folder.config, self.job.config)
+                self._train()
+        except BadInput as error:
+            if not before:
+                self.record.end("failed", str(error))
+            raise
         except KeyboardInterrupt:
             self.record.end("interrupted")
             raise
@@ -124,6 +131,7 @@ class Run:
 
     def _train(self) -> None:
         fit = self.prepare()
+        self.job.begin()
         announce(fit.experiment, fit.network, self.folder)
         if fit.settings.cache.use == "only":
             fit.fill_cache()

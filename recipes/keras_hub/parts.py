@@ -8,10 +8,11 @@ from typing import Any
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
 from framework.core.registry import base
+from framework.core.schema import PathOrName
 
 
 @base("keras_hub", minimum_size=32)
-def keras_hub(pictures: keras.KerasTensor, *, preset: str | None) -> keras.KerasTensor:
+def keras_hub(pictures: keras.KerasTensor, *, preset: PathOrName | None) -> keras.KerasTensor:
     """A backbone of Keras Hub by preset, behind the scaling that its own converter does (https://keras.io/keras_hub).
 
     Raises:

@@ -1,0 +1,80 @@
+"""The declared types of config keys, by name: what a key may be before a config is composed, and which are paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from framework.config.checks import NAMED, PLAIN, SINGLE
+from framework.config.settings import PartSettings, StageSettings
+from framework.core import registry, schema
+
+# Hydra's own keys that lead somewhere; its schema calls them texts
+OF_HYDRA: dict[str, Any] = {
+    "hydra.run.dir": schema.PathText,
+    "hydra.sweep.dir": schema.PathText,
+    "hydra.sweep.subdir": str,
+}
+
+
+def kinds(key: str) -> list[Any]:
+    """The types that a key may have, by the schema and the signatures of all parts registered; none if it is unknown."""
+    if key in OF_HYDRA:
+        return [OF_HYDRA[key]]
+    group, *names = key.split(".")
+    if group in PLAIN and len(names) == 1:
+        return _of(schema.fields(PLAIN[group]), names[0])
+    if group == "stages" and len(names) == 2:
+        return _of(schema.fields(StageSettings), names[1])
+    if group == "optim" and names[:1] == ["schedule"] and len(names) == 2:
+        return _of_parts("schedule", names[1])
+    if group in SINGLE and len(names) == 1:
+        kind, record = SINGLE[group]
+        return [*_of(_own(record), names[0]), *_of_parts(kind, names[0])]
+    kind = NAMED.get(group) or ("augmentation" if group == "augment" else "")
+    return _of_parts(kind, names[1]) if kind and len(names) == 2 else []
+
+
+def paths(config: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of a composed config that hold a path that is not in full, by their parts' own signatures, each with what is."""
+    return {
+        key: schema.absolute(value, kind)
+        for key, value, kind in _typed(config)
+        if isinstance(value, str) and schema.absolute(value, kind) != value
+    }
+
+
+def _typed(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Key, value and type of each value of a composed config that fits the schema."""
+    for group, record in PLAIN.items():
+        yield from _values(config.get(group), group, schema.fields(record))
+    for group, (kind, single) in SINGLE.items():
+        yield from _values(config.get(group), group, {**_own(single), **_parameters(config.get(group), kind)})
+    for group, kind in (*NAMED.items(), ("augment", "augmentation")):
+        node = config.get(group)
+        for name, inner in node.items() if isinstance(node, Mapping) else ():
+            yield from _values(inner, f"{group}.{name}", _parameters(inner, kind))
+
+
+def _values(node: Any, path: str, types: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        if name in types:
+            yield f"{path}.{name}", value, types[name]
+
+
+def _own(record: type[PartSettings]) -> dict[str, Any]:
+    """Types of the framework's own keys of a node that names a part."""
+    return {key: kind for key, kind in schema.fields(record).items() if key not in ("parameters", "schedule")}
+
+
+def _parameters(node: Any, kind: str) -> dict[str, Any]:
+    name = node.get("name") if isinstance(node, Mapping) else None
+    return registry.get(kind, name).parameters if name in registry.names(kind) else {}
+
+
+def _of_parts(kind: str, name: str) -> list[Any]:
+    return [one for part in registry.parts(kind) for one in _of(part.parameters, name)]
+
+
+def _of(types: Mapping[str, Any], name: str) -> list[Any]:
+    return [types[name]] if name in types else []
