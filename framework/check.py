@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.command import check, looking
 from framework.core.console import say
 from framework.core.errors import DONE
-from framework.training.preflight import preflight
+from framework.training.preflight import Data, preflight
 
 USAGE = """
 python -m framework.check [overrides]
 
-Checks what python -m framework.train would be given, and trains nothing. Exit code 0: all right; 2: something is wrong.
+Checks what python -m framework.train would be given, its pictures and weights too, and trains nothing. Says what lies in
+the data's folder and is not used. Exit code 0: all right; 2: something is wrong.
 
   python -m framework.check model=xception head=dense10 optim.lr=0.001
 """
@@ -24,7 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check the command line; returns the exit code."""
 
     def work(overrides: list[str]) -> int:
-        variants = check(overrides, preflight)
+        data = Data()
+        try:
+            variants = check(overrides, partial(preflight, data=data))
+        finally:
+            for heading, text in data.told():
+                say(f"{heading}: {text}")
         say("all right" if len(variants) == 1 else f"all right: {len(variants)} variants")
         return DONE
 

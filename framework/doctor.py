@@ -84,7 +84,7 @@ def examine(overrides: Sequence[str], options: Options) -> int:
     pictures = sources.read(settings[0].data)
     if pictures.prepare is not None:
         pictures.prepare()
-    from framework.inspection.findings import SEVERITIES, counts, findings
+    from framework.inspection.findings import SEVERITIES, findings
     from framework.inspection.look import look_at
 
     looks = look_at([path for split in pictures.splits.values() for path in split.paths])
@@ -93,7 +93,8 @@ def examine(overrides: Sequence[str], options: Options) -> int:
     told = {
         "data": pictures.origin,
         "pictures": {name: len(split) for name, split in pictures.splits.items()},
-        "classes": counts(pictures),
+        "classes": pictures.counts(),
+        "not_used": {one.kind.several: one.count for one in pictures.unused},
         "labels_examined": suspects is not None,
         "findings": [finding.record(pictures.origin) for finding in found],
     }
@@ -212,7 +213,7 @@ def _draw(folder: Path, found: Sequence[Finding], root: str) -> None:
     from framework.inspection.findings import relative
     from framework.reports import contact_sheet
 
-    shown = [finding for finding in found if finding.groups and finding.kind not in ("unreadable", "no picture")]
+    shown = [finding for finding in found if finding.groups and finding.kind not in ("unreadable", "not used")]
     with progress("Drawing", len(shown), "contact sheets") as advance:
         for finding in shown:
             frames: list[contact_sheet.Frame] = []

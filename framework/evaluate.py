@@ -13,8 +13,9 @@ import numpy as np
 from framework.config.options import start
 from framework.core.backend import load_tensorflow
 from framework.core.console import progress, say, warn
-from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing
+from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing, many
 from framework.core.schema import Count, PathText, Share
+from framework.data.selection import left_out
 from framework.evaluation.forward import forward
 from framework.evaluation.labelled import DataOptions, Labelled, SplitName, labelled
 from framework.evaluation.measures import Answers, mean_loss, measure
@@ -64,6 +65,8 @@ def evaluate(options: Options) -> int:
     trained = open_trained(options)
     pictures = labelled(trained, options.data, options.split)
     folder = Path(options.output) if options.output else trained.output("evaluation", pictures.name)
+    for heading, text in pictures.told:
+        say(f"{heading}: {text}")
     load_tensorflow()
     answers, unreadable = answer(trained, pictures, options.batch_size)
     measured = {
@@ -98,10 +101,10 @@ def answer(trained: Trained, pictures: Labelled, batch_size: int) -> tuple[Answe
             advance(len(names))
     if bad and (not pictures.skip or not paths):
         lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
-        what = f"{len(bad)} of {len(pictures.split)} pictures can't be read:{lines}"
+        what = f"{len(bad):,} of {many(len(pictures.split), 'picture')} can't be read:{lines}"
         raise BadInput(Problem(what, pictures.origin, "data.on_error=skip leaves them out"))
     if bad:
-        warn(f"{len(bad)} pictures can't be read and are left out: {listing([path for path, _ in bad], 3)}")
+        warn(f"{left_out(len(bad))}: {listing([path for path, _ in bad], 3)}")
     unread = dict(bad)
     kept = [place for place, path in enumerate(pictures.split.paths) if path not in unread]
     return Answers(trained.task, paths, pictures.split.labels[kept], np.concatenate(logits)), unread

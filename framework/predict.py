@@ -9,9 +9,10 @@ from typing import Annotated
 
 from framework.config.options import Words, start
 from framework.core.backend import load_tensorflow
-from framework.core.console import progress, warn
-from framework.core.errors import DONE, FAILED
+from framework.core.console import progress, say, warn
+from framework.core.errors import DONE, FAILED, many
 from framework.core.schema import Count, PathText
+from framework.data.folders import told
 from framework.evaluation import inputs
 from framework.evaluation.forward import forward
 from framework.evaluation.predictions import Format, chosen, predictions, writer
@@ -58,6 +59,8 @@ def predict(options: Options) -> int:
     trained = open_trained(options)
     inputs.check(options.inputs)
     chosen(options.format, options.output)
+    for heading, text in told(inputs.unused(options.inputs)):
+        say(f"{heading}: {text}")
     load_tensorflow()
     model = trained.load()
     unreadable: list[tuple[str, str]] = []
@@ -72,7 +75,7 @@ def predict(options: Options) -> int:
     if not unreadable:
         return DONE
     listed = "".join(f"\n    {path}: {reason}" for path, reason in unreadable)
-    warn(f"{len(unreadable):,} picture{'s' * (len(unreadable) > 1)} can't be read:{listed}")
+    warn(f"{many(len(unreadable), 'picture')} can't be read:{listed}")
     return FAILED
 
 

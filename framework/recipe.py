@@ -92,12 +92,14 @@ def new(options: _New) -> int:
     """Write a recipe for some photos."""
     folder = _new_folder(options.into, options.name)
     data = Path(options.data.dir).resolve()
-    found = scaffold.look(sources.image_folder(1, dir=str(data), validation=0.2, test=0.0))
+    found = scaffold.look(sources.read_all("image_folder", 1, dir=str(data), validation=0.2, test=0.0))
     files = scaffold.write_recipe(folder, options.name, data, found)
     for split, pictures in found.pictures.splits.items():
         say(f"{len(pictures):,} {split} pictures")
     say(f"{len(found.counts)} classes: " + ", ".join(f"{name} {count:,}" for name, count in found.counts.items()))
     say(f"median side {found.side} px")
+    for heading, text in found.pictures.told():
+        say(f"{heading}: {text}")
     for file in files:
         print(shown(file))
     say(f"train it:  python -m framework.train recipe={options.name}{_shelf_hint(options.into)}")

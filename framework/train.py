@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.command import Job, answering, launch
 from framework.config.help import overview
 from framework.core.backend import load_tensorflow
-from framework.training.preflight import preflight
+from framework.training.preflight import Data, preflight
 
 if TYPE_CHECKING:
     from framework.config.multirun import Plan
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train what the command line says; returns the exit code."""
 
     def work(given: list[str]) -> int:
-        return launch(given, train, preflight, begin=load_tensorflow, sweep=sweep)
+        return launch(given, train, partial(preflight, data=Data()), begin=load_tensorflow, sweep=sweep)
 
     return answering(lambda: overview(USAGE), arguments, work)
 

@@ -80,7 +80,9 @@ def test_single_files(data, tmp_path):
     _, found = examine(data, tmp_path)
     names = {kind: {file.rpartition("/")[2] for file in files(one)} for kind, one in found.items()}
     assert names["unreadable"] == {"empty.jpg", "text.jpg", "cut.png"}
-    assert names["no picture"] == {"notes.txt"}
+    assert names["not used"] == {"notes.txt"}
+    assert found["not used"]["what"] == "not used: 1 text file"
+    assert found["huge"]["what"].startswith("1 file of more than")
     assert names["ending"] == {"really.png"}
     assert names["colours"] == {"inks.jpg", "palette.png", "deep.png", "huge.png", "film.gif"}
     assert names["animated"] == {"film.gif"}
@@ -90,7 +92,7 @@ def test_single_files(data, tmp_path):
     assert names["huge"] == {"huge.png"}
     assert found["unreadable"]["severity"] == "error"
     assert any(name.startswith("ü 😀") for name in names["same-twice"])
-    for kind in names.keys() - {"unreadable", "no picture"}:
+    for kind in names.keys() - {"unreadable", "not used"}:
         with Image.open(tmp_path / "found" / f"{kind}.png") as sheet:
             assert min(sheet.size) > 100
 

@@ -72,6 +72,11 @@ def listing(names: Sequence[str], most: int = 12) -> str:
     return shown if len(names) <= most else f"{shown}, … ({len(names) - most} more)"
 
 
+def many(count: int, one: str, several: str = "") -> str:
+    """A number with what it counts: ``1 file``, ``1,200 files``; ``several`` where an s does not make it."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def suggestion(name: object, names: Iterable[str]) -> str:
     """What to try in place of an unknown ``name``: the nearest first, else what there is."""
     names = list(names)

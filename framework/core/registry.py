@@ -117,7 +117,13 @@ def register(kind: str, name: str, **details: Any) -> Callable[[Function], Funct
     return decorate
 
 
-def base(name: str, *, minimum_size: int, imagenet: Callable[..., str] | None = None) -> Callable[[Function], Function]:
+def base(
+    name: str,
+    *,
+    minimum_size: int,
+    imagenet: Callable[..., str] | None = None,
+    outline: Callable[..., Any] | None = None,
+) -> Callable[[Function], Function]:
     """Register a base: ``(pictures, *, …) -> feature maps``.
 
     Args:
@@ -126,8 +132,10 @@ def base(name: str, *, minimum_size: int, imagenet: Callable[..., str] | None = 
         imagenet: from ``(size, parameters)``, picture height and width and the part's own parameters, to the name of
             the ImageNet weights file that Keras publishes; raises BadInput where there is none for these parameters.
             None where there is none at all.
+        outline: from the part's own parameters to what a file of its weights shows, ``parts.bases.Outline``, so that
+            one of another network is refused before TensorFlow loads; None where nothing is known of it.
     """
-    return register("base", name, minimum_size=minimum_size, imagenet=imagenet)
+    return register("base", name, minimum_size=minimum_size, imagenet=imagenet, outline=outline)
 
 
 def pooling(name: str) -> Callable[[Function], Function]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -9,6 +10,14 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem, suggestion
 from framework.core.task import Task
+
+
+def class_name(text: str) -> str:
+    """A class's name as it is kept and compared: in Unicode's composed form.
+
+    macOS writes folders' names decomposed, keyboards type them composed: they look alike and are one class.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 def encode(labels: np.ndarray, task: Task) -> np.ndarray:
@@ -48,6 +57,7 @@ def class_weights(
     if isinstance(wanted, str):
         counts = np.bincount(labels, minlength=len(classes)) if labels.ndim == 1 else labels.sum(axis=0)
         return (counts.sum() / (len(classes) * np.maximum(counts, 1))).astype(np.float32)
+    wanted = {class_name(name): weight for name, weight in wanted.items()}
     unknown = [name for name in wanted if name not in classes]
     if unknown:
         raise BadInput(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from framework.core.errors import Problem, listing
+from framework.data import folders
+from framework.data.folders import Unused
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,14 @@ class Pictures:
     """All splits of a data set, by name: ``train``, ``validation``, and ``test`` where there is one.
 
     Attributes:
-        classes: class names in the order of the labels.
+        classes: class names in the order of the labels, in Unicode's composed form.
         splits: pictures by split.
         multilabel: whether a picture may have any number of labels.
         origin: what the banner calls the data, for instance its folder.
-        ignored: files found beside the pictures that are none, for whoever wants to name them.
+        unused: what lies beside the pictures and is not used, by kind.
+        notes: what else there is to say of the data, a clause each.
+        faults: what is wrong with the data where these classes are used (None: all), asked once that is known; a
+            class that is left out is no fault of the others.
         prepare: called once before the first picture is read, for sources that make their files; None for others.
     """
 
@@ -42,5 +49,22 @@ class Pictures:
     splits: Mapping[str, Split]
     multilabel: bool
     origin: str
-    ignored: tuple[str, ...] = ()
+    unused: tuple[Unused, ...] = ()
+    notes: tuple[str, ...] = ()
+    faults: Callable[[Sequence[str] | None], list[Problem]] | None = None
     prepare: Callable[[], None] | None = None
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Pictures of each class in each split; one with several labels counts for each."""
+        counts = {}
+        for name, split in self.splits.items():
+            several = split.labels.ndim == 2
+            found = split.labels.sum(axis=0) if several else np.bincount(split.labels, minlength=len(self.classes))
+            counts[name] = dict(zip(self.classes, map(int, found), strict=True))
+        return counts
+
+    def told(self) -> list[tuple[str, str]]:
+        """What people should know of the data before it is used: a heading and a text each, nothing if all is plain."""
+        absent = {split: [name for name, count in found.items() if not count] for split, found in self.counts().items()}
+        missing = [f"there are no {split} pictures of {listing(names)}" for split, names in absent.items() if names]
+        return folders.told(self.unused) + [("note", note) for note in (*self.notes, *missing)]

@@ -10,8 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.errors import BadInput, Problem, many, suggestion
+from framework.data.decode import unreadable
+from framework.data.labels import class_name
 from framework.data.pictures import Pictures, Split
+from framework.data.rows import unreadable_problem
 
 
 def stratified_split(
@@ -64,12 +67,16 @@ def narrow(
         seed: chooses which pictures stay under the limit.
 
     Raises:
-        BadInput: an unknown or repeated class, or one alone.
+        BadInput: an unknown or repeated class, or one alone; or the data can't be used with these classes.
     """
+    classes = [class_name(name) for name in classes] if classes is not None else None
+    positive = class_name(positive) if positive is not None else None
     problems = _unfit(pictures, classes, positive)
+    if pictures.faults:
+        problems += pictures.faults([name for name in classes if name in pictures.classes] if classes else None)
     if problems:
         raise BadInput(problems)
-    root = _root(pictures)
+    root = _root(pictures) if limit is not None else ""
     if classes is not None:
         pictures = _keep_classes(pictures, classes)
     if positive is not None:
@@ -78,6 +85,39 @@ def narrow(
         splits = {name: _limited(split, limit, f"limit/{seed}/{name}", root) for name, split in pictures.splits.items()}
         pictures = replace(pictures, splits=splits)
     return pictures
+
+
+def readable(pictures: Pictures, on_error: str) -> tuple[Pictures, dict[str, str]]:
+    """The pictures that can be decoded, and those left out with the reason. Loads no TensorFlow.
+
+    Raises:
+        BadInput: some can't be decoded, and ``on_error`` says stop, or a split or a class to learn has none left.
+    """
+    bad = unreadable([path for split in pictures.splits.values() for path in split.paths])
+    if not bad:
+        return pictures, {}
+    if on_error == "stop":
+        raise BadInput(unreadable_problem(bad))
+    out = dict(bad)
+    splits = {
+        name: take(split, [place for place, path in enumerate(split.paths) if path not in out])
+        for name, split in pictures.splits.items()
+    }
+    if not all(len(split) for split in splits.values()) or _lost_class(pictures, splits["train"]):
+        raise BadInput(unreadable_problem(bad))
+    return replace(pictures, splits=splits), out
+
+
+def left_out(count: int) -> str:
+    """That so many pictures are left out since they can't be read."""
+    return f"{many(count, 'picture')} can't be read and {'is' if count == 1 else 'are'} left out"
+
+
+def _lost_class(pictures: Pictures, train: Split) -> bool:
+    before, after = pictures.splits["train"].labels, train.labels
+    if before.ndim == 2:
+        return bool((before.any(axis=0) & ~after.any(axis=0)).any())
+    return set(before.tolist()) != set(after.tolist())
 
 
 def label_groups(labels: np.ndarray) -> list[Hashable]:

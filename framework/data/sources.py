@@ -7,27 +7,22 @@ from __future__ import annotations
 
 import csv as csv_files
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from framework.config.settings import DataSettings
-from framework.core.errors import BadInput, Problem, listing, nearest, suggestion
+from framework.core.errors import BadInput, Problem, listing, many, nearest, suggestion
 from framework.core.registry import get, source
 from framework.core.schema import Count, PathText, Share
+from framework.data import folders
+from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Kind, Tally, Unused
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
+from framework.data.labels import class_name
 from framework.data.pictures import Pictures, Split
 from framework.data.selection import label_groups, narrow, stratified_split, take
-
-JPEGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
-OTHERS = (".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif")
-EXTENSIONS = frozenset(JPEGS + OTHERS)
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid"),
-    "test": ("test", "testing"),
-}
 
 
 def read(settings: DataSettings) -> Pictures:
@@ -40,31 +35,56 @@ def read(settings: DataSettings) -> Pictures:
     return narrow(pictures, settings.classes, settings.positive, settings.limit, settings.seed)
 
 
+def read_all(name: str, seed: int, **parameters: Any) -> Pictures:
+    """All that a source lists.
+
+    Raises:
+        BadInput: as for ``read``.
+    """
+    return narrow(get("source", name)(seed, **parameters), None, None, None, seed)
+
+
 @source("image_folder")
 def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) -> Pictures:
     """Class folders of pictures: inside train, validation and test folders, or all in one folder that is split.
 
     Pictures may lie in folders inside a class folder. What has no picture's ending, or a name that begins with a dot,
-    is no picture. A training folder without a validation folder beside it is split too.
+    is no picture; folders that systems and other programs keep are passed over. A training folder without a validation
+    folder beside it is split too.
     """
     root = os.path.abspath(os.path.expanduser(dir))
-    if not os.path.isdir(root):
-        raise BadInput(_no_folder(root))
-    folders = _split_folders(root)
-    found = {split: _read_classes(folder) for split, folder in folders.items()}
-    classes = tuple(sorted(found["train"].pictures))
-    problems = _folder_problems(folders, found)
-    if problems:
-        raise BadInput(problems)
+    named = split_folders(root)
+    if named and "train" not in named:
+        what = f"{root} has folders for {' and '.join(named)} ({_relative(named, root)}), and none to train on"
+        raise BadInput(Problem(what, "data.dir", "a folder called train; other names if these are classes"))
+    tally = Tally()
+    found = {split: _read_classes(folder, tally) for split, folder in (named or {"train": root}).items()}
+    if named:
+        folders.beside_splits(root, named.values(), tally)
+    classes = tuple(found["train"].pictures)
+    faults = _folder_faults(found)
+    if len(classes) < 2 or not any(found["train"].pictures.values()):
+        raise BadInput(faults(classes))
     splits = {}
     for split, listed in found.items():
         paths = [path for name in classes for path in listed.pictures.get(name, ())]
         labels = [number for number, name in enumerate(classes) for _ in listed.pictures.get(name, ())]
         splits[split] = Split(tuple(paths), np.asarray(labels, np.int32))
-    names = [os.path.relpath(path, folders["train"]) for path in splits["train"].paths]
-    splits = _with_missing_splits(splits, names, validation, test, seed)
-    ignored = tuple(path for listed in found.values() for path in listed.ignored)
-    return Pictures(classes, splits, multilabel=False, origin=root, ignored=ignored)
+    splits = _with_missing_splits(splits, found["train"].folder, validation, test, seed)
+    others = found["test"].pictures if "test" in found else {}
+    outside = {name: paths for name, paths in others.items() if paths and name not in classes}
+    renamed = named and any(
+        os.path.relpath(path, root).casefold() not in SPLIT_NAMES[name] for name, path in named.items()
+    )
+    return Pictures(
+        classes,
+        splits,
+        multilabel=False,
+        origin=root,
+        unused=(*tally.unused, *_not_learnt(outside)),
+        notes=tuple([f"splits by name: {_relative(named, root)}"] * bool(renamed)),
+        faults=faults,
+    )
 
 
 @source("csv")
@@ -85,8 +105,7 @@ def csv(
     """
     listed = read_manifest(file, path_column, label_column, separator, split_column)
     folder = os.path.dirname(listed.origin)
-    names = [os.path.relpath(path, folder) for path in listed.splits["train"].paths]
-    return replace(listed, splits=_with_missing_splits(listed.splits, names, validation, test, seed))
+    return replace(listed, splits=_with_missing_splits(listed.splits, folder, validation, test, seed))
 
 
 def read_manifest(
@@ -98,34 +117,54 @@ def read_manifest(
         BadInput: a file, a column, a label or a picture is missing.
     """
     manifest = os.path.abspath(os.path.expanduser(file))
-    rows = _read_rows(manifest, [path_column, label_column, *([split_column] if split_column else [])])
+    rows, notes = _read_rows(manifest, [path_column, label_column, *([split_column] if split_column else [])])
     folder = os.path.dirname(manifest)
     names = [row[path_column] for row in rows]
     paths = [os.path.normpath(os.path.join(folder, name)) for name in names]
-    cells = [
-        [part for part in (label.strip() for label in row[label_column].split(separator)) if part]
-        if separator
-        else [row[label_column].strip()]
-        for row in rows
-    ]
-    classes = tuple(sorted({label for cell in cells for label in cell if label}))
-    problems = [*_missing_pictures(names, paths), *_label_problems(rows, label_column, separator, classes)]
-    if split_column:
-        problems += _split_problems(rows, split_column, cells)
+    cells = [_labels(row[label_column], separator) for row in rows]
+    in_split = [folders.split_called(row[split_column].strip()) if split_column else "train" for row in rows]
+    inside = {
+        split: {label for cell, of in zip(cells, in_split, strict=True) if of == split for label in cell}
+        for split in SPLIT_NAMES
+        if split in in_split
+    }
+    # a class that only the test has is none that could be learnt
+    classes = tuple(sorted(inside.get("train", set()) | inside.get("validation", set())))
+    problems = [*_missing_pictures(names, paths), *_missing_labels(rows, label_column, separator)]
+    wrong_splits = _split_problems(rows, split_column) if split_column else []
+    problems += wrong_splits or _too_few(classes, label_column)
     if problems:
         raise BadInput(problems)
     number = {name: position for position, name in enumerate(classes)}
-    if separator:
-        labels = np.zeros((len(rows), len(classes)), np.float32)
-        for row, cell in enumerate(cells):
-            labels[row, [number[label] for label in cell]] = 1
-    else:
-        labels = np.asarray([number[cell[0]] for cell in cells], np.int32)
+    labels = np.zeros((len(rows), len(classes)), np.float32) if separator else np.full(len(rows), -1, np.int32)
+    positions: dict[str, list[int]] = {split: [] for split in inside}
+    outside: dict[str, list[str]] = {}
+    for row, (path, cell, split) in enumerate(zip(paths, cells, in_split, strict=True)):
+        known = [number[label] for label in cell if label in number]
+        if separator:
+            labels[row, known] = 1
+        elif known:
+            labels[row] = known[0]
+        if known or not cell:
+            positions[str(split)].append(row)
+        else:
+            outside.setdefault(cell[0], []).append(path)
     everything = Split(tuple(paths), labels)
-    in_split = [_split_of(row[split_column]) if split_column else "train" for row in rows]
-    positions = {split: [row for row, of in enumerate(in_split) if of == split] for split in SPLIT_NAMES}
-    splits = {split: take(everything, rows) for split, rows in positions.items() if rows}
-    return Pictures(classes, splits, multilabel=separator is not None, origin=manifest)
+    return Pictures(
+        classes,
+        {split: take(everything, rows) for split, rows in positions.items() if rows},
+        multilabel=separator is not None,
+        origin=manifest,
+        unused=_not_learnt(outside),
+        notes=(*notes, *_several_labels(classes, separator)),
+        faults=_manifest_faults(inside),
+    )
+
+
+def _labels(cell: str, separator: str | None) -> list[str]:
+    """Class names in a cell."""
+    parts = cell.split(separator) if separator else [cell]
+    return [class_name(part.strip()) for part in parts if part.strip()]
 
 
 @source("garments", demonstration=True)
@@ -150,9 +189,12 @@ def garments(seed: int, *, train: Count, validation: Count, size: Count) -> Pict
 
 
 def _with_missing_splits(
-    splits: Mapping[str, Split], names: Sequence[str], validation: float, test: float, seed: int
+    splits: Mapping[str, Split], folder: str, validation: float, test: float, seed: int
 ) -> dict[str, Split]:
-    """The splits with validation, and test if a share is asked for, taken out of ``train`` where the data has none."""
+    """The splits with validation, and test if a share is asked for, taken out of ``train`` where the data has none.
+
+    Who is taken depends on the pictures' paths from ``folder`` on.
+    """
     shares = {split: share for split, share in {"validation": validation, "test": test}.items() if split not in splits}
     if shares.get("validation") == 0:
         right = "data.validation=0.2 takes a fifth of the training pictures"
@@ -162,6 +204,7 @@ def _with_missing_splits(
     if not any(shares.values()):
         return dict(splits)
     train = splits["train"]
+    names = [os.path.relpath(path, folder) for path in train.paths]
     parts = stratified_split(names, label_groups(train.labels), shares, seed)
     taken = {split: take(train, positions) for split, positions in parts.items() if positions or split == "train"}
     if "validation" in shares and "validation" not in taken:
@@ -174,17 +217,16 @@ def split_folders(folder: str) -> dict[str, str]:
     """The folder of each split in a folder, as far as there are such; none where its folders are classes.
 
     Raises:
-        BadInput: it is no folder.
+        BadInput: it is no folder, or several could be one split.
     """
     if not os.path.isdir(folder):
         raise BadInput(_no_folder(folder))
-    found = _named_like_splits(folder)
-    return {split: path for split, path in found.items() if not any(map(_is_picture, os.scandir(path)))}
+    return folders.split_folders(folder)
 
 
-def class_folders(folder: str) -> dict[str, list[str]]:
-    """Pictures of each class folder in a folder, both in the order of their names; nothing is asked of them."""
-    return _read_classes(folder).pictures
+def class_pictures(folder: str, tally: Tally) -> dict[str, list[str]]:
+    """Pictures of each class folder in a folder, both in the order of their names; what is not used is counted."""
+    return _read_classes(folder, tally).pictures
 
 
 def _no_folder(path: str) -> Problem:
@@ -199,115 +241,86 @@ def _no_folder(path: str) -> Problem:
     return Problem(what, "data.dir", os.path.join(parent, near) if near else f"a folder; {parent} is there")
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Listed:
-    """What lies in a folder of class folders."""
+    """What lies in a folder of class folders: pictures by class, and why a folder can't be listed."""
 
-    pictures: dict[str, list[str]] = field(default_factory=dict)
-    ignored: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-
-
-def _split_folders(root: str) -> dict[str, str]:
-    """Folder of each split; the root itself is ``train`` where its folders are classes."""
-    found = _named_like_splits(root)
-    if "train" not in found or any(_is_picture(entry) for entry in os.scandir(found["train"])):
-        return {"train": root}
-    return found
+    folder: str
+    pictures: dict[str, list[str]]
+    unlisted: list[str]
 
 
-def _named_like_splits(root: str) -> dict[str, str]:
-    there = {entry.name.casefold(): entry.path for entry in os.scandir(root) if _is_directory(entry)}
-    return {
-        split: next(there[name] for name in names if name in there)
-        for split, names in SPLIT_NAMES.items()
-        if any(name in there for name in names)
-    }
+def _read_classes(folder: str, tally: Tally) -> _Listed:
+    pictures: dict[str, list[str]] = {}
+    unlisted = []
+    for name, path in folders.class_folders(folder, tally).items():
+        same = pictures.setdefault(class_name(name), [])
+        try:
+            same.extend(folders.walk(path, tally))
+        except OSError as error:
+            unlisted.append(f"{error.filename} can't be listed: {error.strerror}")
+    return _Listed(folder, {name: sorted(pictures[name]) for name in sorted(pictures)}, unlisted)
 
 
-def _read_classes(folder: str) -> _Listed:
-    listed = _Listed()
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
-            continue
-        if _is_directory(entry):
-            trail = {_identity(folder), _identity(entry.path)}
-            listed.pictures[entry.name] = sorted(_walk(entry.path, trail, listed))
-        elif not _is_picture(entry):
-            listed.ignored.append(entry.path)
-    return listed
+def _relative(named: Mapping[str, str], root: str) -> str:
+    return ", ".join(f"{split} is {os.path.relpath(path, root)}" for split, path in named.items())
 
 
-def _walk(folder: str, trail: set[tuple[int, int]], listed: _Listed) -> Iterator[str]:
-    """Pictures under a folder; links are followed unless they lead back into the folders on the way here."""
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        listed.unreadable.append(f"{folder} can't be listed: {error.strerror}")
+def _not_learnt(outside: Mapping[str, Sequence[str]]) -> tuple[Unused, ...]:
+    """Test pictures by class, where training has no such class."""
+    if not outside:
+        return ()
+    kind = Kind("test picture", "test pictures", f"of what training has not: {listing(list(outside))}")
+    paths = [path for some in outside.values() for path in some]
+    return (Unused(kind, len(paths), tuple(paths[: folders.EXAMPLES])),)
+
+
+def _folder_faults(found: Mapping[str, _Listed]) -> Callable[[Sequence[str] | None], list[Problem]]:
+    def faults(chosen: Sequence[str] | None) -> list[Problem]:
+        train = found["train"]
+        problems = [Problem(text, "data.dir") for listed in found.values() for text in listed.unlisted]
+        if not train.pictures:
+            problems.append(Problem(f"{train.folder} has no class folders", "data.dir", _layout(train.folder)))
+        elif len(train.pictures) == 1:
+            what = f"{train.folder} has one class only: {next(iter(train.pictures))}"
+            problems.append(Problem(what, "data.dir", _layout(train.folder)))
+        classes = list(train.pictures) if chosen is None else chosen
+        problems += _empty_classes(train, classes)
+        if train.pictures and "validation" in found:
+            validation = found["validation"]
+            problems += _empty_classes(validation, validation.pictures if chosen is None else classes)
+            more = [name for name in validation.pictures if name not in train.pictures] if chosen is None else []
+            problems += _other_classes(validation, more, [name for name in classes if name not in validation.pictures])
+        return problems
+
+    return faults
+
+
+def _empty_classes(listed: _Listed, classes: Iterable[str]) -> Iterator[Problem]:
+    for name in classes:
+        if listed.pictures.get(name) == []:
+            what = f"class '{name}' is empty: no picture in {os.path.join(listed.folder, name)}"
+            right = f"pictures ending in {listing(sorted(EXTENSIONS), 20)}, or data.classes without it"
+            yield Problem(what, "data.dir", right)
+
+
+def _other_classes(listed: _Listed, more: Sequence[str], fewer: Sequence[str]) -> Iterator[Problem]:
+    if not more and not fewer:
         return
-    for entry in entries:
-        if _is_directory(entry):
-            if entry.name.startswith("."):
-                continue
-            here = _identity(entry.path)
-            if here not in trail:
-                yield from _walk(entry.path, trail | {here}, listed)
-        elif _is_picture(entry):
-            yield entry.path
-        else:
-            listed.ignored.append(entry.path)
-
-
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _is_picture(entry: os.DirEntry[str]) -> bool:
-    hidden = entry.name.startswith(".")
-    return not hidden and os.path.splitext(entry.name)[1].lower() in EXTENSIONS and os.path.isfile(entry.path)
-
-
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
-
-
-def _folder_problems(folders: Mapping[str, str], found: Mapping[str, _Listed]) -> list[Problem]:
-    train = found["train"].pictures
-    problems = [Problem(text, "data.dir") for listed in found.values() for text in listed.unreadable]
-    if not train:
-        problems.append(Problem(f"{folders['train']} has no class folders", "data.dir", _layout(folders["train"])))
-    elif len(train) == 1:
-        what = f"{folders['train']} has one class only: {next(iter(train))}"
-        problems.append(Problem(what, "data.dir", _layout(folders["train"])))
-    for split, listed in found.items():
-        for name, pictures in listed.pictures.items():
-            if not pictures:
-                what = f"class '{name}' is empty: no picture in {os.path.join(folders[split], name)}"
-                problems.append(Problem(what, "data.dir", f"pictures ending in {listing(sorted(EXTENSIONS), 20)}"))
-        if split == "train" or not train:
-            continue
-        more = [name for name in listed.pictures if name not in train]
-        fewer = [name for name in train if name not in listed.pictures]
-        if more or fewer:
-            differ = [f"has {listing(more)}, which training has not"] * bool(more)
-            differ += [f"lacks {listing(fewer)}"] * bool(fewer)
-            what = f"the classes of {folders[split]} differ from training's: it {' and '.join(differ)}"
-            guesses = [f"{name} for {near}" for name in fewer if (near := nearest(name, more))]
-            right = f"is it {listing(guesses)}?" if guesses else f"a folder for each of {listing(list(train))}"
-            problems.append(Problem(what, "data.dir", right))
-    return problems
+    differ = [f"has {listing(more)}, which training has not"] * bool(more)
+    differ += [f"lacks {listing(fewer)}"] * bool(fewer)
+    what = f"the classes of {listed.folder} differ from training's: it {' and '.join(differ)}"
+    guesses = [f"{name} for {near}" for name in fewer if (near := nearest(name, more))]
+    right = f"is it {listing(guesses)}?" if guesses else "a folder for each class, or data.classes of those in both"
+    yield Problem(what, "data.dir", right)
 
 
 def _layout(folder: str) -> str:
     return f"a folder for each class: {os.path.join(folder, 'CLASS', 'picture.jpg')}"
 
 
-def _read_rows(manifest: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a CSV file that has these columns."""
+def _read_rows(manifest: str, columns: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
+    """Rows of a CSV file that has these columns, and what is to be said of how it was read."""
     if not os.path.isfile(manifest):
         folder, name = os.path.split(manifest)
         files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
@@ -316,7 +329,10 @@ def _read_rows(manifest: str, columns: Sequence[str]) -> list[dict[str, str]]:
         raise BadInput(Problem(f"there is no file {manifest}", "data.file", right))
     try:
         with open(manifest, newline="", encoding="utf-8-sig") as file:
-            reader = csv_files.DictReader(file, restval="")
+            first = file.readline()
+            delimiter = _delimiter(first, columns)
+            file.seek(0)
+            reader = csv_files.DictReader(file, restval="", delimiter=delimiter, skipinitialspace=delimiter == " ")
             header = list(reader.fieldnames or [])
             rows = [row for row in reader if any(value for value in row.values() if isinstance(value, str))]
     except (OSError, UnicodeDecodeError, csv_files.Error) as error:
@@ -326,42 +342,57 @@ def _read_rows(manifest: str, columns: Sequence[str]) -> list[dict[str, str]]:
         for name in dict.fromkeys(columns)
         if name not in header
     ]
+    if header and os.path.isfile(os.path.join(os.path.dirname(manifest), header[0])):
+        right = f"a first line that names the columns: {delimiter.join(columns)}"
+        problems = [Problem(f"{manifest} has a picture in its first line, and no header", "data.file", right)]
     if not problems and not rows:
         problems = [Problem(f"{manifest} has no rows", "data.file", "a row a picture")]
     if problems:
         raise BadInput(problems)
-    return rows
+    return rows, [] if delimiter == "," else [f"columns are separated by {_DELIMITERS[delimiter]}"]
+
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
+
+
+def _delimiter(header: str, columns: Sequence[str]) -> str:
+    """What stands between columns: what makes of the header the columns that are wanted, else the most of them."""
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        (names, *_) = [*csv_files.reader([header], delimiter=delimiter), []]
+        return len(set(columns) & set(names)), len(names)
+
+    return max(_DELIMITERS, key=fit)
 
 
 def _missing_pictures(names: Sequence[str], paths: Sequence[str]) -> list[Problem]:
     missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
     if not missing:
         return []
-    what = f"{len(missing)} of {len(names)} rows name a file that is not there: {listing(missing, 3)}"
+    verb = "names" if len(missing) == 1 else "name"
+    what = f"{len(missing)} of {many(len(names), 'row')} {verb} a file that is not there: {listing(missing, 3)}"
     return [Problem(what, "data.file", "paths relative to the CSV file")]
 
 
-def _label_problems(
-    rows: Sequence[Mapping[str, str]], column: str, separator: str | None, classes: Sequence[str]
-) -> list[Problem]:
-    problems = []
+def _missing_labels(rows: Sequence[Mapping[str, str]], column: str, separator: str | None) -> list[Problem]:
     empty = [f"row {number}" for number, row in enumerate(rows, 1) if not row[column].strip()]
-    if empty and not separator:
-        what = f"{len(empty)} of {len(rows)} rows have no label: {listing(empty, 3)}"
-        problems.append(Problem(what, "data.label_column", f"a class in column '{column}'"))
-    if len(classes) == 1:
-        problems.append(Problem(f"the data has one class only: {classes[0]}", "data.label_column", "two at least"))
-    elif not classes:
-        problems.append(Problem("the data has no labels", "data.label_column", f"classes in column '{column}'"))
-    return problems
+    if not empty or separator:
+        return []
+    what = (
+        f"{len(empty)} of {many(len(rows), 'row')} {'has' if len(empty) == 1 else 'have'} no label: {listing(empty, 3)}"
+    )
+    return [Problem(what, "data.label_column", f"a class in column '{column}'")]
 
 
-def _split_of(cell: str) -> str | None:
-    return next((split for split, names in SPLIT_NAMES.items() if cell.strip().casefold() in names), None)
+def _too_few(classes: Sequence[str], column: str) -> list[Problem]:
+    if len(classes) > 1:
+        return []
+    what = f"the data has one class only: {classes[0]}" if classes else "the data has no labels"
+    return [Problem(what, "data.label_column", f"two classes at least in column '{column}'")]
 
 
-def _split_problems(rows: Sequence[Mapping[str, str]], column: str, cells: Sequence[list[str]]) -> list[Problem]:
-    found = {row[column]: _split_of(row[column]) for row in rows}
+def _split_problems(rows: Sequence[Mapping[str, str]], column: str) -> list[Problem]:
+    found = {row[column]: folders.split_called(row[column].strip()) for row in rows}
     unknown = [cell for cell, split in found.items() if split is None]
     if unknown:
         known = [name for names in SPLIT_NAMES.values() for name in names]
@@ -369,11 +400,27 @@ def _split_problems(rows: Sequence[Mapping[str, str]], column: str, cells: Seque
         return [Problem(what, "data.split_column", f"one of {listing(known)}")]
     if "train" not in found.values():
         return [Problem(f"column '{column}' names no training pictures", "data.split_column", "train in some rows")]
-    labels: dict[str | None, set[str]] = {split: set() for split in SPLIT_NAMES}
-    for row, cell in zip(rows, cells, strict=True):
-        labels[found[row[column]]].update(label for label in cell if label)
-    return [
-        Problem(f"{split} has classes that training has not: {listing(more)}", "data.file", "training pictures of them")
-        for split in ("validation", "test")
-        if (more := sorted(labels[split] - labels["train"]))
-    ]
+    return []
+
+
+def _manifest_faults(inside: Mapping[str, set[str]]) -> Callable[[Sequence[str] | None], list[Problem]]:
+    def faults(chosen: Sequence[str] | None) -> list[Problem]:
+        more = inside.get("validation", set()) - inside["train"]
+        more = more if chosen is None else more & set(chosen)
+        what = f"validation has classes that training has not: {listing(sorted(more))}"
+        return [Problem(what, "data.file", "training pictures of them, or data.classes without them")] if more else []
+
+    return faults
+
+
+def _several_labels(classes: Sequence[str], separator: str | None) -> list[str]:
+    """A note if classes look like several labels in one, as they do where the separator is another than the given."""
+    for sign in "|;,/+& ":
+        joined = [name for name in classes if sign in name and sign != separator]
+        parts = {part.strip() for name in joined for part in name.split(sign)}
+        alone = parts & set(classes)
+        # no class is called so; with the other signs some may be, but not where most of their parts are classes too
+        if joined and (sign in "|;" or (len(alone) > 1 and 2 * len(alone) > len(parts))):
+            what = f"several labels seem to be taken for one class: {listing(joined, 3)}"
+            return [f"{what}; data.separator='{sign}' takes them apart"]
+    return []

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from framework.core.errors import BadInput, Problem, nearest
-from framework.data.sources import EXTENSIONS
+from framework.data.folders import Tally, Unused, is_foreign, is_picture
 
 STDIN = "-"
 
@@ -53,6 +53,15 @@ def count(words: Sequence[str]) -> int | None:
     return None if STDIN in words else sum(1 for _ in files(words))
 
 
+def unused(words: Sequence[str]) -> tuple[Unused, ...]:
+    """What lies in the folders among the words and is no picture, by kind."""
+    tally = Tally()
+    for folder in (path for word in words if word != STDIN for path in _expand(word) if os.path.isdir(path)):
+        for _ in _below(folder, tally):
+            pass
+    return tally.unused
+
+
 def _expand(word: str) -> list[str]:
     path = os.path.expanduser(word)
     if os.path.exists(path) or not glob.has_magic(path):
@@ -60,12 +69,24 @@ def _expand(word: str) -> list[str]:
     return sorted(glob.glob(path, recursive=True))
 
 
-def _below(folder: str) -> Iterator[str]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                yield os.path.join(root, name)
+def _below(folder: str, tally: Tally | None = None) -> Iterator[str]:
+    """Pictures in a folder by name, then those in its folders; what is none is counted."""
+    inside = []
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        if tally is not None:
+            tally.add_unlisted(folder)
+        return
+    for entry in entries:
+        if is_picture(entry):
+            yield entry.path
+        elif entry.is_dir(follow_symlinks=False) and not is_foreign(entry.name):
+            inside.append(entry.path)
+        elif tally is not None:
+            tally.add(entry)
+    for path in inside:
+        yield from _below(path, tally)
 
 
 def _leads_somewhere(word: str) -> bool:

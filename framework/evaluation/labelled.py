@@ -17,6 +17,8 @@ from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import PathText
 from framework.core.task import Task
 from framework.data import sources
+from framework.data.folders import Tally, told
+from framework.data.labels import class_name
 from framework.data.pictures import Pictures, Split
 from framework.data.selection import narrow
 from framework.model.saved import Trained
@@ -47,12 +49,17 @@ class Labelled:
         name: what its results are filed under.
         origin: where it comes from, for people.
         skip: whether pictures that can't be read are left out.
+        told: what people should know of the data, a heading and a text each.
     """
 
     split: Split
     name: str
     origin: str
     skip: bool
+    told: Sequence[tuple[str, str]] = ()
+
+
+_Found = tuple[Split, str, str, Sequence[tuple[str, str]]]
 
 
 def labelled(trained: Trained, data: DataOptions, split: SplitName | None) -> Labelled:
@@ -65,17 +72,17 @@ def labelled(trained: Trained, data: DataOptions, split: SplitName | None) -> La
         raise BadInput(Problem("data.dir and data.file are both given", "command line", "one of them"))
     skip = (data.on_error or (trained.data().on_error if trained.run else "stop")) == "skip"
     if data.dir is not None:
-        found, name, origin = _folder(trained, data.dir, split)
+        found, name, origin, lines = _folder(trained, data.dir, split)
     elif data.file is not None:
-        found, name, origin = _table(trained, data.file, split)
+        found, name, origin, lines = _table(trained, data.file, split)
     else:
-        found, name, origin = _own(trained, split or OWN_SPLIT)
+        found, name, origin, lines = _own(trained, split or OWN_SPLIT)
     if not len(found):
         raise BadInput(Problem(f"there is no picture to evaluate in {origin}", "command line"))
-    return Labelled(found, name, origin, skip)
+    return Labelled(found, name, origin, skip, lines)
 
 
-def _own(trained: Trained, split: SplitName) -> tuple[Split, str, str]:
+def _own(trained: Trained, split: SplitName) -> _Found:
     if trained.run is None:
         raise BadInput(Problem("a model from elsewhere brings no pictures", "command line", "data.dir=FOLDER"))
     _refuse_moved(trained)
@@ -85,7 +92,7 @@ def _own(trained: Trained, split: SplitName) -> tuple[Split, str, str]:
         raise BadInput(Problem(what, pictures.origin, f"data of {listing(trained.task.classes)}"))
     if pictures.prepare:
         pictures.prepare()
-    return _chosen(pictures, split), split, pictures.origin
+    return _chosen(pictures, split), split, pictures.origin, pictures.told()
 
 
 def _refuse_moved(trained: Trained) -> None:
@@ -98,16 +105,18 @@ def _refuse_moved(trained: Trained) -> None:
             raise BadInput(Problem(what, str(trained.run and trained.run.config), f"{now}, where they are now"))
 
 
-def _folder(trained: Trained, folder: str, split: SplitName | None) -> tuple[Split, str, str]:
+def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
     """Class folders in the split's folder, or right in the folder: then all of them, or the run's split of them."""
     root = os.path.abspath(os.path.expanduser(folder))
     named = sources.split_folders(root)
     name = Path(root).name
     if not named:
         if split is None or split == "all":
-            return _classes_of(trained, [root]), _unlike_a_split(Path(root)), root
+            found, lines = _classes_of(trained, [root])
+            return found, _unlike_a_split(Path(root)), root, lines
         pictures = sources.read(_settings(trained, "image_folder", {"dir": root}))
-        return _in_order(trained.task, _chosen(pictures, split), pictures.classes), f"{name}-{split}", root
+        found = _in_order(trained.task, _chosen(pictures, split), pictures.classes)
+        return found, f"{name}-{split}", root, pictures.told()
     if split is None:
         right = f"split={listing(list(named))}, or split=all"
         raise BadInput(Problem(f"{root} has splits: split must be given", "command line: data.dir", right))
@@ -115,21 +124,24 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> tuple[Spl
         what = f"{root} has no {split} folder"
         raise BadInput(Problem(what, f"command line: split={split}", suggestion(split, named)))
     folders = list(named.values()) if split == "all" else [named[split]]
-    return _classes_of(trained, folders), f"{name}-{split}", ", ".join(folders)
+    found, lines = _classes_of(trained, folders)
+    return found, f"{name}-{split}", ", ".join(folders), lines
 
 
-def _classes_of(trained: Trained, folders: Sequence[str]) -> Split:
-    """Pictures of class folders; classes that the run was told to leave out are left out here too."""
+def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[tuple[str, str]]]:
+    """Pictures of class folders, and what is said of them; classes that the run left out are left out here too."""
     task = trained.task
     if task.kind == "multilabel":
         right = "data.file=CSV, with several labels a picture"
         raise BadInput(Problem("class folders say one label a picture; this model gives several", "data.dir", right))
     chosen = trained.data().classes if trained.run else None
+    chosen = None if chosen is None else [class_name(name) for name in chosen]
     paths: list[str] = []
     labels: list[int] = []
     unknown: list[str] = []
+    tally = Tally()
     for folder in folders:
-        for name, files in sources.class_folders(folder).items():
+        for name, files in sources.class_pictures(folder, tally).items():
             label = _label(name, task)
             if label is None and chosen is None:
                 unknown.append(name)
@@ -139,7 +151,7 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> Split:
     if unknown:
         right = suggestion(unknown[0], task.classes)
         raise BadInput(Problem(f"the model knows no class {listing(sorted(set(unknown)))}", ", ".join(folders), right))
-    return Split(tuple(paths), np.asarray(labels, np.int32))
+    return Split(tuple(paths), np.asarray(labels, np.int32)), told(tally.unused)
 
 
 def _label(name: str, task: Task) -> int | None:
@@ -149,7 +161,7 @@ def _label(name: str, task: Task) -> int | None:
     return 0 if task.kind == "binary" and task.classes[0] == f"not {task.classes[1]}" else None
 
 
-def _table(trained: Trained, file: str, split: SplitName | None) -> tuple[Split, str, str]:
+def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
     several = {"separator": "|"} if trained.task.kind == "multilabel" else {}
     settings = _settings(trained, "csv", {"file": file}, several)
     if split is None or split == "all":
@@ -159,7 +171,7 @@ def _table(trained: Trained, file: str, split: SplitName | None) -> tuple[Split,
         pictures = sources.read(settings)
     found = _in_order(trained.task, _chosen(pictures, split or "all"), pictures.classes)
     name = Path(file).stem
-    return found, name if split in (None, "all") else f"{name}-{split}", pictures.origin
+    return found, name if split in (None, "all") else f"{name}-{split}", pictures.origin, pictures.told()
 
 
 def _in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:

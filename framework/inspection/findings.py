@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from framework.core.errors import many
 from framework.data.pictures import Pictures
 from framework.inspection import alike
 from framework.inspection.look import Look
@@ -90,45 +91,49 @@ def _places(pictures: Pictures) -> list[_Place]:
 
 
 def _each(kind: str, severity: Severity, what: str, advice: str, files: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """A finding if there are files; ``what`` follows their number."""
-    groups = tuple((one,) for one in files)
+    """A finding if there are files; ``what`` follows their number, be it one or more."""
+    groups = _apart(files)
     if groups:
-        yield Finding(kind, severity, f"{_many(len(groups), 'file')} {what}", advice, groups)
+        yield Finding(kind, severity, f"{many(len(groups), 'file')} {what}", advice, groups)
+
+
+def _apart(files: Iterable[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Each file a group by itself."""
+    return tuple((one,) for one in files)
 
 
 def _files(looks: Sequence[Look], pictures: Pictures) -> Iterator[Finding]:
     """What is odd about single files."""
     good = [look for look in looks if not look.error]
     bad = [(look.path, look.error) for look in looks if look.error]
-    right = "no need to do anything: they are read right"
-    yield from _each("unreadable", "error", "can't be read", "remove them, or train with data.on_error=skip", bad)
-    yield from _each(
-        "no picture",
-        "warning",
-        "beside the pictures are none by their ending, and are left out",
-        "remove them, or give pictures their ending",
-        ((path, os.path.splitext(path)[1] or "no ending") for path in pictures.ignored),
-    )
+    right = "nothing to do: it is read right"
+    yield from _each("unreadable", "error", "can't be read", "remove, or train with data.on_error=skip", bad)
+    unused = [(path, one.kind.one) for one in pictures.unused for path in one.examples]
+    if unused:
+        told = ", ".join(map(str, pictures.unused))
+        yield Finding("not used", "warning", f"not used: {told}", "move away, or make pictures of it", _apart(unused))
+    for note in pictures.notes:
+        yield Finding("data", "note", note, "have a look")
     size = [(look, look.width * look.height) for look in good]
     yield from _each(
         "huge",
         "warning",
-        f"have more than {HUGE // 10**6} million pixels: slow to decode",
-        "make them smaller once, if training waits for them",
+        f"of more than {HUGE // 10**6} million pixels: slow to decode",
+        "make smaller once, if training waits",
         ((look.path, f"{look.width}×{look.height}") for look, count in size if count > HUGE),
     )
     yield from _each(
         "tiny",
         "warning",
-        f"are less than {TINY} pixels wide or high",
-        "look at them: little is to be seen",
+        f"of less than {TINY} pixels width or height",
+        "have a look: little is to be seen",
         ((look.path, f"{look.width}×{look.height}") for look in good if min(look.width, look.height) < TINY),
     )
     yield from _each(
         "long",
         "warning",
-        f"are more than {LONG:g} times as long as wide: made square they are badly squeezed",
-        "crop them",
+        f"more than {LONG:g} times as long as wide: badly squeezed when made square",
+        "crop",
         (
             (look.path, f"{look.width}×{look.height}")
             for look in good
@@ -138,28 +143,28 @@ def _files(looks: Sequence[Look], pictures: Pictures) -> Iterator[Finding]:
     yield from _each(
         "ending",
         "note",
-        "are of another format than their ending says",
+        "of another format than the ending says",
         right,
         ((look.path, f"{look.format} named {look.named}") for look in good if look.named not in ("", look.format)),
     )
     yield from _each(
         "turned",
         "note",
-        "are turned by their EXIF data",
+        "turned by EXIF data",
         right,
         ((look.path, f"orientation {look.orientation}") for look in good if look.orientation not in (0, 1)),
     )
     yield from _each(
         "colours",
         "note",
-        "have other colours than 8-bit RGB or grey",
+        "of other colours than 8-bit RGB or grey",
         right,
         ((look.path, says) for look in good if (says := _colours(look.mode))),
     )
     yield from _each(
         "animated",
         "note",
-        "are animations: their first picture counts",
+        "with an animation: its first picture counts",
         right,
         ((look.path, f"{look.frames} pictures") for look in good if look.frames > 1),
     )
@@ -185,7 +190,7 @@ def _alike(looks: Sequence[Look], places: Sequence[_Place]) -> Iterator[Finding]
             ("twice", "note", rest, "several times in one class", "keep one of each"),
         ):
             if chosen:
-                told = f"{_many(len(chosen), 'group')} of {copies} {what}"
+                told = f"{many(len(chosen), 'group')} of {copies} {what}"
                 yield Finding(f"{how}-{kind}", severity, told, advice, _told(chosen, looks, places))  # type: ignore[arg-type]
 
 
@@ -198,34 +203,22 @@ def _told(groups: Sequence[Sequence[int]], looks: Sequence[Look], places: Sequen
 
 def _classes(pictures: Pictures) -> Iterator[Finding]:
     """Classes with few pictures, and classes of very different size."""
-    train = counts(pictures).get("train", {})
+    train = pictures.counts().get("train", {})
     few = {name: count for name, count in train.items() if count < FEW}
     if few:
         listed = ", ".join(f"{name} {count}" for name, count in few.items())
-        what = f"{_many(len(few), 'class', 'classes')} with less than {FEW} training pictures: {listed}"
+        what = f"{many(len(few), 'class', 'classes')} of less than {FEW} training pictures: {listed}"
         yield Finding("few", "warning", what, "collect more, or leave them out: data.classes=[…]")
     present = {name: count for name, count in train.items() if count}
     if len(present) > 1 and max(present.values()) >= UNEVEN * min(present.values()):
         most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
         what = f"{most} has {present[most] / present[least]:.0f} times as many training pictures as {least}"
         yield Finding("uneven", "warning", what, "data.class_weights=balanced, and look at recall by class")
-    for split, found in counts(pictures).items():
+    for split, found in pictures.counts().items():
         empty = [name for name, count in found.items() if not count]
         if empty:
             what = f"no {split} pictures of {', '.join(empty)}"
             yield Finding("absent", "warning", what, "their scores can't be told")
-
-
-def counts(pictures: Pictures) -> dict[str, dict[str, int]]:
-    """Pictures of each class in each split; one with several labels counts for each."""
-    found = {}
-    for split, listed in pictures.splits.items():
-        if pictures.multilabel:
-            numbers = listed.labels.sum(axis=0)
-        else:
-            numbers = np.bincount(listed.labels, minlength=len(pictures.classes))
-        found[split] = {name: int(number) for name, number in zip(pictures.classes, numbers, strict=True)}
-    return found
 
 
 def _labels(
@@ -241,9 +234,5 @@ def _labels(
             )
             for one in suspects
         )
-        what = f"{_many(len(groups), 'picture')} with a label that most like {'them' if len(groups) > 1 else 'it'} do not have"
+        what = f"{many(len(groups), 'picture')} with a label that most like {'them' if len(groups) > 1 else 'it'} do not have"
         yield Finding("label", "warning", what, "look at them, the surest first", groups)
-
-
-def _many(count: int, one: str, several: str = "") -> str:
-    return f"{count:,} {one if count == 1 else several or one + 's'}"

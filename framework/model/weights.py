@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import sys
 import tempfile
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 IMAGENET = "imagenet"
 HOST = "https://storage.googleapis.com"
 WHERE = "model.weights"
+# Widths that Keras publishes weights of.
+ALPHAS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+_OF_THIS_BASE = "the file of this base, or null for random weights"
 
 
 def keras_models() -> Path:
@@ -75,6 +79,65 @@ def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, A
     return path if path.is_file() or _reachable() else _missing(part, path, f"{HOST} does not answer")
 
 
+def unfit(part: Part, path: Path, parameters: Mapping[str, Any]) -> Problem | None:
+    """What can be seen to be wrong with a file of weights for a base without building it, None for nothing.
+
+    Loads no TensorFlow. A file that passes may still be refused when it is loaded, by the first layer that differs.
+    """
+    try:
+        with _hdf5(path) as (file, _):
+            shapes = _shapes(file)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        return _unreadable(path, error)
+    outline = part.details["outline"]
+    if outline is None:
+        return None
+    expected = outline(parameters)
+    missing = [shape for shape in expected.shapes if shape not in shapes]
+    numbers = sum(map(math.prod, shapes))
+    if missing:
+        what = f"it has no weights of shape {missing[0]}"
+    elif expected.numbers and (numbers < expected.numbers or (numbers > expected.numbers and not _is_whole(path))):
+        what = f"expected {expected.numbers:,} numbers, found {numbers:,}"
+    else:
+        return None
+    return _misfit(part, path, parameters, what, _width(part, parameters, shapes) or _OF_THIS_BASE)
+
+
+def _shapes(file: h5py.File) -> list[tuple[int, ...]]:
+    """Shapes of all weights in a file of either format, without an optimizer's."""
+    return [array.shape for array in _arrays(file.get("model_weights") or file.get("layers") or file)]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is a whole model's, which has a head beside the base."""
+    return zipfile.is_zipfile(path)
+
+
+def _width(part: Part, parameters: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> str:
+    """The override that makes a base of a width as wide as a file's; empty if none of the usual ones does."""
+    outline = part.details["outline"]
+    if outline is None or "alpha" not in parameters:
+        return ""
+    fitting = (alpha for alpha in ALPHAS if set(outline({**parameters, "alpha": alpha}).shapes) <= set(shapes))
+    alpha = next(fitting, None)
+    return "" if alpha in (None, parameters["alpha"]) else f"model.alpha={alpha}"
+
+
+def _misfit(part: Part, path: Path, parameters: Mapping[str, Any], what: str, right: str) -> Problem:
+    values = ", ".join(f"{key}={show(value)}" for key, value in parameters.items())
+    owner = f"'{part.name}'" + (f" with {values}" if values else "")
+    return Problem(f"weights file {path} does not fit {owner}: {what}", WHERE, right)
+
+
+def _unreadable(path: Path, error: Exception) -> Problem:
+    return Problem(
+        f"weights file {path} can't be read: it is truncated, or no weights file of Keras ({error})",
+        WHERE,
+        "a whole .h5, .weights.h5 or .keras file; what Keras downloaded comes anew once it is deleted",
+    )
+
+
 def load(base: keras.Model, part: Part, weights: str | None, size: Size, parameters: Mapping[str, Any]) -> None:
     """Read weights into ``base``, a flat model from pictures to feature maps; the rest is as for ``find``.
 
@@ -92,12 +155,11 @@ def load(base: keras.Model, part: Part, weights: str | None, size: Size, paramet
     try:
         with _hdf5(path) as (file, readable):
             older = _listed(file)
-            found = older or _keyed(file, base.layers, whole_model=zipfile.is_zipfile(path))
+            found = older or _keyed(file, base.layers, whole_model=_is_whole(path))
             problem = _difference([_Stored(layer.name, _weights(layer)) for layer in layers], found)
             if problem:
-                values = ", ".join(f"{key}={show(value)}" for key, value in parameters.items())
-                owner = f"'{part.name}'" + (f" with {values}" if values else "")
-                raise BadInput(Problem(f"weights file {path} does not fit {owner}: {problem[0]}", WHERE, problem[1]))
+                what, right = problem
+                raise BadInput(_misfit(part, path, parameters, what, _width(part, parameters, _shapes(file)) or right))
             if older:
                 for layer, stored in zip(layers, older, strict=True):
                     for variable, value in zip(_weights(layer), stored.weights, strict=True):
@@ -107,13 +169,7 @@ def load(base: keras.Model, part: Part, weights: str | None, size: Size, paramet
             else:
                 base.load_weights(readable)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise BadInput(
-            Problem(
-                f"weights file {path} can't be read: it is truncated, or no weights file of Keras ({error})",
-                WHERE,
-                "a whole .h5, .weights.h5 or .keras file; what Keras downloaded comes anew once it is deleted",
-            )
-        ) from error
+        raise BadInput(_unreadable(path, error)) from error
 
 
 @functools.cache
@@ -262,6 +318,6 @@ def _difference(expected: Sequence[_Stored], found: Sequence[_Stored]) -> tuple[
         if given is None or wanted.shapes != given.shapes:
             return (
                 f"expected {wanted}, found {given or 'nothing more'}",
-                "the file of this base, or null for random weights",
+                _OF_THIS_BASE,
             )
     return None

@@ -75,6 +75,18 @@ def feature_maps(name: str, preprocessed: keras.KerasTensor, **parameters: Any) 
     return application(name)(include_top=False, weights=None, input_tensor=preprocessed, **parameters).output
 
 
+class Outline(NamedTuple):
+    """What a file of a base's weights shows, whatever its format, known without building the base.
+
+    Attributes:
+        numbers: how many there are in all weights, None where that is not said.
+        shapes: some that are among those of its weights.
+    """
+
+    numbers: int | None
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+
 class _Family(NamedTuple):
     """Networks without parameters of their own, and the file that Keras publishes of each, without top."""
 
@@ -156,6 +168,47 @@ _FAMILIES = (
 )
 
 
+# Numbers in the weights of each, without top.
+_NUMBERS = {
+    "Xception": 20_861_480,
+    "VGG16": 14_714_688,
+    "VGG19": 20_024_384,
+    "ResNet50": 23_587_712,
+    "ResNet101": 42_658_176,
+    "ResNet152": 58_370_944,
+    "ResNet50V2": 23_564_800,
+    "ResNet101V2": 42_626_560,
+    "ResNet152V2": 58_331_648,
+    "InceptionV3": 21_802_784,
+    "InceptionResNetV2": 54_336_736,
+    "DenseNet121": 7_037_504,
+    "DenseNet169": 12_642_880,
+    "DenseNet201": 18_321_984,
+    "NASNetMobile": 4_269_716,
+    "NASNetLarge": 84_916_818,
+    "EfficientNetB0": 4_049_571,
+    "EfficientNetB1": 6_575_239,
+    "EfficientNetB2": 7_768_569,
+    "EfficientNetB3": 10_783_535,
+    "EfficientNetB4": 17_673_823,
+    "EfficientNetB5": 28_513_527,
+    "EfficientNetB6": 40_960_143,
+    "EfficientNetB7": 64_097_687,
+    "EfficientNetV2B0": 5_919_312,
+    "EfficientNetV2B1": 6_931_124,
+    "EfficientNetV2B2": 8_769_374,
+    "EfficientNetV2B3": 12_930_622,
+    "EfficientNetV2S": 20_331_360,
+    "EfficientNetV2M": 53_150_388,
+    "EfficientNetV2L": 117_746_848,
+    "ConvNeXtTiny": 27_820_128,
+    "ConvNeXtSmall": 49_454_688,
+    "ConvNeXtBase": 87_566_464,
+    "ConvNeXtLarge": 196_230_336,
+    "ConvNeXtXLarge": 348_147_968,
+}
+
+
 def _register(family: _Family, constructor: str, file: str) -> None:
     """Register one network of a family under its name in lower case."""
     name = constructor.lower()
@@ -165,7 +218,13 @@ def _register(family: _Family, constructor: str, file: str) -> None:
 
     build.__name__ = build.__qualname__ = name
     build.__doc__ = f"{constructor} ({family.source})."
-    base(name, minimum_size=family.minimum_size, imagenet=lambda size, parameters: file)(build)
+    outline = Outline(_NUMBERS[constructor])
+    base(
+        name,
+        minimum_size=family.minimum_size,
+        imagenet=lambda size, parameters: file,
+        outline=lambda parameters: outline,
+    )(build)
 
 
 for _family in _FAMILIES:
@@ -199,7 +258,23 @@ def _mobilenet_file(size: Size, parameters: Mapping[str, Any]) -> str:
     return f"mobilenet_{width}_{_trained_side(size, (128, 160, 192, 224))}_tf_no_top.h5"
 
 
-@base("mobilenet", minimum_size=32, imagenet=_mobilenet_file)
+def _ends(first: int, last_in: int, last_out: int) -> Outline:
+    """Of a MobileNet: its first kernel and its last, by their channels."""
+    return Outline(None, ((3, 3, 3, first), (1, 1, last_in, last_out)))
+
+
+def _eights(channels: float) -> int:
+    """Channels as MobileNetV2 and V3 round them: to eights, by no more than a tenth down."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+def _mobilenet_outline(parameters: Mapping[str, Any]) -> Outline:
+    width = int(1024 * parameters["alpha"])
+    return _ends(int(32 * parameters["alpha"]), width * parameters["depth_multiplier"], width)
+
+
+@base("mobilenet", minimum_size=32, imagenet=_mobilenet_file, outline=_mobilenet_outline)
 def mobilenet(pictures: keras.KerasTensor, *, alpha: Positive, depth_multiplier: Count) -> keras.KerasTensor:
     """MobileNet (Howard et al., 2017, https://arxiv.org/abs/1704.04861)."""
     return feature_maps("mobilenet", preprocess(pictures, "tf"), alpha=alpha, depth_multiplier=depth_multiplier)
@@ -211,7 +286,12 @@ def _mobilenetv2_file(size: Size, parameters: Mapping[str, Any]) -> str:
     return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(parameters['alpha'])}_{side}_no_top.h5"
 
 
-@base("mobilenetv2", minimum_size=32, imagenet=_mobilenetv2_file)
+def _mobilenetv2_outline(parameters: Mapping[str, Any]) -> Outline:
+    alpha = parameters["alpha"]
+    return _ends(_eights(32 * alpha), _eights(int(320 * alpha)), _eights(1280 * max(alpha, 1)))
+
+
+@base("mobilenetv2", minimum_size=32, imagenet=_mobilenetv2_file, outline=_mobilenetv2_outline)
 def mobilenetv2(pictures: keras.KerasTensor, *, alpha: Positive) -> keras.KerasTensor:
     """MobileNetV2 (Sandler et al., 2018, https://arxiv.org/abs/1801.04381)."""
     return feature_maps("mobilenetv2", preprocess(pictures, "tf"), alpha=alpha)
@@ -224,21 +304,42 @@ def _mobilenetv3_file(kind: str, parameters: Mapping[str, Any]) -> str:
     return f"weights_mobilenet_v3_{variant}_224_{float(parameters['alpha'])}_float_no_top_v2.h5"
 
 
-@base("mobilenetv3small", minimum_size=32, imagenet=lambda size, parameters: _mobilenetv3_file("small", parameters))
+def _mobilenetv3_outline(channels: int, parameters: Mapping[str, Any]) -> Outline:
+    last = _eights(channels * parameters["alpha"])
+    return _ends(16, last, _eights(6 * last))
+
+
+@base(
+    "mobilenetv3small",
+    minimum_size=32,
+    imagenet=lambda size, parameters: _mobilenetv3_file("small", parameters),
+    outline=lambda parameters: _mobilenetv3_outline(96, parameters),
+)
 def mobilenetv3small(pictures: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
     """MobileNetV3Small (Howard et al., 2019, https://arxiv.org/abs/1905.02244)."""
     preprocessed = preprocess(pictures, "tf")
     return feature_maps("mobilenetv3small", preprocessed, alpha=alpha, minimalistic=minimalistic, **_OWN_PREPROCESSING)
 
 
-@base("mobilenetv3large", minimum_size=32, imagenet=lambda size, parameters: _mobilenetv3_file("large", parameters))
+@base(
+    "mobilenetv3large",
+    minimum_size=32,
+    imagenet=lambda size, parameters: _mobilenetv3_file("large", parameters),
+    outline=lambda parameters: _mobilenetv3_outline(160, parameters),
+)
 def mobilenetv3large(pictures: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
     """MobileNetV3Large (Howard et al., 2019, https://arxiv.org/abs/1905.02244)."""
     preprocessed = preprocess(pictures, "tf")
     return feature_maps("mobilenetv3large", preprocessed, alpha=alpha, minimalistic=minimalistic, **_OWN_PREPROCESSING)
 
 
-@base("cnn", minimum_size=8)
+def _cnn_outline(parameters: Mapping[str, Any]) -> Outline:
+    side, widths = parameters["kernel"], parameters["filters"]
+    ends = zip([3, *widths], widths, strict=False)
+    return Outline(None, tuple((side, side, before, after) for before, after in ends))
+
+
+@base("cnn", minimum_size=8, outline=_cnn_outline)
 def cnn(
     pictures: keras.KerasTensor,
     *,

@@ -26,6 +26,7 @@ def announce(experiment: Experiment, network: Network, folder: RunFolder) -> Non
     augment = ", ".join(settings.augment.parts) or "none"
     _lines(
         ("data", f"{pictures.origin}: {counts} pictures, {height}×{width}"),
+        *pictures.told(),
         ("classes", f"{len(task.classes)} ({task.kind}): {listing(task.classes)}"),
         ("model", f"{layers}, {total:,} parameters, {weights}"),
         ("optimizer", f"{settings.optim.name}, {_schedule(settings.optim.schedule)}, loss {settings.loss.name}"),

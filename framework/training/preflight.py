@@ -5,17 +5,23 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from framework.config.output import unwritable
-from framework.config.settings import Settings
+from framework.config.settings import DataSettings, ModelSettings, Settings
 from framework.core import registry
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
 from framework.core.task import Task
 from framework.data import sources
+from framework.data.labels import class_name
 from framework.data.pictures import Pictures
+from framework.data.selection import left_out, readable
 from framework.features.upkeep import root_folder
 from framework.model import weights
+
+# Where something else is wrong already, nobody waits for a first look at more pictures than these.
+QUICK = 5_000
 
 
 @dataclass(frozen=True)
@@ -28,18 +34,70 @@ class Experiment:
     demonstration: bool
 
 
-def preflight(settings: Settings) -> list[Problem]:
-    """All problems of these settings."""
-    return _examine(settings)[1]
+class Data:
+    """The data sets of one command line: each is listed, and its pictures looked at, once for all variants."""
+
+    def __init__(self) -> None:
+        self._listed: dict[str, Pictures | BadInput] = {}
+        self._problems: dict[str, list[Problem]] = {}
+        self._skipped: list[tuple[str, str]] = []
+
+    def pictures(self, settings: DataSettings) -> Pictures:
+        """What the settings ask for.
+
+        Raises:
+            BadInput: the data can't be used.
+        """
+        key = repr(settings)
+        if key not in self._listed:
+            try:
+                self._listed[key] = sources.read(settings)
+            except BadInput as error:
+                self._listed[key] = error
+        found = self._listed[key]
+        if isinstance(found, BadInput):
+            raise found
+        return found
+
+    def unreadable(self, settings: DataSettings) -> list[Problem]:
+        """Why a training would refuse pictures that can't be read; files that are still to be made are none."""
+        pictures, key = self.pictures(settings), repr(settings)
+        if key not in self._problems and pictures.prepare is None:
+            try:
+                _, skipped = readable(pictures, settings.on_error)
+                self._problems[key] = []
+                self._skipped += [("not used", left_out(len(skipped)))] * bool(skipped)
+            except BadInput as error:
+                self._problems[key] = list(error.problems)
+        return self._problems.get(key, [])
+
+    def told(self) -> list[tuple[str, str]]:
+        """What people should know of the data, a heading and a text each."""
+        listed = [found for found in self._listed.values() if isinstance(found, Pictures)]
+        return list(dict.fromkeys([line for pictures in listed for line in pictures.told()] + self._skipped))
+
+
+def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
+    """All problems of these settings, pictures that can't be read among them.
+
+    Args:
+        settings: of one run.
+        data: shared by the variants of one command line.
+    """
+    data = Data() if data is None else data
+    found, problems = _examine(settings, data)
+    if found is not None and (not problems or _count(found.pictures) <= QUICK):
+        problems += data.unreadable(settings.data)
+    return problems
 
 
 def experiment(settings: Settings) -> Experiment:
-    """The settings with their data and task.
+    """The settings with their data and task; the pictures have not been looked at.
 
     Raises:
         BadInput: with every problem.
     """
-    found, problems = _examine(settings)
+    found, problems = _examine(settings, Data())
     if found is None or problems:
         raise BadInput(problems)
     return found
@@ -51,11 +109,11 @@ def columns(settings: Settings, validated: bool) -> list[str]:
     return [*measured, *(f"val_{name}" for name in measured if validated), "learning_rate"]
 
 
-def _examine(settings: Settings) -> tuple[Experiment | None, list[Problem]]:
+def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Problem]]:
     problems = [*_size(settings), *_schedule(settings), *_cache(settings)]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
-        pictures = sources.read(settings.data)
+        pictures = data.pictures(settings.data)
     except BadInput as error:
         problems += [*_callbacks(settings, True), *error.problems]
         return None, [*problems, *_weights(settings, demonstration, hurried=True)]
@@ -69,6 +127,10 @@ def _examine(settings: Settings) -> tuple[Experiment | None, list[Problem]]:
     if task is None:
         return None, problems
     return Experiment(settings, pictures, task, demonstration), problems
+
+
+def _count(pictures: Pictures) -> int:
+    return sum(map(len, pictures.splits.values()))
 
 
 def _task(settings: Settings, pictures: Pictures) -> tuple[Task | None, list[Problem]]:
@@ -194,7 +256,7 @@ def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
     given = settings.data.class_weights
     if isinstance(given, dict):
         for name in given:
-            if name not in task.classes:
+            if class_name(name) not in task.classes:
                 where = "data.class_weights"
                 yield Problem(f"{where} names '{name}', which is no class", where, suggestion(name, task.classes))
     if given is not None and task.kind == "multilabel":
@@ -209,8 +271,15 @@ def _weights(settings: Settings, demonstration: bool, hurried: bool) -> list[Pro
     """
     if settings.model.weights == weights.IMAGENET and (demonstration or hurried):
         return []
-    problem = missing_weights(settings)
+    problem = missing_weights(settings) or _unfit_weights(settings.model)
     return [problem] if problem else []
+
+
+def _unfit_weights(model: ModelSettings) -> Problem | None:
+    """What is wrong with a file of weights; Keras's own are held against the base when they are loaded."""
+    if model.weights in (None, weights.IMAGENET):
+        return None
+    return weights.unfit(registry.get("base", model.name), Path(model.weights).expanduser(), model.parameters)
 
 
 def missing_weights(settings: Settings) -> Problem | None:

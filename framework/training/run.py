@@ -20,10 +20,7 @@ from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, 
 from framework.core.files import is_full, locked, put_back_if, sweep, whole, write_whole
 from framework.core.runs import RunFolder
 from framework.data import fingerprint
-from framework.data.decode import unreadable
-from framework.data.pictures import Pictures, Split
-from framework.data.rows import unreadable_problem
-from framework.data.selection import take
+from framework.data.selection import left_out, readable
 from framework.model.build import build
 from framework.reports import curves
 from framework.training import resume
@@ -161,6 +158,8 @@ class Run:
             if pictures.prepare:
                 pictures.prepare()
             pictures, skipped = readable(pictures, start.settings.data.on_error)
+            if skipped:
+                warn(left_out(len(skipped)))
             digest = fingerprint.dataset(pictures)
         self.record.note(
             title=title(start.settings, start.task.classes),
@@ -171,6 +170,8 @@ class Run:
                 "fingerprint": digest,
                 "pictures": {name: len(split) for name, split in pictures.splits.items()},
                 "skipped": skipped,
+                "not_used": {one.kind.several: one.count for one in pictures.unused},
+                "notes": [text for heading, text in pictures.told() if heading == "note"],
             },
         )
         if self.job.repeats:
@@ -217,32 +218,3 @@ def seed_everything(trainer: TrainerSettings) -> None:
     keras.utils.set_random_seed(trainer.seed)
     if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
-
-
-def readable(pictures: Pictures, on_error: str) -> tuple[Pictures, dict[str, str]]:
-    """The pictures that can be decoded, and those left out with the reason.
-
-    Raises:
-        BadInput: some can't be decoded, and ``on_error`` says stop, or a split or a class to learn has none left.
-    """
-    bad = unreadable([path for split in pictures.splits.values() for path in split.paths])
-    if not bad:
-        return pictures, {}
-    if on_error == "stop":
-        raise BadInput(unreadable_problem(bad))
-    out = dict(bad)
-    warn(f"{len(out)} picture{'s' * (len(out) > 1)} can't be read and {'are' if len(out) > 1 else 'is'} left out")
-    splits = {
-        name: take(split, [place for place, path in enumerate(split.paths) if path not in out])
-        for name, split in pictures.splits.items()
-    }
-    if not all(len(split) for split in splits.values()) or _lost_class(pictures, splits["train"]):
-        raise BadInput(unreadable_problem(bad))
-    return replace(pictures, splits=splits), out
-
-
-def _lost_class(pictures: Pictures, train: Split) -> bool:
-    before, after = pictures.splits["train"].labels, train.labels
-    if before.ndim == 2:
-        return bool((before.any(axis=0) & ~after.any(axis=0)).any())
-    return set(before.tolist()) != set(after.tolist())

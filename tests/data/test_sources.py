@@ -11,12 +11,14 @@ from PIL import Image
 
 from framework.config.settings import DataSettings
 from framework.core.errors import BadInput
-from framework.data.sources import csv, garments, image_folder, read
+from framework.data import folders
+from framework.data.selection import narrow
+from framework.data.sources import garments, image_folder, read, read_all
 from tests.conftest import make_pictures
 
 
 def folder(path, **changes):
-    return image_folder(1, **{"dir": str(path), "validation": 0.25, "test": 0.0, **changes})
+    return read_all("image_folder", 1, **{"dir": str(path), "validation": 0.25, "test": 0.0, **changes})
 
 
 def table(path, **changes):
@@ -29,7 +31,7 @@ def table(path, **changes):
         "validation": 0.25,
         "test": 0.0,
     }
-    return csv(1, **{**given, **changes})
+    return read_all("csv", 1, **{**given, **changes})
 
 
 def complaints(error):
@@ -45,7 +47,10 @@ def test_split_folders_are_read_with_sorted_classes(photos):
     assert all(f"/{pictures.classes[label]}/" in path for path, label in zip(train.paths, train.labels, strict=True))
 
 
-@pytest.mark.parametrize(("train", "validation"), [("training", "val"), ("Train", "valid")])
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [("training", "val"), ("Train", "valid"), ("TRAINING", "Dev"), ("seg_train", "seg_eval"), ("train2017", "val2017")],
+)
 def test_other_names_of_split_folders(photos, train, validation):
     (photos / "train").rename(photos / train)
     (photos / "validation").rename(photos / validation)
@@ -73,14 +78,175 @@ def test_a_class_called_train_is_no_split(tmp_path):
     assert folder(tmp_path / "vehicles").classes == ("car", "train")
 
 
-def test_what_is_no_picture_is_ignored_and_named(photos):
-    (photos / "train" / "red" / "notes.txt").write_text("x")
-    (photos / "train" / "red" / ".hidden.jpg").write_text("x")
-    (photos / "train" / ".cache").mkdir()
-    (photos / "train" / "red" / "gone.jpg").symlink_to(photos / "nowhere.jpg")
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def counted(pictures):
+    return {one.kind.several: one.count for one in pictures.unused}
+
+
+def test_what_is_not_used_is_counted_by_kind(photos):
+    red = photos / "train" / "red"
+    jpeg = next(red.iterdir()).read_bytes()
+    for number in range(10):
+        (red / f"IMG_{number}.HEIC").write_bytes(HEIC)
+    (red / "apple.photo").write_bytes(HEIC)
+    (red / "apple").write_bytes(HEIC)
+    (red / "jpeg").write_bytes(jpeg)
+    (red / "unknown").write_bytes(b"\1\2\3")
+    (red / "unknown.bin").write_bytes(b"\1\2\3")
+    (red / "empty.dat").write_bytes(b"")
+    (red / "raw.CR2").write_bytes(b"II*\0")
+    (red / "gone.jpg").symlink_to(photos / "nowhere.jpg")
+    for place, name in ((red, ".DS_Store"), (red, "._red.jpg"), (red, "Thumbs.db"), (red, "a.txt"), (photos, "b.csv")):
+        (place / name).write_text("x")
+    (photos / "train" / "loose.jpg").write_bytes(jpeg)
     pictures = folder(photos)
     assert len(pictures.splits["train"]) == 24
-    assert sorted(os.path.basename(path) for path in pictures.ignored) == [".hidden.jpg", "gone.jpg", "notes.txt"]
+    assert counted(pictures) == {
+        "HEIC": 12,
+        "hidden files": 2,
+        "text files": 2,
+        "files of the system": 1,
+        ".bin files": 1,
+        "without ending": 1,
+        "JPEG without a picture's ending": 1,
+        "raw photos": 1,
+        "broken links": 1,
+        "empty files": 1,
+        "pictures beside the class folders": 1,
+    }
+    text = dict(pictures.told())["not used"]
+    assert text.startswith("12 HEIC (as iPhones write it: convert to JPEG), 2 hidden files, 2 text files, 1 ")
+    assert "1 broken link," in text
+    assert not folder(photos / "validation").told()
+
+
+def test_of_many_files_with_one_ending_some_are_looked_into(photos, monkeypatch):
+    for number in range(150):
+        (photos / "train" / "red" / f"{number}.label").write_text("mine")
+        (photos / "train" / "red" / f"{number}.mixed").write_bytes([b"\1", HEIC][number % 2])
+    opened = []
+    real = folders.format_of
+    monkeypatch.setattr(folders, "format_of", lambda head: (opened.append(head), real(head))[1])
+    found = counted(folder(photos))
+    assert len(opened) == 200
+    assert found["text files"] == 150
+    assert found["HEIC"] + found[".mixed files"] == 150
+
+
+@pytest.mark.parametrize(
+    "name", ["@eaDir", ".thumbnails", "__MACOSX", "lost+found", ".ipynb_checkpoints", "#recycle", "$RECYCLE.BIN"]
+)
+@pytest.mark.parametrize("place", ["train", "train/red", "."])
+def test_folders_of_systems_and_programs_are_no_classes(photos, name, place):
+    thumb = photos / place / name / "SYNOPHOTO_THUMB_M.jpg"
+    thumb.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(thumb)
+    pictures = folder(photos)
+    assert pictures.classes == ("blue", "green", "red")
+    assert len(pictures.splits["train"]) == 24
+    assert counted(pictures) == {f"{name} folders": 1}
+    assert pictures.told() == [("not used", f"1 {name} folder")]
+
+
+def test_the_layout_that_archives_unpack_to(photos):
+    scenes = photos.parent / "scenes"
+    scenes.mkdir()
+    for name, split in (("seg_train", "train"), ("seg_test", "validation")):
+        (scenes / name).mkdir()
+        (photos / split).rename(scenes / name / name)
+    make_pictures(scenes / "seg_pred", classes=("seg_pred",), count=5)
+    pictures = folder(scenes)
+    assert pictures.classes == ("blue", "green", "red")
+    assert {name: len(split) for name, split in pictures.splits.items()} == {"train": 18, "validation": 6, "test": 12}
+    assert pictures.told() == [
+        ("not used", "5 pictures in seg_pred/ (beside the splits)"),
+        ("note", "splits by name: train is seg_train/seg_train, test is seg_test/seg_test"),
+    ]
+    assert folder(scenes.parent / "scenes").splits["train"].paths == pictures.splits["train"].paths
+
+
+def test_a_folder_beside_the_splits_is_named(photos):
+    make_pictures(photos / "extra", classes=("red", "blue"), count=3)
+    (photos / "papers").mkdir()
+    assert folder(photos).told() == [("not used", "6 pictures in extra/ (beside the splits)")]
+
+
+def test_a_stray_picture_makes_no_class_of_a_split(photos):
+    Image.new("RGB", (8, 8)).save(photos / "train" / "stray.jpg")
+    pictures = folder(photos)
+    assert pictures.classes == ("blue", "green", "red")
+    assert counted(pictures) == {"pictures beside the class folders": 1}
+
+
+def test_folders_that_could_be_the_same_split_are_asked_about(photos):
+    make_pictures(photos / "dev", count=2)
+    with pytest.raises(BadInput) as error:
+        folder(photos)
+    assert complaints(error) == [f"{photos} has several validation folders: dev, validation"]
+    assert error.value.problems[0].right.startswith("one of them alone, called validation")
+    (photos / "dev").rename(photos / "test")
+    (photos / "train").rename(photos / "learn")
+    with pytest.raises(BadInput, match=r"has folders for validation and test .*, and none to train on"):
+        folder(photos)
+    sets = photos.parent / "sets"
+    for year in (2014, 2017):
+        for split in ("train", "val"):
+            make_pictures(sets / f"{split}{year}", count=2)
+    with pytest.raises(BadInput, match="holds several sets of splits: train2014"):
+        folder(sets)
+
+
+def test_names_that_look_the_same_are_one_class(photos):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    (photos / "train" / "red").rename(photos / "train" / composed)
+    (photos / "train" / "green").rename(photos / "train" / decomposed)
+    (photos / "validation" / "red").rename(photos / "validation" / decomposed)
+    (photos / "validation" / "green").rename(photos / "validation" / composed)
+    pictures = folder(photos)
+    assert pictures.classes == ("blue", composed)
+    assert np.bincount(pictures.splits["train"].labels).tolist() == [8, 16]
+    assert narrow(pictures, [decomposed, "blue"], None, None, 1).classes == (composed, "blue")
+    assert narrow(pictures, None, decomposed, None, 1).classes == (f"not {composed}", composed)
+    names = listed(photos)
+    rows = [f"{name},{label}," for name, label in zip(names, [composed, decomposed, "b"] * 8, strict=True)]
+    assert table(manifest(photos, rows)).classes == ("b", composed)
+
+
+def test_a_class_that_is_left_out_is_no_fault(photos):
+    for path in (photos / "train" / "red").iterdir():
+        path.unlink()
+    for path in (photos / "validation" / "green").iterdir():
+        path.unlink()
+    make_pictures(photos / "train", classes=("white",), count=3)
+    make_pictures(photos / "validation", classes=("pink",), count=3)
+    make_pictures(photos / "train", classes=("grey",), count=3)
+    make_pictures(photos / "validation", classes=("grey",), count=3)
+    with pytest.raises(BadInput) as error:
+        folder(photos)
+    assert len(complaints(error)) == 3
+    listed = image_folder(1, dir=str(photos), validation=0.2, test=0.0)
+    assert narrow(listed, ["blue", "grey"], None, None, 1).classes == ("blue", "grey")
+    with pytest.raises(BadInput, match="class 'red' is empty"):
+        narrow(listed, ["blue", "grey", "red"], None, None, 1)
+    with pytest.raises(BadInput, match=r"differ from training's: it lacks white\n"):
+        narrow(listed, ["blue", "white"], None, None, 1)
+
+
+def test_what_only_the_test_lacks_or_has_is_told(photos):
+    make_pictures(photos / "test", classes=("red", "blue", "unlabelled"), count=2)
+    pictures = folder(photos)
+    assert len(pictures.splits["test"]) == 4
+    assert pictures.told() == [
+        ("not used", "2 test pictures (of what training has not: unlabelled)"),
+        ("note", "there are no test pictures of green"),
+    ]
+    rows = [f"{name},{name.split('/')[1]},{name.split('/')[0]}" for name in listed(photos) + listed(photos, "test")]
+    pictures = table(manifest(photos, rows), split_column="part")
+    assert pictures.classes == ("blue", "green", "red")
+    assert len(pictures.splits["test"]) == 4
+    assert counted(pictures) == {"test pictures": 2}
 
 
 def test_nested_linked_and_strangely_named_pictures_are_found(photos, tmp_path):
@@ -174,8 +340,8 @@ def test_csv_faults(photos):
     with pytest.raises(BadInput) as error:
         table(path, split_column="part")
     assert complaints(error) == [
-        "1 of 3 rows name a file that is not there: nowhere.jpg",
-        "1 of 3 rows have no label: row 2",
+        "1 of 3 rows names a file that is not there: nowhere.jpg",
+        "1 of 3 rows has no label: row 2",
         "column 'part' has values that name no split: 'trian'",
     ]
     with pytest.raises(BadInput) as error:
@@ -184,11 +350,47 @@ def test_csv_faults(photos):
     with pytest.raises(BadInput) as error:
         table(photos / "lists.csv")
     assert error.value.problems[0].right == str(path)
-    rows = [f"{names[0]},red,train", f"{names[1]},blue,train", f"{names[2]},teal,test"]
-    with pytest.raises(BadInput, match="test has classes that training has not: teal"):
+    rows = [f"{names[0]},red,train", f"{names[1]},blue,train", f"{names[2]},teal,validation"]
+    with pytest.raises(BadInput, match="validation has classes that training has not: teal"):
         table(manifest(photos, rows), split_column="part")
     with pytest.raises(BadInput, match="has no rows"):
         table(manifest(photos, []))
+
+
+@pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (" ", "blanks")])
+def test_csv_with_other_signs_between_columns(photos, sign, name):
+    rows = [sign.join([path, path.split("/")[1], "train"]) for path in listed(photos)]
+    pictures = table(manifest(photos, rows, header=sign.join(["path", "label", "part"])))
+    assert pictures.classes == ("blue", "green", "red")
+    assert pictures.told() == [("note", f"columns are separated by {name}")]
+    with pytest.raises(BadInput) as error:
+        table(manifest(photos, rows, header=sign.join(["file", "class", "set"])))
+    assert error.value.problems[0].right == "one of: file, class, set"
+
+
+def test_csv_without_a_header(photos):
+    path = manifest(photos, [f"{name},red" for name in listed(photos)][1:], header=f"{listed(photos)[0]},red")
+    with pytest.raises(BadInput) as error:
+        table(path)
+    assert complaints(error) == [f"{path} has a picture in its first line, and no header"]
+    assert error.value.problems[0].right == "a first line that names the columns: path,label"
+
+
+@pytest.mark.parametrize(
+    ("labels", "separator", "told"),
+    [
+        (["a|b", "b", "a", "c|a"], None, "taken for one class: a|b, c|a; data.separator='|'"),
+        (["a|b", "b", "a", "a"], ",", "taken for one class: a|b; data.separator='|'"),
+        (["dress hat", "hat", "dress", "hat"], None, "taken for one class: dress hat; data.separator=' '"),
+        (["New York", "New Jersey", "York", "Ohio"], None, ""),
+        (["a|b", "b", "a", "c|a"], "|", ""),
+    ],
+)
+def test_classes_that_look_like_several_labels_are_told(photos, labels, separator, told):
+    rows = [f'{name},"{label}",' for name, label in zip(listed(photos), labels * 6, strict=True)]
+    notes = table(manifest(photos, rows), separator=separator).notes
+    assert len(notes) == bool(told)
+    assert told in "".join(notes)
 
 
 def test_garments_are_listed_before_they_are_drawn(own_cache):
@@ -256,4 +458,4 @@ def test_real_photos(shared):
     assert len(pictures.splits["train"]) == 3068
     assert len(pictures.splits["validation"]) == 341
     assert len(pictures.classes) == 10
-    assert not pictures.ignored
+    assert not pictures.told()
