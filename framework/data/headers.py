@@ -110,3 +110,82 @@ def png_is_whole(data: bytes) -> bool:
             return b"IDAT" in data
         position = end + 4
     return False
+
+
+# What files begin with.
+_STARTS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
+    b"8BPS": "Photoshop",
+    b"\0\0\x01\0": "ICO",
+    b"%PDF-": "PDF",
+    b"PK\x03\x04": "ZIP",
+    b"\x1f\x8b": "gzip",
+    b"\x1aE\xdf\xa3": "video",
+}
+# ISO media files hold "ftyp" and these brands after a length of four bytes.
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"
+)
+_HTML = re.compile(rb"\s*<(!doctype html|html|head|body|script)", re.IGNORECASE)
+_SVG = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", re.IGNORECASE | re.DOTALL)
+
+
+def format_of(head: bytes) -> str | None:
+    """What a file really is, whatever its ending says.
+
+    Args:
+        head: its first bytes; 64 do for pictures, some hundred for texts.
+
+    Returns:
+        ``JPEG``, ``PNG``, ``GIF``, ``BMP``, ``TIFF``, ``WebP``, ``AVIF``, ``PPM``; what isn't read here: ``HEIC``,
+        ``JPEG XL``, ``JPEG 2000``, ``Photoshop``, ``ICO``, ``SVG``, ``PDF``, ``HTML``, ``ZIP``, ``gzip``, ``video``;
+        ``text`` and ``empty``. None: none of these.
+    """
+    if not head:
+        return "empty"
+    for start, name in _STARTS.items():
+        if head.startswith(start):
+            return name
+    if head.startswith(b"BM") and b"\0" in head[2:18]:  # a text may begin so too
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        return _iso_media(head)
+    if head.startswith(b"RIFF"):
+        return "WebP" if head[8:12] == b"WEBP" else "video" if head[8:12] == b"AVI " else None
+    if re.match(rb"P[1-6]\s", head):
+        return "PPM"
+    text = head.removeprefix(b"\xef\xbb\xbf")
+    if _HTML.match(text):
+        return "HTML"
+    if _SVG.match(text):
+        return "SVG"
+    return "text" if _is_text(text) else None
+
+
+def _iso_media(head: bytes) -> str:
+    """AVIF and HEIC share general brands: one that says which of them counts before one that doesn't."""
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = [head[8:12], *(head[place : place + 4] for place in range(16, end, 4))]
+    names = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+    return "video" if not names else "AVIF" if "AVIF" in names else "HEIC"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether it reads as UTF-8 without control characters; its last character may be cut."""
+    if any(byte < 32 and byte not in b"\t\n\r\f" for byte in head):
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return True
