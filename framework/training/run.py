@@ -7,7 +7,7 @@ import csv
 import io
 import shutil
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from framework.core.runs import RunFolder
 from framework.data import fingerprint
 from framework.data.decode import unreadable
 from framework.data.pictures import Pictures, Split
-from framework.data.rows import unreadable_problem
+from framework.data.rows import Undecodable, undecodable, unreadable_problem
 from framework.data.selection import take
 from framework.model.build import build
 from framework.reports import curves
@@ -45,6 +45,7 @@ class Run:
         self.job = job
         self.folder = RunFolder(job.folder)
         self.record = Record(self.folder, job)
+        self._unread: dict[str, str] = {}  # what only reading found, with the reason
 
     def train(self) -> None:
         """Train, or go on with the run that this folder holds, and leave a folder that says how it ended.
@@ -123,6 +124,23 @@ class Run:
         return Fit(start, network, self.folder, self.record)
 
     def _train(self) -> None:
+        """Train; with ``data.on_error=skip`` begin again without the files that only reading them shows to be damaged.
+
+        A run that has trained before, and goes on, had read all: it does not begin again.
+        """
+        goes_on = self.folder.state.exists()
+        while True:
+            try:
+                return self._attempt()
+            except Undecodable as error:
+                found = {path: why for path, why in error.reasons.items() if path not in self._unread}
+                if self.job.settings.data.on_error != "skip" or goes_on or not found:
+                    raise
+                self._unread |= found
+                self.folder.state.unlink(missing_ok=True)
+                warn("some pictures turned out to be damaged when they were read: beginning again without them")
+
+    def _attempt(self) -> None:
         fit = self.prepare()
         announce(fit.experiment, fit.network, self.folder)
         if fit.settings.cache.use == "only":
@@ -130,7 +148,14 @@ class Run:
             self.record.end("finished")
             say("the features are kept; nothing was trained")
             return
-        fit.run()
+        try:
+            fit.run()
+        except tf.errors.OpError:
+            splits = fit.experiment.pictures.splits.values()
+            error = undecodable([path for split in splits for path in split.paths], fit.settings.data.size)
+            if isinstance(error, Undecodable):
+                raise error from None
+            raise
         with self.record.phase("finishing"):
             self.record.note(epochs=fit.history[-1]["epoch"], best=self._save(fit))
             curves.draw(self.folder)
@@ -152,7 +177,7 @@ class Run:
         with self.record.phase("data"):
             if pictures.prepare:
                 pictures.prepare()
-            pictures, skipped = readable(pictures, start.settings.data.on_error)
+            pictures, skipped = readable(pictures, start.settings.data.on_error, self._unread)
             digest = fingerprint.dataset(pictures)
         self.record.note(
             title=title(start.settings, start.task.classes),
@@ -211,13 +236,22 @@ def seed_everything(trainer: TrainerSettings) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def readable(pictures: Pictures, on_error: str) -> tuple[Pictures, dict[str, str]]:
+def readable(
+    pictures: Pictures, on_error: str, known: Mapping[str, str] | None = None
+) -> tuple[Pictures, dict[str, str]]:
     """The pictures that can be decoded, and those left out with the reason.
+
+    Args:
+        pictures: those that are to be looked at.
+        on_error: ``stop`` or ``skip``.
+        known: files that can't be read, though they may look sound, each with the reason.
 
     Raises:
         BadInput: some can't be decoded, and ``on_error`` says stop, or a split or a class to learn has none left.
     """
-    bad = unreadable([path for split in pictures.splits.values() for path in split.paths])
+    paths = [path for split in pictures.splits.values() for path in split.paths]
+    found = {**dict(unreadable(paths)), **(known or {})}
+    bad = [(path, found[path]) for path in paths if path in found]
     if not bad:
         return pictures, {}
     if on_error == "stop":
