@@ -77,7 +77,7 @@ def test_pictures_that_can_t_be_read_stop_it_or_are_counted(run, photos, capsys)
     assert main([f"run={run}", "data.on_error=skip"]) == 0
     metrics = json.loads((run / "evaluation" / "validation" / "metrics.json").read_text())
     assert metrics["pictures"] == 12
-    assert list(metrics["unreadable"].values()) == ["not a picture"]
+    assert list(metrics["unreadable"].values()) == ["not a picture but text"]
 
 
 def test_yes_or_no_has_its_curves(tmp_path, photos, capsys):

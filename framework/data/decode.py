@@ -1,40 +1,40 @@
-"""A picture's file to RGB pixels: TensorFlow's JPEG and PNG decoders where they read it right, Pillow for the rest.
+"""A picture's file to RGB pixels: TensorFlow's JPEG and PNG decoders where they read it alike, Pillow for the rest.
 
-TensorFlow's decoders work in the graph, in parallel, at half of Pillow's cost, but know nothing of EXIF orientation,
-CMYK, transparency or 16 bits. So each file's header is looked at first, and says who reads it.
+The rule is that of ``upright``, by Pillow. TensorFlow's decoders work in the graph, in parallel, at half of the cost, and
+give the same pixels of plain files: they know nothing of orientation, CMYK, transparency or 16 bits, and refuse other
+damage than Pillow. So each file is looked at first, and only a plain one, sound in its structure, is theirs. A file is
+unreadable where Pillow can't read it, and nowhere else.
 """
 
 from __future__ import annotations
 
+import io
 import os
-import struct
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from framework.core.backend import tf
 from framework.core.console import progress
-from framework.data.headers import jpeg_header, jpeg_is_whole, png_is_whole
+from framework.data.headers import HEAD, format_of, jpeg_header, jpeg_skeleton, png_header, png_is_whole
 from framework.data.memo import remembered
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from framework.data.upright import upright
 
 # Part of the key of everything computed from decoded pictures: raise it with any change of the pixels.
-DECODER_VERSION = "1"
+DECODER_VERSION = "2"
 
 _PILLOW, _JPEG, _PNG = 0, 1, 5  # reader of a file; _JPEG + n decodes at 1/2**n of the size
 _REDUCTIONS = (1, 2, 4, 8)
-_HEADER_BYTES = 1 << 16
+# What a file is decoded for to see whether it can be, where no size is known: small, so that a JPEG costs little.
+_SMALL = (64, 64)
 
 
 def plan(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray:
     """How each file is to be read for pictures of this height and width: what ``read_picture`` takes.
 
-    Looks at each file's first and last bytes only. A file that can't be opened is left to Pillow, whose error says why.
+    Looks at each file's bytes without decoding them. A file that can't be opened is left to Pillow, whose error says why.
 
     Returns:
         int32 of shape (pictures,).
@@ -54,31 +54,41 @@ def read_picture(path: tf.Tensor, reader: tf.Tensor, size: tuple[int, int]) -> t
         uint8 of shape (height, width, 3), RGB.
     """
 
-    def pillow() -> tf.Tensor:
-        decoded = tf.numpy_function(
-            lambda name: pixels(os.fsdecode(np.asarray(name).item()), size), [path], tf.uint8, stateful=False
+    def outside(read: Callable[[str, tuple[int, int]], np.ndarray]) -> Callable[[], tf.Tensor]:
+        return lambda: tf.numpy_function(
+            lambda name: read(os.fsdecode(np.asarray(name).item()), size), [path], tf.uint8, stateful=False
         )
-        return tf.ensure_shape(decoded, (None, None, 3))
 
     def jpeg(ratio: int) -> Callable[[], tf.Tensor]:
-        # Told to recover it reads a damaged scan as Pillow does; files that end early are Pillow's, or refused before.
-        return lambda: tf.io.decode_jpeg(tf.io.read_file(path), channels=3, ratio=ratio, try_recover_truncated=True)
+        # As Pillow: in accurate arithmetic, and a damaged scan is read as far as it makes sense.
+        return lambda: tf.io.decode_jpeg(
+            tf.io.read_file(path), channels=3, ratio=ratio, try_recover_truncated=True, dct_method="INTEGER_ACCURATE"
+        )
 
-    def png() -> tf.Tensor:
-        return tf.io.decode_png(tf.io.read_file(path), channels=3)
-
-    decoded = tf.switch_case(reader, [pillow, *(jpeg(ratio) for ratio in _REDUCTIONS), png])
+    decoded = tf.switch_case(reader, [outside(pixels), *(jpeg(ratio) for ratio in _REDUCTIONS), outside(_png)])
     resized = tf.image.resize(tf.ensure_shape(decoded, (None, None, 3)), size)
     return tf.cast(tf.round(resized), tf.uint8)  # bilinear: never below 0 or above 255
 
 
-def pixels(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Decode a file with Pillow: upright, its first frame, transparency on white, 16 bits scaled to 8.
+def picture(path: str, size: tuple[int, int]) -> np.ndarray:
+    """One file as the network gets it: the very pixels that a pipeline reads.
 
-    Args:
-        path: any picture Pillow reads.
-        size: height and width that it will be resized to; a much larger picture is shrunk by a whole factor to no less
-            than twice that, which costs less and aliases less.
+    Returns:
+        uint8 of shape (height, width, 3), RGB.
+
+    Raises:
+        ValueError: the file can't be read; the text names it.
+    """
+    (reader,) = plan([path], size)
+    try:
+        return read_picture(tf.constant(os.fsencode(path)), tf.constant(reader), size).numpy()
+    except tf.errors.OpError:
+        pixels(path, size)  # says why in Pillow's words
+        raise ValueError(f"{path}: its compressed data are damaged") from None
+
+
+def pixels(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
+    """What ``upright`` reads of a file; arguments as there.
 
     Returns:
         uint8 of shape (height, width, 3), RGB, not resized to ``size`` yet.
@@ -86,34 +96,29 @@ def pixels(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
     Raises:
         ValueError: the file can't be read; the text names it.
     """
-    from PIL import Image, ImageOps
-
     try:
-        with warnings.catch_warnings(), Image.open(path) as opened:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if size is not None:
-                opened.draft(None, (2 * max(size), 2 * max(size)))
-            picture = ImageOps.exif_transpose(opened)
-            picture = _rgb(picture)
-            if size is not None:
-                factor = min(picture.height // (2 * size[0]), picture.width // (2 * size[1]))
-                picture = picture.reduce(factor) if factor > 1 else picture
-            return np.asarray(picture)
+            return upright(path, size)
     except Exception as error:
-        raise ValueError(f"{path}: {reason(error)}") from error
+        raise ValueError(f"{path}: {reason(error, path)}") from error
 
 
-def unreadable(paths: Sequence[str], thorough: bool = False) -> list[tuple[str, str]]:
+def unreadable(paths: Sequence[str], size: tuple[int, int] | None = None) -> list[tuple[str, str]]:
     """Files that can't be decoded, each with the reason, in the order given.
 
-    The bytes of JPEG and PNG files are checked for their structure, which is far cheaper than decoding; what looks
-    odd, and every other format, is decoded. Verdicts on unchanged files are remembered.
+    Of JPEG and PNG files the structure, tables and checksums are checked, which is far cheaper than decoding; what looks
+    odd, and every other format, is decoded. What that can't see, such as a PNG that was compressed wrongly and then
+    given a right checksum, shows when the file is read. Verdicts on unchanged files are remembered.
 
     Args:
         paths: picture files.
-        thorough: decode every file, and remember what comes of it in place of what a look at its structure said.
+        size: read every file as a pipeline does for pictures of this height and width, and remember what comes of it in
+            place of what a look at its structure said; loads TensorFlow.
     """
-    check = _try_decoding if thorough else _first_look
+
+    def check(path: str) -> str:
+        return why_unreadable(path, size) if size else _first_look(path)
 
     def look(names: list[str]) -> list[str]:
         with progress("Looking at pictures", len(names), "files") as advance, ThreadPoolExecutor() as pool:
@@ -123,61 +128,77 @@ def unreadable(paths: Sequence[str], thorough: bool = False) -> list[tuple[str, 
                 advance(1)
             return reasons
 
-    reasons = remembered(paths, f"readable-{DECODER_VERSION}", look, anew=thorough)
+    reasons = remembered(paths, f"readable-{DECODER_VERSION}", look, anew=size is not None)
     return [(path, found) for path, found in zip(paths, reasons, strict=True) if found]
 
 
-def _rgb(picture: Image) -> Image:
-    """Any mode to RGB of 8 bits."""
-    from PIL import Image
+def why_unreadable(path: str, size: tuple[int, int]) -> str:
+    """Why a pipeline can't read a file for pictures of this height and width; empty if it can."""
+    return _error_of(lambda: picture(path, size), path)
 
-    if picture.mode == "RGB" and "transparency" not in picture.info:
-        return picture
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, np.float64)
-        top = values.max(initial=0)
-        # 16 bits by their mode; a mode of 32 bits has no stated range: the smallest usual one that holds it
-        scale = 65535 if picture.mode.startswith("I;16") else next(s for s in (1, 255, 65535, max(top, 1)) if top <= s)
-        scale = 255 if picture.mode == "I" and top <= 255 else scale
-        return Image.fromarray(np.clip(np.round(values * (255 / scale)), 0, 255).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        paper = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(paper, picture).convert("RGB")
-    return picture.convert("RGB")
+
+def reason(error: Exception, path: str) -> str:
+    """An exception of Pillow or the system about a file as a short clause."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return _no_picture(path)
+    if isinstance(error, Image.DecompressionBombError):
+        return "more pixels than any photo has"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    text = str(error) or type(error).__name__
+    return "truncated" if "truncated" in text.lower() else text.splitlines()[0]
+
+
+def _no_picture(path: str) -> str:
+    """What a file is that Pillow knows no picture in."""
+    try:
+        with open(path, "rb") as file:
+            format = format_of(file.read(HEAD))
+    except OSError:
+        format = None
+    match format:
+        case None:
+            return "not a picture"
+        case "empty":
+            return "empty, 0 bytes"
+        case "HEIC":
+            return "HEIC, as iPhones write it: save it as JPEG"
+        case "JPEG" | "PNG" | "GIF" | "BMP" | "TIFF" | "WebP" | "AVIF" | "PPM":
+            return f"begins as {format} does, and is none further on"
+        case _:
+            return f"not a picture but {format}"
+
+
+def _png(path: str, size: tuple[int, int]) -> np.ndarray:
+    """A plain PNG by TensorFlow; by Pillow where its data end otherwise than TensorFlow demands and Pillow doesn't mind."""
+    try:
+        return tf.io.decode_png(tf.io.read_file(path), channels=3).numpy()
+    except tf.errors.OpError:
+        return pixels(path, size)
 
 
 def _reader(path: str, size: tuple[int, int]) -> int:
+    """TensorFlow's decoder for a sound file that it reads as Pillow does, and that needs no shrinking beyond it."""
     try:
         with open(path, "rb") as file:
-            head = file.read(_HEADER_BYTES)
-            if head.startswith(b"\xff\xd8"):
-                file.seek(max(os.fstat(file.fileno()).st_size - 256, 0))
-                return _jpeg_reader(head, file.read(), size)
-            return _png_reader(head, size)
+            data = file.read()
     except OSError:
         return _PILLOW
+    if (jpeg := jpeg_header(data)) and jpeg.plain and jpeg.upright and jpeg_skeleton(data):
+        spare = min(jpeg.height // (2 * size[0]), jpeg.width // (2 * size[1]))
+        number = sum(ratio <= spare for ratio in _REDUCTIONS[1:])
+        ratio = _REDUCTIONS[number]
+        return _PILLOW if _is_large(-(-jpeg.height // ratio), -(-jpeg.width // ratio), size) else _JPEG + number
+    if (png := png_header(data)) and png.plain and not _is_large(png.height, png.width, size) and png_is_whole(data):
+        return _PNG
+    return _PILLOW
 
 
-def _jpeg_reader(head: bytes, tail: bytes, size: tuple[int, int]) -> int:
-    header = jpeg_header(head)
-    if header is None or not header.plain or header.orientation != 1 or b"\xff\xd9" not in tail:
-        return _PILLOW
-    height, width = 2 * size[0], 2 * size[1]
-    spare = min(header.height / height, header.width / width)
-    return _JPEG + max((number for number, ratio in enumerate(_REDUCTIONS) if ratio <= spare), default=0)
-
-
-def _png_reader(head: bytes, size: tuple[int, int]) -> int:
-    """Plain 8-bit grey or RGB of a modest size is for TensorFlow."""
-    if not head.startswith(b"\x89PNG\r\n\x1a\n") or len(head) < 33:
-        return _PILLOW
-    width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
-    large = height >= 4 * size[0] and width >= 4 * size[1]
-    if large or (depth, colour) not in {(8, 0), (8, 2)}:
-        return _PILLOW
-    before_pixels = head[33 : head.find(b"IDAT")] if b"IDAT" in head else head
-    return _PILLOW if any(chunk in before_pixels for chunk in (b"tRNS", b"eXIf", b"acTL")) else _PNG
+def _is_large(height: int, width: int, size: tuple[int, int]) -> bool:
+    """Whether ``upright`` would shrink it by means."""
+    return height >= 4 * size[0] and width >= 4 * size[1]
 
 
 def _first_look(path: str) -> str:
@@ -186,35 +207,26 @@ def _first_look(path: str) -> str:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        return reason(error)
-    if data.startswith(b"\xff\xd8") and jpeg_is_whole(data):
+        return reason(error, path)
+    if png_is_whole(data) or ((skeleton := jpeg_skeleton(data)) and _opens(skeleton)):
         return ""
-    if data.startswith(b"\x89PNG") and png_is_whole(data):
-        return ""
-    return _try_decoding(path)
+    return _error_of(lambda: pixels(path, _SMALL), path)
 
 
-def _try_decoding(path: str) -> str:
+def _opens(jpeg: bytes) -> bool:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore")
-            picture.load()
-    except Exception as error:
-        return reason(error)
+        with Image.open(io.BytesIO(jpeg)) as opened:
+            opened.load()
+    except Exception:
+        return False
+    return True
+
+
+def _error_of(read: Callable[[], object], path: str) -> str:
+    try:
+        read()
+    except ValueError as error:
+        return str(error).removeprefix(f"{path}: ")
     return ""
-
-
-def reason(error: Exception) -> str:
-    """An exception of Pillow or the system as a short clause."""
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "not a picture"
-    if isinstance(error, Image.DecompressionBombError):
-        return "more pixels than any photo has"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    text = str(error) or type(error).__name__
-    return "truncated" if "truncated" in text.lower() else text.splitlines()[0]

@@ -1,16 +1,20 @@
-"""What the bytes of JPEG and PNG files say of themselves, without decoding them."""
+"""What the bytes of files say of themselves, without decoding them: their format, and whether JPEG and PNG are sound."""
 
 from __future__ import annotations
 
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _ORIENTATION = 0x0112
 _PIXELS = 2**27
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 # What may not follow FF inside a JPEG's entropy-coded data: anything but a stuffed zero, a restart or padding.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
+_XMP_UPRIGHT = re.compile(rb'tiff:Orientation(="|>)1')
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _SEGMENTS = frozenset({0xC4, 0xDA, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 
 
@@ -20,12 +24,22 @@ class Jpeg(NamedTuple):
     width: int
     height: int
     plain: bool  # baseline or progressive, 8 bits, grey or three colours, of a size that photos have
-    orientation: int
+    upright: bool  # neither EXIF nor XMP says that it is turned, or anything unclear
+
+
+class Png(NamedTuple):
+    """What a PNG file's chunks say."""
+
+    width: int
+    height: int
+    plain: bool  # 8 bits, grey or RGB, without transparency, animation, or anything that may turn it
 
 
 def jpeg_header(data: bytes) -> Jpeg | None:
     """Walk the segments up to the frame header; None if there is none."""
-    position, orientation = 2, 1
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    position, upright = 2, True
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF:
@@ -34,14 +48,16 @@ def jpeg_header(data: bytes) -> Jpeg | None:
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         body = data[position + 4 : position + 2 + length]
         if marker == 0xE1 and body.startswith(b"Exif\0\0"):
-            orientation = _exif_orientation(body[6:])
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            upright &= _exif_orientation(body[6:]) == 1
+        elif marker == 0xE1 and b"Orientation" in body:
+            upright &= _XMP_UPRIGHT.search(body) is not None
+        elif marker in _FRAMES:
             if len(body) < 6:
                 return None
             precision, height, width, components = struct.unpack(">BHHB", body[:6])
             plain = marker in (0xC0, 0xC1, 0xC2) and precision == 8 and components in (1, 3)
             plain = plain and 0 < width * height <= _PIXELS
-            return Jpeg(width, height, plain, orientation)
+            return Jpeg(width, height, plain, upright)
         elif marker in (0xD9, 0xDA):
             return None
         position += 2 + length
@@ -63,59 +79,76 @@ def _exif_orientation(exif: bytes) -> int:
     return 1
 
 
-def jpeg_is_whole(data: bytes) -> bool:
-    """Whether all segments and scans follow each other up to the end marker."""
+def jpeg_skeleton(data: bytes) -> bytes | None:
+    """The segments of a plain JPEG without what its scans hold, as a JPEG of one block.
+
+    A decoder that takes it takes the file's tables and frame, for a thousandth of the work. None: the file is not plain,
+    or its segments and scans do not follow each other up to the end marker.
+    """
     header = jpeg_header(data)
     if header is None or not header.plain:
-        return False
-    position, scans = 2, 0
+        return None
+    skeleton, position, scans = data[:2], 2, 0
     while found := _MARKER.search(data, position):
         marker = found.group(1)[0]
         if marker == 0xD9:
-            return scans > 0
+            return skeleton + data[found.start() : found.end()] if scans else None
         if scans and marker not in _SEGMENTS:
-            return False
+            return None
         scans += marker == 0xDA
         position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-        if marker == 0xC4 and not _huffman_is_sound(data[found.end() + 2 : position]):
-            return False
-    return False
+        segment = data[found.start() : position]
+        if marker in _FRAMES:
+            segment = segment[:5] + b"\0\x08\0\x08" + segment[9:]
+        if not 0xE0 <= marker <= 0xFE:  # what applications and comments say
+            skeleton += segment
+    return None
 
 
-def _huffman_is_sound(tables: bytes) -> bool:
-    """Whether the code lengths of Huffman tables can be those of codes."""
-    position = 0
-    while position < len(tables):
-        lengths = tables[position + 1 : position + 17]
-        position += 17 + sum(lengths)
-        codes = 0
-        for bits, count in enumerate(lengths, 1):
-            codes = 2 * codes + count
-            if codes > 2**bits:
-                return False
-        if position > len(tables) or sum(lengths) > 256:
-            return False
-    return True
+def png_header(data: bytes) -> Png | None:
+    """Walk the chunks to the last; None if there is no header."""
+    if not data.startswith(_PNG_START) or data[12:16] != b"IHDR" or len(data) < 33:
+        return None
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    plain = (depth, colour) in {(8, 0), (8, 2)} and 0 < width * height <= _PIXELS
+    for kind, body in _chunks(data):
+        plain = plain and kind not in (b"tRNS", b"eXIf", b"acTL")
+        plain = plain and not body.startswith((b"XML:com.adobe.xmp", b"Raw profile type"))
+    return Png(width, height, plain)
 
 
 def png_is_whole(data: bytes) -> bool:
     """Whether every chunk is there, with the checksum it states."""
-    position = 8
+    if not data.startswith(_PNG_START):
+        return False
+    kinds, position = [], len(_PNG_START)
+    for kind, body in _chunks(data):
+        position += len(body) + 12
+        if data[position - 4 : position] != struct.pack(">I", zlib.crc32(body, zlib.crc32(kind))):
+            return False
+        kinds.append(kind)
+    return kinds[:1] == [b"IHDR"] and b"IDAT" in kinds and kinds[-1] == b"IEND"
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and contents of a PNG file's chunks, up to its end or to one that is cut."""
+    position = len(_PNG_START)
     while position + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, position)
-        end = position + 8 + length
-        if data[end : end + 4] != struct.pack(">I", zlib.crc32(data[position + 4 : end])):
-            return False
-        if data[position + 4 : position + 8] == b"IEND":
-            return b"IDAT" in data
-        position = end + 4
-    return False
+        if position + 12 + length > len(data):
+            return
+        kind = data[position + 4 : position + 8]
+        yield kind, data[position + 8 : position + 8 + length]
+        if kind == b"IEND":
+            return
+        position += 12 + length
 
 
+HEAD = 512  # bytes that tell a file's format
 # What files begin with.
 _STARTS = {
     b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
+    _PNG_START: "PNG",
     b"GIF87a": "GIF",
     b"GIF89a": "GIF",
     b"II*\0": "TIFF",
@@ -144,7 +177,7 @@ def format_of(head: bytes) -> str | None:
     """What a file really is, whatever its ending says.
 
     Args:
-        head: its first bytes; 64 do for pictures, some hundred for texts.
+        head: its first bytes; 64 do for pictures, ``HEAD`` for texts.
 
     Returns:
         ``JPEG``, ``PNG``, ``GIF``, ``BMP``, ``TIFF``, ``WebP``, ``AVIF``, ``PPM``; what isn't read here: ``HEIC``,

@@ -20,8 +20,9 @@ def remembered(
 ) -> list[str]:
     """``compute(paths)``, called only for files whose path, size or time of change is not known from before.
 
-    The memory is a file in the user's cache folder for each folder of pictures. A file that can't be looked at is left
-    to ``compute`` each time; a memory that can't be read or written is done without.
+    The memory is a file in the user's cache folder for each folder that holds a picture, so that it does not matter
+    which files are asked for together. A file that can't be looked at is left to ``compute`` each time; a memory that
+    can't be read or written is done without.
 
     Args:
         paths: files.
@@ -29,36 +30,53 @@ def remembered(
         compute: files to one text each.
         anew: compute for every file, and remember that.
     """
-    if not paths:
-        return []
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    key = hashlib.blake2b(root.encode(errors="surrogateescape"), digest_size=8).hexdigest()
-    memory = cache_folder() / "files" / f"{what}-{key}.json"
-    try:
-        known = json.loads(memory.read_bytes())
-        known = known if isinstance(known, dict) else {}
-    except (OSError, ValueError):
-        known = {}
+    folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
+    memories = {folder: _Memory(folder, what) for folder in dict.fromkeys(folders)}
     states = [_state(path) for path in paths]
-    values: list[str | None] = []
-    for path, state in zip(paths, states, strict=True):
-        entry = known.get(path)
-        fits = not anew and state is not None and isinstance(entry, list) and entry[:2] == state and len(entry) == 3
-        values.append(str(entry[2]) if fits and entry else None)
-    unknown = [position for position, value in enumerate(values) if value is None]
+    values: dict[int, str] = {}
+    for number, (path, folder, state) in enumerate(zip(paths, folders, states, strict=True)):
+        value = None if anew else memories[folder].get(path, state)
+        if value is not None:
+            values[number] = value
+    unknown = [number for number in range(len(paths)) if number not in values]
     now = time.time_ns()
-    computed = compute([paths[position] for position in unknown]) if unknown else []
-    news = False
-    for position, value in zip(unknown, computed, strict=True):
-        values[position] = value
-        state = states[position]
+    computed = compute([paths[number] for number in unknown]) if unknown else []
+    for number, value in zip(unknown, computed, strict=True):
+        values[number] = value
+        state = states[number]
         if state is not None and now - state[1] > _SETTLED_NS:
-            known[paths[position]] = [*state, value]
-            news = True
-    if news:
-        with contextlib.suppress(OSError):  # a full or read-only cache folder costs time, no more
-            write_whole(memory, json.dumps(known))
-    return [value for value in values if value is not None]
+            memories[folders[number]].set(paths[number], state, value)
+    for memory in memories.values():
+        memory.write()
+    return [values[number] for number in range(len(paths))]
+
+
+class _Memory:
+    """What is known of the files of one folder."""
+
+    def __init__(self, folder: str, what: str):
+        key = hashlib.blake2b(folder.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+        self._file = cache_folder() / "files" / f"{what}-{key}.json"
+        self._news = False
+        try:
+            known = json.loads(self._file.read_bytes())
+        except (OSError, ValueError):
+            known = None
+        self._known: dict[str, object] = known if isinstance(known, dict) else {}
+
+    def get(self, path: str, state: list[int] | None) -> str | None:
+        entry = self._known.get(os.path.basename(path))
+        fits = state is not None and isinstance(entry, list) and entry[:2] == state and len(entry) == 3
+        return str(entry[2]) if fits and isinstance(entry, list) else None
+
+    def set(self, path: str, state: list[int], value: str) -> None:
+        self._known[os.path.basename(path)] = [*state, value]
+        self._news = True
+
+    def write(self) -> None:
+        if self._news:
+            with contextlib.suppress(OSError):  # a full or read-only cache folder costs time, no more
+                write_whole(self._file, json.dumps(self._known))
 
 
 def _state(path: str) -> list[int] | None:

@@ -97,8 +97,8 @@ def decode_all(files: FilePictures) -> np.ndarray:
                 pictures[done : done + len(batch)] = batch
                 done += len(batch)
                 advance(len(batch))
-        except tf.errors.OpError as error:
-            raise undecodable(files.paths, error) from None
+        except tf.errors.OpError:
+            raise undecodable(files.paths, files.size) from None
     return pictures
 
 
@@ -130,12 +130,25 @@ def picture_rows(paths: Sequence[str], size: tuple[int, int], memory_limit: int)
     return MemoryPictures(decode_all(files))
 
 
-def undecodable(paths: Sequence[str], error: Exception) -> BadInput:
+class Undecodable(BadInput):
+    """Reading pictures failed.
+
+    Attributes:
+        reasons: of each file that can't be read, why.
+    """
+
+    def __init__(self, bad: Sequence[tuple[str, str]]):
+        super().__init__(unreadable_problem(bad))
+        self.reasons = dict(bad)
+
+
+def undecodable(paths: Sequence[str], size: tuple[int, int]) -> BadInput:
     """The error to raise where decoding failed in the graph: names the files, which the graph's own error does not."""
-    bad = unreadable(paths, thorough=True)
+    bad = unreadable(list(dict.fromkeys(paths)), size)
     if not bad:
-        return BadInput(Problem(f"a picture can't be decoded: {str(error).splitlines()[0]}", "data"))
-    return BadInput(unreadable_problem(bad))
+        what = "a picture couldn't be read, and now all can: files change while they are read"
+        return BadInput(Problem(what, "data", "the same command again"))
+    return Undecodable(bad)
 
 
 def unreadable_problem(bad: Sequence[tuple[str, str]]) -> Problem:

@@ -87,13 +87,22 @@ def narrow(
     return pictures
 
 
-def readable(pictures: Pictures, on_error: str) -> tuple[Pictures, dict[str, str]]:
+def readable(
+    pictures: Pictures, on_error: str, known: Mapping[str, str] | None = None
+) -> tuple[Pictures, dict[str, str]]:
     """The pictures that can be decoded, and those left out with the reason. Loads no TensorFlow.
+
+    Args:
+        pictures: those that are to be looked at.
+        on_error: ``stop`` or ``skip``.
+        known: files that can't be read, though they may look sound, each with the reason.
 
     Raises:
         BadInput: some can't be decoded, and ``on_error`` says stop, or a split or a class to learn has none left.
     """
-    bad = unreadable([path for split in pictures.splits.values() for path in split.paths])
+    paths = [path for split in pictures.splits.values() for path in split.paths]
+    found = {**dict(unreadable(paths)), **(known or {})}
+    bad = [(path, found[path]) for path in paths if path in found]
     if not bad:
         return pictures, {}
     if on_error == "stop":

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from framework.core.backend import keras, tf
-from framework.data.decode import pixels, plan, read_picture
+from framework.data.decode import plan, read_picture, why_unreadable
 from framework.data.rows import WORKERS, untuned
 from framework.features.folding import folded
 
@@ -68,23 +68,14 @@ def batches(
     for numbers, batch in untuned(pictures.batch(batch_size).prefetch(2)):
         read_ones = []
         for number in numbers.numpy():
-            unreadable += [_with_reason(waiting.popleft(), size) for _ in range(number - done)]
+            unreadable += [(name := waiting.popleft(), why_unreadable(name, size)) for _ in range(number - done)]
             read_ones.append(waiting.popleft())
             done = number + 1
         yield read_ones, batch
-    unreadable += [_with_reason(name, size) for name in waiting]
+    unreadable += [(name, why_unreadable(name, size)) for name in waiting]
 
 
 def inference(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
     """The model as one graph from uint8 pictures to its output, traced once for batches of any length."""
     network, signature = folded(model), [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
     return tf.function(lambda batch: network(tf.cast(batch, tf.float32), training=False), input_signature=signature)
-
-
-def _with_reason(path: str, size: tuple[int, int]) -> tuple[str, str]:
-    """A file that could not be decoded, and why."""
-    try:
-        pixels(path, size)
-    except ValueError as error:
-        return path, str(error).removeprefix(f"{path}: ")
-    return path, "can't be decoded"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from framework.core.backend import keras, tf
+from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
 from framework.core.files import write_whole
-from framework.data.decode import pixels, plan, read_picture
+from framework.data.decode import picture, pixels
 from framework.evaluation.attention import GradCam
 from framework.evaluation.layers import INPUT, Group, Step, blocks, rows
 from framework.evaluation.scores import probabilities
@@ -32,13 +31,23 @@ def check_picture(file: str) -> None:
     try:
         pixels(file, (64, 64))
     except ValueError as error:
-        raise BadInput(Problem(f"the picture can't be read: {error}", "command line: picture")) from None
+        raise _unreadable(error) from None
 
 
 def picture_of(file: str, size: tuple[int, int]) -> np.ndarray:
-    """The picture as the network gets it: uint8 (height, width, 3)."""
-    (reader,) = plan([file], size)
-    return read_picture(tf.constant(os.fsencode(file)), tf.constant(reader), size).numpy()
+    """The picture as the network gets it: uint8 (height, width, 3).
+
+    Raises:
+        BadInput: it can't be read.
+    """
+    try:
+        return picture(file, size)
+    except ValueError as error:
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: ValueError) -> BadInput:
+    return BadInput(Problem(f"the picture can't be read: {error}", "command line: picture"))
 
 
 def draw_layers(folder: Path, trained: Trained, steps: Sequence[Step]) -> list[Path]:

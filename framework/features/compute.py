@@ -170,8 +170,8 @@ def _compute(
                 advance(len(records))
         except tf.errors.ResourceExhaustedError as error:
             raise RunFailed(f"The features can't be computed: {error.message.splitlines()[0]}") from None
-        except tf.errors.OpError as error:
-            raise undecodable([paths[position] for position in wanted], error) from None
+        except tf.errors.OpError:
+            raise undecodable([paths[position] for position in wanted], _size(prefix)) from None
     if done != len(keys):
         raise RunFailed(
             f"{len(keys)} pictures were to be read, and {done} came: their files may have changed meanwhile"

@@ -84,7 +84,7 @@ def _look(path: str) -> Look:
     except BadInput as error:
         return Look(path, error.problems[0].what.removeprefix(f"{path} "))
     except Exception as error:
-        return Look(path, reason(error))
+        return Look(path, reason(error, path))
     try:
         decoded = Image.fromarray(pixels(path, (4 * SIDE, 4 * SIDE)))
     except ValueError as error:

@@ -20,6 +20,7 @@ from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, 
 from framework.core.files import is_full, locked, put_back_if, sweep, whole, write_whole
 from framework.core.runs import RunFolder
 from framework.data import fingerprint
+from framework.data.rows import Undecodable, undecodable
 from framework.data.selection import left_out, readable
 from framework.model.build import build
 from framework.reports import curves
@@ -42,6 +43,7 @@ class Run:
         self.job = job
         self.folder = RunFolder(job.folder)
         self.record = Record(self.folder, job)
+        self._unread: dict[str, str] = {}  # what only reading found, with the reason
 
     def train(self) -> None:
         """Train, or go on with the run that this folder holds, and leave a folder that says how it ended.
@@ -127,6 +129,23 @@ class Run:
         return Fit(start, network, self.folder, self.record)
 
     def _train(self) -> None:
+        """Train; with ``data.on_error=skip`` begin again without the files that only reading them shows to be damaged.
+
+        A run that has trained before, and goes on, had read all: it does not begin again.
+        """
+        goes_on = self.folder.state.exists()
+        while True:
+            try:
+                return self._attempt()
+            except Undecodable as error:
+                found = {path: why for path, why in error.reasons.items() if path not in self._unread}
+                if self.job.settings.data.on_error != "skip" or goes_on or not found:
+                    raise
+                self._unread |= found
+                self.folder.state.unlink(missing_ok=True)
+                warn("some pictures turned out to be damaged when they were read: beginning again without them")
+
+    def _attempt(self) -> None:
         fit = self.prepare()
         self.job.begin()
         announce(fit.experiment, fit.network, self.folder)
@@ -135,7 +154,14 @@ class Run:
             self.record.end("finished")
             say("the features are kept; nothing was trained")
             return
-        fit.run()
+        try:
+            fit.run()
+        except tf.errors.OpError:
+            splits = fit.experiment.pictures.splits.values()
+            error = undecodable([path for split in splits for path in split.paths], fit.settings.data.size)
+            if isinstance(error, Undecodable):
+                raise error from None
+            raise
         with self.record.phase("finishing"):
             self.record.note(epochs=fit.history[-1]["epoch"], best=self._save(fit))
             curves.draw(self.folder)
@@ -157,7 +183,7 @@ class Run:
         with self.record.phase("data"):
             if pictures.prepare:
                 pictures.prepare()
-            pictures, skipped = readable(pictures, start.settings.data.on_error)
+            pictures, skipped = readable(pictures, start.settings.data.on_error, self._unread)
             if skipped:
                 warn(left_out(len(skipped)))
             digest = fingerprint.dataset(pictures)

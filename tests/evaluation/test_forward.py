@@ -43,7 +43,7 @@ def test_bad_files_are_named_with_the_reason_and_the_others_answered(model, phot
     assert names == good
     assert len(logits) == 9
     assert [path for path, _ in bad] == [text, cut, missing]
-    assert dict(bad)[text] == "not a picture"
+    assert dict(bad)[text] == "not a picture but text"
     assert "no such file" in dict(bad)[missing]
 
 
