@@ -12,7 +12,7 @@ import numpy as np
 
 from framework.config.options import start
 from framework.core.backend import load_tensorflow
-from framework.core.console import progress, say, warn
+from framework.core.console import follow, progress, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing, many
 from framework.core.schema import Count, PathText, Share
 from framework.data.selection import left_out
@@ -81,6 +81,8 @@ def evaluate(options: Options) -> int:
     say(f"\nin {folder}: {'  '.join(file.name for file in files)}")
     if options.min_accuracy is not None and measured["accuracy"] < options.min_accuracy:
         raise RunFailed(f"accuracy {measured['accuracy']:.4f} is below min_accuracy={options.min_accuracy:g}")
+    split = [f"split={options.split}"] if options.split else []
+    follow("python", "-m", "framework.export", *trained.words, *options.data.words, *split)
     return DONE
 
 

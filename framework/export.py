@@ -12,7 +12,7 @@ import numpy as np
 
 from framework.config.options import start
 from framework.core.backend import load_tensorflow
-from framework.core.console import amount, say, warn
+from framework.core.console import amount, follow, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed
 from framework.core.files import whole_folder, write_whole
 from framework.core.schema import Count, PathText, Share
@@ -112,6 +112,10 @@ def export(options: Options) -> int:
     if found is None:
         warn("nothing was replayed: data.dir=FOLDER names labelled pictures")
     say(f"in {folder}: {'  '.join(sorted(path.name for path in folder.iterdir()))}")
+    if pictures is not None:
+        follow("python", str(folder / "call.py"), pictures.split.paths[0])
+    else:
+        follow("python", "-m", "framework.serve", *trained.words)
     return DONE
 
 

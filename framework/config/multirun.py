@@ -290,7 +290,7 @@ def searching(name: str, folder: Path, first: Settings, wanted: int) -> list[str
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{folder / STUDY}"
-    direction = "minimize" if minimized(first.sweep, monitored(first)) else "maximize"
+    direction = "maximize" if first.sweep_yardstick().higher else "minimize"
     study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
     return [
@@ -301,17 +301,6 @@ def searching(name: str, folder: Path, first: Settings, wanted: int) -> list[str
         "hydra.sweeper.max_failure_rate=1.0",
         f"{TRIALS}={max(0, wanted - done)}",
     ]
-
-
-def monitored(settings: Settings) -> str:
-    """The column that variants are judged by."""
-    checkpoints = [one.parameters["monitor"] for one in settings.callbacks.values() if one.name == "checkpoint"]
-    return settings.sweep.metric or (checkpoints[0] if checkpoints else "val_accuracy")
-
-
-def minimized(settings: SweepSettings, metric: str) -> bool:
-    """Whether less of the metric is better."""
-    return settings.direction == "minimize" or (settings.direction == "auto" and metric.endswith("loss"))
 
 
 def jobs_at_once(settings: SweepSettings) -> int:

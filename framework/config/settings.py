@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from framework.core import better
+from framework.core.better import Direction, Yardstick
 from framework.core.schema import Count, NonNegative, PathText, Positive, Whole
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
@@ -128,8 +130,8 @@ class SweepSettings:
     ``name`` None is made from what is varied. ``jobs`` run at once; ``auto`` is three for two cores, and one where there is a
     graphics card. ``seeds`` N repeats each variant with ``trainer.seed`` 1 to N. ``metric`` is the column that variants
     are judged by, at the best epoch of a run; None is what the run itself monitors. ``direction`` says which way is
-    better; ``auto`` is down for a loss, up for anything else. ``prune`` has a search end trials that lag behind, after
-    ``prune_after`` epochs.
+    better; ``auto`` is what the run says of its own column, else down for a loss, up for anything
+    else. ``prune`` has a search end trials that lag behind, after ``prune_after`` epochs.
     """
 
     name: str | None
@@ -137,7 +139,7 @@ class SweepSettings:
     seeds: Count | None
     fail_fast: bool
     metric: str | None
-    direction: Literal["auto", "minimize", "maximize"]
+    direction: Direction
     prune: bool
     prune_after: int
 
@@ -167,6 +169,15 @@ class Settings:
     cache: CacheSettings
     resume: ResumeSettings
     sweep: SweepSettings
+
+    def yardstick(self, validated: bool = True) -> Yardstick:
+        """How the run's epochs are judged, with validation pictures or without."""
+        checkpoints = [one.parameters for one in self.callbacks.values() if one.name == "checkpoint"]
+        return better.of_run(checkpoints, self.metrics, validated)
+
+    def sweep_yardstick(self) -> Yardstick:
+        """How the runs of its sweep are judged."""
+        return better.of_sweep(self.yardstick(), self.sweep.metric, self.sweep.direction)
 
 
 def _size(image_size: int | list[int]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -26,6 +27,11 @@ def say(text: str = "") -> None:
 def warn(text: str) -> None:
     """A message that should not be missed."""
     messages().print(f"! {text}", markup=False, style="bold yellow")
+
+
+def follow(*words: str) -> None:
+    """Say what one may do next, as a line that a shell takes as it stands."""
+    say(f"next: {shlex.join(words)}")
 
 
 @contextlib.contextmanager

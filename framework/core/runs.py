@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from framework.core.digits import KEPT
 from framework.core.errors import BadInput, Problem
 from framework.core.files import write_whole
 
@@ -136,4 +137,4 @@ def _read(key: str, value: str) -> Any:
 
 
 def _show(value: Any) -> str:
-    return f"{value:.7g}" if isinstance(value, float) else str(value)
+    return f"{value:.{KEPT}g}" if isinstance(value, float) else str(value)

@@ -39,6 +39,11 @@ class DataOptions:
         Literal["stop", "skip"] | None, "a picture that can't be read: stop, or skip; null: as the run"
     ] = None
 
+    @property
+    def words(self) -> list[str]:
+        """What names the same pictures on a command line."""
+        return [f"data.{key}={value}" for key, value in vars(self).items() if value is not None]
+
 
 @dataclass(frozen=True)
 class Labelled:

@@ -6,6 +6,8 @@ layers are refused, and no file of it may lie outside, behind a link.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,17 +19,16 @@ from framework.config.recipe_parts import load_classes, load_parts
 from framework.config.settings import DataSettings, PartSettings
 from framework.config.start import recorded_recipes
 from framework.core.backend import keras
-from framework.core.errors import BadInput, Problem, listing, nearest
+from framework.core.console import say
+from framework.core.errors import BadInput, Problem, listing
 from framework.core.registry import TASK_KINDS, TaskKind
 from framework.core.runs import RunFolder
 from framework.core.schema import Count, PathOrName, PathText
 from framework.core.task import Task
+from framework.model.chosen import find_run
 from framework.model.inspection import Description, describe
 from framework.model.saving import load_model
 
-LATEST = "latest"
-RUN_FOLDERS = ("runs", "sweeps")
-DEPTH = 3
 Preprocess = Literal["none", "tf", "torch", "caffe"]
 
 
@@ -58,6 +59,7 @@ class Trained:
         run: the run; None for a foreign file.
         preprocess: what ``load`` puts in front of a foreign model.
         missing: what is wrong with the run's recipe, told if the model can't be loaded without it.
+        chosen: of a run, why it is the one and how good it is.
     """
 
     file: Path
@@ -67,12 +69,23 @@ class Trained:
     run: RunFolder | None = None
     preprocess: Preprocess = "none"
     missing: tuple[Problem, ...] = ()
+    chosen: str = ""
 
     @property
     def name(self) -> str:
         """What messages call it: the run folder, or the file."""
         path = self.run.path if self.run else self.file
         return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+    @property
+    def words(self) -> list[str]:
+        """What names the same classifier on a command line."""
+        if self.run is not None:
+            return [f"run={self.name}"]
+        names = io.StringIO()
+        csv.writer(names, lineterminator="").writerow(self.task.classes)
+        size, more = f"[{self.size[0]},{self.size[1]}]", f"preprocess={self.preprocess}"
+        return [f"model={self.name}", f"classes=[{names.getvalue()}]", f"image_size={size}", more]
 
     def data(self) -> DataSettings:
         """The data that the run was trained on.
@@ -136,11 +149,17 @@ class Trained:
 
 
 def open_trained(options: ModelOptions) -> Trained:
-    """The classifier that the options name, without loading TensorFlow.
+    """The classifier that the options name, without loading TensorFlow; a line says which it is.
 
     Raises:
         BadInput: none or two are named, it can't be found, or it is not fit to be opened.
     """
+    trained = _named(options)
+    say(f"model  {trained.name}{trained.chosen}")
+    return trained
+
+
+def _named(options: ModelOptions) -> Trained:
     if options.model is not None:
         if options.run is not None:
             raise BadInput(Problem("run and model are both given", "command line", "one of them"))
@@ -167,12 +186,13 @@ def open_run(run: str) -> Trained:
     """A run's classifier, without loading TensorFlow.
 
     Args:
-        run: a run folder, a sweep folder (its best run), or ``latest`` (the newest in runs/ and sweeps/ here).
+        run: a run folder, a sweep folder (its best run), or ``latest`` (see ``chosen.find_run``).
 
     Raises:
         BadInput: there is no such run, it has no model, or its files are not what they should be.
     """
-    folder = find_run(run)
+    found = find_run(run)
+    folder = found.folder
     said = folder.read_run()
     if not folder.model.exists():
         raise BadInput(_without_model(folder, said))
@@ -185,7 +205,7 @@ def open_run(run: str) -> Trained:
     if looked.size is None:
         raise BadInput(Problem("the model does not say how large its pictures are", str(file)))
     _check_units(file, looked, task)
-    return Trained(file, task, looked.size, folder.path, folder, missing=_register_parts(folder))
+    return Trained(file, task, looked.size, folder.path, folder, missing=_register_parts(folder), chosen=found.told())
 
 
 def _register_parts(run: RunFolder) -> tuple[Problem, ...]:
@@ -243,23 +263,6 @@ def open_file(
     return Trained(file, task, size, file.with_suffix(""), preprocess=preprocess)
 
 
-def find_run(run: str) -> RunFolder:
-    """The folder of the run that ``run`` names; see ``open_run``.
-
-    Raises:
-        BadInput: there is none.
-    """
-    if run == LATEST:
-        return _latest()
-    path = Path(run).expanduser().resolve()
-    if not path.is_dir():
-        raise BadInput(_no_folder(run, path))
-    if (path / "run.json").exists():
-        return RunFolder(path)
-    found = _runs_in(path)
-    return _best(path, found) if found else RunFolder(path)
-
-
 def inside(folder: Path, *names: str) -> Path:
     """The path of these names in a folder, absolute.
 
@@ -272,52 +275,6 @@ def inside(folder: Path, *names: str) -> Path:
         what = f"{path} leads out of the folder, to {path.resolve()}"
         raise BadInput(Problem(what, str(folder), "a run folder whose files lie in it"))
     return path
-
-
-def _runs_in(folder: Path) -> list[tuple[RunFolder, dict[str, Any]]]:
-    """Readable runs below a folder that have a model, with what their ``run.json`` says."""
-    found = []
-    for file in sorted(
-        file for depth in range(1, DEPTH + 1) for file in folder.glob("/".join(["*"] * depth) + "/run.json")
-    ):
-        run = RunFolder(file.parent)
-        try:
-            said = run.read_run()
-        except BadInput:
-            continue
-        if run.model.exists():
-            found.append((run, said))
-    return found
-
-
-def _latest() -> RunFolder:
-    found = [entry for name in RUN_FOLDERS for entry in _runs_in(Path(name).resolve())]
-    if not found:
-        what = f"there is no run with a model in {' or '.join(f'{name}/' for name in RUN_FOLDERS)} here"
-        raise BadInput(Problem(what, f"command line: run={LATEST}", "run=PATH, or the folder that you trained in"))
-    return max(found, key=lambda entry: (str(entry[1].get("started", "")), str(entry[0].path)))[0]
-
-
-def _best(folder: Path, found: Sequence[tuple[RunFolder, Mapping[str, Any]]]) -> RunFolder:
-    """The run of a sweep whose best epoch is best, by the column that the first one chose it by."""
-    bests = [(run, said["best"]) for run, said in found if isinstance(said.get("best"), dict)]
-    monitor = bests[0][1].get("monitor") if bests else None
-    values = [(best["metrics"][monitor], run) for run, best in bests if monitor in best.get("metrics", {})]
-    if not values:
-        what = f"no run in {folder} is finished"
-        raise BadInput(Problem(what, f"command line: run={folder}", f"run={found[0][0].path}"))
-    choose = min if str(monitor).endswith("loss") else max
-    return choose(values, key=lambda entry: entry[0])[1]
-
-
-def _no_folder(run: str, path: Path) -> Problem:
-    where = f"command line: run={run}"
-    if path.is_file():
-        return Problem(f"{run} is a file", where, f"run={path.parent}, or model={run} classes=[a,b]")
-    places = [path.parent, *(Path(name).resolve() for name in RUN_FOLDERS)]
-    near = {entry.name: entry for place in places if place.is_dir() for entry in place.iterdir() if entry.is_dir()}
-    name = nearest(path.name, near)
-    return Problem(f"there is no folder {run}", where, f"run={near[name]}" if name else f"run={LATEST}")
 
 
 def _without_model(folder: RunFolder, said: Mapping[str, Any]) -> Problem:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from framework.core.backend import keras, tf
+from framework.core.better import Mode, Yardstick
+from framework.core.digits import kept
 from framework.core.files import whole, write_whole
 from framework.core.runs import RunFolder
 from framework.parts.tracking import hyperparameters
@@ -68,7 +70,7 @@ class Checkpoint(keras.callbacks.Callback):
         *,
         filename: str,
         monitor: str,
-        mode: Literal["min", "max"],
+        mode: Mode,
         save: Literal["best", "every"],
         keep: int | None,
     ):
@@ -76,7 +78,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder = folder
         self.filename = filename if filename.endswith((".keras", ".h5")) else f"{filename}.keras"
         self.monitor = monitor
-        self.sign = 1 if mode == "max" else -1
+        self.yardstick = Yardstick.of(monitor, mode)
         self.save = save
         self.keep = keep
         self.best: float | None = None
@@ -89,12 +91,13 @@ class Checkpoint(keras.callbacks.Callback):
         """Take the epoch's model if it deserves it; write what is due."""
         logs = logs or {}
         value = float(logs[self.monitor])
-        finite = all(math.isfinite(logs[name]) for name in (self.monitor, "loss", "val_loss") if name in logs)
-        improved = finite and (self.best is None or self.sign * value > self.sign * self.best)
+        finite = self.yardstick.can_judge(logs)
+        improved = finite and self.yardstick.beats(value, self.best)
         if improved:
             self.best, self.best_epoch, self.best_weights = value, epoch + 1, _snapshot(self.model)
         if improved or (finite and self.save == "every"):
-            path = self.folder / self.filename.format(epoch=epoch + 1, **logs)
+            numbers = {name: kept(float(number)) for name, number in logs.items()}
+            path = self.folder / self.filename.format(epoch=epoch + 1, **numbers)
             weights = self.best_weights if improved else _snapshot(self.model)
             self._take(_Saved(epoch + 1, value, path, weights))
         if self.save == "every" or time.monotonic() - self._last_write >= self.INTERVAL:
@@ -144,7 +147,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _ranked(self) -> list[_Saved]:
         """Best first; of equals the earlier."""
-        return sorted(self._kept, key=lambda saved: (-self.sign * saved.value, saved.epoch))
+        return sorted(self._kept, key=lambda saved: (self.yardstick.order(saved.value), saved.epoch))
 
     def _take(self, new: _Saved) -> None:
         """Keep a model if it is among the best; drop what is not any more, with its file.

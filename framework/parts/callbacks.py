@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Literal
 
 from framework.core.backend import keras
+from framework.core.better import Mode, Yardstick
 from framework.core.registry import callback
 from framework.core.runs import RunFolder
 from framework.core.schema import Count, NonNegative, PathText, Share, Whole
-
-Mode = Literal["auto", "min", "max"]
 
 
 @callback("checkpoint")
@@ -30,9 +29,7 @@ def checkpoint(
     """Keeps the best models as files, named by a template of epoch and history columns."""
     from framework.parts.callback_classes import Checkpoint
 
-    return Checkpoint(
-        folder.checkpoints, filename=filename, monitor=monitor, mode=_direction(monitor, mode), save=save, keep=keep
-    )
+    return Checkpoint(folder.checkpoints, filename=filename, monitor=monitor, mode=mode, save=save, keep=keep)
 
 
 @callback("early_stopping")
@@ -42,7 +39,7 @@ def early_stopping(
     """Stops the run when a column of the history has not got better for so many epochs."""
     from framework.parts.callback_classes import EarlyStopping
 
-    return EarlyStopping(monitor=monitor, mode=_direction(monitor, mode), patience=patience, min_delta=min_delta)
+    return EarlyStopping(monitor=monitor, mode=Yardstick.of(monitor, mode).mode, patience=patience, min_delta=min_delta)
 
 
 @callback("reduce_on_plateau")
@@ -65,7 +62,7 @@ def reduce_on_plateau(
 
     return ReduceOnPlateau(
         monitor=monitor,
-        mode=_direction(monitor, mode),
+        mode=Yardstick.of(monitor, mode).mode,
         factor=factor,
         patience=patience,
         min_delta=min_delta,
@@ -112,10 +109,3 @@ def weight_averaging(folder: RunFolder, *, momentum: Share) -> keras.callbacks.C
     from framework.parts.callback_classes import WeightAveraging
 
     return WeightAveraging(momentum=momentum)
-
-
-def _direction(monitor: str, mode: Mode) -> Literal["min", "max"]:
-    """Which way is better; by default down for a loss, up for anything else."""
-    if mode == "auto":
-        return "min" if monitor.endswith("loss") else "max"
-    return mode

@@ -10,14 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from framework.core import better
+from framework.core.better import Direction, Yardstick
+from framework.core.digits import brief, is_number, rounded
 from framework.core.schema import show
-from framework.reports.curves import NOT_MEASURED
-from framework.reports.entries import Entry, Sweep, is_number, read_entries, read_sweep
-from framework.reports.interval import welch, wilson
+from framework.reports.entries import NOT_MEASURED, Entry, Sweep, read_entries, read_sweep
+from framework.reports.interval import Spread, pooled, wilson
 
 SEED = "trainer.seed"
 # metrics that are a share of the validation pictures, which is what a picture-count interval is for
 SHARES = ("accuracy", "top_k")
+CUT_SHORT = ("failed", "pruned")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Variant:
     """Runs that differ in their seed alone: most often one."""
 
     values: Mapping[str, Any]
+    shown: Mapping[str, str]
     runs: tuple[Entry, ...]
 
     @property
@@ -32,21 +36,23 @@ class Variant:
         """What distinguishes it, as overrides; the run's name where nothing varies."""
         if all(value is None for value in self.values.values()):
             return self.runs[0].name
-        return " ".join(f"{key}={show(value)}" for key, value in self.values.items())
+        return " ".join(f"{key}={text}" for key, text in self.shown.items())
 
     @property
     def measured(self) -> tuple[Entry, ...]:
-        """Runs that have at least one epoch."""
-        return tuple(run for run in self.runs if run.best)
+        """Runs that count: those with an epoch, without those that failed or were pruned where there are others."""
+        runs = tuple(run for run in self.runs if run.best)
+        return tuple(run for run in runs if run.status not in CUT_SHORT) or runs
 
     @property
-    def pruned(self) -> bool:
-        """Whether a search ended all its runs early: what they reached by then is no result."""
-        return all(run.status == "pruned" for run in self.runs)
+    def cut_short(self) -> str | None:
+        """``failed`` or ``pruned`` where all its runs were: what they reached by then is no result. None else."""
+        ends = {run.status for run in self.runs}
+        return next((end for end in CUT_SHORT if end in ends), None) if ends <= set(CUT_SHORT) else None
 
     def all(self, column: str) -> list[float]:
-        """A column's value in the best epoch of each run that has it."""
-        return [run.best[column] for run in self.runs if is_number(run.best.get(column))]
+        """A column's value in the best epoch of each run that counts and has it."""
+        return [run.best[column] for run in self.measured if is_number(run.best.get(column))]
 
     def mean(self, column: str) -> float | None:
         """Mean over the repeats."""
@@ -68,27 +74,31 @@ class Comparison:
         command: the command line of the sweep, where it is known.
         entries: every run, in the order found.
         keys: what varies: override keys where they explain all differences, else config keys.
+        metric: the column that the sweep judges its runs by; None for the one that they judge their epochs by.
+        direction: which way of it is better, as the sweep says.
     """
 
     name: str
     command: str
     entries: tuple[Entry, ...]
     keys: tuple[str, ...]
+    metric: str | None = None
+    direction: Direction = "auto"
 
     @cached_property
+    def yardstick(self) -> Yardstick:
+        """What runs are judged by: what the sweep says, else what most of them judge their epochs by."""
+        own = Counter(entry.yardstick for entry in self.entries if entry.best).most_common(1)
+        return better.of_sweep(own[0][0] if own else Yardstick.of("val_accuracy"), self.metric, self.direction)
+
+    @property
     def monitor(self) -> str:
-        """The column that is compared: the one that chose the best epoch in most runs."""
-        named = Counter(entry.monitor for entry in self.entries if entry.history)
-        return named.most_common(1)[0][0] if named else "val_accuracy"
-
-    @cached_property
-    def higher(self) -> bool:
-        """Whether more of it is better."""
-        return next((entry.higher for entry in self.entries if entry.monitor == self.monitor), True)
+        """The column that is compared."""
+        return self.yardstick.column
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """Names of what was measured on training pictures, the compared one first, the loss last."""
+        """Names of what was measured, the compared one first, the loss last."""
         names = dict.fromkeys(
             column.removeprefix("val_")
             for entry in self.entries
@@ -96,32 +106,35 @@ class Comparison:
             if column not in NOT_MEASURED
         )
         watched = self.monitor.removeprefix("val_")
-        return tuple(sorted(names, key=lambda name: (name == "loss", name != watched)))
+        return tuple(sorted(names, key=lambda name: (name != watched, name == "loss")))
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Training and validation columns of the compared metric and the loss."""
+        """Training and validation columns of the compared metric, the loss first of all others."""
         found = {column for entry in self.entries for column in entry.columns}
         chosen = dict.fromkeys([*self.metrics[:1], *(["loss"] if "loss" in self.metrics else [])])
         return tuple(column for name in chosen for column in (name, f"val_{name}") if column in found)
 
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
-        """Runs grouped by what varies, best first; behind them those that a search ended early."""
+        """Runs grouped by what varies, best first; behind them those that failed or that a search ended early."""
         groups: dict[str, list[Entry]] = {}
         for entry in self.entries:
             values = [value_of(entry, key) for key in self.keys]
             groups.setdefault(repr(values) if entry.known and (self.keys or self.repeated) else entry.name, []).append(
                 entry
             )
-        found = [Variant({key: value_of(runs[0], key) for key in self.keys}, tuple(runs)) for runs in groups.values()]
-        sign = -1 if self.higher else 1
+        texts = {key: brief(value_of(entry, key) for entry in self.entries) for key in self.keys}
+
+        def variant_of(runs: Sequence[Entry]) -> Variant:
+            values = {key: value_of(runs[0], key) for key in self.keys}
+            return Variant(values, {key: texts[key][show(value)] for key, value in values.items()}, tuple(runs))
 
         def place(variant: Variant) -> tuple[bool, bool, float]:
             mean = variant.mean(self.monitor)
-            return mean is None, variant.pruned, 0.0 if mean is None else sign * mean
+            return mean is None, variant.cut_short is not None, self.yardstick.order(mean)
 
-        return tuple(sorted(found, key=place))
+        return tuple(sorted(map(variant_of, groups.values()), key=place))
 
     @cached_property
     def repeated(self) -> bool:
@@ -136,34 +149,44 @@ class Comparison:
 
     @property
     def best_run(self) -> Entry | None:
-        """The best single run of the best variant."""
+        """The run that stands for the best variant: of repeats the one nearest their mean, the better of two as near.
+
+        Not the best of them, which is best by chance.
+        """
         if self.best is None:
             return None
-        sign = 1 if self.higher else -1
-        runs = [run for run in self.best.runs if is_number(run.best.get(self.monitor))]
-        return max(runs, key=lambda run: sign * run.best[self.monitor])
+        mean = self.best.mean(self.monitor)
+        scores = [(run.best.get(self.monitor), run) for run in self.best.measured]
+
+        def place(scored: tuple[Any, Entry]) -> tuple[float, float]:
+            return round(abs(scored[0] - mean), 9), self.yardstick.order(scored[0])
+
+        return min(((score, run) for score, run in scores if is_number(score)), key=place)[1]
 
     @cached_property
     def pictures(self) -> int | None:
         """How many validation pictures every run was measured on; None where they differ or are unknown."""
-        counts = {entry.pictures for entry in self.entries if entry.history}
+        counts = {entry.pictures for entry in self.entries if entry.best}
         return counts.pop() if len(counts) == 1 else None
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of the best variant's score for that many pictures; None where it has none."""
-        if self.best is None or self.pictures is None or not self._is_share:
-            return None
-        score = self.best.mean(self.monitor)
-        assert score is not None
-        return wilson(score, self.pictures) if 0 <= score <= 1 else None
+        return self._interval_of(self.best.mean(self.monitor)) if self.best else None
+
+    @cached_property
+    def seeds(self) -> Spread:
+        """What seeds do to the compared column, over all variants that were repeated."""
+        if self.best is None:
+            return Spread()
+        counted = [variant for variant in self.variants if not variant.cut_short and variant is not self.best]
+        return pooled(self.best.all(self.monitor), [variant.all(self.monitor) for variant in counted])
 
     @cached_property
     def ties(self) -> frozenset[str]:
         """Labels of the variants whose distance from the best is no more than chance, the best left out.
 
-        Chance is that of the pictures (the interval of the best) or that of the seeds (Welch's interval), whichever
-        is wider.
+        Chance is that of the pictures (the interval of the best) or that of the seeds, whichever is wider.
         """
         if self.best is None:
             return frozenset()
@@ -171,30 +194,69 @@ class Comparison:
         tied = []
         for variant in self.variants[1:]:
             values = variant.all(self.monitor)
-            if not values or variant.pruned:
+            if not values or variant.cut_short:
                 continue
             score, top = statistics.fmean(values), statistics.fmean(first)
             near = self.interval is not None and self.interval[0] <= score <= self.interval[1]
-            if near or abs(score - top) <= welch(first, values) or score == top:
+            if near or abs(score - top) <= self.seeds.half(len(first), len(values)) or score == top:
                 tied.append(variant.label)
         return frozenset(tied)
 
     @property
     def tie_rule(self) -> str:
         """In a sentence, when two variants count as tied."""
-        score = self.monitor.removeprefix("val_").replace("_", " ")
+        chances = []
         if self.interval is not None:
             low, high = self.interval
-            seeds = ", or of the seeds" if self.repeated else ""
-            return (
-                f"≈ ties with the best: within its 95 % interval, {low:.3f} to {high:.3f} for {self.pictures:,} "
-                f"validation pictures (Wilson){seeds}"
+            chances.append(
+                f"its 95 % interval, {rounded(low)} to {rounded(high)} for {self.pictures:,} validation pictures (Wilson)"
             )
-        if self.repeated:
-            return f"≈ ties with the best: within the 95 % interval of the difference over seeds (Welch) in {score}"
+        if self.seeds.freedom:
+            repeats = {len(variant.all(self.monitor)) for variant in self.variants if not variant.cut_short} - {0}
+            half = f" (±{rounded(self.seeds.half(*repeats, *repeats))})" if len(repeats) == 1 else ""
+            chances.append(
+                f"the 95 % interval{half} of a difference over seeds (Student's t, one variance over all variants, "
+                f"{self.seeds.freedom} degree{'s' * (self.seeds.freedom > 1)} of freedom)"
+            )
+        return (
+            f"≈ ties with the best: within {', or within '.join(chances)}"
+            if chances
+            else f"no ties are marked: {self._no_interval}"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """Of two runs: which is better, by how much, and whether chance can do that."""
+        first, second = sorted(self.entries, key=lambda entry: self.yardstick.order(entry.best.get(self.monitor)))
+        high, low = (entry.best.get(self.monitor) for entry in (first, second))
+        if high is None or not is_number(high):
+            return f"no verdict: neither run has {self.monitor}"
+        if low is None or not is_number(low):
+            return f"no verdict: only {first.name} has {self.monitor}, {rounded(high)}"
+        if high == low:
+            return f"no difference: both have {self.monitor} {rounded(high)}"
+        lead = f"{first.name} is better by {rounded(abs(high - low))}, {self.monitor} {rounded(high)} against {rounded(low)}"
+        if (interval := self._interval_of(high)) is None:
+            return f"{lead}; whether chance can do that is not known: {self._no_interval}"
+        within = interval[0] <= low <= interval[1]
+        chance, lies = ("no more than chance", "within") if within else ("more than chance", "outside")
+        return (
+            f"{lead}: {chance}, for {rounded(low)} lies {lies} the 95 % interval of the better, "
+            f"{rounded(interval[0])} to {rounded(interval[1])} for {self.pictures:,} validation pictures (Wilson)"
+        )
+
+    def _interval_of(self, score: float | None) -> tuple[float, float] | None:
+        """The 95 % interval of a score of the compared column for the number of pictures; None where it has none."""
+        if score is None or self.pictures is None or not self._is_share or not 0 <= score <= 1:
+            return None
+        return wilson(score, self.pictures)
+
+    @property
+    def _no_interval(self) -> str:
         if self._is_share:
-            return "no ties are marked: the runs were not all measured on one known number of validation pictures"
-        return f"no ties are marked: {score} has no interval for the number of pictures"
+            return "the runs were not all measured on one known number of validation pictures"
+        score = self.monitor.removeprefix("val_").replace("_", " ")
+        return f"{score} has no interval for the number of pictures"
 
     @property
     def failures(self) -> tuple[Entry, ...]:
@@ -220,8 +282,8 @@ class Comparison:
     @property
     def _is_share(self) -> bool:
         name = self.monitor.removeprefix("val_")
-        parts = {entry.config.get(f"metrics.{name}.name", name) for entry in self.entries if entry.history}
-        tasks = {entry.run.get("task", "multiclass") for entry in self.entries if entry.history}
+        parts = {entry.config.get(f"metrics.{name}.name", name) for entry in self.entries if entry.best}
+        tasks = {entry.run.get("task", "multiclass") for entry in self.entries if entry.best}
         return self.monitor.startswith("val_") and parts <= set(SHARES) and "multilabel" not in tasks
 
 
@@ -234,7 +296,8 @@ def compare(folders: Path | Sequence[Path]) -> Comparison:
         BadInput: a folder does not exist, or there is no run at all.
     """
     sweep = read_sweep(folders) if isinstance(folders, Path) else Sweep("comparison", "", (), read_entries(folders))
-    return Comparison(sweep.name, sweep.command, sweep.entries, varied(sweep.entries, sweep.varied))
+    keys = varied(sweep.entries, sweep.varied)
+    return Comparison(sweep.name, sweep.command, sweep.entries, keys, sweep.metric, sweep.direction)
 
 
 def varied(entries: Sequence[Entry], named: Sequence[str] = ()) -> tuple[str, ...]:

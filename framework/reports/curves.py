@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from framework.core.digits import rounded
 from framework.core.errors import BadInput, Problem
 from framework.core.files import whole
 from framework.core.runs import RunFolder
+from framework.reports.entries import NOT_MEASURED, read_entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
 
-NOT_MEASURED = ("stage", "epoch", "learning_rate", "seconds")
 WORDS = {"auc": "ROC AUC", "f1": "F1", "top_k": "Top-k accuracy"}
 COLOURS = ("#0b6e99", "#c2571a")
 INK, GREY, FAINT = "#22272e", "#6b737d", "#e4e7eb"
@@ -29,8 +30,8 @@ def draw(folder: RunFolder) -> Path:
     """Write ``curves.png`` from ``history.csv`` and, if it is there, ``run.json``.
 
     Two panels, the metric that chose the best epoch (else the first) and the loss: validation solid, training dashed.
-    Values that are not finite leave a gap. Of ``run.json`` it reads ``title`` and, in ``best``, ``epoch`` and
-    ``monitor``; where no best epoch is named, it is the best of the first panel.
+    Values that are not finite leave a gap. Of ``run.json`` it reads ``title`` and ``best``; where no best epoch is named,
+    it is the best by the column that the run watches.
 
     Returns:
         The picture's path.
@@ -46,10 +47,10 @@ def draw(folder: RunFolder) -> Path:
         raise BadInput(Problem(f"{folder.history} has no epoch yet: there is nothing to draw", str(folder.history)))
     run = folder.read_run() if folder.run_json.exists() else {}
     measured = [column for column in rows[0] if column not in NOT_MEASURED and not column.startswith("val_")]
-    chosen = run.get("best") or {}
-    watched = chosen.get("monitor", "").removeprefix("val_")
+    entry = read_entry(folder.path, folder.path.name)
+    watched = entry.yardstick.column.removeprefix("val_")
     metrics = sorted((column for column in measured if column != "loss"), key=lambda column: column != watched)
-    best = _best(rows, chosen.get("epoch"), (metrics or ["loss"])[0])
+    best = next((index for index, row in enumerate(rows) if row["epoch"] == entry.best.get("epoch")), None)
     panels = [*metrics[:1], "loss"]
 
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04)
@@ -57,21 +58,10 @@ def draw(folder: RunFolder) -> Path:
     for axes, column, colour in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, COLOURS, strict=False):
         _panel(axes, rows, column, colour, best)
     if run.get("title"):
-        figure.suptitle(run["title"], x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
+        figure.suptitle(run["title"], x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False)
     with whole(folder.curves) as beside:
         figure.savefig(beside)
     return folder.curves
-
-
-def _best(rows: Sequence[Mapping[str, Any]], named: int | None, column: str) -> int | None:
-    """Index of the row of the best epoch: the one named, else that of the best finite value, None if there is none."""
-    for index, row in enumerate(rows):
-        if row["epoch"] == named:
-            return index
-    values = _values(rows, f"val_{column}") or _values(rows, column)
-    sign = -1 if column == "loss" else 1
-    finite = [index for index, value in enumerate(values) if math.isfinite(value)]
-    return max(finite, key=lambda index: (sign * values[index], -index), default=None)
 
 
 def _values(rows: Sequence[Mapping[str, Any]], column: str) -> list[float]:
@@ -92,7 +82,12 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], column: str, colour: s
         axes.plot(epochs, validation, color=colour, linewidth=2.2, label="validation", **shape)
 
     title = axes.set_title(
-        WORDS.get(column, column.replace("_", " ").capitalize()), loc="left", fontsize=12, color=INK, pad=10
+        WORDS.get(column, column.replace("_", " ").capitalize()),
+        loc="left",
+        fontsize=12,
+        color=INK,
+        pad=10,
+        parse_math=False,
     )
     axes.set_xlabel("epoch", color=GREY)
     axes.set_xticks(_ticks(epochs[0], epochs[-1]))
@@ -140,6 +135,7 @@ def _mark_stages(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
             fontsize=8.5,
             fontstyle="italic",
             color=GREY,
+            parse_math=False,
             bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none"},
         )
 
@@ -151,7 +147,7 @@ def _mark_best(axes: Axes, epoch: int, value: float, colour: str, title: Text) -
     axes.axvline(epoch, color=colour, linewidth=0.9, linestyle=":", alpha=0.7, zorder=1)
     axes.plot([epoch], [value], "o", markersize=9, markerfacecolor="white", markeredgecolor=colour, markeredgewidth=2.2)
     axes.annotate(
-        f"{value:.3f} in epoch {epoch}" if abs(value) < 1000 else f"{value:.3g} in epoch {epoch}",
+        f"{rounded(value)} in epoch {epoch}",
         (1, 0),
         xycoords=title,
         xytext=(9, 0),

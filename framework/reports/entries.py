@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from framework.core import better
+from framework.core.better import Direction, Yardstick
+from framework.core.digits import is_number
 from framework.core.errors import BadInput, Problem, suggestion
 from framework.core.runs import RunFolder
 
 SWEEP_FILE = "sweep.json"
 EVALUATED = Path("evaluation", "validation", "confusion.csv")
+NOT_MEASURED = ("stage", "epoch", "learning_rate", "seconds")
 TRACES = ("run.json", "config.yaml", "history.csv")
 
 
@@ -55,36 +59,40 @@ class Entry:
         """Whether anything says what the run was."""
         return bool(self.config or self.overrides)
 
-    @property
-    def monitor(self) -> str:
-        """The column that chose the best epoch: as the run says, else as its config does."""
-        return str(
-            _mapping(self.run.get("best")).get("monitor")
-            or self.config.get("callbacks.checkpoint.monitor")
-            or next((column for column in ("val_accuracy", "val_loss") if column in self.columns), "loss")
-        )
+    @cached_property
+    def yardstick(self) -> Yardstick:
+        """How its epochs are judged: as the run says, else as its config does."""
+        validated = any(column.startswith("val_") for column in self.columns) or not self.columns
+        configured = better.of_run(self._checkpoints(), self._metrics(), validated)
+        best = _mapping(self.run.get("best"))
+        column = str(best.get("monitor") or configured.column)
+        return Yardstick.of(column, best.get("mode") or (configured.mode if column == configured.column else "auto"))
 
-    @property
-    def higher(self) -> bool:
-        """Whether more of the monitored column is better."""
-        mode = self.config.get("callbacks.checkpoint.mode", "auto")
-        return mode == "max" or (mode != "min" and not self.monitor.endswith("loss"))
+    def _checkpoints(self) -> list[dict[str, Any]]:
+        """Monitor and mode of each checkpoint callback of the config."""
+        names = [key.removesuffix(".name") for key, part in self.config.items() if part == "checkpoint"]
+        found = [{key: self.config.get(f"{name}.{key}") for key in ("monitor", "mode")} for name in names]
+        return [each for each in found if isinstance(each["monitor"], str)]
+
+    def _metrics(self) -> list[str]:
+        """Names of the metrics that the config sets, else of those that the history has."""
+        named = [key.split(".")[1] for key in self.config if key.startswith("metrics.") and key.endswith(".name")]
+        measured = [name for name in self.columns if name not in NOT_MEASURED and not name.endswith("loss")]
+        return named or [name for name in measured if not name.startswith("val_")]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """What the history measures, in its order."""
         return tuple(self.history[0]) if self.history else ()
 
-    @property
+    @cached_property
     def best(self) -> Mapping[str, Any]:
-        """The best epoch's row: the one that the run names, else the best finite value; empty without a history."""
+        """The best epoch's row: the one that the run names, else the best so far; empty if there is none."""
         best = _mapping(self.run.get("best"))
-        named = next((row for row in self.history if row.get("epoch") == best.get("epoch")), None)
-        if named:
-            return {**named, **_mapping(best.get("metrics"))}
-        sign = 1 if self.higher else -1
-        measured = [row for row in self.history if is_number(row.get(self.monitor))]
-        return max(measured, key=lambda row: sign * row[self.monitor], default={})
+        if isinstance(best.get("epoch"), int):
+            named = next((row for row in self.history if row.get("epoch") == best["epoch"]), {})
+            return {**named, "epoch": best["epoch"], **_mapping(best.get("metrics"))}
+        return self.yardstick.best(self.history) or {}
 
     @property
     def seconds(self) -> float | None:
@@ -113,12 +121,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's name, its command line, the keys it says it varies, and its runs."""
+    """A sweep's name, its command line, the keys it says it varies, its runs, and how it judges them if not as they do."""
 
     name: str
     command: str
     varied: tuple[str, ...]
     entries: tuple[Entry, ...]
+    metric: str | None = None
+    direction: Direction = "auto"
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -145,6 +155,8 @@ def read_sweep(folder: Path) -> Sweep:
         command=command if isinstance(command, str) else " ".join(map(str, command)),
         varied=tuple(map(str, told.get("varied", ()))),
         entries=tuple(read_entry(folder / name, name, run) for run in runs if (name := str(run.get("folder", "")))),
+        metric=told.get("metric"),
+        direction=told["direction"] if told.get("direction") in better.MODES else "auto",
     )
 
 
@@ -232,11 +244,6 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def plain(text: str) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-Z = statistics.NormalDist().inv_cdf(0.975)
-# 97.5 % points of Student's t for 1 to 10 degrees of freedom, where the expansion below is not exact enough
-T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+OUTSIDE = 0.05
+Z = statistics.NormalDist().inv_cdf(1 - OUTSIDE / 2)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -23,23 +23,54 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def welch(first: Sequence[float], second: Sequence[float]) -> float:
-    """Half the 95 % interval of the difference of two means over repeats; 0 where one of them has no repeat.
+@dataclass(frozen=True)
+class Spread:
+    """What seeds do to a result: one variance for all variants, and the degrees of freedom that it rests on."""
 
-    Source: B. L. Welch, "The generalization of 'Student's' problem …", Biometrika 34 (1947).
+    variance: float = 0.0
+    freedom: int = 0
+
+    def half(self, first: int, second: int) -> float:
+        """Half the 95 % interval of the difference of two means of so many repeats (Student's t)."""
+        from scipy.special import stdtrit
+
+        if not self.freedom:
+            return 0.0
+        return float(stdtrit(self.freedom, 1 - OUTSIDE / 2)) * math.sqrt(self.variance * (1 / first + 1 / second))
+
+
+def pooled(best: Sequence[float], others: Sequence[Sequence[float]]) -> Spread:
+    """The variance of repeats, pooled over variants: two repeats each tell little, those of all variants much.
+
+    A variant that is far less steady than all the rest, one whose rate is too high, would make every difference a tie:
+    those whose variance is outlying are left out one by one, unless it is the best, whose own place is in question.
+
+    Source: the within-groups mean square of an analysis of variance; variances are outlying by Cochran's test (ISO
+    5725-2:2019, 8.3.2) in its form for unequal groups (R. U. E. 't Lack, 2010), the F test of one against the others.
     """
-    if min(len(first), len(second)) < 2:
-        return 0.0
-    parts = [(statistics.variance(values) / len(values), len(values) - 1) for values in (first, second)]
-    total = sum(part for part, _ in parts)
-    if total == 0:
-        return 0.0
-    freedom = total**2 / sum(part**2 / less for part, less in parts)
-    return student(freedom) * math.sqrt(total)
+    from scipy.special import fdtrc
+
+    groups = [_squares(group) for group in (best, *others) if len(group) > 1]
+    kept = len(best) > 1  # the best, in front, stays
+    while True:
+        spread = _pool(groups)
+        by_chance = {}
+        for place in range(int(kept), len(groups)):
+            squares, freedom = groups[place]
+            rest = _pool([*groups[:place], *groups[place + 1 :]])
+            if rest.variance > 0:
+                by_chance[place] = len(groups) * float(fdtrc(freedom, rest.freedom, squares / freedom / rest.variance))
+        outlying = min(by_chance, key=by_chance.__getitem__, default=None)
+        if outlying is None or by_chance[outlying] >= OUTSIDE:
+            return spread
+        del groups[outlying]
 
 
-def student(freedom: float) -> float:
-    """The 97.5 % point of Student's t (Abramowitz and Stegun, 26.7.5, two terms, above 10 degrees of freedom)."""
-    if freedom < len(T) + 1:
-        return T[max(1, math.floor(freedom)) - 1]
-    return Z + (Z**3 + Z) / (4 * freedom) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * freedom**2)
+def _squares(values: Sequence[float]) -> tuple[float, int]:
+    """Sum of squared distances from the mean, and its degrees of freedom."""
+    return statistics.variance(values) * (len(values) - 1), len(values) - 1
+
+
+def _pool(groups: Sequence[tuple[float, int]]) -> Spread:
+    freedom = sum(less for _, less in groups)
+    return Spread(sum(squares for squares, _ in groups) / freedom, freedom) if freedom else Spread()

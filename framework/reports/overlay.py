@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from framework.core.digits import brief, is_number
 from framework.core.files import whole
-from framework.core.schema import show
 from framework.reports.comparison import Comparison, Variant
 from framework.reports.curves import FAINT, GREY, INK, WORDS
-from framework.reports.entries import is_number
 from framework.reports.interval import wilson
 
 if TYPE_CHECKING:
@@ -57,8 +56,8 @@ def draw(comparison: Comparison, path: Path) -> Path | None:
         for axes, key in zip(panels[1:], numeric, strict=True):
             _against(axes, comparison, key)
     else:
-        other = "loss" if metric != "loss" else comparison.metrics[0]
-        _curves(panels[1], variants, shown, other)
+        rest = [name for name in comparison.metrics if name != metric]
+        _curves(panels[1], variants, shown, "loss" if "loss" in rest else (rest or [metric])[0])
     failed = f", {len(comparison.failures)} failed" if comparison.failures else ""
     title = f"{_short(comparison.name, 70)}: {len(variants)} variant{'s' * (len(variants) > 1)}{failed}"
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False)
@@ -142,12 +141,12 @@ def _band(axes: Axes, variant: Variant, column: str, colour: str) -> None:
 
 
 def _against(axes: Axes, comparison: Comparison, key: str) -> None:
-    """The compared metric against one key, without pruned runs; a line for each combination of the others, if few."""
+    """The compared metric against one key, without runs cut short; a line for each combination of the others, if few."""
     others = [other for other in comparison.keys if other != key]
     lines: dict[str, list[Variant]] = {}
     for variant in comparison.variants:
-        if variant.mean(comparison.monitor) is not None and not variant.pruned:
-            label = " ".join(f"{other}={show(variant.values[other])}" for other in others)
+        if variant.mean(comparison.monitor) is not None and not variant.cut_short:
+            label = " ".join(f"{other}={variant.shown[other]}" for other in others)
             lines.setdefault(label, []).append(variant)
     joined = len(lines) <= MOST_LINES
     for place, (label, found) in enumerate(lines.items()):
@@ -170,7 +169,7 @@ def _against(axes: Axes, comparison: Comparison, key: str) -> None:
     if is_logarithmic(values):
         axes.set_xscale("log")
     if len(distinct := sorted(set(values))) <= MOST_TICKS:
-        axes.set_xticks(distinct, [show(value) for value in distinct])
+        axes.set_xticks(distinct, list(brief(distinct).values()))
     metric = comparison.monitor.removeprefix("val_")
     side = "validation " if comparison.monitor.startswith("val_") else ""
     _dress(axes, f"Best {side}{metric.replace('_', ' ')}", key)

@@ -11,12 +11,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from framework.core.better import Yardstick
+from framework.core.digits import brief, is_number, rounded
 from framework.core.files import write_whole
 from framework.core.schema import show
+from framework.reports import table
 from framework.reports.comparison import Comparison, Variant, differences
-from framework.reports.entries import Entry, is_number
+from framework.reports.entries import Entry
 from framework.reports.overlay import is_logarithmic, numeric_keys
-from framework.reports.table import label_of
 
 DIGITS = 5
 
@@ -64,12 +66,15 @@ def tell(comparison: Comparison) -> dict[str, Any]:
         "command": comparison.command,
         "keys": [{"key": key, **_axis(comparison, key, key in numeric)} for key in comparison.keys],
         "monitor": comparison.monitor,
-        "higher": comparison.higher,
+        # which way is better, of each column that is shown
+        "higher": {column: Yardstick.of(column).higher for column in comparison.columns}
+        | {comparison.monitor: comparison.yardstick.higher},
         "metrics": list(comparison.metrics),
         "columns": list(comparison.columns),
         "repeated": comparison.repeated,
         "pictures": comparison.pictures,
-        "interval": comparison.interval,
+        "interval": comparison.interval and [rounded(end) for end in comparison.interval],
+        "ties": comparison.interval is not None or comparison.seeds.freedom > 0,
         "rule": comparison.tie_rule,
         "variants": [
             _variant(comparison, place, variant, reference) for place, variant in enumerate(comparison.variants)
@@ -83,7 +88,11 @@ def tell(comparison: Comparison) -> dict[str, Any]:
         if confusion and best
         else None,
         "failures": [
-            {"name": entry.name, "label": label_of(comparison, entry), "reason": entry.reason or "no reason was noted"}
+            {
+                "name": entry.name,
+                "label": table.label_of(comparison, entry),
+                "reason": entry.reason or "no reason was noted",
+            }
             for entry in comparison.failures
         ],
         "notes": list(comparison.notes),
@@ -98,20 +107,26 @@ def _axis(comparison: Comparison, key: str, numeric: bool) -> dict[str, Any]:
 
 def _variant(comparison: Comparison, place: int, variant: Variant, reference: Entry | None) -> dict[str, Any]:
     columns = dict.fromkeys([comparison.monitor, *comparison.columns])
-    seconds = [run.seconds for run in variant.runs if run.seconds is not None]
+    took = [run.seconds for run in variant.runs if run.seconds is not None]
     return {
         "rank": place,
         "label": variant.label,
         "tied": variant.label in comparison.ties,
+        "cut_short": variant.cut_short,
         "values": [
             # null: nothing says what the run was
-            {"shown": show(value) if variant.runs[0].known else None, "number": value if is_number(value) else None}
-            for value in variant.values.values()
+            {
+                "shown": variant.shown[key] if variant.runs[0].known else None,
+                "number": value if is_number(value) else None,
+            }
+            for key, value in variant.values.items()
         ],
-        "mean": {column: _rounded(variant.mean(column)) for column in columns},
-        "spread": {column: _rounded(variant.spread(column)) for column in columns},
-        "seconds": _rounded(sum(seconds) / len(seconds)) if seconds else None,
+        "mean": {column: _digits(variant.mean(column)) for column in columns},
+        "seconds": _digits(sum(took) / len(took)) if took else None,
         "parameters": next((run.parameters for run in variant.runs if run.parameters is not None), None),
+        # as the table on the terminal says it
+        "shown": {column: table.with_spread(variant, column) for column in columns}
+        | {"epoch": table.epochs(variant), "seconds": table.seconds(variant), "parameters": table.parameters(variant)},
         "runs": [_run(run, reference) for run in variant.runs],
     }
 
@@ -123,16 +138,20 @@ def _run(run: Entry, reference: Entry | None) -> dict[str, Any]:
         "reason": run.reason,
         "seed": run.config.get("trainer.seed"),
         "epoch": run.best.get("epoch"),
-        "score": _rounded(run.best.get(run.monitor)),
         "history": {
-            column: [_rounded(row.get(column)) for row in run.history]
+            column: [_digits(row.get(column)) for row in run.history]
             for column in run.columns
             if column not in ("stage", "seconds", "learning_rate")
         },
         # the config is the reference's with these keys changed; null stands for a key that is not there
         "differs": [
-            [key, show(own) if key in run.config else None, show(other) if key in reference.config else None]
+            [
+                key,
+                texts[show(own)] if key in run.config else None,
+                texts[show(other)] if key in reference.config else None,
+            ]
             for key, (own, other) in differences(run, reference).items()
+            for texts in [brief((own, other))]
         ]
         if reference and run.config
         else [],
@@ -140,7 +159,7 @@ def _run(run: Entry, reference: Entry | None) -> dict[str, Any]:
     }
 
 
-def _rounded(value: Any) -> Any:
+def _digits(value: Any) -> Any:
     """Enough digits to draw and to read; None for what is missing or not finite."""
     if not is_number(value):
         return None

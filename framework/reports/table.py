@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from framework.core.digits import NOTHING, brief, rounded
+from framework.core.errors import listing
 from framework.core.files import write_whole
 from framework.core.schema import show
 from framework.reports.comparison import SEED, Comparison, Variant, differences, value_of
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN_ON_A_TERMINAL = 50
-NOTHING = "–"
+GAP = 2  # between two columns
 
 
 def results() -> Console:
@@ -28,28 +32,50 @@ def results() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
 
 
+@dataclass(frozen=True)
+class _Column:
+    """One column of a table: its name, how that is broken to a head, and a cell for each variant."""
+
+    name: str
+    cells: tuple[str, ...]
+    justify: Literal["left", "right"] = "right"
+    breaks: str = ""
+
+    @property
+    def head(self) -> str:
+        """The name, broken behind ``breaks``."""
+        return self.name.replace(self.breaks, self.breaks.rstrip("_ ") + "\n", 1) if self.breaks else self.name
+
+    @property
+    def width(self) -> int:
+        """Cells of the terminal that it takes, without being folded."""
+        from rich.cells import cell_len
+
+        return max(cell_len(line) for text in (self.head, *self.cells) for line in text.split("\n"))
+
+
 def show_variants(comparison: Comparison, console: Console) -> None:
-    """Print one line a variant, best first: what varies, then what was measured; failures and notes below."""
+    """Print one line a variant, best first: what varies, then what was measured; failures and notes below.
+
+    Names are never left out and numbers never cut: what has no room is named below the table.
+    """
     from rich.text import Text
 
-    repeated = comparison.repeated
-    measured = [variant for variant in comparison.variants if any(run.best for run in variant.runs)]
+    measured = [variant for variant in comparison.variants if variant.measured]
     if measured:
+        shown = measured[:SHOWN_ON_A_TERMINAL]
+        names, numbers = _names(comparison, shown), _numbers(comparison, shown)
+        numbers, left_out = _fitting(names, numbers, console.width)
         table = _table()
-        table.add_column("", justify="right")
-        for key in comparison.keys or ("run",):
-            table.add_column(Text(key), overflow="fold", min_width=8)
-        heads = [*comparison.columns, "seconds", "params"]
-        for head in ["best\nepoch", *(["runs"] if repeated else []), *heads]:
-            table.add_column(Text(head.replace("val_", "val\n")), justify="right", no_wrap=True)
-        for place, variant in enumerate(measured[:SHOWN_ON_A_TERMINAL], start=1):
-            mark = "≈" if variant.label in comparison.ties else "pruned" if variant.pruned else str(place)
-            keys = [show(value) for value in variant.values.values()] or [variant.runs[0].name]
-            cells = [mark, *keys, epochs(variant), *([str(len(variant.measured))] if repeated else [])]
-            cells += [with_spread(variant, column) for column in comparison.columns]
-            cells += [seconds(variant), parameters(variant)]
-            table.add_row(*map(Text, cells), style="bold" if place == 1 else None)
+        for column in names:
+            table.add_column(Text(column.head), overflow="fold", justify=column.justify)
+        for column in numbers:
+            table.add_column(Text(column.head), justify="right", no_wrap=True)
+        for place, cells in enumerate(zip(*(column.cells for column in [*names, *numbers]), strict=True)):
+            table.add_row(*map(Text, cells), style="bold" if place == 0 else None)
         console.print(table)
+        if left_out:
+            console.print(f"no room here for {listing(left_out)}: in comparison.csv", markup=False)
         if len(measured) > SHOWN_ON_A_TERMINAL:
             console.print(f"and {len(measured) - SHOWN_ON_A_TERMINAL} more, all of them in comparison.csv")
         if len(measured) > 1:
@@ -66,7 +92,7 @@ def show_variants(comparison: Comparison, console: Console) -> None:
 
 
 def show_pair(comparison: Comparison, console: Console) -> None:
-    """Print what differs between two runs: config keys first, then what was measured."""
+    """Print what differs between two runs: config keys first, then what was measured, then which is better."""
     from rich.text import Text
 
     first, second = comparison.entries
@@ -76,18 +102,16 @@ def show_pair(comparison: Comparison, console: Console) -> None:
         table.add_column(Text(entry.name), justify="right", overflow="fold")
     table.add_column("difference", justify="right")
     for key, values in differences(first, second).items():
-        table.add_row(Text(key), *(Text(show(value)) for value in values), "")
+        texts = brief(values)
+        table.add_row(Text(key), *(Text(texts[show(value)]) for value in values), "")
     if not table.row_count:
         table.add_row(Text("no config key"), "", "", "")
     table.add_section()
     for what, left, right in _measured_pair(comparison, first, second):
         both = left is not None and right is not None
-        change = _number(right - left, sign=True) if both else ""
-        tied = both and what == comparison.monitor and bool(comparison.ties)
-        table.add_row(what, _number(left), _number(right), Text(f"{change} ≈" if tied else change))
+        table.add_row(Text(what), rounded(left), rounded(right), rounded(right - left, sign=True) if both else "")
     console.print(table)
-    if comparison.best is not None:
-        console.print(f"{comparison.tie_rule}", markup=False)
+    console.print(comparison.verdict, markup=False)
     for entry in comparison.failures:
         console.print(f"! {entry.name} failed: {entry.reason}", markup=False, style="bold red")
     for note in comparison.notes:
@@ -124,7 +148,7 @@ def epochs(variant: Variant) -> str:
 def with_spread(variant: Variant, column: str) -> str:
     """Mean and, over repeats, standard deviation: ``0.812 ± 0.004``."""
     mean, spread = variant.mean(column), variant.spread(column)
-    return _number(mean) + (f" ± {spread:.3f}" if spread is not None else "")
+    return rounded(mean) + (f" ± {rounded(spread)}" if spread is not None else "")
 
 
 def seconds(variant: Variant) -> str:
@@ -154,13 +178,45 @@ def _measured_pair(comparison: Comparison, first: Entry, second: Entry) -> list[
     return [row for row in rows if row[1] is not None or row[2] is not None]
 
 
-def _number(value: float | None, sign: bool = False) -> str:
-    if value is None:
-        return NOTHING
-    plus = "+" if sign else ""
-    if isinstance(value, int):
-        return f"{value:{plus},}"
-    return f"{value:{plus}.3f}" if abs(value) < 1000 else f"{value:{plus}.3g}"
+def _names(comparison: Comparison, variants: Sequence[Variant]) -> list[_Column]:
+    """Place and what varies."""
+    marks = [
+        "≈" if variant.label in comparison.ties else variant.cut_short or str(place)
+        for place, variant in enumerate(variants, start=1)
+    ]
+    if not comparison.keys:
+        return [_Column("", tuple(marks)), _Column("run", tuple(variant.label for variant in variants), "left")]
+    keys = [_Column(key, tuple(variant.shown[key] for variant in variants), "left") for key in comparison.keys]
+    return [_Column("", tuple(marks)), *keys]
+
+
+def _numbers(comparison: Comparison, variants: Sequence[Variant]) -> list[_Column]:
+    """What was measured, the most important first: the compared column, the best epoch, then the others."""
+
+    def column(name: str) -> _Column:
+        return _Column(name, tuple(with_spread(variant, name) for variant in variants), breaks="val_")
+
+    validation = [name for name in comparison.columns if name.startswith("val_") and name != comparison.monitor]
+    training = [name for name in comparison.columns if not name.startswith("val_") and name != comparison.monitor]
+    runs = [_Column("runs", tuple(str(len(variant.measured)) for variant in variants))]
+    return [
+        column(comparison.monitor),
+        _Column("best epoch", tuple(map(epochs, variants)), breaks="best "),
+        *(runs if comparison.repeated else []),
+        *map(column, [*validation, *training]),
+        _Column("seconds", tuple(map(seconds, variants))),
+        _Column("params", tuple(map(parameters, variants))),
+    ]
+
+
+def _fitting(names: Sequence[_Column], numbers: Sequence[_Column], width: int) -> tuple[list[_Column], list[str]]:
+    """The numbers that there is room for, at least the first, and the names of those left out; names may be folded."""
+    kept = list(numbers)
+    # names keep all their width where that leaves room for a number; the longest are folded where it does not
+    wanted = min(sum(name.width + GAP for name in names), width - numbers[0].width)
+    while len(kept) > 1 and wanted + sum(column.width + GAP for column in kept) - GAP > width:
+        kept.pop()
+    return kept, [column.name for column in numbers[len(kept) :]]
 
 
 def _table() -> Table:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from framework.core.better import Yardstick
 from framework.core.errors import BadInput
 from framework.core.files import write_whole
 from framework.core.runs import RunFolder
@@ -92,10 +93,9 @@ def note_failure(folder: RunFolder, overrides: Sequence[str], reason: str) -> No
     folder.write_run({**run, "status": "failed", "reason": reason})
 
 
-def note_pruned(folder: RunFolder, reason: str, metric: str, minimize: bool) -> None:
+def note_pruned(folder: RunFolder, reason: str, yardstick: Yardstick) -> None:
     """Have ``run.json`` say that the search ended the run, and how good it had been by then."""
-    measured = [row for row in rows_of(folder) if row.get(metric) is not None]
-    best = (min if minimize else max)(measured, key=lambda row: row[metric], default=None)
+    best, metric = yardstick.best(rows_of(folder)), yardstick.column
     so_far = {"metric": metric, "value": best[metric], "epoch": best["epoch"]} if best else {}
     folder.write_run({**folder.read_run(), "status": "pruned", "reason": reason, "pruned": so_far})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from framework.config.job import Job
-from framework.config.multirun import Search, minimized, monitored
+from framework.config.multirun import Search
 from framework.core.runs import RunFolder
 from framework.sweeps.folder import rows_of
 
@@ -34,8 +34,8 @@ class Pruner:
         import optuna
 
         settings = jobs[0].settings
-        self.metric = monitored(settings)
-        self.better = "below" if minimized(settings.sweep, self.metric) else "above"
+        yardstick = settings.sweep_yardstick()
+        self.metric, self.better = yardstick.column, "above" if yardstick.higher else "below"
         pruner = optuna.pruners.MedianPruner(START_UP_TRIALS, n_warmup_steps=settings.sweep.prune_after + 1)
         study = optuna.load_study(study_name=search.study, storage=search.storage, pruner=pruner)
         begun = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))

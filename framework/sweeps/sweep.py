@@ -17,8 +17,8 @@ import framework.parts  # noqa: F401 - registers the shipped parts in a launcher
 from framework.config import multirun
 from framework.config.command import guarded
 from framework.config.job import Job
-from framework.config.multirun import Plan, Search, jobs_at_once, minimized, monitored
-from framework.core.console import say, warn
+from framework.config.multirun import Plan, Search, jobs_at_once
+from framework.core.console import follow, say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
 from framework.core.runs import RunFolder
@@ -39,6 +39,7 @@ from framework.sweeps.processes import Ended, in_processes
 from framework.training import resume
 
 if TYPE_CHECKING:
+    from framework.reports.comparison import Comparison
     from framework.sweeps.pruning import Pruner
 
 Work = Callable[[Job], None]
@@ -62,6 +63,8 @@ class Sweep:
             "name": plan.name,
             "command": shlex.join(plan.command),
             "varied": list(dict.fromkeys([*before.get("varied", []), *plan.varied])),
+            "metric": plan.settings.metric,
+            "direction": plan.settings.direction,
         }
         self.batch: list[str] = []
         self._begun = False
@@ -194,8 +197,7 @@ class Sweep:
         folder = RunFolder(job.folder)
         reason = self._pruned.pop(job.folder, None)
         if reason and ended.code in (STOPPED, -signal.SIGTERM):
-            metric = monitored(job.settings)
-            note_pruned(folder, reason, metric, minimized(job.settings.sweep, metric))
+            note_pruned(folder, reason, job.settings.sweep_yardstick())
         elif ended.code < 0:
             note_failure(folder, job.overrides, _killed(-ended.code))
         elif ended.code not in (DONE, STOPPED, INTERRUPTED):
@@ -249,26 +251,23 @@ class Sweep:
 
     def _tell_best(self) -> None:
         """Say which of all runs in the folder is best, how to run it again, and compare them all."""
-        found = {name: outcome(RunFolder(self.plan.folder / name), self.plan.settings.metric) for name in self.entries}
-        measured = {name: one for name, one in found.items() if one is not None and one.status == "finished"}
-        measured = {name: one for name, one in measured.items() if one.value is not None}
-        if not measured:
-            return
-        metric = next(iter(measured.values())).metric
-        sign = -1 if minimized(self.plan.settings, metric or "") else 1
-        best = max(measured, key=lambda name: sign * (measured[name].value or 0.0))
-        say(f"best: {metric} {measured[best].value:.4f}")
-        overrides = [line for line in self.entries[best].overrides if not line.startswith("sweep.")]
-        say(f"again: {shlex.join([*multirun.program(), *overrides])}")
-        self._compare()
-
-    def _compare(self) -> None:
-        """The comparison of all runs in the folder: a table, and files beside the runs."""
         from framework.reports.comparison import compare
+
+        comparison = compare(self.plan.folder)
+        best, run = comparison.best, comparison.best_run
+        if best is None or run is None or best.cut_short:
+            return
+        say(f"best: {comparison.monitor} {best.mean(comparison.monitor):.4f}")
+        overrides = [line for line in self.entries[run.name].overrides if not line.startswith("sweep.")]
+        say(f"again: {shlex.join([*multirun.program(), *overrides])}")
+        self._compare(comparison)
+        follow("python", "-m", "framework.evaluate", f"run={shown(self.plan.folder)}")
+
+    def _compare(self, comparison: Comparison) -> None:
+        """The comparison of all runs in the folder: a table, and files beside the runs."""
         from framework.reports.files import write
         from framework.reports.table import results, show_variants
 
-        comparison = compare(self.plan.folder)
         files = write(comparison, self.plan.folder)
         show_variants(comparison, results())
         say(f"written: {', '.join(shown(file) for file in files)}")

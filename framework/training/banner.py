@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from framework.core.console import say
+from framework.core.console import follow, say
 from framework.core.errors import listing
 from framework.core.runs import RunFolder
 from framework.core.schema import show
@@ -48,6 +48,9 @@ def summarise(folder: RunFolder, run: Mapping[str, Any]) -> None:
         ("files", "  ".join(str(file.relative_to(folder.path)) for file in files if file.exists())),
         ("in", shown(folder.path)),
     )
+    # without validation pictures there is nothing to measure it on
+    command = "evaluate" if any(key.startswith("val_") for key in best["metrics"]) else "export"
+    follow("python", "-m", f"framework.{command}", f"run={shown(folder.path)}")
 
 
 def _schedule(schedule: Any) -> str:

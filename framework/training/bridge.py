@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from framework.core.digits import kept
 from framework.training.interruption import Interruption
 from framework.training.progress import Progress
 from framework.training.state import Standing, metric_variables
@@ -106,8 +107,8 @@ class Bridge(keras.callbacks.Callback):
         row = {
             "stage": self.standing.stage.name,
             "epoch": epoch + 1,
-            "learning_rate": logs["learning_rate"],
-            **{key: float(logs[key]) for key in sorted(logs, key=_column) if key != "learning_rate"},
+            "learning_rate": kept(logs["learning_rate"]),
+            **{key: kept(float(logs[key])) for key in sorted(logs, key=_column) if key != "learning_rate"},
             "seconds": time.perf_counter() - self._started,
         }
         self.write(row)

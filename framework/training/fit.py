@@ -63,7 +63,7 @@ class Fit:
         self.steps = pipeline.steps(len(experiment.pictures.splits["train"]), self.settings.trainer.batch_size)
         self._learned: set[str] = set()
         self._last: Material | None = None
-        self.monitor, self.higher_is_better = _monitor(self.settings, "validation" in experiment.pictures.splits)
+        self.yardstick = self.settings.yardstick("validation" in experiment.pictures.splits)
 
     def run(self) -> None:
         """Train all stages, from where the folder's state stands if there is one; the last state stays.
@@ -76,7 +76,7 @@ class Fit:
             KeyboardInterrupt: Ctrl-C came; the state is saved.
         """
         state = State.read(self.folder.state)
-        progress = Progress(sum(stage.epochs for stage in self.stages), self.steps, self.monitor, self.higher_is_better)
+        progress = Progress(sum(stage.epochs for stage in self.stages), self.steps, self.yardstick)
         names = [stage.name for stage in self.stages]
         done, fault, begun = 0, None, False
         for number, stage in enumerate(self.stages):
@@ -324,15 +324,3 @@ def class_weights(experiment: Experiment) -> Any:
     """A weight for each class, or None where all count the same."""
     train = experiment.pictures.splits["train"]
     return labels.class_weights(experiment.settings.data.class_weights, train.labels, experiment.task.classes)
-
-
-def _monitor(settings: Settings, validated: bool) -> tuple[str, bool]:
-    """The column that says which epoch is best: the checkpoint's, else the first metric's on validation pictures."""
-    prefix = "val_" if validated else ""
-    for chosen in settings.callbacks.values():
-        if chosen.name == "checkpoint":
-            monitor = chosen.parameters["monitor"]
-            mode = chosen.parameters["mode"]
-            return monitor, mode == "max" or (mode == "auto" and not monitor.endswith("loss"))
-    first = next(iter(settings.metrics), None)
-    return (f"{prefix}{first}", True) if first else (f"{prefix}loss", False)

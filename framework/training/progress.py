@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from framework.core.better import Yardstick
 from framework.core.console import messages
 
 
@@ -14,13 +15,12 @@ class Progress:
     Args:
         epochs: of all stages together.
         steps: training steps of an epoch.
-        monitor: the column whose best value so far is marked.
-        higher_is_better: of that column.
+        yardstick: the column whose best value so far is marked.
     """
 
-    def __init__(self, epochs: int, steps: int, monitor: str, higher_is_better: bool):
+    def __init__(self, epochs: int, steps: int, yardstick: Yardstick):
         self.epochs, self.steps = epochs, steps
-        self.monitor, self.sign = monitor, 1 if higher_is_better else -1
+        self.yardstick = yardstick
         self.best: float | None = None
         self.done = 0
         self._bar: Any = None
@@ -71,8 +71,8 @@ class Progress:
         self._print(f"{text}  *" if better else text)
 
     def _better(self, row: Mapping[str, Any]) -> bool:
-        value = row.get(self.monitor)
-        better = value is not None and (self.best is None or self.sign * value > self.sign * self.best)
+        value = row.get(self.yardstick.column)
+        better = self.yardstick.can_judge(row) and self.yardstick.beats(value, self.best)
         if better:
             self.best = value
         return better

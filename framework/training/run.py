@@ -214,7 +214,8 @@ class Run:
                 fit.network.model.save(beside)
         self._write_confusion(fit)
         metrics = {key: value for key, value in best.items() if isinstance(value, float) and key not in _NO_METRIC}
-        return {"epoch": best["epoch"], "stage": best["stage"], "monitor": fit.monitor, "metrics": metrics}
+        judged = {"monitor": fit.yardstick.column, "mode": fit.yardstick.mode}
+        return {"epoch": best["epoch"], "stage": best["stage"], **judged, "metrics": metrics}
 
     def _write_confusion(self, fit: Fit) -> None:
         """Count the best model's answers on validation pictures: a row a true class, a column a predicted one."""

@@ -15,7 +15,8 @@ import pytest
 from framework.core.backend import keras
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
-from framework.model.saved import ModelOptions, find_run, inside, open_file, open_run, open_trained
+from framework.model.chosen import find_run
+from framework.model.saved import ModelOptions, inside, open_file, open_run, open_trained
 
 CLASSES = ("blue", "green", "red")
 
@@ -67,13 +68,13 @@ def test_a_sweep_folder_means_its_best_run(tmp_path, model_file):
     for number, value in enumerate((0.5, 0.9, 0.7)):
         make_run(tmp_path / "sweep" / str(number), model_file, **best(value))
     make_run(tmp_path / "sweep" / "3", None, **best(0.99))
-    assert find_run(str(tmp_path / "sweep")).path.name == "1"
+    assert find_run(str(tmp_path / "sweep")).folder.path.name == "1"
 
 
 def test_a_loss_is_best_where_it_is_smallest(tmp_path, model_file):
     for number, value in enumerate((0.5, 0.2, 0.7)):
         make_run(tmp_path / str(number), model_file, **best(value, "val_loss"))
-    assert find_run(str(tmp_path)).path.name == "1"
+    assert find_run(str(tmp_path)).folder.path.name == "1"
 
 
 def test_latest_is_the_newest_with_a_model(tmp_path, model_file, monkeypatch):
@@ -82,7 +83,7 @@ def test_latest_is_the_newest_with_a_model(tmp_path, model_file, monkeypatch):
     make_run(tmp_path / "runs" / "a", model_file, started="2026-01-03")
     make_run(tmp_path / "sweeps" / "s" / "0", model_file, started="2026-01-05")
     make_run(tmp_path / "runs" / "z", None, started="2026-01-07", status="running")
-    assert find_run("latest").path == tmp_path / "sweeps" / "s" / "0"
+    assert find_run("latest").folder.path == tmp_path / "sweeps" / "s" / "0"
 
 
 def test_a_misspelt_run_is_answered_with_the_nearest(tmp_path, model_file):

@@ -67,7 +67,8 @@ def test_seeds_repeat_a_variant(tmp_path):
     assert [run.run["seed"] for run in best.runs] == [1, 2, 3]
     assert best.mean("val_accuracy") == pytest.approx(0.858)
     assert best.spread("val_accuracy") == pytest.approx(0.004)
-    assert comparison.best_run.run["seed"] == 3
+    # the one nearest the mean stands for them, not the luckiest
+    assert comparison.best_run.run["seed"] == 2
 
 
 def test_seeds_alone_are_repeats_of_one_variant(tmp_path):
@@ -84,6 +85,117 @@ def test_a_difference_within_the_spread_of_seeds_is_a_tie(tmp_path):
             overrides = [f"optim.lr={rate}", f"trainer.seed={seed}"]
             make_run(tmp_path / f"{rate}-{seed}", overrides, score=score, seed=seed, pictures=10_000_000)
     assert compare(tmp_path).ties == {"optim.lr=0.2"}
+
+
+def seeded(folder, scores, pictures=10_000_000):
+    """A sweep of learning rates 0.1, 0.2, … with these scores of its seeds; so many pictures that only seeds can tie."""
+    for number, values in enumerate(scores, start=1):
+        for seed, score in enumerate(values):
+            overrides = [f"optim.lr=0.{number}", f"trainer.seed={seed}"]
+            make_run(folder / f"{number}-{seed}", overrides, score=score, seed=seed, pictures=pictures)
+    return compare(folder)
+
+
+def test_what_seeds_do_is_learnt_from_all_variants(tmp_path):
+    # 0.823 ± 0.006 and 0.695 ± 0.050: from these two alone, with a degree of freedom each, chance could do that
+    comparison = seeded(tmp_path, [(0.817, 0.829), (0.660, 0.730), (0.795, 0.803), (0.750, 0.762)])
+    assert comparison.ties == {"optim.lr=0.3"}
+    assert "Student's t, one variance over all variants, 3 degrees of freedom" in comparison.tie_rule
+
+
+def test_a_variant_that_is_steady_nowhere_ties_nobody(tmp_path):
+    steady = [(0.817, 0.829), (0.803, 0.815), (0.750, 0.762), (0.70, 0.71), (0.60, 0.612)]
+    assert seeded(tmp_path, [*steady, (0.2, 0.8)]).ties == {"optim.lr=0.2"}
+
+
+def test_a_single_run_is_held_against_the_spread_of_the_others(tmp_path):
+    comparison = seeded(tmp_path, [(0.817, 0.829), (0.80, 0.81), (0.70, 0.715), (0.817,), (0.72,)])
+    assert comparison.ties == {"optim.lr=0.2", "optim.lr=0.4"}
+
+
+def test_failed_runs_stand_behind_and_do_not_count(tmp_path):
+    make_run(tmp_path / "0", ["optim.lr=0.1"], score=0.80)
+    make_run(tmp_path / "1", ["optim.lr=0.2"], score=0.95, status="failed", reason="the disk is gone")
+    make_run(tmp_path / "2", ["optim.lr=0.3"], score=0.70)
+    comparison = compare(tmp_path)
+    assert [variant.label for variant in comparison.variants] == ["optim.lr=0.1", "optim.lr=0.3", "optim.lr=0.2"]
+    assert comparison.best_run.name == "0"
+
+
+def test_a_failed_seed_does_not_spoil_the_mean(tmp_path):
+    for seed, (score, status) in enumerate([(0.80, "finished"), (0.82, "finished"), (0.20, "failed")]):
+        make_run(tmp_path / str(seed), [f"trainer.seed={seed}"], score=score, seed=seed, status=status)
+    assert compare(tmp_path).best.mean("val_accuracy") == pytest.approx(0.81)
+
+
+def measured_by(folder, columns, values, **config):
+    """Runs of learning rates 0.1, 0.2, … whose best epochs have these values of these columns."""
+    for number, row in enumerate(values):
+        best = {"epoch": 1, "monitor": columns[0], "metrics": dict(zip(columns, row, strict=True))}
+        run = make_run(folder / str(number), [f"optim.lr=0.{number + 1}"], epochs=1, best={**best, **config})
+    return run
+
+
+def test_less_is_better_where_the_checkpoint_says_so(tmp_path):
+    measured_by(tmp_path, ["val_error"], [(0.4,), (0.1,), (0.3,)], mode="min")
+    comparison = compare(tmp_path)
+    assert [variant.mean("val_error") for variant in comparison.variants] == [0.1, 0.3, 0.4]
+
+
+def test_a_checkpoint_of_another_name_is_found_in_the_config(tmp_path):
+    run = make_run(tmp_path / "0", epochs=3, status="running")
+    text = run.config.read_text().replace("  checkpoint:\n", "  lowest:\n").replace("val_accuracy", "val_loss")
+    run.config.write_text(text)
+    (entry,) = compare([tmp_path / "0"]).entries
+    assert (entry.yardstick.column, entry.yardstick.higher) == ("val_loss", False)
+    assert entry.best["val_loss"] == min(row["val_loss"] for row in entry.history)
+
+
+@pytest.mark.parametrize(
+    ("told", "column", "best"),
+    [
+        ({}, "val_accuracy", "1"),
+        ({"metric": "val_loss", "direction": "auto"}, "val_loss", "0"),
+        ({"metric": None, "direction": "minimize"}, "val_accuracy", "2"),
+        ({"metric": "val_loss", "direction": "maximize"}, "val_loss", "1"),
+        ({"metric": "val_loss", "direction": "sideways"}, "val_loss", "0"),
+    ],
+)
+def test_a_sweep_says_how_its_runs_are_judged(tmp_path, told, column, best):
+    measured_by(tmp_path, ["val_accuracy", "val_loss"], [(0.8, 1.26), (0.9, 37.4), (0.7, 2.0)])
+    runs = [{"folder": str(number)} for number in range(3)]
+    (tmp_path / "sweep.json").write_text(json.dumps({"runs": runs, **told}))
+    comparison = compare(tmp_path)
+    assert (comparison.monitor, comparison.best_run.name) == (column, best)
+
+
+@pytest.mark.parametrize(
+    ("scores", "pictures", "verdict"),
+    [
+        ((0.83, 0.82), 341, "/0 is better by 0.010, val_accuracy 0.830 against 0.820: no more than chance, for 0.820"),
+        ((0.70, 0.82), 341, "/1 is better by 0.120, val_accuracy 0.820 against 0.700: more than chance, for 0.700"),
+        ((0.83, 0.83), 341, "no difference: both have val_accuracy 0.830"),
+        ((0.83, 0.82), None, "whether chance can do that is not known: the runs were not all measured"),
+    ],
+)
+def test_two_runs_get_a_verdict(tmp_path, scores, pictures, verdict):
+    for number, score in enumerate(scores):
+        make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1}"], score=score, pictures=pictures)
+    assert verdict in compare([tmp_path / "0", tmp_path / "1"]).verdict
+
+
+def test_no_verdict_where_one_has_nothing(tmp_path):
+    make_run(tmp_path / "0", score=0.8)
+    make_run(tmp_path / "1", epochs=0, status="failed", reason="no memory")
+    assert "no verdict: only" in compare([tmp_path / "0", tmp_path / "1"]).verdict
+    assert compare([tmp_path / "1", tmp_path / "1"]).verdict == "no verdict: neither run has val_accuracy"
+
+
+def test_searched_rates_have_as_many_digits_as_tell_them_apart(tmp_path):
+    for number, rate in enumerate((0.0031622776601683794, 0.0123456789012, 0.01234567)):
+        make_run(tmp_path / str(number), [f"optim.lr={rate}"], score=0.8 - 0.1 * number)
+    labels = [variant.label for variant in compare(tmp_path).variants]
+    assert labels == ["optim.lr=0.003162", "optim.lr=0.01234568", "optim.lr=0.01234567"]
 
 
 def test_runs_that_differ_without_an_override_are_told_apart_by_config(tmp_path):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from framework.core.better import Yardstick
 from framework.core.errors import BadInput
 from framework.reports.entries import plain, read_confusion, read_entries, read_entry, read_sweep
 from tests.reports.made import CLASSES, make_confusion, make_run, make_sweep
@@ -15,7 +16,8 @@ def test_a_whole_run(tmp_path):
     assert entry.config["optim.lr"] == 0.01
     assert entry.config["head.hidden"] == [100]
     assert entry.best["val_accuracy"] == pytest.approx(0.8)
-    assert (entry.monitor, entry.higher, entry.pictures, entry.parameters) == ("val_accuracy", True, 341, 221_114)
+    assert entry.yardstick == Yardstick("val_accuracy", higher=True)
+    assert (entry.pictures, entry.parameters) == (341, 221_114)
     assert entry.seconds == pytest.approx(3.0)
 
 

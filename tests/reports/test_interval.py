@@ -1,6 +1,10 @@
-import pytest
+import statistics
+from itertools import chain
 
-from framework.reports.interval import student, welch, wilson
+import pytest
+from scipy.stats import f_oneway
+
+from framework.reports.interval import pooled, wilson
 
 
 @pytest.mark.parametrize(
@@ -22,19 +26,29 @@ def test_wilson_stays_within_all_and_nothing():
     assert wilson(0.0, 10)[0] == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize(
-    ("freedom", "point"), [(1, 12.706), (4, 2.776), (4.7, 2.776), (10.5, 2.228), (12, 2.179), (30, 2.042), (1e6, 1.960)]
-)
-def test_student(freedom, point):
-    assert student(freedom) == pytest.approx(point, abs=2e-3)
-
-
-def test_welch_of_two_equal_spreads_is_the_pooled_interval():
-    # s² = 1 on both sides, n = 5: standard error √(2/5), 8 degrees of freedom
+def test_spread_is_the_pooled_interval():
+    # s² = 1 on both sides, n = 5: standard error √(2/5), 8 degrees of freedom, whose 97.5 % point is 2.306
     values = [-1.2649110640673518, -0.6324555320336759, 0.0, 0.6324555320336759, 1.2649110640673518]
-    assert welch(values, values) == pytest.approx(2.306 * (2 / 5) ** 0.5)
+    spread = pooled(values, [values, [7.0]])
+    assert spread.freedom == 8
+    assert spread.half(5, 5) == pytest.approx(2.306 * (2 / 5) ** 0.5, abs=1e-3)
 
 
-def test_welch_needs_repeats():
-    assert welch([0.8], [0.7, 0.9]) == 0.0
-    assert welch([0.8, 0.8], [0.7, 0.7]) == 0.0
+def test_the_spread_is_that_of_an_analysis_of_variance():
+    groups = [[0.81, 0.83, 0.80], [0.77, 0.79], [0.70, 0.74, 0.73, 0.71]]
+    within = pooled(groups[0], groups[1:])
+    means, everything = [statistics.fmean(group) for group in groups], statistics.fmean(chain(*groups))
+    between = sum(len(group) * (mean - everything) ** 2 for group, mean in zip(groups, means, strict=True)) / 2
+    assert within.freedom == 6
+    assert between / within.variance == pytest.approx(f_oneway(*groups).statistic)
+
+
+def test_an_outlying_spread_is_left_out_unless_it_is_the_best():
+    wild, steady = [0.1, 0.9], [[0.80, 0.81], [0.70, 0.712], [0.75, 0.758], [0.6, 0.61]]
+    assert pooled(steady[0], [wild, *steady[1:]]) == pooled(steady[0], steady[1:])
+    assert pooled(wild, steady).freedom == 5
+
+
+def test_without_repeats_there_is_no_spread():
+    assert pooled([0.8], [[0.7]]).half(1, 1) == 0.0
+    assert pooled([0.8], [[0.7, 0.9]]).freedom == 1

@@ -24,7 +24,7 @@ TRIED = Path("sweeps/tried")
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setattr(Sweep, "_compare", lambda self: None)
+    monkeypatch.setattr(Sweep, "_compare", lambda self, comparison: None)
 
 
 def status(name):

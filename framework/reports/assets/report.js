@@ -9,7 +9,7 @@
   const COLOURS = 8; // --c0 to --c7 in the style
   const metricOf = told.monitor.replace(/^val_/, "");
 
-  const state = { sort: "score", down: false, on: new Set(), visible: new Set(), colours: new Map(), chosen: null };
+  const state = { sort: "score", down: false, on: new Set(), visible: new Set(), colours: new Map(), chosen: null, open: null };
 
   // --- small tools ---
 
@@ -27,21 +27,15 @@
   // Plotly reads a little markup in its texts
   const escape = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-  function number(value, digits = 3) {
-    if (value === null || value === undefined) return NOTHING;
-    return Math.abs(value) < 1000 ? value.toFixed(digits) : value.toPrecision(3);
-  }
-
   function duration(seconds) {
     if (seconds < 90) return `${seconds.toFixed(1)} s`;
     if (seconds < 5400) return `${(seconds / 60).toFixed(1)} min`;
     return `${(seconds / 3600).toFixed(1)} h`;
   }
 
-  function epochs(variant) {
+  function firstEpoch(variant) {
     const found = variant.runs.map((run) => run.epoch).filter((epoch) => epoch !== null && epoch !== undefined);
-    if (!found.length) return null;
-    return [Math.min(...found), Math.max(...found)];
+    return found.length ? Math.min(...found) : null;
   }
 
   const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
@@ -67,16 +61,13 @@
   });
   const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
-  // a variant keeps its colour while it is on; a freed colour goes to the next
+  // a variant keeps its colour while it is on; a freed colour goes to the next. No colour stands for two: the rest have none
   function paint() {
     for (const rank of [...state.colours.keys()]) if (!state.on.has(rank)) state.colours.delete(rank);
-    const taken = new Array(COLOURS).fill(0);
-    for (const colour of state.colours.values()) taken[colour] += 1;
+    const taken = new Set(state.colours.values());
+    const free = [...Array(COLOURS).keys()].filter((colour) => !taken.has(colour));
     for (const rank of [...state.on].sort((a, b) => a - b)) {
-      if (state.colours.has(rank)) continue;
-      const free = taken.indexOf(Math.min(...taken));
-      state.colours.set(rank, free);
-      taken[free] += 1;
+      if (free.length && !state.colours.has(rank)) state.colours.set(rank, free.shift());
     }
   }
 
@@ -101,15 +92,12 @@
         make("div", { class: "quiet small", textContent: below })));
     const best = measured[0];
     if (best) {
-      const spread = best.spread[told.monitor];
-      const range = told.interval ? `95 % interval ${number(told.interval[0])} to ${number(told.interval[1])}` : "";
-      card(`best ${words(told.monitor)}`, number(best.mean[told.monitor]) + (spread === null ? "" : ` ± ${number(spread)}`), range);
-      const span = epochs(best);
-      card("best variant", best.label, span ? `in epoch ${span[0] === span[1] ? span[0] : span.join("–")}` : "", "wide", "text");
+      const range = told.interval ? `95 % interval ${told.interval[0]} to ${told.interval[1]}` : "";
+      card(`best ${words(told.monitor)}`, best.shown[told.monitor], range);
+      card("best variant", best.label, `in epoch ${best.shown.epoch}`, "wide", "text");
       const ties = told.variants.filter((variant) => variant.tied).length;
       if (measured.length > 1) {
-        const range = told.interval || told.repeated;
-        card("tied with the best", range ? String(ties) : NOTHING, range ? "a difference that chance can make" : "no interval for this metric");
+        card("tied with the best", told.ties ? String(ties) : NOTHING, told.ties ? "a difference that chance can make" : "no interval for this metric");
       }
     } else {
       card("best", NOTHING, "no run has an epoch yet");
@@ -123,15 +111,22 @@
   const scoreColumn = (column) => ({
     id: column, title: column.startsWith("val_") ? words(column) : `training ${words(column)}`, number: true, value: (v) => v.mean[column],
     cell: (v) => {
-      const spread = v.spread[column];
-      const mean = number(v.mean[column]);
-      return spread === null ? mean : make("span", {}, mean, make("span", { class: "spread-of", textContent: ` ± ${number(spread)}` }));
+      const [mean, spread] = v.shown[column].split(" ± ");
+      return spread ? make("span", {}, mean, make("span", { class: "spread-of", textContent: ` ± ${spread}` })) : mean;
     },
   });
 
-  // the compared column stands in front, where a phone shows it too
+  // the place among the good ones; a run that is none of them says what it is instead
+  function standing(variant) {
+    const status = statusOf(variant);
+    const tag = status && make("span", { class: `tag ${status.includes("failed") ? "failed" : ""}`, textContent: status });
+    if (variant.cut_short || variant.mean[told.monitor] === null) return tag || NOTHING;
+    return make("span", { class: "place" }, variant.tied ? "≈" : String(variant.rank + 1), ...(tag ? [" ", tag] : []));
+  }
+
+  // what a run is and the compared column stand in front, where a phone shows them too
   const columns = [
-    { id: "score", title: "#", number: true, value: (v) => v.rank, cell: (v) => (v.tied ? "≈" : v.mean[told.monitor] === null ? NOTHING : String(v.rank + 1)) },
+    { id: "score", title: "#", number: true, value: (v) => v.rank, cell: standing },
     scoreColumn(told.monitor),
     ...(told.keys.length
       ? told.keys.map((key, place) => ({
@@ -139,14 +134,10 @@
           value: (v) => v.values[place].number ?? v.values[place].shown, cell: (v) => v.values[place].shown ?? NOTHING,
         }))
       : [{ id: "run", title: "run", class: "value", value: (v) => v.label, cell: (v) => v.label }]),
-    { id: "epoch", title: "best epoch", number: true, value: (v) => (epochs(v) || [null])[0],
-      cell: (v) => { const span = epochs(v); return !span ? NOTHING : span[0] === span[1] ? String(span[0]) : span.join("–"); } },
+    { id: "epoch", title: "best epoch", number: true, value: firstEpoch, cell: (v) => v.shown.epoch },
     ...told.columns.filter((column) => column !== told.monitor).map(scoreColumn),
-    { id: "seconds", title: "seconds", number: true, value: (v) => v.seconds, cell: (v) => number(v.seconds, 1) },
-    { id: "parameters", title: "parameters", number: true, value: (v) => v.parameters,
-      cell: (v) => (v.parameters === null ? NOTHING : v.parameters.toLocaleString("en")) },
-    ...(told.variants.some(statusOf) ? [{ id: "status", title: "status", value: statusOf,
-      cell: (v) => { const status = statusOf(v); return status ? make("span", { class: `tag ${status.includes("failed") ? "failed" : ""}`, textContent: status }) : ""; } }] : []),
+    { id: "seconds", title: "seconds", number: true, value: (v) => v.seconds, cell: (v) => v.shown.seconds },
+    { id: "parameters", title: "parameters", number: true, value: (v) => v.parameters, cell: (v) => v.shown.parameters },
   ];
 
   function order() {
@@ -170,7 +161,7 @@
       const button = make("button", { type: "button", textContent: column.title, title: `sort by ${column.title}` });
       button.addEventListener("click", () => {
         // the first click on a measured column brings its best or largest to the top
-        const best = column.id === told.monitor || told.columns.includes(column.id) ? !column.id.endsWith("loss") : false;
+        const best = told.higher[column.id] ?? false;
         state.down = state.sort === column.id ? !state.down : best;
         state.sort = column.id;
         sortTable();
@@ -182,13 +173,14 @@
     for (const variant of told.variants) {
       const box = make("input", { type: "checkbox", "aria-label": `curve of ${variant.label}`, disabled: variant.mean[told.monitor] === null });
       const swatch = make("span", { class: "swatch" });
-      const row = make("tr", { title: variant.runs.map((run) => run.name).join(", ") },
+      const row = make("tr", { tabIndex: 0, title: variant.runs.map((run) => run.name).join(", ") },
         make("td", {}, make("label", { class: "switch" }, box, swatch)));
       for (const column of columns) {
         const cell = column.cell(variant);
         row.append(make("td", { class: `${column.number ? "number" : ""} ${column.class || ""}`, title: column.class === "value" ? column.cell(variant) : "" }, cell));
       }
       row.classList.toggle("best", variant === measured[0]);
+      row.classList.toggle("none", variant.cut_short !== null || variant.mean[told.monitor] === null);
       row.dataset.rank = variant.rank;
       box.addEventListener("change", () => {
         if (box.checked) state.on.add(variant.rank);
@@ -197,7 +189,10 @@
       });
       row.addEventListener("click", (event) => {
         if (event.target.closest("label, input")) return;
-        choose(variant.rank, 0);
+        open(variant.rank);
+      });
+      row.addEventListener("keydown", (event) => {
+        if (event.target === row && event.key === "Enter") open(variant.rank);
       });
       rows.set(variant.rank, { row, box, swatch });
     }
@@ -210,6 +205,24 @@
       else column.head.removeAttribute("aria-sort");
     }
     byId("table").tBodies[0].append(...order().map((variant) => rows.get(variant.rank).row));
+    if (state.open !== null) rows.get(state.open).row.after(detail);
+  }
+
+  // what differs from the best opens under the row that is clicked, where one looks; a second click closes it
+  const detail = make("tr", { id: "detail" }, make("td", { colSpan: columns.length + 1 }));
+
+  function open(rank) {
+    state.open = state.open === rank ? null : rank;
+    detail.remove();
+    if (state.open === null) return;
+    choose(rank, 0);
+    const more = make("button", { type: "button", textContent: "whole config" });
+    more.addEventListener("click", () => {
+      byId("whole").parentElement.open = true;
+      byId("config").scrollIntoView();
+    });
+    detail.firstChild.replaceChildren(make("div", { class: "detail" }, ...differences(told.variants[rank].runs[0]), more));
+    rows.get(rank).row.after(detail);
   }
 
   // --- filter ---
@@ -241,6 +254,7 @@
         selects.every(([place, select]) => !select.value || select.value === `=${variant.values[place].shown}`);
       if (fits) state.visible.add(variant.rank);
       rows.get(variant.rank).row.hidden = !fits;
+      if (!fits && state.open === variant.rank) open(variant.rank);
     }
     const all = state.visible.size === told.variants.length;
     byId("count").textContent = all ? "" : `${state.visible.size} of ${plural(told.variants.length, "variant")} shown. `;
@@ -299,17 +313,22 @@
     const metric = byId("metric").value;
     const traces = [];
     const off = measured.filter((variant) => state.visible.has(variant.rank) && !state.on.has(variant.rank));
-    const on = measured.filter((variant) => state.visible.has(variant.rank) && state.on.has(variant.rank)).reverse();
-    if (off.length) {
-      // one trace for all that are off: two hundred separate ones would be slow
+    const lit = measured.filter((variant) => state.visible.has(variant.rank) && state.on.has(variant.rank)).reverse();
+    const on = lit.filter((variant) => state.colours.has(variant.rank));
+    const plain = lit.filter((variant) => !state.colours.has(variant.rank));
+    // one trace for all of a kind: two hundred separate ones would be slow
+    const together = (variants, line, name) => {
+      if (!variants.length) return;
       const x = [], y = [], text = [];
-      for (const variant of off) {
-        const line = curve(variant, `val_${metric}`);
-        x.push(...line.x, null); y.push(...line.y, null); text.push(...line.x.map(() => escape(variant.label)), "");
+      for (const variant of variants) {
+        const { x: epochs, y: values } = curve(variant, `val_${metric}`);
+        x.push(...epochs, null); y.push(...values, null); text.push(...epochs.map(() => escape(variant.label)), "");
       }
-      traces.push({ x, y, text, mode: "lines", line: { color: css("--grey"), width: 1 }, opacity: off.length > 30 ? 0.55 : 0.8,
-        hovertemplate: "%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>", name: "off" });
-    }
+      traces.push({ x, y, text, mode: "lines", line, opacity: variants.length > 30 ? 0.55 : 0.8,
+        hovertemplate: "%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>", name });
+    };
+    together(off, { color: css("--grey"), width: 1 }, "off");
+    together(plain, { color: css("--quiet"), width: 1.4 }, "plain");
     for (const variant of on) {
       const colour = css(`--c${state.colours.get(variant.rank)}`);
       const common = { mode: "lines+markers", hovertemplate: `${escape(variant.label)}<br>%{meta}, epoch %{x}: %{y:.4g}<extra></extra>` };
@@ -334,17 +353,21 @@
       button.addEventListener("click", () => { state.on.delete(variant.rank); refresh(); });
       return button;
     }));
-    if (off.length) byId("legend").append(make("span", { class: "quiet small", textContent: `grey: ${plural(off.length, "variant")} switched off` }));
+    const others = [];
+    if (plain.length) others.push(`dark grey: ${plain.length} more, named where one points at them`);
+    if (off.length) others.push(`grey: ${plural(off.length, "variant")} switched off`);
+    if (others.length) byId("legend").append(make("span", { class: "quiet small", textContent: others.join("; ") }));
   }
 
   function drawEffects() {
     if (!told.keys.length || measured.length < 2) return;
-    const shown = measured.filter((variant) => state.visible.has(variant.rank) && statusOf(variant) !== "pruned");
+    const shown = measured.filter((variant) => state.visible.has(variant.rank) && !variant.cut_short);
     told.keys.forEach((key, place) => {
       const at = (variant) => (key.numeric ? variant.values[place].number : escape(variant.values[place].shown));
       const groups = new Map();
       for (const variant of shown) groups.set(at(variant), [...(groups.get(at(variant)) || []), variant]);
       const values = [...groups.keys()].sort((a, b) => (key.numeric ? a - b : String(a).localeCompare(String(b), "en", { numeric: true })));
+      const texts = new Map(shown.map((variant) => [at(variant), variant.values[place].shown]));
       const mean = (list) => list.reduce((sum, variant) => sum + variant.mean[told.monitor], 0) / list.length;
       const traces = [
         { x: shown.map(at), y: shown.map((v) => v.mean[told.monitor]), text: shown.map((v) => escape(v.label)), mode: "markers",
@@ -355,7 +378,7 @@
           hovertemplate: "mean %{y:.4g}<extra></extra>", name: "mean" },
       ];
       const ticks = !key.numeric ? { categoryorder: "array", categoryarray: values }
-        : values.length <= 6 ? { tickmode: "array", tickvals: values, ticktext: values.map(String) }
+        : values.length <= 6 ? { tickmode: "array", tickvals: values, ticktext: values.map((value) => texts.get(value)) }
         : key.log ? { exponentformat: "power", dtick: 1 } : {};
       Plotly.react(`effect-${place}`, traces, layout({
         xaxis: { title: { text: escape(key.key) }, type: key.numeric ? (key.log ? "log" : "linear") : "category", ...ticks },
@@ -374,7 +397,7 @@
     paint();
     for (const [rank, { box, swatch }] of rows) {
       box.checked = state.on.has(rank);
-      swatch.style.background = state.colours.has(rank) ? `var(--c${state.colours.get(rank)})` : "";
+      swatch.style.background = state.colours.has(rank) ? `var(--c${state.colours.get(rank)})` : state.on.has(rank) ? "var(--quiet)" : "";
     }
     drawPlots();
   }
@@ -424,29 +447,29 @@
     choose(measured.length > 1 ? measured[1].rank : 0, 0);
   }
 
+  // what a run is, against the best
+  function differences(run) {
+    const heading = (text) => make("p", { class: "quiet small", textContent: text });
+    if (!run.configured) return [heading(`${run.name} has no config.yaml`)];
+    if (run.name === told.reference.name) return [heading(`${run.name}: the best run, which the others are held against`)];
+    if (!run.differs.length) return [heading(`${run.name}: no key differs from the best, ${told.reference.name}`)];
+    const body = make("tbody");
+    for (const [key, own, other] of run.differs) {
+      body.append(make("tr", {}, make("td", { class: "mono", textContent: key }), make("td", { class: "mono", textContent: own ?? NOTHING }), make("td", { class: "mono quiet", textContent: other ?? NOTHING })));
+    }
+    const head = make("tr");
+    for (const text of ["differs in", "this run", "the best"]) head.append(make("th", { class: "still", textContent: text }));
+    return [heading(`${run.name}, against the best, ${told.reference.name}`),
+      make("div", { class: "scroll" }, make("table", {}, make("thead", {}, head), body))];
+  }
+
   function choose(rank, place) {
     if (state.chosen !== null) rows.get(state.chosen).row.classList.remove("chosen");
     state.chosen = rank;
     rows.get(rank).row.classList.add("chosen");
     byId("run").value = `${rank}:${place}`;
     const run = told.variants[rank].runs[place];
-    const heading = (text) => make("p", { class: "quiet small", textContent: text });
-    const target = byId("differs");
-    if (!run.configured) {
-      target.replaceChildren(heading(`${run.name} has no config.yaml`));
-    } else if (run.name === told.reference.name) {
-      target.replaceChildren(heading(`${run.name}: the best run, which the others are held against`));
-    } else if (!run.differs.length) {
-      target.replaceChildren(heading(`${run.name}: no key differs from the best, ${told.reference.name}`));
-    } else {
-      const body = make("tbody");
-      for (const [key, own, other] of run.differs) {
-        body.append(make("tr", {}, make("td", { class: "mono", textContent: key }), make("td", { class: "mono", textContent: own ?? NOTHING }), make("td", { class: "mono quiet", textContent: other ?? NOTHING })));
-      }
-      const head = make("tr");
-      for (const text of ["differs in", `this run, ${run.name}`, `best, ${told.reference.name}`]) head.append(make("th", { class: "still", textContent: text }));
-      target.replaceChildren(make("div", { class: "scroll" }, make("table", {}, make("thead", {}, head), body)));
-    }
+    byId("differs").replaceChildren(...differences(run));
     const config = new Map(run.configured ? told.reference.config : []);
     const changed = new Set();
     for (const [key, own] of run.differs) {
