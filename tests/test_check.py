@@ -6,9 +6,13 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from framework import check
+from framework.data import selection, sources
+from framework.training import preflight
 
 SMALL = ["data.image_size=32"]
 
@@ -179,6 +183,79 @@ def test_all_mistakes_are_told_at_once_also_of_a_sweep(capsys, photos):
     assert sorted(entry[0].split(" ")[0].split("=")[0] for entry in entries) == [
         "callbacks.checkpoint.monitor", "head.units", "optim.lrr:", "there", "trainer.epochs",
     ]  # fmt: skip
+
+
+def typed(line: str, folder: Path) -> subprocess.CompletedProcess:
+    """What a line comes to in bash; TensorFlow can't be loaded there."""
+    (folder / "tensorflow.py").write_text("raise SystemExit('TensorFlow was loaded')")
+    environment = {**_environment(), "PYTHONPATH": f"{folder}:{_environment()['PYTHONPATH']}"}
+    line = line.replace("python ", f"{sys.executable} ", 1)
+    return subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, cwd=folder)
+
+
+@pytest.fixture
+def narrow_weights(tmp_path) -> Path:
+    """What can be seen of a file of weights of a MobileNet of alpha 0.25."""
+    with h5py.File(tmp_path / "quarter.h5", "w") as file:
+        file["conv1/kernel"] = np.zeros((3, 3, 3, 8), np.float32)
+        file["conv_pw_13/kernel"] = np.zeros((1, 1, 256, 256), np.float32)
+    return tmp_path / "quarter.h5"
+
+
+@pytest.mark.parametrize("command", ["check", "train"])
+def test_unreadable_pictures_weights_and_a_head_are_told_together_without_tensorflow(photos, narrow_weights, command):
+    bad = [photos / "train" / "red" / f"bad{number}.jpg" for number in range(2)]
+    for path in bad:
+        path.write_text("no picture")
+    (photos / "train" / "red" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    line = f"python -m framework.{command} data=image_folder data.dir={photos} model=mobilenet head=dense10"
+    line += f" model.weights={narrow_weights}"
+    done = typed(line, photos.parent)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "3 problems, nothing was started" in done.stderr
+    assert "2 pictures can't be read:" in done.stderr
+    assert all(f"{path}: " in done.stderr for path in bad)
+    assert "head.units=10, but the data have 3 classes" in done.stderr
+    assert "it has no weights of shape (3, 3, 3, 32)" in done.stderr
+    assert "try:    model.alpha=0.25\n" in done.stderr
+    assert not list(photos.parent.glob("runs*"))
+    for path in bad:
+        path.unlink()
+    done = typed(line.replace("head=dense10", "model.alpha=0.25").replace(f".{command} ", ".check "), photos.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "not used: 1 HEIC (as iPhones write it: convert to JPEG)\nall right\n"
+
+
+def test_what_is_left_out_is_told_and_no_fault(capsys, photos):
+    (photos / "train" / "red" / "bad.jpg").write_text("no picture")
+    arguments = [*SMALL, "data=image_folder", f"data.dir={photos}", "data.on_error=skip"]
+    assert check.main(arguments) == 0
+    assert capsys.readouterr().err == "not used: 1 picture can't be read and is left out\nall right\n"
+    for path in (photos / "train" / "red").iterdir():
+        path.write_text("no picture")
+    assert check.main(arguments) == 2
+    assert "9 pictures can't be read" in capsys.readouterr().err
+
+
+def test_variants_that_share_their_data_look_at_it_once(photos, monkeypatch):
+    looked, listed = [], []
+    unreadable, read = selection.unreadable, sources.read
+    monkeypatch.setattr(selection, "unreadable", lambda paths: (looked.append(len(paths)), unreadable(paths))[1])
+    monkeypatch.setattr(sources, "read", lambda settings: (listed.append(settings), read(settings))[1])
+    assert check.main([*SMALL, "data=image_folder", f"data.dir={photos}", "optim.lr=0.1,0.2,0.3"]) == 0
+    assert (looked, len(listed)) == ([36], 1)
+    assert check.main([*SMALL, "data=image_folder", f"data.dir={photos}", "data.limit=3,6"]) == 0
+    assert (looked, len(listed)) == ([36, 6, 12], 3)
+
+
+def test_where_something_is_wrong_nobody_waits_for_a_look_at_many_pictures(capsys, photos, monkeypatch):
+    (photos / "train" / "red" / "bad.jpg").write_text("no picture")
+    monkeypatch.setattr(preflight, "QUICK", 30)
+    assert len(said(capsys, photos, "head=dense10")) == 1
+    assert "can't be read" in said(capsys, photos)[0][0]
+    monkeypatch.setattr(preflight, "QUICK", 40)
+    assert len(said(capsys, photos, "head=dense10")) == 2
 
 
 def test_a_mistake_is_answered_within_a_second_without_tensorflow(photos):

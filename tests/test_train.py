@@ -12,6 +12,7 @@ from framework import train
 from framework.core.backend import keras
 from framework.core.runs import RunFolder
 from framework.data.rows import FilePictures, decode_all
+from tests.conftest import make_pictures
 
 SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8"]
 
@@ -115,10 +116,23 @@ def test_a_bad_picture_stops_at_once_or_is_left_out_and_counted(photos, capsys):
     bad.write_bytes(b"\xff\xd8 no picture")
     folder = run(photos, folder="stop", code=2)
     assert str(bad) in capsys.readouterr().err
-    assert folder.read_run()["status"] == "failed"
+    assert not folder.path.exists()
     record = run(photos, "data.on_error=skip", folder="skip").read_run()
     assert list(record["data"]["skipped"]) == [str(bad)]
     assert record["data"]["pictures"]["train"] == 24
+
+
+def test_what_lies_in_the_folder_and_is_not_used_is_told_and_recorded(photos, capsys):
+    for number in range(2):
+        (photos / "train" / "red" / f"IMG_{number}.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (photos / "notes.txt").write_text("mine")
+    make_pictures(photos / "test", classes=("red", "blue"), count=1)
+    data = run(photos, "trainer.epochs=1").read_run()["data"]
+    assert data["not_used"] == {"HEIC": 2, "text files": 1}
+    assert data["notes"] == ["there are no test pictures of green"]
+    said = capsys.readouterr().err
+    assert "not used   2 HEIC (as iPhones write it: convert to JPEG), 1 text file\n" in said
+    assert "note       there are no test pictures of green\n" in said
 
 
 def test_a_loss_that_is_not_a_number_fails_the_run_and_says_where(photos, capsys):

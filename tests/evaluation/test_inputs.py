@@ -27,6 +27,15 @@ def test_a_folder_means_the_pictures_below_it_by_name(folder):
     assert inputs.count([str(folder)]) == 4
 
 
+def test_what_is_passed_over_in_a_folder_is_counted_and_a_thumbnail_is_no_picture(folder):
+    (folder / "red" / "@eaDir").mkdir()
+    (folder / "red" / "@eaDir" / "thumb.jpg").write_text("none")
+    (folder / "apple.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    assert inputs.count([str(folder)]) == 4
+    found = {one.kind.several: one.count for one in inputs.unused([str(folder), "-", "missing.jpg"])}
+    assert found == {"@eaDir folders": 1, "HEIC": 1, "hidden files": 1, "text files": 1}
+
+
 def test_a_named_file_is_taken_as_it_is(folder):
     assert list(inputs.files([str(folder / "notes.txt"), "missing.jpg"])) == [str(folder / "notes.txt"), "missing.jpg"]
 

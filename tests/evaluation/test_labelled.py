@@ -45,6 +45,19 @@ def test_a_folder_of_class_folders_may_lack_classes(trained, tmp_path):
     assert found.name == "new"
 
 
+def test_what_is_not_used_is_told_of_every_kind_of_folder(trained, tmp_path, photos):
+    make_pictures(tmp_path / "new", count=8)
+    for folder in (photos / "train", tmp_path / "new"):
+        (folder / "red" / "apple.heic").write_bytes(b"\0\0\0\x18ftypheic")
+        (folder / "red" / "@eaDir").mkdir()
+        (folder / "red" / "@eaDir" / "thumb.jpg").write_text("none")
+    says = [("not used", "1 @eaDir folder, 1 HEIC (as iPhones write it: convert to JPEG)")]
+    assert labelled(trained, DataOptions(), None).told == says
+    for split in (None, "validation"):
+        assert labelled(trained, DataOptions(dir=str(tmp_path / "new")), split).told == says
+    assert labelled(trained, DataOptions(dir=str(photos)), "train").told == says
+
+
 def test_a_folder_with_splits_must_be_told_which(trained, tmp_path, photos):
     assert "has splits: split must be given" in message(trained, DataOptions(dir=str(photos)))
     assert "has no test folder" in message(trained, DataOptions(dir=str(photos)), "test")

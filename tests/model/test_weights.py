@@ -212,7 +212,8 @@ class TestFilesThatDoNotFit:
         return problem.what.split("=1: ")[1], problem.right
 
     def test_of_another_width(self, form, tmp_path):
-        what, _ = self.refused(form, tmp_path, mobilenet(0.25), alpha=0.5)
+        what, right = self.refused(form, tmp_path, mobilenet(0.25), alpha=0.5)
+        assert right == "model.alpha=0.25"
         name = "conv1" if form == "published" else "conv2d"
         assert what == f"expected conv1 (3, 3, 3, 16), found {name} (3, 3, 3, 8)"
 
@@ -236,6 +237,59 @@ class TestFilesThatDoNotFit:
         assert what == f"expected conv_pw_13_bn (256,), (256,), (256,), (256,), found {found}"
 
 
+def look(file, base="mobilenet", **changes):
+    """What is said of a file without TensorFlow."""
+    part = registry.get("base", base)
+    return weights.unfit(part, Path(file), {**WIDTH, **changes} if base == "mobilenet" else changes)
+
+
+@pytest.mark.parametrize("form", ["published", "some.weights.h5", "some.keras"])
+def test_a_look_at_a_file_tells_another_width_and_another_network(form, tmp_path):
+    model = mobilenet(0.25)
+    if form == "published":
+        path = published(tmp_path / FILE, model)
+    else:
+        path = tmp_path / form
+        (model.save if form.endswith(".keras") else model.save_weights)(path)
+    assert look(path, alpha=0.25) is None
+    problem = look(path, alpha=1.0)
+    assert problem == Problem(
+        f"weights file {path} does not fit 'mobilenet' with alpha=1.0, depth_multiplier=1: "
+        "it has no weights of shape (3, 3, 3, 32)",
+        "model.weights",
+        "model.alpha=0.25",
+    )
+    problem = look(path, "xception")
+    assert problem.what.endswith("does not fit 'xception': expected 20,861,480 numbers, found 218,544")
+    assert problem.right == "the file of this base, or null for random weights"
+
+
+def test_a_look_at_a_file_tells_a_top(tmp_path):
+    top = keras.applications.ResNet50(weights=None)
+    problem = look(published(tmp_path / "top.h5", top), "resnet50")
+    assert problem.what.endswith(f"expected 23,587,712 numbers, found {top.count_params():,}")
+    top.save(tmp_path / "whole.keras")
+    assert look(tmp_path / "whole.keras", "resnet50") is None
+
+
+def test_a_look_at_a_base_of_a_recipe_tells_only_files_that_can_t_be_read(tmp_path):
+    with registry.isolated():
+        registry.base("own", minimum_size=8)(lambda pictures: pictures)
+        assert look(published(tmp_path / FILE, mobilenet()), "own") is None
+        (tmp_path / "text.h5").write_text("no weights")
+        assert "can't be read" in look(tmp_path / "text.h5", "own").what
+
+
+def test_a_look_at_a_file_loads_no_tensorflow(tmp_path):
+    path = published(tmp_path / FILE, mobilenet())
+    code = (
+        "import sys; from pathlib import Path; from framework.core import registry; from framework.model.weights import unfit;"
+        f"assert unfit(registry.get('base', 'xception'), Path({str(path)!r}), {{}});"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
 def test_files_that_are_damaged(tmp_path):
     whole = published(tmp_path / FILE, mobilenet()).read_bytes()
     mobilenet().save(tmp_path / "whole.keras")
@@ -254,6 +308,7 @@ def test_files_that_are_damaged(tmp_path):
         (problem,) = error.value.problems
         assert problem.what.startswith(f"weights file {tmp_path / name} can't be read"), name
         assert problem.where == "model.weights"
+        assert look(tmp_path / name) == problem, name
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["numbers"] = np.zeros(3)
     with pytest.raises(BadInput, match=r"other.h5 can't be read"):

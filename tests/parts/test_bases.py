@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,36 @@ def test_contract(base, tmp_path):
         model.save(path)
         again = keras.saving.load_model(path, safe_mode=True)
         np.testing.assert_array_equal(again(x, training=False), model(x, training=False))
+
+
+def shows(model, outline):
+    """Whether a base's weights are as its outline says."""
+    shapes = [tuple(weight.shape) for weight in model.weights if "seed_generator" not in weight.path]
+    fits = outline.numbers in (None, sum(map(math.prod, shapes))) and set(outline.shapes) <= set(shapes)
+    return fits and bool(outline.numbers or outline.shapes)
+
+
+def test_outline_is_what_the_weights_show(base):
+    name, model = base
+    assert shows(model, registry.get("base", name).details["outline"](parameters(name)))
+
+
+WIDTHS = {
+    "mobilenet": [{"alpha": 0.25}, {"alpha": 0.3, "depth_multiplier": 2}],
+    "mobilenetv2": [{"alpha": 0.35}, {"alpha": 1.4}],
+    "mobilenetv3small": [{"alpha": 0.75}, {"minimalistic": True}],
+    "mobilenetv3large": [{"alpha": 0.75}],
+    "cnn": [{"filters": [8, 24], "convolutions": 1, "kernel": 5}],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "changes"), [(name, one) for name, some in WIDTHS.items() for one in some])
+def test_outline_follows_the_parameters(name, changes):
+    outline = registry.get("base", name).details["outline"]
+    model = built(name, **changes)
+    assert shows(model, outline({**parameters(name), **changes}))
+    assert shows(model, outline(parameters(name))) == ("minimalistic" in changes)
 
 
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
