@@ -1,0 +1,28 @@
+"""What trainings of tests of options share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from framework.core.backend import load_tensorflow
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Training steps as they come, untraced: of a tiny training, tracing is most of the time."""
+    tensorflow = load_tensorflow() or __import__("tensorflow")
+
+    def loop(goes_on: Callable[..., Any], body: Callable[..., Any], variables: Any, **_: Any) -> Any:
+        # untraced, TensorFlow's own wants a list of the one variable that it takes as it is when traced
+        while goes_on(*variables):
+            made = body(*variables)
+            variables = made if isinstance(made, list | tuple) else [made]
+        return variables
+
+    monkeypatch.setattr(tensorflow, "while_loop", loop)
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
