@@ -5,11 +5,11 @@ The list is read from ``conf/`` itself. Counted is, once each,
 - a choice: every option file of a group, ``optim=lion``, ``optim/schedule=cosine``;
 - a key of the framework's own, however many files have it: ``trainer.epochs``, ``model.weights``, ``optim.lr``;
 - a key that goes to a part, once for each part that takes it, however many files name that part:
-  ``optim.adam.beta_1``, ``head.dense.hidden``, ``augment.geometric.flip``;
-- a key that a stage is given in a file: ``stages.finetune.lr_factor``.
+  ``optim.adam.beta_1``, ``head.dense.hidden``, ``augment.geometric.flip``.
 
-``name`` is no key of its own: it is what the choice chooses. A test says with ``effect`` or ``effects`` what it changes
-and sees the effect of, wherever in ``tests/`` it stands.
+A stage's keys are those of ``stage``, whichever stage is given them. ``name`` is no key of its own: it is what the
+choice chooses. A test says with ``effect`` or ``effects`` what it changes and sees the effect of, wherever in ``tests/``
+it stands.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from framework.config.checks import SINGLE
 from framework.config.folders import conf_folder, groups
@@ -62,31 +63,43 @@ def declared() -> dict[str, list[str]]:
 
 def existing() -> list[str]:
     """Every option there is, once, in the order of ``conf/``."""
-    found = [*_leaves(_read("train.yaml")), "recipe"]
+    whole = _read("train.yaml")
+    found = [*_leaves({key: value for key, value in whole.items() if key != "defaults"}), "recipe"]
     for group, names in groups().items():
         own = set(schema.fields(SINGLE.get(group, ("", PartSettings))[1]))
         for name in names:
             found.append(f"{group}={name}")
-            found += _keys(group.replace("/", "."), _read(f"{group}/{name}.yaml"), own)
+            found += _keys(group.replace("/", "."), content(group, name), own)
     return list(dict.fromkeys(found))
 
 
+def content(group: str, option: str) -> dict[str, Any]:
+    """What an option sets in its group: its own keys over those of the options beside it that its defaults name."""
+    own = _read(f"{group}/{option}.yaml")
+    layers = [
+        own if name == "_self_" else content(group, name)
+        for name in own.pop("defaults", ["_self_"])
+        if isinstance(name, str)
+    ]
+    return OmegaConf.to_container(OmegaConf.merge(*layers))
+
+
 def _read(file: str) -> dict[str, Any]:
-    node = yaml.safe_load((conf_folder() / file).read_text(encoding="utf-8"))
-    node.pop("defaults", None)
-    return node
+    return yaml.safe_load((conf_folder() / file).read_text(encoding="utf-8"))
 
 
 def _keys(group: str, node: Mapping[str, Any], own: set[str]) -> Iterator[str]:
-    """Keys of an option's file: of one part, of parts or stages by name, or of the framework's own."""
+    """Keys of an option: of one part, of parts or stages by name, or of the framework's own."""
     if "name" in node:
         for key in node:
             if key != "name":
                 yield f"{group}.{key}" if key in own else f"{group}.{node['name']}.{key}"
         return
     for name, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _keys(group, value, own) if "name" in value else _leaves(value, f"{group}.{name}.")
+        if group == "stages":
+            yield from _leaves(value, "stage.")
+        elif isinstance(value, Mapping):
+            yield from _keys(group, value, own)
         else:
             yield f"{group}.{name}"
 

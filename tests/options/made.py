@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.checks import read_settings
 from framework.config.compose import compose
-from framework.config.folders import conf_folder
+from framework.config.folders import groups
 from framework.config.job import Job
 from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.task import Task
+from tests.options.counted import content
 
 CLASSES = ("blue", "green", "red")
 TASKS = {
@@ -24,10 +27,11 @@ TASKS = {
     "binary": Task("binary", ("not red", "red"), "binary"),
     "multi_hot": Task("multilabel", CLASSES, "multi_hot"),
 }
-# a network of one small block without batch statistics, frozen weights that need no file, and plain steps
+# a network of one small block without batch statistics, plain steps, and no files but what is looked at
 SMALL = (
     "data=image_folder",
     "optim=sgd",
+    "callbacks=[stop_on_nan]",
     "model.filters=[2]",
     "model.normalization=none",
     "model.image_size=8",
@@ -37,16 +41,10 @@ SMALL = (
 )
 
 
-@functools.cache
-def node(file: str) -> dict[str, Any]:
-    """What a file of ``conf/`` holds."""
-    return yaml.safe_load((conf_folder() / file).read_text(encoding="utf-8"))
-
-
 def chosen(group: str, option: str) -> list[dict[str, Any]]:
-    """The nodes of an option's file that each name a part: one, or those of a group by name, in order."""
-    content = {key: value for key, value in node(f"{group}/{option}.yaml").items() if key != "defaults"}
-    return [content] if "name" in content else list(content.values())
+    """The nodes of an option that each name a part: one, or those of a group by name, in order."""
+    node = content(group, option)
+    return [node] if "name" in node else list(node.values())
 
 
 def built(kind: str, group: str, option: str, *supplied: Any, **changed: Any) -> Any:
@@ -57,13 +55,22 @@ def built(kind: str, group: str, option: str, *supplied: Any, **changed: Any) ->
     return part(*supplied, **{key: value for key, value in parameters.items() if key in part.parameters})
 
 
-@functools.cache
 def settings(*overrides: str) -> Settings:
-    """The settings of a run with these overrides, as they are composed and checked."""
-    found, problems = read_settings(compose(overrides).config)
+    """The settings of a run with these overrides: choices of options are composed, then keys are set, then checked."""
+    known = groups()
+    choices = tuple(one for one in overrides if one.partition("=")[0].replace(".", "/") in known)
+    config = copy.deepcopy(_composed(choices))
+    for key, _, value in (one.partition("=") for one in overrides if one not in choices):
+        OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
+    found, problems = read_settings(OmegaConf.to_container(config, resolve=True))
     assert not problems
     assert found is not None
     return found
+
+
+@functools.cache
+def _composed(choices: tuple[str, ...]) -> DictConfig:
+    return compose(choices).node
 
 
 def prepared(photos: Path, folder: Path, *overrides: str) -> Any:

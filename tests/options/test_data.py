@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from framework.config.checks import read_part
 from framework.core.errors import BadInput
 from framework.data import sources
 from tests.conftest import COLOURS, make_pictures
-from tests.options.counted import effect, effects
-from tests.options.made import node, prepared, trained
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Of three classes, in training and validation folders."""
-    folder = tmp_path_factory.mktemp("photos")
-    make_pictures(folder / "train", count=8, size=12, seed=0)
-    return make_pictures(folder / "validation", count=4, size=12, seed=1).parent
+from tests.options.counted import effect
+from tests.options.made import prepared, settings, trained
 
 
 def listed(option, **changed):
     """What a run of this source gets."""
-    common = {**node("train.yaml")["data"], "image_size": 8}
-    settings, problems = read_part({"data": {**common, **node(f"data/{option}.yaml"), **changed}}, "data")
-    assert not problems
-    return sources.read(settings)
+    given = [f"data.{key}={json.dumps(value)}" for key, value in changed.items()]
+    return sources.read(settings(f"data={option}", *given).data)
 
 
 def counts(pictures):
@@ -64,7 +54,7 @@ def test_clothes_are_drawn_as_many_and_as_large_as_told(own_cache):
     assert {Image.open(path).size for split in pictures.splits.values() for path in split.paths} == {(24, 24)}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def table(photos):
     """A file of both splits' pictures, a colour or two each, under names that no default has."""
     file = photos / "list.csv"
@@ -150,20 +140,17 @@ def test_the_seed_decides_split_and_limit(photos):
         assert one != other
 
 
-@effects("weights, expected", {"data.class_weights": ("{red:9}", {"blue": 1, "green": 1, "red": 9})})
-def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, weights, expected):
+@effect("data.class_weights")
+@pytest.mark.parametrize(("weights", "red"), [("{red: 9}", 9), ("balanced", 1)])
+def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, weights, red):
     # one step on all pictures: the loss is that of the first weights
-    common = ("trainer.batch_size=24", "optim.lr=1e-6", "head.hidden=[]")
-    plain = trained(photos, tmp_path / "plain", *common)
-    weighted = trained(photos, tmp_path / "weighted", *common, f"data.class_weights={weights}")
-    train = weighted.experiment.pictures.splits["train"]
+    fit = trained(photos, tmp_path, "trainer.batch_size=24", "optim.lr=0.000001", f"data.class_weights={weights}")
+    train = fit.experiment.pictures.splits["train"]
     shown = np.stack([np.asarray(Image.open(path).resize((8, 8), Image.Resampling.BILINEAR)) for path in train.paths])
-    logits = np.asarray(weighted.network.model(shown.astype(np.float32)))
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    each = -log_p[np.arange(24), train.labels]
-    by_class = np.array([expected[name] for name in weighted.experiment.task.classes])[train.labels]
-    assert plain.history[0]["loss"] == pytest.approx(each.mean(), rel=0.02)
-    assert weighted.history[0]["loss"] == pytest.approx((each * by_class).sum() / by_class.sum(), rel=0.02)
+    logits = np.asarray(fit.network.model(shown.astype(np.float32)))
+    entropy = (np.log(np.exp(logits).sum(1)) - logits[np.arange(24), train.labels]).reshape(3, 8).mean(axis=1)
+    assert fit.experiment.task.classes == ("blue", "green", "red")
+    assert fit.history[0]["loss"] == pytest.approx(np.mean(entropy * [1, 1, red]), rel=0.02)
 
 
 @effect("data.memory_limit")

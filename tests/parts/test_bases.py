@@ -17,6 +17,7 @@ from framework.core.errors import BadInput
 from framework.features.folding import folded
 from framework.model import weights
 from framework.parts import bases
+from tests.options.counted import effect
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 COMMON = {"name", "weights", "trainable", "image_size"}
@@ -117,6 +118,7 @@ def test_contract(base, tmp_path):
         np.testing.assert_array_equal(again(x, training=False), model(x, training=False))
 
 
+@effect(*(f"model={name}" for name in NAMES))
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
 def test_features_are_those_of_keras_with_its_imagenet_file(base, tmp_path, monkeypatch):
     import h5py
