@@ -141,16 +141,23 @@ def test_the_seed_decides_split_and_limit(photos):
 
 
 @effect("data.class_weights")
-@pytest.mark.parametrize(("weights", "red"), [("{red: 9}", 9), ("balanced", 1)])
-def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, weights, red):
+@pytest.mark.parametrize(
+    ("given", "weights"), [("{red: 9}", (1, 1, 9)), ("balanced", (2 / 3, 1, 2)), ("null", (1, 1, 1))]
+)
+def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, given, weights):
+    counts = {"blue": 12, "green": 8, "red": 4}
+    for name, count in counts.items():
+        make_pictures(tmp_path / "photos" / "train", (name,), count, size=12)
+    (tmp_path / "photos" / "validation").symlink_to(photos / "validation")
     # one step on all pictures: the loss is that of the first weights
-    fit = trained(photos, tmp_path, "trainer.batch_size=24", "optim.lr=0.000001", f"data.class_weights={weights}")
+    overrides = ("trainer.batch_size=24", "optim.lr=0.000001", f"data.class_weights={given}")
+    fit = trained(tmp_path / "photos", tmp_path / "run", *overrides)
+    assert fit.experiment.task.classes == tuple(counts)
     train = fit.experiment.pictures.splits["train"]
     shown = np.stack([np.asarray(Image.open(path).resize((8, 8), Image.Resampling.BILINEAR)) for path in train.paths])
     logits = np.asarray(fit.network.model(shown.astype(np.float32)))
-    entropy = (np.log(np.exp(logits).sum(1)) - logits[np.arange(24), train.labels]).reshape(3, 8).mean(axis=1)
-    assert fit.experiment.task.classes == ("blue", "green", "red")
-    assert fit.history[0]["loss"] == pytest.approx(np.mean(entropy * [1, 1, red]), rel=0.02)
+    entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(24), train.labels]
+    assert fit.history[0]["loss"] == pytest.approx(np.mean(entropy * np.take(weights, train.labels)), rel=0.02)
 
 
 @effect("data.memory_limit")

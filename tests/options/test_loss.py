@@ -8,7 +8,7 @@ import pytest
 from tests.options.counted import effect, effects
 from tests.options.made import TASKS, built, settings
 
-LOGITS = np.float32([[2.0, 0.0, -1.0], [0.5, 0.0, 0.0]])
+LOGITS = np.float32([[2.0, 0.0, -0.5], [0.5, 0.0, 0.0]])
 LABELS = {
     "one_hot": np.float32([[0, 1, 0], [1, 0, 0]]),
     "index": np.int32([1, 0]),
