@@ -105,3 +105,12 @@ def shared() -> Path:
     if not path or not Path(path, "data", "clothing").is_dir():
         pytest.skip("FRAMEWORK_SHARED does not name the folder with the real photos")
     return Path(path).resolve()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what a test has recorded as its summary, from whichever process it ran in."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, text in getattr(report, "user_properties", ()):
+                if name == "summary" and report.when == "call":
+                    terminalreporter.write_line(text)

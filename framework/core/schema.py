@@ -20,6 +20,7 @@ NonNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Gt(0)]
 Whole = Annotated[int, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
+PositiveShare = Annotated[float, Gt(0), Lt(1)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from framework.core.backend import keras
 from framework.core.registry import optimizer
-from framework.core.schema import NonNegative, Positive, Share
+from framework.core.schema import NonNegative, Positive, PositiveShare, Share
 
 Rate: TypeAlias = "float | keras.optimizers.schedules.LearningRateSchedule"
 
@@ -153,13 +153,14 @@ def adagrad(
 def lion(
     learning_rate: Rate,
     *,
-    beta_1: Share,
+    beta_1: PositiveShare,
     beta_2: Share,
     weight_decay: NonNegative | None,
     clipnorm: Positive | None,
 ) -> keras.optimizers.Optimizer:
     """Lion: the sign of the momentum only; wants a rate 3 to 10 times below Adam's.
 
+    Keras refuses a ``beta_1`` of 0, which would be the sign of the gradient alone.
     Source: Chen et al., 2023, https://arxiv.org/abs/2302.06675.
     """
     return keras.optimizers.Lion(

@@ -18,6 +18,7 @@ from framework.core.errors import BadInput
 from framework.features.folding import folded
 from framework.model import weights
 from framework.parts import bases
+from tests.options.counted import effect
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 COMMON = {"name", "weights", "trainable", "image_size"}
@@ -148,6 +149,7 @@ def test_outline_follows_the_parameters(name, changes):
     assert shows(model, outline(parameters(name))) == ("minimalistic" in changes)
 
 
+@effect(*(f"model={name}" for name in NAMES))
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
 def test_features_are_those_of_keras_with_its_imagenet_file(base, tmp_path, monkeypatch):
     import h5py

@@ -1,7 +1,7 @@
 import pytest
 
 import framework.parts.optimizers  # noqa: F401
-from framework.core import registry
+from framework.core import registry, schema
 from framework.core.backend import keras, tf
 from tests.parts.options import assert_contract, assert_described, assert_light, composed, single
 
@@ -42,6 +42,13 @@ def test_parameters_reach_the_optimizer():
     config = registry.get("optimizer", "sgd")(0.05, **parameters).get_config()
     assert (config["momentum"], config["nesterov"], config["clipnorm"]) == (0.9, True, 1.0)
     assert config["weight_decay"] == 0.01
+
+
+def test_lions_step_without_momentum_is_refused_before_keras_does():
+    part = registry.get("optimizer", "lion")
+    given = {key: value for key, value in OPTIONS["lion"].items() if key != "lr"}
+    (problem,) = schema.check({**given, "beta_1": 0.0}, part.parameters, "optim", "optimizer 'lion'")[1]
+    assert problem.what == "optim.beta_1=0.0 is not a number above 0 and below 1"
 
 
 def test_optimizer_and_schedule_compose():

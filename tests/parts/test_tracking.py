@@ -11,6 +11,7 @@ from framework.core.backend import keras
 from framework.core.errors import RunFailed
 from framework.core.runs import RunFolder
 from framework.parts.tracking import hyperparameters
+from tests.options.counted import effect
 from tests.parts.options import named
 
 OPTIONS = named("callbacks")
@@ -60,6 +61,7 @@ def test_tensorboards_hparams_page_shows_a_run(folder):
     assert "epoch_mae" in runs.PluginRunToTagToContent("scalars")["optim.lr=0.1/tensorboard/validation"]
 
 
+@effect("callbacks=mlflow", "callbacks.mlflow.tracking_uri", "callbacks.mlflow.experiment")
 def test_mlflow_keeps_choices_and_epochs_in_a_local_store(folder, tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)

@@ -15,6 +15,7 @@ from framework.core.errors import BadInput, RunFailed
 from framework.core.runs import RunFolder
 from framework.sweeps.folder import outcome
 from framework.sweeps.sweep import Sweep
+from tests.options.counted import effect
 from tests.sweeps.common import calls, learn, sweep
 
 TRIED = Path("sweeps/tried")
@@ -147,6 +148,7 @@ def test_a_search_prunes_what_lags_behind_and_leaves_it_so(capsys, monkeypatch):
     assert f"{len(pruned)} pruned before, skipped" in capsys.readouterr().err
 
 
+@effect("sweep.prune")
 def test_a_search_prunes_nothing_if_told_so():
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     search = ["hydra/sweeper=optuna", "optim.lr=interval(0.001,0.9)", "hydra.sweeper.n_trials=9", "trainer.epochs=4"]
@@ -183,6 +185,7 @@ def test_a_run_whose_config_changed_is_not_mixed_in():
     assert sweep("optim.lr=0.1,0.2", "trainer.epochs=3", "sweep.jobs=1", "sweep.metric=val_loss") == 0
 
 
+@effect("sweep.fail_fast")
 def test_the_first_failure_stops_all_if_told_to(capsys):
     with pytest.raises(RunFailed, match="first failure"):
         sweep("optim.lr=60,13,0.2", "sweep.jobs=2", "sweep.fail_fast=true")
@@ -190,6 +193,7 @@ def test_the_first_failure_stops_all_if_told_to(capsys):
     assert [run["status"] for run in index()["runs"]] == ["interrupted", "failed", "waiting"]
 
 
+@effect("sweep.seeds")
 def test_seeds_repeat_each_variant():
     assert sweep("optim.lr=0.1,0.2", "sweep.seeds=2") == 0
     assert sorted(calls(TRIED)) == [f"optim.lr={lr}__trainer.seed={seed}" for lr in (0.1, 0.2) for seed in (1, 2)]
@@ -220,6 +224,7 @@ def test_what_a_run_says_goes_to_its_log(capfd):
     assert (TRIED / "optim.lr=0.1" / "log.txt").read_text() == "working\n"
 
 
+@effect("sweep.metric", "sweep.direction")
 def test_the_best_run_follows_the_metric_and_its_direction(capsys):
     sweep("optim.lr=0.1,0.2", "sweep.metric=val_loss")
     assert "best: val_loss 0.8000" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from benchmarks import kills, whole_files
 from framework import train
 from framework.core.files import locked
 from framework.core.runs import RunFolder
+from tests.options.counted import effect
 
 SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8", "data=image_folder"]
 
@@ -73,6 +74,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(photos, number, code, statu
     assert len(run.read_history()) == 400
 
 
+@effect("resume.allow")
 def test_a_finished_run_is_left_alone_and_can_be_given_more_epochs(photos, capsys):
     given = [*SMALL, f"data.dir={photos}", "head.dropout=0.3"]
     assert train.main([*given, "hydra.run.dir=run"]) == 0

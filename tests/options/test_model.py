@@ -1,0 +1,265 @@
+"""Bases, poolings and heads: what their keys do to the network that is built, and to what it computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from framework.core.backend import keras
+from framework.core.errors import BadInput
+from framework.model.build import build
+from tests.options.counted import effect, effects
+from tests.options.made import SMALL, TASKS, built, settings
+
+RNG = np.random.default_rng(0)
+PICTURES = RNG.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+MAPS = RNG.uniform(0, 3, (2, 3, 4, 5)).astype(np.float32)
+VECTORS = RNG.normal(size=(50, 7)).astype(np.float32)
+
+
+def network(*overrides):
+    return build(settings(*SMALL, "data.dir=photos", *overrides), TASKS["one_hot"])
+
+
+def base(option, side=32, **changed):
+    """Output, and layers by name, of a base on pictures of this side."""
+    pictures = keras.Input((side, side, 3))
+    return keras.Model(pictures, built("base", "model", option, pictures, **changed))
+
+
+@effect("model.weights")
+def test_weights_come_from_the_file_that_is_named(tmp_path):
+    first = network()
+    file = tmp_path / "model.keras"
+    first.model.save(file)
+    again, other = network(f"model.weights={file}"), network("model.weights=null")
+    layer = first.base_layers[0]
+    kernels = [np.array(one.model.get_layer(layer).kernel) for one in (first, again, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+
+
+@effect("model.trainable")
+def test_a_base_that_is_not_trainable_leaves_the_head_to_train():
+    for trainable, expected in (("true", 2 + 2), ("false", 2)):
+        made = network(f"model.trainable={trainable}")
+        assert len(made.model.trainable_weights) == expected
+        assert made.model.get_layer("logits").trainable
+
+
+@effects("overrides, shape", {
+    "model.image_size": (("model.image_size=16",), (None, 16, 16, 3)),
+    "data.image_size": (("model.image_size=16", "data.image_size=[24,20]"), (None, 24, 20, 3)),
+})  # fmt: skip
+def test_pictures_go_in_at_the_size_that_is_named(overrides, shape):
+    assert network(*overrides).model.input_shape == shape
+
+
+@effect("model.cnn.filters", "model.cnn.convolutions", "model.cnn.kernel")
+def test_a_small_network_is_as_deep_and_wide_as_told():
+    model = base("cnn", filters=[3, 4], convolutions=2, kernel=5)
+    kernels = [layer.kernel.shape for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [tuple(shape) for shape in kernels] == [(5, 5, 3, 3), (5, 5, 3, 3), (5, 5, 3, 4), (5, 5, 4, 4)]
+    assert model.output_shape == (None, 8, 8, 4)
+
+
+def between(model, before, after):
+    """What lies between two layers, as a model of its own."""
+    return keras.Model(model.get_layer(before).output, model.get_layer(after).output)
+
+
+@effect("model.cnn.activation")
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh"])
+def test_a_small_networks_activation(name):
+    model = base("cnn", filters=[5], activation=name, normalization="none")
+    apply = between(model, "block1_conv1", f"block1_{name}1")
+    values = np.linspace(-2, 2, 32 * 32 * 5, dtype=np.float32).reshape(1, 32, 32, 5)
+    np.testing.assert_allclose(apply(values), keras.activations.get(name)(values), atol=1e-5)
+
+
+@effect("model.cnn.normalization")
+def test_a_small_networks_normalization():
+    def spread(kind):
+        model = base("cnn", filters=[5], normalization=kind)
+        values = keras.Model(model.input, model.get_layer("block1_relu1").input)(PICTURES, training=True)
+        return np.std(values, axis=(0, 1, 2)), np.std(values, axis=-1).mean()
+
+    channels, _ = spread("batch")
+    np.testing.assert_allclose(channels, 1, rtol=0.02)
+    channels, within = spread("layer")
+    assert within == pytest.approx(1, rel=0.05)
+    assert not np.allclose(channels, 1, rtol=0.02)
+    channels, within = spread("none")
+    assert not np.allclose(channels, 1, rtol=0.02)
+    assert within != pytest.approx(1, rel=0.05)
+
+
+@effect("model.cnn.pooling")
+def test_a_small_network_halves_by_maximum_or_average():
+    for kind, reduce in (("max", np.max), ("avg", np.mean)):
+        model = base("cnn", filters=[5], pooling=kind)
+        values = RNG.normal(size=(2, 32, 32, 5)).astype(np.float32)
+        found = between(model, "block1_relu1", "block1_pool")(values)
+        np.testing.assert_allclose(found, reduce(values.reshape(2, 16, 2, 16, 2, 5), axis=(2, 4)), atol=1e-6)
+
+
+def dropped(model, values):
+    """Share of the values that are zero in training; none is at inference."""
+    assert np.mean(np.array(model(values, training=False)) == 0) == 0
+    return np.mean(np.array(model(values, training=True)) == 0)
+
+
+@effect("model.cnn.dropout")
+def test_a_small_network_drops_its_share_behind_each_block():
+    model = base("cnn", filters=[5, 5], dropout=0.3)
+    for block in (1, 2):
+        behind = keras.Model(
+            model.get_layer(f"block{block}_pool").output, model.get_layer(f"block{block}_dropout").output
+        )
+        assert dropped(behind, np.ones((9, *behind.input_shape[1:]))) == pytest.approx(0.3, abs=0.05)
+    assert not [layer for layer in base("cnn", filters=[5]).layers if isinstance(layer, keras.layers.Dropout)]
+
+
+# at alpha 1: 1,024 channels of MobileNet, 320 of MobileNetV2's last block, 576 and 960 of MobileNetV3's
+@effects("option, channels", {
+    "model.mobilenetv2.alpha": ("mobilenetv2", {"block_16_project": 160}),
+    "model.mobilenetv3small.alpha": ("mobilenetv3small", {"conv_1": 288}),
+    "model.mobilenetv3large.alpha": ("mobilenetv3large", {"conv_1": 480}),
+})  # fmt: skip
+def test_alpha_is_the_share_of_each_layers_filters(option, channels):
+    changed = {"minimalistic": True} if "v3" in option else {}
+    model = base(option, alpha=0.5, **changed)
+    assert {name: model.get_layer(name).filters for name in channels} == channels
+    if changed:
+        assert_minimalistic(model)
+
+
+def assert_minimalistic(model):
+    convolutions = [
+        layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+    ]
+    assert {layer.kernel_size for layer in convolutions} == {(1, 1), (3, 3)}
+    assert not [layer for layer in model.layers if "squeeze_excite" in layer.name or "hard" in layer.name]
+
+
+@effect("model.mobilenetv3small.minimalistic", "model.mobilenetv3large.minimalistic")
+@pytest.mark.parametrize("option", ["mobilenetv3small", "mobilenetv3large"])
+def test_a_mobilenet_that_is_not_minimalistic_has_large_windows_and_gates(option):
+    model = base(option, alpha=0.5, minimalistic=False)
+    with pytest.raises(AssertionError):
+        assert_minimalistic(model)
+    assert (5, 5) in {getattr(layer, "kernel_size", None) for layer in model.layers}
+
+
+@effect("model.mobilenet.alpha", "model.mobilenet.depth_multiplier")
+def test_mobilenets_width_and_depth_multiplier():
+    model = base("mobilenet", alpha=0.25, depth_multiplier=2)
+    assert model.output_shape[-1] == 1024 / 4
+    kernels = [layer.kernel.shape for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    assert {shape[-1] for shape in kernels} == {2}
+
+
+@effects("option, expected", {
+    "pooling=avg": ("avg", MAPS.mean((1, 2))),
+    "pooling=max": ("max", MAPS.max((1, 2))),
+    "pooling=avgmax": ("avgmax", np.concatenate([MAPS.mean((1, 2)), MAPS.max((1, 2))], axis=-1)),
+    "pooling=gem": ("gem", np.cbrt((MAPS**3).mean((1, 2)))),
+    "pooling=flatten": ("flatten", MAPS.reshape(2, -1)),
+})  # fmt: skip
+def test_each_pooling_makes_its_vector_of_feature_maps(option, expected):
+    maps = keras.Input(MAPS.shape[1:])
+    np.testing.assert_allclose(keras.Model(maps, built("pooling", "pooling", option, maps))(MAPS), expected, rtol=1e-4)
+
+
+@effect("pooling=none")
+def test_no_pooling_leaves_vectors_as_they_are():
+    vectors = keras.Input((5,))
+    assert built("pooling", "pooling", "none", vectors) is vectors
+
+
+@effect("pooling.gem.p")
+def test_the_generalised_means_exponent_leads_from_average_to_maximum():
+    def pooled(p):
+        maps = keras.Input(MAPS.shape[1:])
+        return np.array(keras.Model(maps, built("pooling", "pooling", "gem", maps, p=p))(MAPS))
+
+    np.testing.assert_allclose(pooled(1.0), MAPS.mean((1, 2)), rtol=1e-4)
+    assert (pooled(1.0) < pooled(3.0)).all()
+    assert (pooled(3.0) < pooled(20.0)).all()
+    np.testing.assert_allclose(pooled(50.0), MAPS.max((1, 2)), rtol=0.1)
+
+
+FOR = {"dense": "one_hot", "binary": "binary", "multilabel": "multi_hot"}
+
+
+def head(option, labels=None, **changed):
+    vectors = keras.Input((7,))
+    task = TASKS[labels or FOR[option]]
+    return keras.Model(vectors, built("head", "head", option, vectors, task, **changed))
+
+
+def each(key):
+    """The case of this key of each head."""
+    return {f"head.{option}.{key}": option for option in FOR}
+
+
+@effects("option", {f"head={option}": option for option in FOR})
+def test_each_head_gives_as_many_logits_as_its_question_takes(option):
+    model = head(option)
+    assert model.output_shape == (None, TASKS[FOR[option]].units)
+    assert [layer.name for layer in model.layers[1:]] == ["logits"]
+
+
+@effect("head=dense10")
+def test_ten_logits_are_for_ten_classes():
+    with pytest.raises(BadInput, match="the head has 10 logits, the data needs 3"):
+        head("dense10", "one_hot")
+
+
+@effects("option, share", {"head=dense100": ("dense100", 0.5), "head=mlp": ("mlp", 0.2)})
+def test_a_hidden_layer_of_100_units_of_which_a_share_is_dropped(option, share):
+    model = head(option, "one_hot")
+    assert model.get_layer("head_dense1").units == 100
+    behind = keras.Model(model.get_layer("head_relu1").output, model.get_layer("head_dropout1").output)
+    assert dropped(behind, np.ones((50, 100))) == pytest.approx(share, abs=0.05)
+
+
+@effect("head.dense.units")
+def test_units_says_how_many_logits_there_are_to_be():
+    assert head("dense", units=3).output_shape == head("dense", units=None).output_shape == (None, 3)
+    with pytest.raises(BadInput, match="the head has 4 logits, the data needs 3"):
+        head("dense", units=4)
+
+
+@effects("option", each("hidden"))
+def test_hidden_layers_have_the_units_that_are_named(option):
+    model = head(option, hidden=[6, 5])
+    assert [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)][:-1] == [6, 5]
+
+
+@effects("option", each("activation"))
+def test_hidden_layers_have_the_activation_that_is_named(option):
+    model = head(option, hidden=[6], activation="tanh")
+    apply = keras.Model(model.get_layer("head_dense1").output, model.get_layer("logits").input)
+    values = RNG.normal(size=(4, 6)).astype(np.float32)
+    np.testing.assert_allclose(apply(values), np.tanh(values), atol=1e-5)
+
+
+@effects("option", each("normalization"))
+def test_hidden_layers_are_normalised_over_the_batch_or_the_layer(option):
+    for kind, axis, other in (("batch", 0, 1), ("layer", 1, 0)):
+        model = head(option, hidden=[6], normalization=kind)
+        values = keras.Model(model.input, model.get_layer("head_relu1").input)(VECTORS, training=True)
+        np.testing.assert_allclose(np.mean(values, axis=axis), 0, atol=0.01)
+        assert np.abs(np.mean(values, axis=other)).max() > 0.05
+
+
+@effects("option", each("dropout"))
+def test_the_share_is_dropped_behind_hidden_layers_or_from_the_vector(option):
+    model = head(option, hidden=[60], dropout=0.3)
+    behind = keras.Model(model.get_layer("head_relu1").output, model.get_layer("logits").input)
+    assert dropped(behind, np.ones((50, 60))) == pytest.approx(0.3, abs=0.05)
+    model = head(option, dropout=0.3)
+    assert dropped(keras.Model(model.input, model.get_layer("logits").input), np.ones((90, 7))) == pytest.approx(
+        0.3, abs=0.08
+    )

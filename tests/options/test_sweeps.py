@@ -1,0 +1,124 @@
+"""Sweeps, and where runs go: what the keys do to folders, to how many run at once, and to which are ended early."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from framework.config.command import launch
+from framework.config.compose import compose
+from framework.config.multirun import Search
+from framework.core.runs import RunFolder
+from framework.sweeps.sweep import Sweep
+from tests.conftest import write
+from tests.options.counted import effect
+from tests.options.made import settings
+from tests.sweeps.common import sweep, work
+
+
+@pytest.fixture(autouse=True)
+def alone(here, monkeypatch):
+    """In an empty folder, and without the comparison at a sweep's end."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setattr(Sweep, "_compare", lambda self: None)
+
+
+def folders(parent):
+    return {folder.parent.name for folder in Path(parent).rglob("run.json")}
+
+
+@effect("sweep.name", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.config.override_dirname.item_sep")
+@pytest.mark.parametrize(
+    ("overrides", "parent", "names"),
+    [
+        (
+            ["sweep.name=mine", "hydra.job.config.override_dirname.item_sep=+"],
+            "sweeps/mine",
+            {"head.dropout=0.3+optim.lr=0.1", "head.dropout=0.3+optim.lr=0.2"},
+        ),
+        (["hydra.sweep.dir=elsewhere", "hydra.sweep.subdir=run-${hydra.job.num}"], "elsewhere", {"run-0", "run-1"}),
+    ],
+)
+def test_runs_of_a_sweep_go_where_they_are_told(overrides, parent, names):
+    assert sweep("optim.lr=0.1,0.2", "head.dropout=choice(0.3)", *overrides) == 0
+    assert folders(parent) == names
+
+
+def told(*overrides):
+    """Where a single run goes, and in which folder it is at work."""
+    found = []
+    code = launch(
+        list(overrides),
+        lambda job: found.append((job.folder, Path.cwd())),
+        preflight=lambda _: [],
+        begin=lambda: None,
+        sweep=lambda _: 0,
+    )
+    assert code == 0
+    return found[0]
+
+
+@effect("hydra.run.dir")
+def test_a_run_goes_where_it_is_told():
+    here = Path.cwd()
+    folder, cwd = told("hydra.run.dir=mine")
+    assert (folder, cwd) == (here / "mine", here)
+    assert told()[0].parent == here / "runs"
+
+
+@effect("hydra.job.chdir")
+def test_a_run_may_be_at_work_in_its_own_folder():
+    folder, cwd = told("hydra.job.chdir=true", "hydra.run.dir=mine")
+    assert folder == cwd == Path.cwd() / "mine"
+
+
+@effect("sweep.jobs")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_so_many_runs_are_at_work_at_once(jobs):
+    def slow(job):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        time.sleep(0.4)
+        (job.folder / "times").write_text(f"{began} {time.monotonic()}")
+        work(job)
+
+    assert sweep("optim.lr=0.1,0.2", f"sweep.jobs={jobs}", work=slow) == 0
+    times = [tuple(map(float, file.read_text().split())) for file in Path().rglob("times")]
+    assert len(times) == 2
+    assert max(sum(begin <= at < end for begin, end in times) for at, _ in times) == jobs
+
+
+@effect("sweep.prune_after")
+@pytest.mark.parametrize(("after", "ended"), [(2, 3), (4, 5)])
+def test_a_trial_that_lags_is_left_alone_for_so_many_epochs(after, ended):
+    optuna = pytest.importorskip("optuna")
+    from framework.sweeps.pruning import Pruner
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    search = Search("sqlite:///study.db", "tried")
+    study = optuna.create_study(storage=search.storage, study_name=search.study, direction="maximize")
+    for _ in range(5):
+        good = study.ask()
+        for epoch in range(1, 9):
+            good.report(0.9, epoch)
+        study.tell(good, 0.9)
+    study.ask()
+    job = SimpleNamespace(settings=settings(f"sweep.prune_after={after}"), folder=Path("run").absolute())
+    pruner, rows = Pruner(search, [job]), []
+    for epoch in range(1, 9):
+        rows.append({"stage": "main", "epoch": epoch, "val_accuracy": 0.1})
+        RunFolder(job.folder).write_history(rows)
+        if pruner.tell(job):
+            break
+    assert epoch == ended
+
+
+@effect("recipe")
+def test_a_recipe_sets_what_it_differs_in():
+    write(Path("recipes/mine"), {"recipe.yaml": "# Mine.\noptim:\n  lr: 0.125\n", "README.md": "# Mine\n"})
+    assert compose(["recipe=mine"]).config["optim"]["lr"] == 0.125
+    assert compose([]).config["optim"]["lr"] == 0.001
