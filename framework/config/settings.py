@@ -168,6 +168,11 @@ class Settings:
     resume: ResumeSettings
     sweep: SweepSettings
 
+    @property
+    def epochs(self) -> int:
+        """How many all stages have together."""
+        return sum(stage.epochs or self.trainer.epochs for stage in self.stages.values())
+
 
 def _size(image_size: int | list[int]) -> tuple[int, int]:
     return (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
