@@ -106,6 +106,19 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int]
         yield lambda count: bar.advance(task, count)
 
 
+@contextlib.contextmanager
+def passing(text: str) -> Iterator[None]:
+    """A word on a terminal for as long as the block takes, where nothing can be counted and nothing be drawn."""
+    shows = sys.stderr.isatty() and not messages().is_dumb_terminal
+    if shows:
+        print(f"{text}\r", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shows:
+            print("\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
 def _by_lines(what: str, total: int | None, unit: str) -> Callable[[int], None]:
     done, said = 0, time.monotonic()
 

@@ -45,7 +45,7 @@ class _Pace:
 
 
 def seconds_left(courses: Sequence[Course], at_once: int) -> float | None:
-    """Seconds until all runs are over, None as long as no run has shown how long an epoch takes.
+    """Seconds until all runs are over, None as long as no run has done two epochs or is over.
 
     Each run under way has what is left of its epochs before it, at its own pace once it has done two; each waiting one
     a whole run as those of its kind have shown it, and begins as soon as a place is free.
@@ -56,7 +56,8 @@ def seconds_left(courses: Sequence[Course], at_once: int) -> float | None:
     """
     ended = [one for one in courses if one.state == "ended" and one.done]
     running = [one for one in courses if one.state == "running"]
-    guides = ended[-LATEST_RUNS:] + [one for one in running if one.done]
+    # a first epoch alone, in which graphs are traced, tells of no other
+    guides = ended[-LATEST_RUNS:] + [one for one in running if len(one.done) > 1]
     if not guides:
         return None
     # less than one where runs stop early
@@ -77,12 +78,12 @@ def seconds_left(courses: Sequence[Course], at_once: int) -> float | None:
 
 def _pace(alike: Sequence[Course]) -> _Pace:
     """Of a run that begins now, from runs like it."""
+    # of epochs those under way tell too: those that are over are the quick ones
     over = [one for one in alike if one.state == "ended"]
-    # those that are over alone would tell of the quick ones
-    sure = [one for one in alike if one.state == "ended" or len(one.done) > 1] or alike
-    begun = [one for one in over or alike if not one.shared] or over or alike
+    begun = [one for one in over if not one.shared] or over or alike
     starts = [one.elapsed - one.since - one.shared - len(one.done) * _epoch(one) for one in begun]
-    return _Pace(max(0.0, fmean(starts)), fmean(map(_epoch, sure)), fmean(one.since for one in over) if over else 0.0)
+    end = fmean(one.since for one in over) if over else 0.0
+    return _Pace(max(0.0, fmean(starts)), fmean(map(_epoch, alike)), end)
 
 
 def _epoch(course: Course) -> float:

@@ -63,7 +63,8 @@ class _Run:
             self.before = min(self.before, len(self.rows))
 
     def course(self) -> Course:
-        """As the estimate sees it."""
+        """As the estimate sees it now."""
+        self.look()
         elapsed = time.monotonic() - self.began
         done = tuple(row.get("seconds") or 0.0 for row in self.rows[self.before :])
         since = min(max(0.0, time.time() - (self.written or 0.0)), elapsed) if done else elapsed
@@ -77,7 +78,8 @@ class _Run:
                 lines = file.read().decode("utf-8", errors="replace").split("\n")
         except OSError:
             return ""
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return "".join(character for character in last if character.isprintable()).strip()
 
 
 class View:
@@ -152,7 +154,6 @@ class View:
     def end(self, job: Job, found: Outcome) -> None:
         """A run has ended."""
         run = self._running.pop(job.folder)
-        run.look()
         course = run.course()
         # one that failed says nothing of the others' time
         done = () if found.status == "failed" else course.done
@@ -176,10 +177,9 @@ class View:
         if self._live is not None and now - self._drawn >= DRAWN_EVERY:
             self._draw()
         if self._live is None and now - self._said >= WORD_EVERY:
-            for run in self._running.values():
-                run.look()
+            left = self._left()
             stands = "; ".join(f"{run.label} {_stand(run)}" for run in self._running.values())
-            self._say(f"{self._counts()}: ", [stands, *([left] if (left := self._left()) else [])])
+            self._say(f"{self._counts()}: ", [stands, *([left] if left else [])])
 
     def _all(self) -> int:
         known = len(self._ended) + len(self._running) + len(self._waiting)
@@ -211,8 +211,6 @@ class View:
         if self._live is None:
             return
         self._drawn = time.monotonic()
-        for run in self._running.values():
-            run.look()
         self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> RenderableType:
@@ -240,8 +238,10 @@ class View:
         room = max(1, self._console.height - 8)
         for run in list(self._running.values())[:room]:
             numbers = [run.rows[-1].get(name) if run.rows else None for name in columns]
-            words = "" if run.rows else run.last_words()
-            label = Text.assemble(run.label, ("\n" + words[: self._console.width // 2], "dim") if words else "")
+            label = Text(run.label)
+            if not run.rows and (words := run.last_words()):
+                half = self._console.width // 2
+                label.append("\n" + (words if len(words) <= half else f"{words[: half - 1]}…"), "dim")
             cells = [f"{value:.4f}" if value is not None else "" for value in numbers]
             passed = clock(time.monotonic() - run.began)
             table.add_row(label, f"{len(run.rows)}/{run.epochs}", *map(Text, cells), passed)
