@@ -268,7 +268,8 @@ class Sweep:
         found = {name: outcome(RunFolder(self.plan.folder / name), self.plan.settings.metric) for name in self.batch}
         statuses = [one.status if one is not None else "waiting" for one in found.values()]
         say()
-        say(f"{len(found)} runs: " + ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses)))
+        counts = ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses))
+        say(f"{len(found)} runs: {counts}" if found else "nothing is left to do")
         for name, one in found.items():
             if one is not None and one.status == "failed":
                 warn(f"{self._label(self.entries[name].overrides)}: {first_line(one.reason)}")

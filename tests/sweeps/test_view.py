@@ -111,7 +111,7 @@ def test_a_run_that_is_resumed_has_what_is_left_of_its_epochs_before_it(monkeypa
     with view:
         view.expect(one, 8)
         view.begin(one)
-        epochs(one, 9, seconds=7.0)
+        epochs(one, 10, seconds=7.0)
         view.look()
         assert "optim.lr=0.1 epoch 10/12  0:14 left" in drawn()
 
