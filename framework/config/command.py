@@ -265,7 +265,7 @@ def launch(
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig, OmegaConf
 
-    arguments = normalise(take_start(take_resume(arguments)))
+    typed, arguments = arguments, normalise(take_start(take_resume(arguments)))
     overrides, flags = _read_flags(arguments)
     arguments = [*_flags_again(flags), *overrides]
     if flags.cfg == "job" and not flags.package:
@@ -281,7 +281,7 @@ def launch(
 
             refuse_too_many(job_count(overrides) * (first.sweep.seeds or 1))
 
-            planned = plan(arguments, overrides, first)
+            planned = plan(arguments, overrides, first, typed)
             refuse_unwritable(planned.folder, "hydra.sweep.dir")
             return sweep(planned)
         if first.sweep.seeds is not None:

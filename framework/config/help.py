@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -15,9 +16,14 @@ WIDTH = 100
 
 
 def program() -> tuple[str, ...]:
-    """The command that is running, as one would type it."""
+    """The command that is running, as it was typed."""
     path = Path(sys.argv[0])
-    return ("python", "-m", f"framework.{path.stem}") if path.suffix == ".py" else (path.name,)
+    if path.suffix != ".py":
+        return (path.name if shutil.which(path.name) else str(path),)
+    module = f"framework.{path.stem}"
+    # of the ways to name Python, the one that found it
+    python = sys.orig_argv[0] if sys.orig_argv[1:3] == ["-m", module] else "python"
+    return (python, "-m", module)
 
 
 def as_called(text: str) -> str:

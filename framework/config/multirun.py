@@ -68,10 +68,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Search:
-    """A study of Optuna's that the sweep's jobs are trials of: where it is kept, and its name there."""
+    """A study of Optuna's that the sweep's jobs are trials of: where it is kept, its name there, how many are to come."""
 
     storage: str
     study: str
+    trials: int
 
 
 class Conductor(Protocol):
@@ -153,7 +154,8 @@ class Together(Launcher):
         told = OmegaConf.select(self.config, "hydra.sweeper")
         storage, study, direction = (OmegaConf.select(told, key) for key in ("storage", "study_name", "direction"))
         single = not OmegaConf.is_list(direction)
-        return Search(str(storage), str(study)) if storage and study and single else None
+        trials = OmegaConf.select(told, "n_trials") or 0
+        return Search(str(storage), str(study), trials) if storage and study and single else None
 
     def _start(self, config: DictConfig) -> None:
         run_job(lambda _: None, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.hydra_context)
@@ -225,13 +227,14 @@ def _search(search: Callable[[list[str]], object], varied: Sequence[str], argume
             raise
 
 
-def plan(arguments: Sequence[str], overrides: Sequence[str], first: Settings) -> Plan:
+def plan(arguments: Sequence[str], overrides: Sequence[str], first: Settings, typed: Sequence[str] = ()) -> Plan:
     """What the sweep is called, where it goes, and what Hydra must be told for it.
 
     Args:
         arguments: the whole command line, flags too.
         overrides: the overrides in it.
         first: settings of the first variant.
+        typed: the command line before anything was taken out of it.
 
     Raises:
         BadInput: ``sweep.seeds`` beside a ``trainer.seed``, or in a search.
@@ -266,7 +269,7 @@ def plan(arguments: Sequence[str], overrides: Sequence[str], first: Settings) ->
         told = searching(name, folder, first, wanted if isinstance(wanted, int) else USUAL_TRIALS)
         added += [line for line in told if line.split("=")[0] not in known]
     lines = [one.input_line or "" for one in fixed]
-    return Plan(name, folder, (*program(), *arguments), tuple(varied), tuple(lines), settings, (*arguments, *added))
+    return Plan(name, folder, (*program(), *typed), tuple(varied), tuple(lines), settings, (*arguments, *added))
 
 
 def searching(name: str, folder: Path, first: Settings, wanted: int) -> list[str]:

@@ -179,6 +179,11 @@ class Settings:
         """How the runs of its sweep are judged."""
         return better.of_sweep(self.yardstick(), self.sweep.metric, self.sweep.direction)
 
+    @property
+    def epochs(self) -> int:
+        """How many all stages have together."""
+        return sum(stage.epochs or self.trainer.epochs for stage in self.stages.values())
+
 
 def _size(image_size: int | list[int]) -> tuple[int, int]:
     return (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])

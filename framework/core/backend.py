@@ -15,6 +15,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from framework.core.console import passing
+
 
 def load_tensorflow() -> ModuleType:
     """Import TensorFlow and Keras quietly; what they print is shown only if the import fails.
@@ -25,7 +27,7 @@ def load_tensorflow() -> ModuleType:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with hushed():
+    with passing("loading TensorFlow …"), hushed():
         tensorflow = import_module("tensorflow")
         keras = import_module("keras")
     # whatever the user's keras.json says: pictures are (height, width, channels) throughout

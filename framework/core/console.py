@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+WORD_EVERY = 15.0
+
+
 def messages() -> Console:
     """Console on standard error, made anew so that a redirected or forked stream is honoured."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def say(text: str = "") -> None:
@@ -34,16 +39,54 @@ def follow(*words: str) -> None:
     say(f"next: {shlex.join(words)}")
 
 
+def lasting() -> Console:
+    """Console on standard error as it is now, wherever that is redirected to later; it folds what is too wide."""
+    from rich.console import Console
+
+    try:
+        stream = open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors)  # noqa: SIM115
+    except (OSError, ValueError):  # not a stream of the system's
+        return Console(stderr=True, highlight=False, emoji=False)
+    return Console(file=stream, highlight=False, emoji=False)
+
+
+def say_under(head: str, text: str | Sequence[str], console: Console | None = None) -> None:
+    """A message of a head and what stands behind it.
+
+    Where a terminal is too narrow for it, it is broken at blanks, or between the pieces of a sequence, which two blanks
+    separate; further lines begin under the first. A piece, such as a path, is never broken: it can be copied.
+    """
+    console = console or messages()
+    lines = under(head, text, console.width if console.is_terminal else None)
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def under(head: str, text: str | Sequence[str], width: int | None) -> list[str]:
+    """Lines of ``width`` cells, as ``say_under`` writes them; None for one line, however long."""
+    from rich.cells import cell_len
+
+    pieces, gap = (text.split(" "), " ") if isinstance(text, str) else (text, "  ")
+    lines, empty = [head], True
+    for piece in pieces:
+        if not empty and width is not None and cell_len(lines[-1] + gap + piece) > width:
+            lines.append(" " * cell_len(head))
+            empty = True
+        lines[-1] += piece if empty else gap + piece
+        empty = False
+    return lines
+
+
 @contextlib.contextmanager
 def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
     """A bar with count, rate of work and time left while it lasts; ``advance(n)`` moves it. ``total`` None is
     not known.
 
-    Shown on a terminal only, and gone when done: a log file gets no half-drawn bars.
+    On a terminal it is gone when done. Anywhere else a line every ``WORD_EVERY`` seconds takes its place: a log file gets
+    no half-drawn bars.
     """
     console = messages()
     if not console.is_terminal or total == 0:
-        yield lambda _: None
+        yield _by_lines(what, total, unit)
         return
     from rich.progress import (
         BarColumn,
@@ -69,9 +112,36 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int]
         yield lambda count: bar.advance(task, count)
 
 
-def is_terminal() -> bool:
-    """Whether messages go to a person's terminal."""
-    return sys.stderr.isatty()
+@contextlib.contextmanager
+def passing(text: str) -> Iterator[None]:
+    """A word on a terminal for as long as the block takes, where nothing can be counted and nothing be drawn."""
+    shows = sys.stderr.isatty() and not messages().is_dumb_terminal
+    if shows:
+        print(f"{text}\r", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shows:
+            print("\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+def _by_lines(what: str, total: int | None, unit: str) -> Callable[[int], None]:
+    done, said = 0, time.monotonic()
+
+    def advance(count: int) -> None:
+        nonlocal done, said
+        done += count
+        if time.monotonic() - said >= WORD_EVERY:
+            said = time.monotonic()
+            say(f"{what}: {done:,}" + (f" of {total:,} {unit}" if total is not None else f" {unit}"))
+
+    return advance
+
+
+def clock(seconds: float) -> str:
+    """``1:02`` or ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 def amount(size: float) -> str:

@@ -16,7 +16,6 @@ from framework.core.runs import RunFolder
 
 FORMAT = 1
 INDEX = "sweep.json"
-LOG = "log.txt"
 DONE_WITH = ("finished", "pruned")
 
 Status = Literal["waiting", "running", "finished", "failed", "interrupted", "pruned"]

@@ -45,7 +45,12 @@ class Ended:
 
 
 def in_processes(
-    calls: Iterable[Callable[[], int]], at_once: int, unwanted: Callable[[int], bool] | None = None
+    calls: Iterable[Callable[[], int]],
+    at_once: int,
+    *,
+    unwanted: Callable[[int], bool] = lambda place: False,
+    meanwhile: Callable[[], object] = lambda: None,
+    stopping: Callable[[int], object] = lambda count: None,
 ) -> Generator[Ended, None, None]:
     """Make the calls, at most ``at_once`` at a time, and yield each end as it comes.
 
@@ -56,6 +61,8 @@ def in_processes(
         calls: each returns an exit code; outside Linux they must pickle.
         at_once: how many run side by side.
         unwanted: asked again and again of each call that runs, by its place, whether it is to be ended by SIGTERM.
+        meanwhile: called again and again, as long as any runs.
+        stopping: told how many are about to be interrupted, before that is waited for.
     """
     context: Any = multiprocessing.get_context("fork" if LINUX else "spawn")
     waiting = enumerate(calls)
@@ -72,9 +79,10 @@ def in_processes(
                 running[process.sentinel] = place, process, time.perf_counter()
             if not running:
                 return
-            ended = multiprocessing.connection.wait(list(running), LOOK_EVERY if unwanted else None)
+            ended = multiprocessing.connection.wait(list(running), LOOK_EVERY)
+            meanwhile()
             for place, process, _ in running.values():
-                if unwanted and place not in told and unwanted(place):
+                if place not in told and unwanted(place):
                     told.add(place)
                     process.terminate()
             for sentinel in ended:
@@ -83,6 +91,8 @@ def in_processes(
                 del running[sentinel]  # type: ignore[arg-type]
                 yield Ended(place, process.exitcode, time.perf_counter() - started)
     finally:
+        if running:
+            stopping(len(running))
         _interrupt([process for _, process, _ in running.values()])
         gc.unfreeze()
 

@@ -59,11 +59,6 @@ class Pruner:
                 behind = trial.should_prune()
             told = max(told, row["epoch"])
         self._told[job.folder] = told
-        if not behind or told >= _epochs(job):
+        if not behind or told >= job.settings.epochs:
             return None
         return f"{self.metric} {rows[-1][self.metric]:.4f} at epoch {told} is not {self.better} the median of earlier trials"
-
-
-def _epochs(job: Job) -> int:
-    settings = job.settings
-    return sum(stage.epochs or settings.trainer.epochs for stage in settings.stages.values())

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-import os
 import shlex
 import signal
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import framework.parts  # noqa: F401 - registers the shipped parts in a launcher's processes too
 from framework.config import multirun
 from framework.config.command import guarded
+from framework.config.folders import shown
+from framework.config.help import program
 from framework.config.job import Job
 from framework.config.multirun import Plan, Search, jobs_at_once
 from framework.core.console import follow, say, warn
@@ -25,7 +24,6 @@ from framework.core.runs import RunFolder
 from framework.core.schema import show
 from framework.sweeps.folder import (
     DONE_WITH,
-    LOG,
     Entry,
     Outcome,
     make_ready,
@@ -33,9 +31,13 @@ from framework.sweeps.folder import (
     note_pruned,
     outcome,
     read_index,
+    rows_of,
     write_index,
 )
+from framework.sweeps.following import Following
+from framework.sweeps.log import LOG, say_to_log
 from framework.sweeps.processes import Ended, in_processes
+from framework.sweeps.view import View, first_line
 from framework.training import resume
 
 if TYPE_CHECKING:
@@ -68,15 +70,24 @@ class Sweep:
         }
         self.batch: list[str] = []
         self._begun = False
+        self._view: View | None = None
         self._pruner: Pruner | None = None
         self._pruned: dict[Path, str] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a launcher brings to another process: no terminal."""
+        return {**self.__dict__, "_view": None}
 
     def start(self) -> int:
         """Do the whole sweep; returns its exit code."""
         folder = self.plan.folder
         say(f"sweep {self.plan.name} in {shown(folder)}")
         with locked(folder / ".lock", lambda: say("another sweep is at work in this folder: waiting for it")):
-            multirun.start(self.plan, self)
+            try:
+                multirun.start(self.plan, self)
+            except (KeyboardInterrupt, RunFailed):
+                self._tell_how_on()
+                raise
             return self._end()
 
     def run(
@@ -95,7 +106,7 @@ class Sweep:
         Raises:
             BadInput: runs of that name were another experiment.
         """
-        todo = self._todo(jobs)
+        todo = self._todo(jobs, search.trials if search else 0)
         self._pruner = None
         if search and self.plan.settings.prune:
             from framework.sweeps.pruning import Pruner
@@ -125,17 +136,22 @@ class Sweep:
         for job in todo:
             make_ready(RunFolder(job.folder))
         if todo:
-            launch([jobs.index(job) for job in todo])
-        for job in todo:
-            self._enter(job, self._outcome(job) or Outcome("failed", "the launcher's process left nothing"))
+            say(f"what a run says goes to {LOG} in its folder")
+            assert self._view is not None
+            with self._view, Following(todo, self._view, self._outcome, self._enter):
+                launch([jobs.index(job) for job in todo])
         return [self._value(job) for job in jobs]
 
     def alone(self, job: Job) -> float | None:
         """Run one job in this process, which a launcher has started for it."""
-        guarded(functools.partial(_done, self.work, job))
+        back = say_to_log(job.folder)
+        try:
+            guarded(functools.partial(_done, self.work, job))
+        finally:
+            back()
         return self._value(job)
 
-    def _todo(self, jobs: Sequence[Job]) -> list[Job]:
+    def _todo(self, jobs: Sequence[Job], trials: int = 0) -> list[Job]:
         """Jobs of the batch that are to be run, each folder once, with a word on those that were begun before."""
         once = {job.folder: job for job in jobs}
         problems = [_twins(job, once[job.folder]) for job in jobs if once[job.folder].config != job.config]
@@ -147,39 +163,62 @@ class Sweep:
         words = {"finished": "finished before, skipped", "failed": "failed before, run again"}
         words |= {"pruned": "pruned before, skipped", "interrupted": "interrupted before, resumed", "new": "new"}
         counts = [f"{statuses.count(status)} {text}" for status, text in words.items() if status in statuses]
-        say(f"{len(once)} run{'s' * (len(once) > 1)}: {'; '.join(counts)}")
+        if trials and self._view is None:
+            say(f"a search of {trials} trials")
+        if not trials or set(statuses) != {"new"}:
+            say(f"{len(once)} run{'s' * (len(once) > 1)}: {'; '.join(counts)}")
         todo = [
             job for job, status in zip(once.values(), statuses, strict=True) if status not in DONE_WITH or _goes_on(job)
         ]
+        if self._view is None:
+            self._view = View(self._label, jobs[0].settings.sweep_yardstick(), trials)
         for job in once.values():
-            self._enter(job, Outcome("waiting") if job in todo else known[job.folder] or Outcome("waiting"))
+            before = known[job.folder]
+            self._enter(job, Outcome("waiting") if job in todo else before or Outcome("waiting"))
+            if job in todo:
+                begun = before is not None and before.status != "failed"
+                self._view.expect(job, len(rows_of(RunFolder(job.folder))) if begun else 0)
+            elif before is not None:
+                self._view.skip(job.overrides, before)
         return todo
 
     def _work_off(self, todo: list[Job], places: list[int], start: Callable[[int], None]) -> None:
+        view = self._view
+        assert view is not None
+        at_once = min(jobs_at_once(self.plan.settings), len(todo))
         if not self._begun:
+            say(f"{at_once} at once; what a run says goes to {LOG} in its folder")
             self.begin()
             self._begun = True
-        at_once = min(jobs_at_once(self.plan.settings), len(todo))
-        say(f"{at_once} at once; what a run says goes to {LOG} in its folder")
-        began = time.perf_counter()
 
         def calls() -> Iterator[Callable[[], int]]:
             for job, place in zip(todo, places, strict=True):
                 make_ready(RunFolder(job.folder))
                 start(place)
                 self._enter(job, Outcome("running"))
+                view.begin(job)
                 yield functools.partial(_in_child, self.work, job)
 
+        def stopping(count: int) -> None:
+            view.close()
+            say(f"stopping {count} run{'s' * (count > 1)} under way; each saves its state")
+
+        ends = in_processes(
+            calls(),
+            at_once,
+            unwanted=lambda place: self._is_behind(todo[place]),
+            meanwhile=view.look,
+            stopping=stopping,
+        )
         try:
-            unwanted = (lambda place: self._is_behind(todo[place])) if self._pruner else None
-            with closing(in_processes(calls(), at_once, unwanted)) as ends:
-                for done, ended in enumerate(ends, 1):
+            with view, closing(ends):
+                for ended in ends:
                     job = todo[ended.place]
                     found = self._ended(job, ended)
-                    left = (time.perf_counter() - began) / done * (len(todo) - done)
-                    self._tell(f"[{done}/{len(todo)}]", job, found, f"{ended.seconds:.1f} s", left)
+                    view.end(job, found)
                     if found.status == "failed" and self.plan.settings.fail_fast:
-                        raise RunFailed("stopped at the first failure: sweep.fail_fast=true")
+                        log = shown(job.folder / LOG)
+                        raise RunFailed(f"stopped at the first failure, as sweep.fail_fast=true says; its log is {log}")
         finally:
             for job in todo:
                 if self.entries[job.folder.name].status == "running":
@@ -222,15 +261,6 @@ class Sweep:
         found = self._outcome(job)
         return found.value if found is not None else None
 
-    def _tell(self, count: str, job: Job, found: Outcome, took: str, left: float) -> None:
-        """A line for a run that has ended."""
-        result = f"FAILED: {_first_line(found.reason)}" if found.status == "failed" else found.status
-        if found.value is not None:
-            result = f"{found.metric} {found.value:.4f} (epoch {found.epoch})"
-            result += ", pruned" if found.status == "pruned" else ""
-        rest = [f"{_clock(left)} left"] if left else []
-        say("  ".join([count, self._label(job.overrides), result, took, *rest]))
-
     def _label(self, overrides: Sequence[str]) -> str:
         """What was varied, of a run's overrides."""
         return " ".join(line for line in overrides if line.lstrip("+").partition("=")[0] in self.plan.varied) or "run"
@@ -240,14 +270,23 @@ class Sweep:
         found = {name: outcome(RunFolder(self.plan.folder / name), self.plan.settings.metric) for name in self.batch}
         statuses = [one.status if one is not None else "waiting" for one in found.values()]
         say()
-        say(f"{len(found)} runs: " + ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses)))
+        counts = ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses))
+        say(f"{len(found)} runs: {counts}" if found else "nothing is left to do")
         for name, one in found.items():
             if one is not None and one.status == "failed":
-                warn(f"{self._label(self.entries[name].overrides)}: {_first_line(one.reason)}")
+                warn(f"{self._label(self.entries[name].overrides)}: {first_line(one.reason)}")
+                say(f"  {shown(self.plan.folder / name / LOG)}")
         self._tell_best()
         if "failed" in statuses:
             return FAILED
-        return STOPPED if set(statuses) - set(DONE_WITH) else DONE
+        if set(statuses) <= set(DONE_WITH):
+            return DONE
+        self._tell_how_on()
+        return STOPPED
+
+    def _tell_how_on(self) -> None:
+        say("the same command goes on from here:")
+        say(f"  {self.about['command']}")
 
     def _tell_best(self) -> None:
         """Say which of all runs in the folder is best, how to run it again, and compare them all."""
@@ -259,7 +298,7 @@ class Sweep:
             return
         say(f"best: {comparison.monitor} {best.mean(comparison.monitor):.4f}")
         overrides = [line for line in self.entries[run.name].overrides if not line.startswith("sweep.")]
-        say(f"again: {shlex.join([*multirun.program(), *overrides])}")
+        say(f"again: {shlex.join([*program(), *overrides])}")
         self._compare(comparison)
         follow("python", "-m", "framework.evaluate", f"run={shown(self.plan.folder)}")
 
@@ -273,26 +312,14 @@ class Sweep:
         say(f"written: {', '.join(shown(file) for file in files)}")
 
 
-def shown(path: Path) -> str:
-    """A path, relative to the current folder where it lies in it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
 def _done(work: Work, job: Job) -> int:
     work(job)
     return DONE
 
 
 def _in_child(work: Work, job: Job) -> int:
-    """One run, what it says going to a file."""
-    job.folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(job.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    # by line, so that a run that is killed has said its last words
-    sys.stdout = sys.stderr = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - to the end
+    """One run, what it says going to a file to the end of its process."""
+    say_to_log(job.folder)
     return guarded(functools.partial(_done, work, job))
 
 
@@ -323,12 +350,3 @@ def _twins(job: Job, other: Job) -> Problem:
 def _killed(number: int) -> str:
     name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
     return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "").strip().split("\n", 1)[0]
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from framework.core.console import follow, say
+from framework.config.folders import shown
+from framework.core.console import follow, say, say_under
 from framework.core.errors import listing
 from framework.core.runs import RunFolder
 from framework.core.schema import show
@@ -31,22 +31,22 @@ def announce(experiment: Experiment, network: Network, folder: RunFolder) -> Non
         ("model", f"{layers}, {total:,} parameters, {weights}"),
         ("optimizer", f"{settings.optim.name}, {_schedule(settings.optim.schedule)}, loss {settings.loss.name}"),
         ("batches", f"of {settings.trainer.batch_size}, augmentation {augment}, {settings.trainer.precision}"),
-        ("results", f"{shown(folder.path)}"),
+        ("results", [shown(folder.path)]),
     )
 
 
 def summarise(folder: RunFolder, run: Mapping[str, Any]) -> None:
     """Say what came of the run, and where it is."""
     best = run["best"]
-    numbers = "  ".join(f"{key} {value:.4f}" for key, value in best["metrics"].items())
+    first, *more = [f"{key} {value:.4f}" for key, value in best["metrics"].items()]
     files = [folder.model, folder.curves, folder.history]
     files += sorted(folder.checkpoints.iterdir()) if folder.checkpoints.is_dir() else []
     say()
     _lines(
-        ("best", f"epoch {best['epoch']} of {run['epochs']}: {numbers}"),
-        ("time", "  ".join(f"{phase} {seconds:.1f} s" for phase, seconds in run["seconds"].items())),
-        ("files", "  ".join(str(file.relative_to(folder.path)) for file in files if file.exists())),
-        ("in", shown(folder.path)),
+        ("best", [f"epoch {best['epoch']} of {run['epochs']}: {first}", *more]),
+        ("time", [f"{phase} {seconds:.1f} s" for phase, seconds in run["seconds"].items()]),
+        ("files", [str(file.relative_to(folder.path)) for file in files if file.exists()]),
+        ("in", [shown(folder.path)]),
     )
     # without validation pictures there is nothing to measure it on
     command = "evaluate" if any(key.startswith("val_") for key in best["metrics"]) else "export"
@@ -58,11 +58,6 @@ def _schedule(schedule: Any) -> str:
     return f"{schedule.name} schedule" + (f" ({parameters})" if parameters else "")
 
 
-def shown(path: Path) -> str:
-    """A path, relative to the current folder where it lies in it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _lines(*lines: Sequence[str]) -> None:
+def _lines(*lines: tuple[str, str | list[str]]) -> None:
     for name, text in lines:
-        say(f"{name:<10} {text}")
+        say_under(f"{name:<10} ", text)

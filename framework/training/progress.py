@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from framework.core.better import Yardstick
-from framework.core.console import messages
+from framework.core.console import messages, say_under
 
 
 class Progress:
@@ -55,11 +55,11 @@ class Progress:
         for row in history:
             self._better(row)
         self.done = len(history) * self.steps + step
-        self._print(f"resuming after epoch {len(history)}" + (f", step {step}" if step else ""))
+        self._say("", f"resuming after epoch {len(history)}" + (f", step {step}" if step else ""))
 
     def stage(self, name: str, epochs: int, lr: float, trains: str) -> None:
         """A stage begins."""
-        self._print(f"stage {name}: {trains}, {epochs} epoch{'s' if epochs > 1 else ''} from learning rate {lr:g}")
+        self._say(f"stage {name}: ", f"{trains}, {epochs} epoch{'s' if epochs > 1 else ''} from learning rate {lr:g}")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch has ended with this row of the history."""
@@ -67,8 +67,7 @@ class Progress:
         width = len(str(self.epochs))
         numbers = [f"{key} {value:.4f}" for key, value in row.items() if isinstance(value, float) and key not in _LAST]
         seconds = f"{row['seconds']:.1f}" if row["seconds"] >= 1 else f"{row['seconds']:.2f}"
-        text = f"epoch {row['epoch']:>{width}}/{self.epochs}  {'  '.join(numbers)}  {seconds} s"
-        self._print(f"{text}  *" if better else text)
+        self._say(f"epoch {row['epoch']:>{width}}/{self.epochs}  ", [*numbers, f"{seconds} s" + "  *" * better])
 
     def _better(self, row: Mapping[str, Any]) -> bool:
         value = row.get(self.yardstick.column)
@@ -77,8 +76,8 @@ class Progress:
             self.best = value
         return better
 
-    def _print(self, text: str) -> None:
-        (self._bar.console if self._bar is not None else messages()).print(text, markup=False, highlight=False)
+    def _say(self, head: str, text: str | Sequence[str]) -> None:
+        say_under(head, text, self._bar.console if self._bar is not None else None)
 
 
 _LAST = ("seconds", "learning_rate")

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from framework.config.command import Job
+from framework.config.folders import shown
 from framework.config.settings import Settings, TrainerSettings
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.console import say, warn
@@ -25,7 +26,7 @@ from framework.data.selection import left_out, readable
 from framework.model.build import build
 from framework.reports import curves
 from framework.training import resume
-from framework.training.banner import announce, shown, summarise
+from framework.training.banner import announce, summarise
 from framework.training.fit import Fit
 from framework.training.preflight import Experiment, experiment, missing_weights
 from framework.training.record import Record

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,8 +66,8 @@ def test_a_failed_run_stops_no_other_and_is_run_again(capsys):
     said = capsys.readouterr().err
     assert "optim.lr=13  FAILED: the loss is not finite  " in said
     assert "4 runs: 2 failed, 2 finished\n" in said
-    assert "! optim.lr=13: the loss is not finite\n" in said
-    assert "! optim.lr=9: killed by SIGKILL (out of memory?)\n" in said
+    assert "! optim.lr=13: the loss is not finite\n  sweeps/tried/optim.lr=13/log.txt\n" in said
+    assert "! optim.lr=9: killed by SIGKILL (out of memory?)\n  sweeps/tried/optim.lr=9/log.txt\n" in said
     assert "best: val_accuracy 0.3000\nagain: python -m framework.train optim.lr=0.3\n" in said
     assert (status("optim.lr=9"), status("optim.lr=0.3")) == ("failed", "finished")
     assert {run["folder"]: run["reason"] for run in index()["runs"]}["optim.lr=9"].startswith("killed by SIGKILL")
@@ -115,6 +117,11 @@ def test_a_search_keeps_its_study_and_goes_on_with_it(capsys):
     assert sweep(*search, "hydra.sweeper.n_trials=4", "callbacks.checkpoint.filename='{epoch:02d}'") == 0
     assert len(calls(TRIED)) == 1
     assert (TRIED / "study.db").exists()
+    capsys.readouterr()
+    assert sweep(*search, "hydra.sweeper.n_trials=4", "callbacks.checkpoint.filename='{epoch:02d}'") == 0
+    said = capsys.readouterr().err
+    assert calls(TRIED) == []
+    assert "nothing is left to do\nbest: val_accuracy" in said
 
 
 def test_a_search_prunes_what_lags_behind_and_leaves_it_so(capsys, monkeypatch):
@@ -224,6 +231,22 @@ def test_what_a_run_says_goes_to_its_log(capfd):
     assert (TRIED / "optim.lr=0.1" / "log.txt").read_text() == "working\n"
 
 
+def test_the_command_is_kept_as_it_was_typed(tmp_path):
+    (tmp_path / "a b").mkdir()
+    typed = ["recipes='a b'", "optim.lr=0.1,0.2", "callbacks.checkpoint.filename='{epoch:02d}'"]
+    assert sweep(*typed) == 0
+    assert shlex.split(index()["command"]) == ["python", "-m", "framework.train", "-m", "sweep.name=tried", *typed]
+
+
+def test_a_launcher_that_needs_no_other_process_leaves_the_terminal_to_the_sweep(capfd):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    assert sweep("optim.lr=0.1,0.2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1") == 0
+    out, said = capfd.readouterr()
+    assert "working" not in out + said
+    assert "[2/2]  optim.lr=0.2  val_accuracy 0.2000" in said
+    assert (TRIED / "optim.lr=0.2" / "log.txt").read_text() == "working\n"
+
+
 @effect("sweep.metric", "sweep.direction")
 def test_the_best_run_follows_the_metric_and_its_direction(capsys):
     sweep("optim.lr=0.1,0.2", "sweep.metric=val_loss")
@@ -236,12 +259,15 @@ def test_the_best_run_follows_the_metric_and_its_direction(capsys):
 def test_an_interruption_reaches_the_runs(number, tmp_path):
     code = "import sys; sys.argv = ['train.py']; from tests.sweeps.common import sweep; sweep('optim.lr=60,61')"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True)
     _wait(lambda: (TRIED / "optim.lr=60" / "log.txt").exists() and (TRIED / "calls.txt").exists())
     os.kill(process.pid, number)
-    process.wait(90)
+    said = process.communicate(timeout=90)[1]
     _wait(lambda: not _alive(process.pid))
     if number == signal.SIGINT:
+        command = "python -m framework.train -m sweep.name=tried optim.lr=60,61"
+        assert re.search("^stopping [12] runs? under way; each saves its state$", said, re.MULTILINE)
+        assert f"the same command goes on from here:\n  {command}\n" in said
         assert index()["runs"][0]["status"] == "interrupted"
     _wait(lambda: (TRIED / "optim.lr=60" / "log.txt").read_text().endswith("interrupted\n"))
 
@@ -267,7 +293,12 @@ def test_another_launcher_runs_what_is_not_done(capfd):
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert sweep("optim.lr=0.1,0.2,13", *launcher) == 1
     assert sorted(calls(TRIED)) == ["optim.lr=0.1", "optim.lr=0.2", "optim.lr=13"]
-    assert "3 runs: 2 finished, 1 failed" in capfd.readouterr().err
+    out, said = capfd.readouterr()
+    assert "3 runs: 2 finished, 1 failed" in said
+    assert "[3/3]  optim.lr=" in said
+    assert "working" not in out + said
+    assert {(TRIED / f"optim.lr={lr}" / "log.txt").read_text() for lr in (0.1, 0.2)} == {"working\n"}
+    assert (TRIED / "optim.lr=13" / "log.txt").read_text() == "working\nthe loss is not finite\n"
     assert sweep("optim.lr=0.1,0.2,0.3", *launcher) == 0
     assert calls(TRIED) == ["optim.lr=0.3"]
     assert [run["status"] for run in index()["runs"]] == ["finished", "finished", "failed", "finished"]
