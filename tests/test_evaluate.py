@@ -115,6 +115,25 @@ def test_errors_and_help_load_no_tensorflow(run):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
+def test_every_number_of_a_run_s_history_is_that_of_evaluate(here):
+    """As typed: a training of three classes, and one of yes or no, each with every metric of its task."""
+    for name, more, metrics in (
+        ("many", "data.classes=[dress,hat,pants]", "accuracy,auc,f1,precision,recall,top_k"),
+        ("yes", "data.positive=hat", "accuracy,auc,f1,precision,recall"),
+    ):
+        train = f"-m framework.train {more} metrics=[{metrics}] trainer.epochs=2 data.limit=90 hydra.run.dir={name}"
+        command = f"{sys.executable} {train} && {sys.executable} -m framework.evaluate run={name} top=[2]"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        best = json.loads((here / name / "run.json").read_text())["best"]["metrics"]
+        said = json.loads((here / name / "evaluation" / "validation" / "metrics.json").read_text())
+        said |= {**said["overall"], "top_k": said.get("top_k", {}).get("2")}
+        for metric in metrics.split(","):
+            if metric != "top_k":
+                assert said[metric] == pytest.approx(best[f"val_{metric}"], abs=2e-6), (name, metric)
+
+
 @pytest.fixture(scope="module")
 def clothing(shared, tmp_path_factory):
     """A short training of the recipe on the real photos."""

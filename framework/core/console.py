@@ -19,9 +19,9 @@ WORD_EVERY = 15.0
 
 def messages() -> Console:
     """Console on standard error, made anew so that a redirected or forked stream is honoured."""
-    from rich.console import Console
+    from framework.core.terminal import PlainConsole
 
-    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    return PlainConsole(stderr=True, soft_wrap=True)
 
 
 def say(text: str = "") -> None:
@@ -41,13 +41,13 @@ def follow(*words: str) -> None:
 
 def lasting() -> Console:
     """Console on standard error as it is now, wherever that is redirected to later; it folds what is too wide."""
-    from rich.console import Console
+    from framework.core.terminal import PlainConsole
 
     try:
         stream = open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors)  # noqa: SIM115
     except (OSError, ValueError):  # not a stream of the system's
-        return Console(stderr=True, highlight=False, emoji=False)
-    return Console(file=stream, highlight=False, emoji=False)
+        return PlainConsole(stderr=True)
+    return PlainConsole(file=stream)
 
 
 def say_under(head: str, text: str | Sequence[str], console: Console | None = None) -> None:
