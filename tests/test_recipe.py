@@ -15,7 +15,8 @@ from framework.config.recipes import catalogue
 from framework.config.start import take_start
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
-from framework.training.contract import faults
+from framework.data.sources import read_manifest
+from framework.training.contract import _make_manifest, faults
 from tests.conftest import write
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -131,10 +132,50 @@ def test_every_fault_is_named_with_file_and_line(tmp_path):
     assert "trainer.epochs" in next(what for where, what in found.items() if "trainer" in what)
     with_pooling(tmp_path, "return keras.layers.Dense(3)(maps")
     assert fault_of("own").where == "recipes/own/parts.py:9"
-    with_pooling(tmp_path, "pass", head="import keras\n")
-    code = "from framework.training.contract import faults; print(faults('own')[0].what)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert "parts.py loads TensorFlow when it is read" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("head", "line", "why", "right"),
+    [
+        ("import keras\n", 1, " by import keras", "from framework.core.backend import keras"),
+        ("from .layers import X\n", 1, " by from .layers import X", "from .layers import X where a part is built"),
+        (
+            "from framework.core.backend import keras\n\n\ndef own_maps(\n    maps: keras.KerasTensor,\n): ...\n",
+            5,
+            ": the types of a function are looked up",
+            "from __future__ import annotations",
+        ),
+        (
+            "from framework.core.backend import keras\n\n\nclass Own(keras.layers.Layer):\n    x = 1\n",
+            4,
+            ": class Own is made",
+            "the class in layers.py",
+        ),
+        (
+            "from framework.core.backend import keras\n\nRELU = keras.activations.relu\n",
+            3,
+            "; every check",
+            "read it where a part is built",
+        ),
+    ],
+)
+def test_what_loads_tensorflow_early_is_named_by_line_and_cause(tmp_path, head, line, why, right):
+    with_pooling(tmp_path, "pass", "from framework.core.backend import keras\nX = keras.layers.Layer\n", head)
+    code = "from framework.training.contract import faults; (found,) = faults('own'); print(found)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"parts.py loads TensorFlow when it is read{why}" in said.stdout, said.stderr
+    assert f"recipes/own/parts.py:{line}\n" in said.stdout
+    assert f"try:    {right}" in said.stdout
+
+
+def test_labels_and_columns_with_commas_are_written_as_a_csv_file_has_them(tmp_path):
+    columns = {"path_column": "file, name", "label_column": "label", "split_column": "split", "separator": ";"}
+    classes = ["Shirts, long", 'the "hat"', "pants"]
+    file = _make_manifest(tmp_path, classes, columns)
+    found = read_manifest(str(file), "file, name", "label", ";", "split")
+    assert found.classes == tuple(sorted(classes))
+    assert found.multilabel
 
 
 @pytest.mark.slow

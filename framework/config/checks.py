@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from framework.config.documents import read
+from framework.config.folders import conf_folder, groups
 from framework.config.settings import (
     AugmentSettings,
     CacheSettings,
@@ -102,6 +104,9 @@ def _part(node: Any, kind: str, record: type[Node], path: str, problems: list[Pr
         return None
     own = {key: kind for key, kind in schema.fields(record).items() if key not in ("name", "parameters", "schedule")}
     name = mapping.get("name")
+    if "name" not in mapping and "." in path and record is PartSettings and kind != "schedule":
+        problems.append(not_chosen(path, list(mapping)))
+        return None
     if not isinstance(name, str) or name not in registry.names(kind):
         right = f"{path}.name={suggestion(name, registry.names(kind))}"
         problems.append(Problem(f"there is no {kind} '{schema.show(name)}'", f"{path}.name", right))
@@ -118,6 +123,19 @@ def _part(node: Any, kind: str, record: type[Node], path: str, problems: list[Pr
         return None
     extra |= {key: given.pop(key) for key in own}
     return record(name=name, parameters=given, **extra)
+
+
+def not_chosen(path: str, keys: Sequence[str]) -> Problem:
+    """Keys are set of one of several parts (``callbacks.checkpoint``), and no option that was chosen brings it."""
+    group, _, name = path.partition(".")
+    kind = NAMED.get(group, "augmentation")
+    told = ", ".join(f"{path}.{key}" for key in keys) or path
+    what = f"{told} is set, and {kind} '{name}' is not chosen"
+    options = groups().get(group, [])
+    usual = read(conf_folder() / group / "default.yaml").content["defaults"] if "default" in options else []
+    brings = "default" if name in usual else name if name in options else ""
+    right = f"{group}=[{brings},…] to choose it" if brings else f"{path}.name=<{kind}>"
+    return Problem(what, path, f"{right}, or leave {path} out")
 
 
 def _named(node: Any, kind: str, path: str, problems: list[Problem]) -> dict[str, PartSettings] | None:

@@ -8,9 +8,10 @@ import math
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from framework.config.checks import NAMED, not_chosen
 from framework.config.folders import conf_folder, groups
 from framework.config.origins import Origins, Places, trace
 from framework.config.recipe_parts import load_parts
@@ -383,6 +384,10 @@ def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:
         return False
     if exists and override.is_add() and not isinstance(parent[last], DictConfig):
         problems.append(Problem(f"{key} is set already: '+' would add a second one", where, line.lstrip("+")))
+        return False
+    group, _, name = path.partition(".")
+    if parent is None and group in (*NAMED, "augment") and name in groups()[group]:
+        problems.append(replace(not_chosen(path, [last]), where=where))
         return False
     if not exists and not opened and not (override.is_add() and path and isinstance(parent, DictConfig)):
         problems.append(Problem(f"there is no key '{key}'", where, _nearest_key(key, config)))

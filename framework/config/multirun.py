@@ -37,6 +37,7 @@ from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.files import put_back_if
 
 BETWEEN = "__"
+_LONG_NUMBER = re.compile(r"(?<![A-Za-z0-9.])-?\d+\.\d{7,}(?:[eE][-+]?\d+)?(?![A-Za-z0-9.])")
 LONGEST = 120
 # by its name: Hydra imports its plugins in a way of its own, so that their classes are not those one imports
 BASIC, BASIC_SWEEPER = "BasicLauncher", "BasicSweeper"
@@ -330,12 +331,20 @@ def default_name(varied: Sequence[str], fixed: Sequence[str]) -> str:
 def run_name(overrides: str) -> str:
     """A folder's name from a run's overrides of varied keys, ``key=value__key=value``: nothing that a shell minds.
 
-    Lists are written ``100-50``. Where characters are lost or the name is cut, a digest keeps it apart from others.
+    Lists are written ``100-50``, numbers with the digits that matter. Where characters or digits are lost or the name
+    is cut, a digest keeps it apart from others.
     """
+    if (short := rounded(overrides)) != overrides:
+        return f"{_cut(run_name(short), LONGEST)}-{_digest(overrides)}"
     groups = re.sub(r"(^|__)\++", r"\1", re.sub(r"/(?=[\w/]*=)", ".", overrides))
     plain = re.sub(r"[\[\]'\" ]", "", groups.replace("[]", "none")).replace(",", "-")
     safe = re.sub(r"[^\w.=+-]+", "-", plain).strip(".") or "run"
     return _short(safe, LONGEST) if safe in (plain, "run") else f"{_cut(safe, LONGEST)}-{_digest(overrides)}"
+
+
+def rounded(text: str) -> str:
+    """A text in which numbers of more than six digits behind the point, as a search draws them, have four that matter."""
+    return _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.4g}", text)
 
 
 def _short(name: str, longest: int) -> str:

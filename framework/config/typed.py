@@ -40,7 +40,7 @@ def fit_for_hydra(argument: str) -> str:
         values = []
     else:
         values = _of_misread(text, override, types)
-    if key in OF_HYDRA and isinstance(values, list):
+    if schema.is_path(OF_HYDRA.get(key)) and isinstance(values, list):
         # Hydra makes these folders itself
         own = values or ([str(override.value())] if override and not override.is_sweep_override() else [])
         whole = [schema.whole_path(value) for value in own]

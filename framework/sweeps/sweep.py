@@ -263,7 +263,8 @@ class Sweep:
 
     def _label(self, overrides: Sequence[str]) -> str:
         """What was varied, of a run's overrides."""
-        return " ".join(line for line in overrides if line.lstrip("+").partition("=")[0] in self.plan.varied) or "run"
+        varied = (line for line in overrides if line.lstrip("+").partition("=")[0] in self.plan.varied)
+        return multirun.rounded(" ".join(varied)) or "run"
 
     def _end(self) -> int:
         """Say what came of the runs of this command; returns the exit code."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import csv
 import io
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,11 +50,10 @@ def _try_out(name: str, folder: Path) -> list[Problem]:
     recipes = bring([name], groups()).recipes
     recipe = recipes[-1]
     known = "tensorflow" in sys.modules
-    load_parts(recipes)
+    with _watched([one.folder / PARTS_FILE for one in recipes]) as seen:
+        load_parts(recipes)
     if not known and "tensorflow" in sys.modules:
-        what = f"recipe '{name}': {PARTS_FILE} loads TensorFlow when it is read: every check takes seconds"
-        right = "from framework.core.backend import keras, and classes in layers.py, imported where a part is built"
-        return [Problem(what, shown(recipe.folder / PARTS_FILE), right)]
+        return [_early(name, *(seen or [(recipe.folder / PARTS_FILE, 0)])[0])]
     _, problems = check_one([f"recipe={name}"], lambda settings: [])
     # what only a user can give, as data.dir, is made for it below
     problems = [problem for problem in problems if not problem.what.endswith(" must be given")]
@@ -71,6 +73,53 @@ def _try_out(name: str, folder: Path) -> list[Problem]:
         return [fault(recipe, cause, "two training steps failed")]
     except Exception as error:
         return [fault(recipe, error, "two training steps failed")]
+
+
+@contextlib.contextmanager
+def _watched(files: Sequence[Path]) -> Iterator[list[tuple[Path, int]]]:
+    """Yields a list that gets the file and the line that are at work when TensorFlow or Keras is about to be loaded."""
+    seen: list[tuple[Path, int]] = []
+
+    class Watch:
+        """Finds nothing, and notes who seeks."""
+
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name in ("tensorflow", "keras"):
+                stack = reversed(traceback.extract_stack())
+                seen.extend((Path(one.filename), one.lineno or 0) for one in stack if Path(one.filename) in files)
+
+    watch = Watch()
+    sys.meta_path.insert(0, watch)  # type: ignore[arg-type]
+    try:
+        yield seen
+    finally:
+        sys.meta_path.remove(watch)  # type: ignore[arg-type]
+
+
+def _early(name: str, file: Path, line: int) -> Problem:
+    """TensorFlow is loaded when ``parts.py`` is read: by which line, why, and what would be right."""
+    why, right = "", "read it where a part is built, inside the function"
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.stmt):
+            continue
+        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+        if not first <= line <= (node.end_lineno or 0):
+            continue
+        if isinstance(node, ast.FunctionDef):
+            arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            kinds = [kind for kind in (node.returns, *(one.annotation for one in arguments)) if kind is not None]
+            if any(kind.lineno <= line <= (kind.end_lineno or 0) for kind in kinds):
+                why = ": the types of a function are looked up"
+                right = "from __future__ import annotations, in the first line below the file's docstring"
+        elif isinstance(node, ast.ClassDef):
+            why, right = f": class {node.name} is made", "the class in layers.py, imported where a part is built"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            why, right = f" by {ast.unparse(node)}", f"{ast.unparse(node)} where a part is built, inside the function"
+            if (getattr(node, "module", None) or node.names[0].name).split(".")[0] in ("keras", "tensorflow"):
+                right = "from framework.core.backend import keras, tf: they load when first used"
+    what = f"recipe '{name}': {file.name} loads TensorFlow when it is read{why}; every check takes seconds"
+    return Problem(what, f"{shown(file)}:{line}" if line else shown(file), right)
 
 
 def _small(config: Mapping[str, Any], folder: Path) -> list[str]:
@@ -139,12 +188,13 @@ def make_pictures(folder: Path, classes: Sequence[str], seed: int = 0) -> list[t
 def _make_manifest(folder: Path, classes: Sequence[str], data: Mapping[str, Any]) -> Path:
     """Pictures and a CSV file that names them in the columns that the recipe reads."""
     columns = [data["path_column"], data["label_column"], *([data["split_column"]] if data["split_column"] else [])]
-    rows = [",".join(columns)]
+    rows = [columns]
     for number, (split, name, file) in enumerate(make_pictures(folder, classes)):
         both = data["separator"] and number % 2
         label = f"{name}{data['separator']}{classes[(number + 1) % len(classes)]}" if both else name
-        rows.append(",".join([file, label, split][: len(columns)]))
-    (folder / "pictures.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        rows.append([file, label, split][: len(columns)])
+    with open(folder / "pictures.csv", "w", newline="", encoding="utf-8") as manifest:
+        csv.writer(manifest).writerows(rows)
     return folder / "pictures.csv"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -202,7 +203,16 @@ def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
             yield Problem(f"{path}={monitor} names no column of the history", path, suggestion(monitor, names))
         template = chosen.parameters.get("filename")
         if template is not None:
-            yield from _template(template, f"callbacks.{key}.filename", [*names, "epoch"])
+            path = f"callbacks.{key}.filename"
+            yield from _template(template, path, [*names, "epoch"])
+            if chosen.name == "checkpoint" and _leads_out(template):
+                what = f"{path}={template} leads out of the run's checkpoints/"
+                yield Problem(what, path, f"{os.path.basename(template)}; hydra.run.dir=FOLDER says where the run goes")
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a file of this name would not lie in the folder that it is meant for."""
+    return os.path.isabs(name) or name.startswith("~") or ".." in name.split("/")
 
 
 def _sweep(settings: Settings, validated: bool) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 import re
 
-from framework.config.multirun import LONGEST, default_name, run_name
+from framework.config.multirun import LONGEST, default_name, rounded, run_name
 
 
 def test_a_run_is_named_by_its_overrides_in_safe_characters():
@@ -21,6 +21,17 @@ def test_what_loses_characters_or_is_cut_is_kept_apart_by_a_digest():
     long = [run_name("__".join(f"stages.stage{number}.epochs=1" for number in range(count))) for count in (9, 10)]
     assert long[0] != long[1]
     assert all(len(name) <= LONGEST + 7 for name in long)
+
+
+def test_numbers_have_the_digits_that_matter_and_none_collide():
+    one, other = run_name("optim.lr=0.0012345678901234567"), run_name("optim.lr=0.0012345678901234599")
+    assert re.fullmatch(r"optim\.lr=0\.001235-[0-9a-f]{6}", one)
+    assert one != other
+    assert run_name("optim.lr=1.2345678901234567e-05__head.dropout=0.2").startswith(
+        "optim.lr=1.235e-05__head.dropout=0.2-"
+    )
+    assert run_name("optim.lr=0.000123__data.seed=12345678901") == "optim.lr=0.000123__data.seed=12345678901"
+    assert rounded("optim.lr=0.30000000000000004 head=mlp") == "optim.lr=0.3 head=mlp"
 
 
 def test_a_sweep_is_named_by_its_keys_whatever_their_values():
