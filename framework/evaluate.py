@@ -28,7 +28,7 @@ Measures a trained classifier on labelled pictures: loss, accuracy with its 95 %
 precision, recall and F1, confusions, calibration, the most confident mistakes; for a yes-or-no question every
 threshold. Prints a table; files and pictures go to evaluation/SPLIT in the run folder.
 
-  python -m framework.evaluate run=latest                              the newest run on its validation pictures
+  python -m framework.evaluate run=latest                              the latest run, or the best of the latest sweep
   python -m framework.evaluate run=RUN data.dir=PHOTOS split=test      PHOTOS/test, a folder a class
   python -m framework.evaluate run=RUN min_accuracy=0.8                a gate
   python -m framework.evaluate model=theirs.h5 classes=[hat,shoes] preprocess=tf data.dir=PHOTOS
@@ -103,7 +103,8 @@ def answer(trained: Trained, pictures: Labelled, batch_size: int) -> tuple[Answe
         what = f"{len(bad)} of {len(pictures.split)} pictures can't be read:{lines}"
         raise BadInput(Problem(what, pictures.origin, "data.on_error=skip leaves them out"))
     if bad:
-        warn(f"{len(bad)} pictures can't be read and are left out: {listing([path for path, _ in bad], 3)}")
+        what = f"{len(bad)} pictures can't be read and are" if len(bad) > 1 else "1 picture can't be read and is"
+        warn(f"{what} left out: {listing([path for path, _ in bad], 3)}")
     unread = dict(bad)
     kept = [place for place, path in enumerate(pictures.split.paths) if path not in unread]
     return Answers(trained.task, paths, pictures.split.labels[kept], np.concatenate(logits)), unread
