@@ -32,7 +32,7 @@ that a run's history has: of a yes-or-no question those of yes, else the mean ov
 or as an answer, each counting the same. Pictures show the worst of many classes, metrics.json and the CSV files all.
 Memory: the network's, and 4 bytes a picture and class.
 
-  python -m framework.evaluate run=latest                              the newest run on its validation pictures
+  python -m framework.evaluate run=latest                              the latest run, or the best of the latest sweep
   python -m framework.evaluate run=RUN data.dir=PHOTOS split=test      PHOTOS/test, a folder a class
   python -m framework.evaluate run=RUN min_accuracy=0.8                a gate
   python -m framework.evaluate model=theirs.h5 classes=[hat,shoes] preprocess=tf data.dir=PHOTOS

@@ -12,6 +12,7 @@ from framework.core.schema import show
 
 NOTHING = "–"
 KEPT = 7  # significant digits of history.csv: what a float32 holds
+SMALLEST, SMALL, LARGE = 1e-9, 5e-4, 1000  # below the smallest lies the noise of floats
 FEWEST = 4  # significant digits of a value that was varied
 
 
@@ -29,13 +30,15 @@ def kept(value: float) -> float:
 
 
 def rounded(value: float | None, sign: bool = False) -> str:
-    """A measured number: three decimals, three significant digits where it is large; whole numbers whole."""
+    """A measured number: three decimals, two significant digits where it is small, three where it is large."""
     if value is None:
         return NOTHING
     plus = "+" if sign else ""
     if isinstance(value, int):
         return f"{value:{plus},}"
-    return f"{value:{plus}.3f}" if abs(value) < 1000 else f"{value:{plus}.3g}"
+    if SMALLEST < abs(value) < SMALL:
+        return f"{value:{plus}.2g}"
+    return f"{value:{plus}.3f}" if abs(value) < LARGE else f"{value:{plus}.3g}"
 
 
 def brief(values: Iterable[Any]) -> dict[str, str]:

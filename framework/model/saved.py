@@ -36,7 +36,9 @@ Preprocess = Literal["none", "tf", "torch", "caffe"]
 class ModelOptions:
     """Options of every command that takes a trained classifier; ``open_trained`` opens what they name."""
 
-    run: Annotated[PathOrName | None, "a run folder, a sweep folder (its best run), or latest"] = None
+    run: Annotated[
+        PathOrName | None, "a run folder, a sweep folder (its best run), or latest (that run, or its sweep's best)"
+    ] = None
     model: Annotated[PathText | None, "in place of run: a .keras or .h5 file from elsewhere"] = None
     classes: Annotated[list[str] | None, "with model: class names in the order of its outputs, [hat,shoes]"] = None
     image_size: Annotated[Count | list[Count] | None, "with model: picture side, or [height,width]; null asks it"] = (

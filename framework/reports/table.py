@@ -68,7 +68,7 @@ def show_variants(comparison: Comparison, console: Console) -> None:
         numbers, left_out = _fitting(names, numbers, console.width)
         table = _table()
         for column in names:
-            table.add_column(Text(column.head), overflow="fold", justify=column.justify)
+            table.add_column(Text(column.head), overflow="fold", justify=column.justify, no_wrap=not column.name)
         for column in numbers:
             table.add_column(Text(column.head), justify="right", no_wrap=True)
         for place, cells in enumerate(zip(*(column.cells for column in [*names, *numbers]), strict=True)):

@@ -13,7 +13,16 @@ def test_a_file_name_and_a_picture_round_the_same_number():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.8125, "0.812"), (466330528.0, "4.66e+08"), (221114, "221,114"), (None, "–"), (-0.5, "-0.500")],
+    [
+        (0.8125, "0.812"),
+        (466330528.0, "4.66e+08"),
+        (0.0004, "0.0004"),
+        (1e-17, "0.000"),
+        (0.0, "0.000"),
+        (221114, "221,114"),
+        (None, "–"),
+        (-0.5, "-0.500"),
+    ],
 )
 def test_one_way_of_rounding(value, text):
     assert rounded(value) == text

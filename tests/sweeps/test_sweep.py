@@ -113,7 +113,7 @@ def test_a_search_keeps_its_study_and_goes_on_with_it(capsys):
     best = max(float(name.removeprefix("optim.lr=")) for name in first)
     said = capsys.readouterr().err
     assert f"best: val_accuracy {best:.4f}\nagain: python -m framework.train model.weights=null " in said
-    assert said.rstrip().endswith(f"optim.lr={best}")
+    assert f"optim.lr={best}\nnext: " in said
     assert sweep(*search, "hydra.sweeper.n_trials=4", "callbacks.checkpoint.filename='{epoch:02d}'") == 0
     assert len(calls(TRIED)) == 1
     assert (TRIED / "study.db").exists()
@@ -253,6 +253,29 @@ def test_the_best_run_follows_the_metric_and_its_direction(capsys):
     assert "best: val_loss 0.8000" in capsys.readouterr().err
     sweep("optim.lr=0.1,0.2", "sweep.metric=val_accuracy", "sweep.direction=minimize")
     assert "best: val_accuracy 0.1000" in capsys.readouterr().err
+
+
+def test_less_is_better_where_the_checkpoint_says_so(capsys):
+    sweep("optim.lr=0.1,0.2", "callbacks.checkpoint.mode=min")
+    assert "best: val_accuracy 0.1000" in capsys.readouterr().err
+    # sweep.direction has the last word
+    sweep("optim.lr=0.1,0.2", "callbacks.checkpoint.mode=min", "sweep.direction=maximize")
+    assert "best: val_accuracy 0.2000" in capsys.readouterr().err
+
+
+def test_a_search_goes_where_the_checkpoint_says():
+    optuna = pytest.importorskip("optuna")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    search = ("hydra/sweeper=optuna", "optim.lr=interval(0.001,0.9)", "hydra.sweeper.n_trials=1")
+    assert sweep(*search, "callbacks.checkpoint.mode=min") == 0
+    study = optuna.load_study(study_name="tried", storage=f"sqlite:///{TRIED}/study.db")
+    assert study.direction == optuna.study.StudyDirection.MINIMIZE
+
+
+def test_the_index_says_how_runs_are_judged_and_what_comes_next_is_told(capsys):
+    sweep("optim.lr=0.1,0.2", "sweep.metric=val_loss", "sweep.direction=maximize")
+    assert (index()["metric"], index()["direction"]) == ("val_loss", "maximize")
+    assert capsys.readouterr().err.endswith("\nnext: python -m framework.evaluate run=sweeps/tried\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
