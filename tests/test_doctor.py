@@ -97,6 +97,15 @@ def test_single_files(data, tmp_path):
             assert min(sheet.size) > 100
 
 
+def test_what_is_not_used_is_counted_as_check_does(data, tmp_path):
+    for number in range(30):
+        (data / "train" / "cat" / f"IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (data / "train" / "@eaDir").mkdir()
+    _, found = examine(data, tmp_path)
+    assert found["not used"]["what"] == "not used: 30 HEIC (as iPhones write it: convert to JPEG), 1 @eaDir folder"
+    assert json.loads((tmp_path / "found" / "doctor.json").read_text())["not_used"] == {"HEIC": 30, "@eaDir folders": 1}
+
+
 def test_copies_within_a_class_across_splits_and_across_labels(data, tmp_path):
     train, validation = data / "train", data / "validation"
     shutil.copy(train / "cat" / "001.png", train / "cat" / "again.png")

@@ -161,7 +161,10 @@ def is_foreign(name: str) -> bool:
 def is_picture(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a file, not hidden, with a picture's ending."""
     name = entry.name
-    return name[name.rfind(".") :].lower() in EXTENSIONS and not name.startswith(".") and entry.is_file()
+    try:
+        return name[name.rfind(".") :].lower() in EXTENSIONS and not name.startswith(".") and entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def is_directory(entry: os.DirEntry[str]) -> bool:

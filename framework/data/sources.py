@@ -64,7 +64,7 @@ def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) ->
     classes = tuple(found["train"].pictures)
     faults = _folder_faults(found)
     if len(classes) < 2 or not any(found["train"].pictures.values()):
-        raise BadInput(faults(classes))
+        raise BadInput(faults(None))
     splits = {}
     for split, listed in found.items():
         paths = [path for name in classes for path in listed.pictures.get(name, ())]
@@ -225,8 +225,15 @@ def split_folders(folder: str) -> dict[str, str]:
 
 
 def class_pictures(folder: str, tally: Tally) -> dict[str, list[str]]:
-    """Pictures of each class folder in a folder, both in the order of their names; what is not used is counted."""
-    return _read_classes(folder, tally).pictures
+    """Pictures of each class folder in a folder, both in the order of their names; what is not used is counted.
+
+    Raises:
+        BadInput: a folder can't be listed.
+    """
+    listed = _read_classes(folder, tally)
+    if listed.unlisted:
+        raise BadInput(listed.unlisted.values())
+    return listed.pictures
 
 
 def _no_folder(path: str) -> Problem:
@@ -243,22 +250,23 @@ def _no_folder(path: str) -> Problem:
 
 @dataclass(frozen=True)
 class _Listed:
-    """What lies in a folder of class folders: pictures by class, and why a folder can't be listed."""
+    """What lies in a folder of class folders: pictures by class, and by class what can't be listed."""
 
     folder: str
     pictures: dict[str, list[str]]
-    unlisted: list[str]
+    unlisted: dict[str, Problem]
 
 
 def _read_classes(folder: str, tally: Tally) -> _Listed:
     pictures: dict[str, list[str]] = {}
-    unlisted = []
+    unlisted = {}
     for name, path in folders.class_folders(folder, tally).items():
         same = pictures.setdefault(class_name(name), [])
         try:
             same.extend(folders.walk(path, tally))
         except OSError as error:
-            unlisted.append(f"{error.filename} can't be listed: {error.strerror}")
+            what = f"{error.filename} can't be listed: {error.strerror}"
+            unlisted[class_name(name)] = Problem(what, "data.dir", "rights to read it")
     return _Listed(folder, {name: sorted(pictures[name]) for name in sorted(pictures)}, unlisted)
 
 
@@ -278,7 +286,12 @@ def _not_learnt(outside: Mapping[str, Sequence[str]]) -> tuple[Unused, ...]:
 def _folder_faults(found: Mapping[str, _Listed]) -> Callable[[Sequence[str] | None], list[Problem]]:
     def faults(chosen: Sequence[str] | None) -> list[Problem]:
         train = found["train"]
-        problems = [Problem(text, "data.dir") for listed in found.values() for text in listed.unlisted]
+        problems = [
+            problem
+            for listed in found.values()
+            for name, problem in listed.unlisted.items()
+            if chosen is None or name in chosen
+        ]
         if not train.pictures:
             problems.append(Problem(f"{train.folder} has no class folders", "data.dir", _layout(train.folder)))
         elif len(train.pictures) == 1:
@@ -298,7 +311,7 @@ def _folder_faults(found: Mapping[str, _Listed]) -> Callable[[Sequence[str] | No
 
 def _empty_classes(listed: _Listed, classes: Iterable[str]) -> Iterator[Problem]:
     for name in classes:
-        if listed.pictures.get(name) == []:
+        if listed.pictures.get(name) == [] and name not in listed.unlisted:
             what = f"class '{name}' is empty: no picture in {os.path.join(listed.folder, name)}"
             right = f"pictures ending in {listing(sorted(EXTENSIONS), 20)}, or data.classes without it"
             yield Problem(what, "data.dir", right)

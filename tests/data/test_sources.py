@@ -256,6 +256,7 @@ def test_nested_linked_and_strangely_named_pictures_are_found(photos, tmp_path):
     Image.new("RGB", (8, 8)).save(deep / ("n" * 200 + ".PNG"))
     (red / "again").symlink_to(red)
     (red / "self").symlink_to("self")
+    (red / "self.jpg").symlink_to("self.jpg")
     make_pictures(tmp_path / "far", classes=("red",), count=2, seed=9)
     (red / "linked").symlink_to(tmp_path / "far" / "red")
     assert len(folder(photos).splits["train"]) == 24 + 1 + 2
@@ -459,3 +460,19 @@ def test_real_photos(shared):
     assert len(pictures.splits["validation"]) == 341
     assert len(pictures.classes) == 10
     assert not pictures.told()
+
+
+def test_a_folder_that_can_t_be_listed_is_a_fault_of_its_class(photos, monkeypatch):
+    walk = folders.walk
+
+    def refused(folder, tally):
+        if folder.endswith("train/red"):
+            raise PermissionError(13, "Permission denied", folder)
+        return walk(folder, tally)
+
+    monkeypatch.setattr(folders, "walk", refused)
+    with pytest.raises(BadInput) as error:
+        folder(photos)
+    assert complaints(error) == [f"{photos / 'train' / 'red'} can't be listed: Permission denied"]
+    listed = image_folder(1, dir=str(photos), validation=0.2, test=0.0)
+    assert narrow(listed, ["blue", "green"], None, None, 1).classes == ("blue", "green")
