@@ -11,7 +11,6 @@ import pytest
 
 from framework.config.command import launch
 from framework.config.compose import compose
-from framework.config.multirun import Search
 from framework.core.runs import RunFolder
 from framework.sweeps.sweep import Sweep
 from tests.conftest import write
@@ -24,7 +23,7 @@ from tests.sweeps.common import sweep, work
 def alone(here, monkeypatch):
     """In an empty folder, and without the comparison at a sweep's end."""
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setattr(Sweep, "_compare", lambda self: None)
+    monkeypatch.setattr(Sweep, "_compare", lambda *_: None)
 
 
 def folders(parent):
@@ -104,7 +103,7 @@ def test_a_trial_that_lags_is_left_alone_for_so_many_epochs(after, ended):
     from framework.sweeps.pruning import Pruner
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    search = Search("sqlite:///study.db", "tried")
+    search = SimpleNamespace(storage="sqlite:///study.db", study="tried")
     study = optuna.create_study(storage=search.storage, study_name=search.study, direction="maximize")
     for _ in range(5):
         good = study.ask()
