@@ -293,16 +293,24 @@ def make_optimizer(settings: Settings, stage: Stage, model: keras.Model, steps: 
 
 
 def _scale_rates(optimizer: keras.optimizers.Optimizer, rates: dict[str, float], model: keras.Model) -> None:
-    """Give each layer its share of the learning rate, whatever the optimizer does with gradients."""
-    shares = {
-        variable.path: share
-        for layer, share in rates.items()
-        for variable in model.get_layer(layer).trainable_variables
-    }
-    step = optimizer.update_step
+    """Give each layer its share of the learning rate, whatever the optimizer does with gradients.
+
+    Weight decay is a share of the rate too, and Keras takes the whole rate for it: these layers' decay is done here.
+    """
+    weights = [(weight, share) for layer, share in rates.items() for weight in model.get_layer(layer).trainable_weights]
+    # the optimizer hands on TensorFlow's variables, not those of Keras
+    shares = {weight.value.ref(): share for weight, share in weights}
+    optimizer.exclude_from_weight_decay([weight for weight, _ in weights])
+    step, decay = optimizer.update_step, optimizer.weight_decay
 
     def scaled(gradient: Any, variable: Any, learning_rate: Any) -> Any:
-        return step(gradient, variable, learning_rate * shares.get(variable.path, 1.0))
+        share = shares.get(variable.ref())
+        if share is None:
+            return step(gradient, variable, learning_rate)
+        rate = tf.cast(learning_rate, variable.dtype) * share
+        if decay is not None:
+            variable.assign_sub(variable * decay * rate)
+        return step(gradient, variable, rate)
 
     optimizer.update_step = scaled
 
