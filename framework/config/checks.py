@@ -175,7 +175,10 @@ def _stages(
 
 
 def _without_effect(
-    usual: Mapping[str, Any], said: Mapping[str, Mapping[str, Any]], stages: Mapping[str, StageSettings], trainable: bool
+    usual: Mapping[str, Any],
+    said: Mapping[str, Mapping[str, Any]],
+    stages: Mapping[str, StageSettings],
+    trainable: bool,
 ) -> list[Problem]:
     """A problem for each key that was set and changes nothing.
 

@@ -52,9 +52,7 @@ def test_what_no_stage_takes_is_refused():
     assert said("stages=head_then_all", "stage.train=head") == [
         "stage.train=head changes nothing: each stage says its own train"
     ]
-    assert said(*FROZEN, "stage.layer_decay=0.9") == [
-        "stage.layer_decay=0.9 changes nothing: only the head is trained"
-    ]
+    assert said(*FROZEN, "stage.layer_decay=0.9") == ["stage.layer_decay=0.9 changes nothing: only the head is trained"]
     assert said(*FROZEN, "stage.batch_norm=train") == [
         "stage.batch_norm=train changes nothing: only the head is trained"
     ]

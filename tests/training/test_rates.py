@@ -45,7 +45,9 @@ def moved(name, rates, **changed):
     @tf.function
     def step():
         factor = scaled(tf.constant(1.0))
-        gradients = [factor * (0.5 + tf.cast(tf.range(tf.size(w.value)) % 3, tf.float32)) for w in model.trainable_variables]
+        gradients = [
+            factor * (0.5 + tf.cast(tf.range(tf.size(w.value)) % 3, tf.float32)) for w in model.trainable_variables
+        ]
         shaped = [tf.reshape(g, w.shape) for g, w in zip(gradients, model.trainable_variables, strict=True)]
         made.apply(shaped, model.trainable_variables)
 
