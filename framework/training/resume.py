@@ -74,6 +74,7 @@ RULES = {
     "callbacks.mlflow.*": _STORE,
     "callbacks.weight_averaging.momentum": MAY,
     "callbacks.weight_averaging": "the model holds the average, or would have to",
+    "callbacks.*.name": "another callback would take its place",
     "callbacks.*.monitor": _BEST,
     "callbacks.*.mode": _BEST,
     "augment.*": MAY,
