@@ -12,10 +12,11 @@ from framework.config.command import answering, check
 from framework.config.compose import normalise, refuse_sweep
 from framework.config.help import overview
 from framework.config.job import Job
+from framework.config.settings import Settings
 from framework.core.console import say
-from framework.core.errors import DONE
+from framework.core.errors import DONE, BadInput, Problem
 from framework.core.schema import whole_path
-from framework.training.preflight import preflight
+from framework.training.preflight import experiment
 
 USAGE = """
 python -m framework.lr_find [overrides] [plot=FILE]
@@ -27,7 +28,8 @@ left; features that were computed stay in the cache, where a training finds them
   python -m framework.lr_find recipe=clothing_mobilenet data.dir=PHOTOS
   python -m framework.train model=cnn $(python -m framework.lr_find model=cnn)
 
-Exit code 0: done; 1: the loss falls at no rate; 2: the command line or the data are wrong.
+Exit code 0: done; 1: the loss falls at no rate, or rises at none; 2: the command line or the data are wrong, or the
+pictures too few.
 """
 PLOT = "plot="
 
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def find(overrides: Sequence[str], plot: Path) -> int:
     """Do the test, draw it, print the suggestion."""
-    (settings,) = check(overrides, preflight)
+    (settings,) = check(overrides, _preflight)
     from framework.reports import lr_range as picture
     from framework.training.lr_range import range_test
     from framework.training.run import Run
@@ -64,6 +66,16 @@ def find(overrides: Sequence[str], plot: Path) -> int:
     say(f"{len(test.rates)} steps from {test.rates[0]:.0e} to {test.rates[-1]:.2g}; drawn in {plot}")
     print(override)
     return DONE
+
+
+def _preflight(settings: Settings) -> list[Problem]:
+    from framework.training.lr_range import too_few
+
+    try:
+        start = experiment(settings)
+    except BadInput as error:
+        return list(error.problems)
+    return too_few(settings, len(start.pictures.splits["train"]))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,62 @@
 """The range test as its user sees it."""
 
+import itertools
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from framework.config.command import check
+from framework.config.job import Job
 from framework.core.errors import RunFailed
 from framework.lr_find import main
-from framework.training.lr_range import smoothed, suggest
+from framework.training.lr_range import _batches, smoothed, suggest
+from framework.training.run import Run
+from framework.training.stages import freeze
+
+RATES = [10 ** (-6 + step / 10) for step in range(60)]
 
 
 def test_the_suggestion_is_a_tenth_of_the_rate_of_lowest_loss():
-    rates = [10 ** (-6 + step / 10) for step in range(60)]
     losses = [abs(step - 40) / 10 for step in range(60)]
-    assert suggest(rates, losses) == pytest.approx(1e-3)
+    assert suggest(RATES, losses, False) == pytest.approx(1e-3)
     with pytest.raises(RunFailed, match="falls at no learning rate"):
-        suggest(rates, sorted(losses))
+        suggest(RATES, sorted(losses), False)
+
+
+def test_no_rate_is_suggested_where_the_loss_never_rose_or_only_trembled():
+    falling = [3 - step / 20 for step in range(60)]
+    with pytest.raises(RunFailed, match="rises at no learning rate up to 0\\.79"):
+        suggest(RATES, falling, False)
+    assert suggest(RATES, falling, True) == pytest.approx(RATES[-1] / 10)
+    flat = list(2 + np.random.default_rng(0).normal(0, 0.1, 60))
+    with pytest.raises(RunFailed, match="no learning rate"):
+        suggest(RATES, flat, False)
+
+
+def test_a_last_smaller_batch_is_left_out(photos):
+    """Of 24 pictures in batches of 7 the fourth batch has 3."""
+    arguments = ["data=image_folder", f"data.dir={photos}", "data.image_size=16", "model.filters=[4]"]
+    (settings,) = check([*arguments, "trainer.batch_size=7"], lambda _: [])
+    with tempfile.TemporaryDirectory() as folder:
+        fit = Run(Job(settings, "", Path(folder), ())).prepare()
+    freeze(fit.network, fit.stages[0])
+    batches = itertools.islice(_batches(fit, fit.supply.material(fit.stages[0])), 10)
+    assert [len(batch[1]) for batch in batches] == [7] * 10
+
+
+def test_too_few_pictures_are_told_with_what_would_do(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["data=image_folder", f"data.dir={photos}", "trainer.batch_size=32"]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "24 training pictures are 0 whole batches of 32: too few for a suggestion" in said
+    assert "try:    trainer.batch_size=8" in said
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_smoothing_neither_lags_nor_bends_the_ends():

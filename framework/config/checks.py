@@ -62,7 +62,7 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings | None, list[Prob
     for key, kind in NAMED.items():
         values[key] = _named(config.get(key), kind, key, problems)
     values["augment"] = _augment(config.get("augment"), problems)
-    values["stages"] = _stages(config.get("stages"), config.get("stage"), problems)
+    values["stages"] = _stages(config.get("stages"), config.get("stage"), values["model"], problems)
     for node in (values["model"], values["data"]):
         if node is not None and isinstance(node.image_size, list) and len(node.image_size) != 2:
             path = "model" if isinstance(node, ModelSettings) else "data"
@@ -162,7 +162,9 @@ def _augment(node: Any, problems: list[Problem]) -> AugmentSettings | None:
     return None if wrong or parts is None else AugmentSettings(copies=given["copies"], parts=parts)
 
 
-def _stages(node: Any, usual: Any, problems: list[Problem]) -> dict[str, StageSettings] | None:
+def _stages(
+    node: Any, usual: Any, model: ModelSettings | None, problems: list[Problem]
+) -> dict[str, StageSettings] | None:
     mapping = _mapping(node, "stages", problems)
     if mapping is None or not isinstance(usual, Mapping):
         return None
@@ -178,11 +180,59 @@ def _stages(node: Any, usual: Any, problems: list[Problem]) -> dict[str, StageSe
         if read is not None:
             stages[name] = read
             problems += _stage_target(read.train, f"stages.{name}.train")
+    if model is not None:
+        said = {name: stage for name, stage in mapping.items() if isinstance(stage, Mapping)}
+        problems += _without_effect(usual, said, stages, model.trainable)
     if not stages and not problems:
         problems.append(
             Problem("there is no stage: nothing would be trained", "stages", f"a stage of {_outline(names)}")
         )
     return stages
+
+
+def _without_effect(
+    usual: Mapping[str, Any],
+    said: Mapping[str, Mapping[str, Any]],
+    stages: Mapping[str, StageSettings],
+    trainable: bool,
+) -> list[Problem]:
+    """A problem for each key that was set and changes nothing.
+
+    Args:
+        usual: what ``stage`` says.
+        said: what each stage says itself.
+        stages: the two together, of those that are right.
+        trainable: ``model.trainable``.
+    """
+    shipped = read(conf_folder() / "train.yaml").content["stage"]
+
+    def idle(name: str, key: str, value: Any) -> str:
+        """Why the stage can't use the value, empty if it can."""
+        of_base = key == "layer_decay" or (key == "batch_norm" and value == "train")
+        if of_base and not _trains_base(stages[name].train, trainable):
+            return "only the head is trained"
+        return "lr says the rate" if key == "lr_factor" and stages[name].lr is not None else ""
+
+    problems = []
+    for key, value in usual.items():
+        free = [name for name in stages if key not in said[name]]
+        reasons = [idle(name, key, value) for name in free] or [f"each stage says its own {key}"]
+        if stages and value != shipped.get(key) and all(reasons):
+            what = f"stage.{key}={schema.show(value)} changes nothing: {reasons[0]}"
+            right = f"stages.{next(iter(stages))}.{key}={schema.show(value)}"
+            problems.append(Problem(what, f"stage.{key}", right if not free else "leave it out"))
+    for name in stages:
+        for key in said[name].keys() & {"layer_decay", "batch_norm"}:
+            value = said[name][key]
+            if value is not None and (reason := idle(name, key, value)):
+                what = f"stages.{name}.{key}={schema.show(value)} changes nothing: {reason}"
+                problems.append(Problem(what, f"stages.{name}.{key}", f"stages.{name}.train=all, or from:LAYER"))
+    return problems
+
+
+def _trains_base(train: str, trainable: bool) -> bool:
+    kind, _, count = train.partition(":")
+    return trainable if train == "auto" else train != "head" and not (kind == "last" and not count.strip("0"))
 
 
 def _outline(names: list[str]) -> str:

@@ -1,6 +1,6 @@
 """The callbacks' classes: Keras's own where it has them, made so that a resumed run goes on exactly.
 
-``on_train_begin`` resets nothing: a callback is built for one run, and its state may have been set before.
+What they remember, and when they are told of what, is said in ``callbacks``.
 """
 
 from __future__ import annotations
@@ -197,8 +197,10 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         self.best_epoch = 0
         self.reason: str | None = None
 
-    def on_train_begin(self, logs: Logs = None) -> None:
-        """Leave the state as it is."""
+    def on_stage_begin(self, stage: str) -> None:
+        """Judge each stage by itself: at another rate the loss may rise before it falls."""
+        self.on_train_begin()
+        self.reason = None
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Compare; stop when patience is over."""
@@ -218,8 +220,9 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 class ReduceOnPlateau(keras.callbacks.ReduceLROnPlateau):
     """Keras's, with its state. The rate itself is the optimizer's."""
 
-    def on_train_begin(self, logs: Logs = None) -> None:
-        """Leave the state as it is."""
+    def on_stage_begin(self, stage: str) -> None:
+        """Begin anew: a stage has a rate of its own."""
+        self.on_train_begin()
 
     def get_state(self) -> State:
         """Best value, for how many epochs it has stood, and the cooldown left."""
@@ -263,6 +266,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     Training goes to ``train``, validation to ``validation`` below the run folder's ``log_dir``; the step is the epoch,
     from 0. What distinguishes the run goes to ``log_dir`` itself, for the HParams page, where TensorBoard is installed.
+    A resumed run writes a further file, and TensorBoard reads both.
     """
 
     def __init__(self, folder: RunFolder, log_dir: str):
@@ -303,13 +307,6 @@ class TensorBoardScalars(keras.callbacks.Callback):
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
-
-    def get_state(self) -> State:
-        """Nothing: a resumed run writes a further file, and TensorBoard reads both."""
-        return {}
-
-    def set_state(self, state: State) -> None:
-        """Nothing to do."""
 
 
 class StopOnNan(keras.callbacks.Callback):

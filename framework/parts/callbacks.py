@@ -1,8 +1,20 @@
 """Callbacks: what happens between epochs. Each is built for one run and lives through all of its stages.
 
-Epochs reach the hooks counted from 0 and people counted from 1. Every callback has ``get_state()``, a dict that JSON
-can hold, and ``set_state(state)``, which makes a fresh callback go on from there. The classes live in
-``callback_classes``.
+Any Keras callback will do (https://keras.io/api/callbacks/). Its ``model`` is the whole network, and it is told what
+Keras tells it in one ``fit`` of the whole run: ``set_params`` and ``set_model``, ``on_train_begin`` once,
+``on_train_end`` once with the last epoch's logs, between them the hooks of epochs, batches, tests and test batches.
+Epochs reach the hooks counted from 0 over all stages, and people counted from 1. ``model.stop_training = True`` ends the
+stage.
+
+Beside that it may have, checked by the contract test of callbacks:
+
+- ``on_stage_begin(stage)``: called with the stage's name where one begins, not where it is resumed;
+- ``get_state()``, a dict that JSON can hold, and ``set_state(state)``, called after ``on_train_begin`` on a fresh
+  callback of a run that goes on: what it remembers from epoch to epoch;
+- ``get_arrays()`` and ``set_arrays(arrays)``: a dict of numpy arrays by name, for what is too large for that;
+- ``failed`` and ``reason``: where ``failed`` is true and ``reason`` a text when a stage ends, the run has failed.
+
+The classes live in ``callback_classes``.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class MlflowRun(keras.callbacks.Callback):
         self._client: Any = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Open the run, or the one that a resumed training had."""
+        """Reach the store."""
         if "://" not in self.tracking_uri:
             # MLflow discourages folders since 3.7 in favour of databases, and asks for this word
             os.environ.setdefault(FILE_STORE, "true")
@@ -34,6 +34,9 @@ class MlflowRun(keras.callbacks.Callback):
         except ImportError:
             raise RunFailed("callback mlflow: MLflow is not installed; pip install 'framework[mlflow]'") from None
         self._client = MlflowClient(self.tracking_uri)
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Open the run, unless a resumed training has one."""
         if self.run_id is None:
             name = self.folder.path.name
             self.run_id = self._client.create_run(self._experiment_id(), run_name=name).info.run_id
@@ -47,7 +50,8 @@ class MlflowRun(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Close the run."""
-        self._client.set_terminated(self.run_id)
+        if self.run_id is not None:
+            self._client.set_terminated(self.run_id)
 
     def get_state(self) -> dict[str, Any]:
         """Which run it is."""

@@ -21,9 +21,9 @@ def constant(learning_rate: float, epochs: int, steps_per_epoch: int) -> float:
 def exponential(
     learning_rate: float, epochs: int, steps_per_epoch: int, *, decay_rate: Positive, decay_epochs: Positive
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The rate times ``decay_rate`` in every ``decay_epochs`` epochs, smoothly."""
+    """The rate times ``decay_rate`` in every ``decay_epochs`` epochs, smoothly; parts of an epoch count."""
     return keras.optimizers.schedules.ExponentialDecay(
-        learning_rate, decay_steps=max(1, round(decay_epochs * steps_per_epoch)), decay_rate=decay_rate
+        learning_rate, decay_steps=decay_epochs * steps_per_epoch, decay_rate=decay_rate
     )
 
 
@@ -44,10 +44,11 @@ def warmup_cosine(
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """A straight line up for ``warmup_epochs``, then half a cosine down to the share ``alpha`` at the stage's end.
 
+    Parts of an epoch count, also where they end between two steps.
     A stage that is not longer than its warm-up climbs to its last step.
     """
     total = epochs * steps_per_epoch
-    warmup = min(round(warmup_epochs * steps_per_epoch), total - 1)
+    warmup = min(warmup_epochs * steps_per_epoch, total - 1)
     if warmup == 0:
         return cosine(learning_rate, epochs, steps_per_epoch, alpha=alpha)
     return keras.optimizers.schedules.CosineDecay(

@@ -51,12 +51,13 @@ def draw(folder: RunFolder) -> Path:
     watched = entry.yardstick.column.removeprefix("val_")
     metrics = sorted((column for column in measured if column != "loss"), key=lambda column: column != watched)
     best = next((index for index, row in enumerate(rows) if row["epoch"] == entry.best.get("epoch")), None)
+    word = "last epoch" if (run.get("best") or {}).get("kept") == "last" else "epoch"
     panels = [*metrics[:1], "loss"]
 
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04)
     figure = Figure(figsize=(6 * len(panels), 4.2), dpi=160, facecolor="white", layout=layout)
     for axes, column, colour in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, COLOURS, strict=False):
-        _panel(axes, rows, column, colour, best)
+        _panel(axes, rows, column, colour, best, word)
     if run.get("title"):
         figure.suptitle(run["title"], x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False)
     with whole(folder.curves) as beside:
@@ -72,7 +73,9 @@ def _values(rows: Sequence[Mapping[str, Any]], column: str) -> list[float]:
     return [value if math.isfinite(value) else math.nan for value in values]
 
 
-def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], column: str, colour: str, best: int | None) -> None:
+def _panel(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], column: str, colour: str, best: int | None, word: str
+) -> None:
     epochs = [row["epoch"] for row in rows]
     training, validation = _values(rows, column), _values(rows, f"val_{column}")
     marker = "o" if len(rows) <= MARKED_UP_TO else None
@@ -113,7 +116,7 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], column: str, colour: s
     )
     _mark_stages(axes, rows)
     if best is not None:
-        _mark_best(axes, epochs[best], (validation or training)[best], colour, title)
+        _mark_best(axes, epochs[best], (validation or training)[best], colour, title, word)
 
 
 def _mark_stages(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -140,14 +143,14 @@ def _mark_stages(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _mark_best(axes: Axes, epoch: int, value: float, colour: str, title: Text) -> None:
-    """A ring around the best epoch's value, and its number behind the title, where no curve can cross it."""
+def _mark_best(axes: Axes, epoch: int, value: float, colour: str, title: Text, word: str) -> None:
+    """A ring around the value of the epoch that was kept, and its number behind the title, where no curve can cross it."""
     if not math.isfinite(value):
         return
     axes.axvline(epoch, color=colour, linewidth=0.9, linestyle=":", alpha=0.7, zorder=1)
     axes.plot([epoch], [value], "o", markersize=9, markerfacecolor="white", markeredgecolor=colour, markeredgewidth=2.2)
     axes.annotate(
-        f"{rounded(value)} in epoch {epoch}",
+        f"{rounded(value)} in {word} {epoch}",
         (1, 0),
         xycoords=title,
         xytext=(9, 0),

@@ -329,7 +329,7 @@ def _changed(job: Job) -> Problem | None:
     if not RunFolder(job.folder).config.is_file():
         return None
     try:
-        resume.refuse_changes(job, job.settings.resume.allow)
+        resume.refuse_changes(job)
         return None
     except BadInput:
         found = [f"{key}: {show(then)} → {show(now)}" for key, (then, now) in resume.changes(job).items()]

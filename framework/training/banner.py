@@ -14,8 +14,8 @@ from framework.model.build import Network
 from framework.training.preflight import Experiment
 
 
-def announce(experiment: Experiment, network: Network, folder: RunFolder) -> None:
-    """Say what is about to happen."""
+def announce(experiment: Experiment, network: Network, folder: RunFolder, keeps_best: bool) -> None:
+    """Say what is about to happen; ``keeps_best`` tells whether ``model.keras`` will be the best epoch or the last."""
     settings, pictures, task = experiment.settings, experiment.pictures, experiment.task
     counts = ", ".join(f"{len(split):,} {name}" for name, split in pictures.splits.items())
     height, width = settings.data.size
@@ -32,6 +32,7 @@ def announce(experiment: Experiment, network: Network, folder: RunFolder) -> Non
         ("optimizer", f"{settings.optim.name}, {_schedule(settings.optim.schedule)}, loss {settings.loss.name}"),
         ("batches", f"of {settings.trainer.batch_size}, augmentation {augment}, {settings.trainer.precision}"),
         ("results", [shown(folder.path)]),
+        *([] if keeps_best else [("kept", "the last epoch: no checkpoint callback keeps the best")]),
     )
 
 
@@ -43,7 +44,7 @@ def summarise(folder: RunFolder, run: Mapping[str, Any]) -> None:
     files += sorted(folder.checkpoints.iterdir()) if folder.checkpoints.is_dir() else []
     say()
     _lines(
-        ("best", [f"epoch {best['epoch']} of {run['epochs']}: {first}", *more]),
+        (best.get("kept", "best"), [f"epoch {best['epoch']} of {run['epochs']}: {first}", *more]),
         ("time", [f"{phase} {seconds:.1f} s" for phase, seconds in run["seconds"].items()]),
         ("files", [str(file.relative_to(folder.path)) for file in files if file.exists()]),
         ("in", [shown(folder.path)]),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from framework.core.digits import kept
 from framework.training.interruption import Interruption
@@ -31,7 +32,7 @@ class Bridge(keras.callbacks.Callback):
         steps: of an epoch.
         write: called with each new row of the history, before callbacks see the epoch's end.
         save: writes the run's state.
-        save_steps: write the state every so many steps too; None for not.
+        save_steps: write the state every so many steps too, counted over epochs; None for not.
         metrics: running metrics of an epoch that is entered in its middle, as in ``State.arrays``.
     """
 
@@ -53,52 +54,71 @@ class Bridge(keras.callbacks.Callback):
         self.whole, self.callbacks = whole, list(callbacks)
         self.standing, self.progress, self.interruption = standing, progress, interruption
         self.steps, self.write, self.save, self.save_steps = steps, write, save, save_steps
-        self._metrics = metrics
+        self._metrics = dict(metrics)
         self._offset = standing.step
-        self._watch_batches = any(_has_own(callback, "on_train_batch_end") for callback in self.callbacks)
         self._started = 0.0
         self._saved = time.monotonic()
+        self._saved_step = self._steps_done()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Put running metrics where they stood, if the epoch is entered in its middle; hand on."""
         self._started = time.perf_counter()
         if self._offset:
-            for name, variable in metric_variables(self.standing):
-                variable.assign(self._metrics[name])
-        for callback in self.callbacks:
-            callback.on_epoch_begin(epoch, logs)
+            self._put_metrics()
+        self._hand_on("on_epoch_begin", epoch, logs)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Hand on."""
-        for callback in self.callbacks:
-            callback.on_train_batch_begin(batch + self._offset, logs)
+        self._hand_on("on_train_batch_begin", batch + self._offset, logs)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Hand on; ``batch`` is the last of the steps that ran together. Save and stop where that is due."""
         batch = min(batch + self._offset, self.steps - 1)  # Keras counts the last ones as if there were as many as ever
-        if self._watch_batches:
-            for callback in self.callbacks:
-                callback.on_train_batch_end(batch, logs)
+        self._hand_on("on_train_batch_end", batch, logs)
         before, self.standing.step = self.standing.step, batch + 1
         self.progress.step(self.standing.epoch, batch + 1 - before, logs.get("loss") if logs else None)
         if self.whole.stop_training:
             self.model.stop_training = True
         elif batch + 1 < self.steps:  # behind the last step the epoch's end saves, with all that belongs to it
-            if self.interruption.signal is not None:
-                self.save(self.standing)
-                self.interruption.obey()
-            elif self.save_steps and (batch + 1) // self.save_steps > before // self.save_steps:
-                self.save(self.standing)
+            self.look(batch + 1)
+            if self._is_due():
+                self._save()
+
+    def look(self, step: int) -> None:
+        """Leave the run with its state saved, if a signal wants that; so many steps of the epoch are done.
+
+        Raises:
+            RunStopped: after SIGTERM.
+            KeyboardInterrupt: after Ctrl-C.
+        """
+        if self.interruption.signal is not None and not self.whole.stop_training:
+            self.standing.step = step
+            self._save()
+            self.interruption.obey()
+
+    def look_while_validating(self, _: int = 0) -> None:
+        """The same between batches of validation, which begins anew where the run goes on."""
+        if self.interruption.signal is not None:
+            self._put_metrics()
+            self.look(self.steps)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Keep what training has measured, for validation measures by the same variables; hand on."""
+        self._metrics = {name: np.array(variable) for name, variable in metric_variables(self.standing)}
+        self._hand_on("on_test_begin", logs)
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stop where that is due; hand on."""
+        self.look_while_validating()
+        self._hand_on("on_test_batch_begin", batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Hand on."""
-        for callback in self.callbacks:
-            callback.on_test_begin(logs)
+        self._hand_on("on_test_batch_end", batch, logs)
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """Hand on."""
-        for callback in self.callbacks:
-            callback.on_test_end(logs)
+        self._hand_on("on_test_end", logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the epoch's row to the history, let callbacks act on it, save the state if that is due."""
@@ -113,23 +133,38 @@ class Bridge(keras.callbacks.Callback):
         }
         self.write(row)
         self.progress.epoch(row)
-        for callback in self.callbacks:
-            callback.on_epoch_end(epoch, logs)
+        self._hand_on("on_epoch_end", epoch, logs)
         if self.whole.stop_training:
             self.model.stop_training = True
         self.standing.epoch, self.standing.step = epoch + 1, 0
         self._offset = 0
         self.standing.stopped = self.whole.stop_training
         stops = self.interruption.signal is not None
-        if stops or time.monotonic() - self._saved >= STATE_SECONDS:
-            self.save(self.standing)
+        if stops or self._is_due() or time.monotonic() - self._saved >= STATE_SECONDS:
+            self._save()
             self._saved = time.monotonic()
         if stops:
             self.interruption.obey()
 
+    def _hand_on(self, hook: str, *given: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*given)
 
-def _has_own(callback: keras.callbacks.Callback, hook: str) -> bool:
-    return getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
+    def _put_metrics(self) -> None:
+        for name, variable in metric_variables(self.standing):
+            variable.assign(self._metrics[name])
+
+    def _steps_done(self) -> int:
+        return self.standing.epoch * self.steps + self.standing.step
+
+    def _is_due(self) -> bool:
+        """Whether ``save_steps`` wants the state written now."""
+        every = self.save_steps
+        return every is not None and self._steps_done() // every > self._saved_step // every
+
+    def _save(self) -> None:
+        self.save(self.standing)
+        self._saved_step = self._steps_done()
 
 
 def _column(name: str) -> tuple[bool, bool, str]:

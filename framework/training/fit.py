@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.backend import keras, tf
+from framework.core.console import say, warn
 from framework.core.errors import BadInput, Problem, RunFailed, listing
 from framework.core.runs import RunFolder
 from framework.core.task import Task
@@ -27,8 +29,10 @@ from framework.training.stages import Stage, freeze, stage_of
 from framework.training.state import (
     Standing,
     State,
+    callback_states,
     collect,
     layer_variables,
+    measured,
     metric_variables,
     optimizer_variables,
     restore,
@@ -47,9 +51,12 @@ class Fit:
         network: what is trained; its weights change in place.
         folder: where the history and the callbacks' files go.
         record: told what is known as it is known.
+        data: fingerprint of what is trained on; a state that was written on other data is taken up at an epoch's start.
     """
 
-    def __init__(self, experiment: Experiment, network: Network, folder: RunFolder, record: Record):
+    def __init__(
+        self, experiment: Experiment, network: Network, folder: RunFolder, record: Record, data: str | None = None
+    ):
         self.experiment, self.network, self.folder, self.record = experiment, network, folder, record
         self.settings: Settings = experiment.settings
         self.callbacks = {
@@ -60,6 +67,7 @@ class Fit:
         self.stages = [stage_of(name, stage, self.settings, network) for name, stage in self.settings.stages.items()]
         self.supply = Supply(experiment, network, record)
         self.history: list[dict[str, Any]] = []
+        self.data = data
         self.steps = pipeline.steps(len(experiment.pictures.splits["train"]), self.settings.trainer.batch_size)
         self._learned: set[str] = set()
         self._last: Material | None = None
@@ -91,29 +99,46 @@ class Fit:
             standing = self._compile(stage, material, done)
             if not begun:
                 begun = True
-                for callback in self.callbacks.values():
-                    callback.set_model(self.network.model)
-                    callback.on_train_begin()
+                self._begin(state)
             if state is not None:
                 self._take_up(state, standing)
                 progress.resume(self.history, standing.step)
                 state = None if state.stopped else state
+            else:
+                self._tell("on_stage_begin", stage.name)
             progress.stage(stage.name, stage.epochs, stage.lr, material.says)
             if not standing.stopped:
                 with self.record.phase("training"), progress, Interruption() as interruption:
                     self._fit(material, standing, progress, interruption, state)
             state = None
             done = self.history[-1]["epoch"] if self.history else 0
-            fault = self._fault()
+            fault = self._reason(failed=True)
             if fault:
                 break
+            if standing.stopped and (reason := self._reason(failed=False)):
+                say(f"stage {stage.name} ends here: {reason}")
         if not fault:
             self._save(standing)
         self._last = material
-        for callback in self.callbacks.values():
-            callback.on_train_end()
+        self._tell("on_train_end", dict(self.history[-1]) if self.history else None)
         if fault:
             raise RunFailed(fault)
+
+    def _begin(self, state: State | None) -> None:
+        """Set callbacks going as Keras does, for the whole run; then they take up their state."""
+        epochs = sum(stage.epochs for stage in self.stages)
+        for callback in self.callbacks.values():
+            callback.set_params({"verbose": 0, "epochs": epochs, "steps": self.steps})
+            callback.set_model(self.network.model)
+        self._tell("on_train_begin")
+        if state is not None:
+            restore_callbacks(self.callbacks, state)
+
+    def _tell(self, hook: str, *given: Any) -> None:
+        """Call a hook of each callback that has it."""
+        for callback in self.callbacks.values():
+            if hasattr(callback, hook):
+                getattr(callback, hook)(*given)
 
     def fill_cache(self) -> None:
         """Keep the features of every stage whose frozen prefix no earlier stage trains; train nothing."""
@@ -123,14 +148,38 @@ class Fit:
             freeze(self.network, stage)
             self.supply.material(replace(stage, trained=frozenset(trained)))
 
+    def given(self, stage: Stage) -> dict[str, Any]:
+        """What a state rests on, for the run that takes it up to see what has changed since."""
+        splits = self.experiment.pictures.splits
+        return {
+            "data": self.data,
+            "classes": list(self.experiment.task.classes),
+            "pictures": {name: len(split) for name, split in splits.items()},
+            "batch_size": self.settings.trainer.batch_size,
+            "steps": self.steps,
+            "lr": stage.lr,
+            "callbacks": {name: [chosen.name, chosen.parameters] for name, chosen in self.settings.callbacks.items()},
+        }
+
     def _take_up(self, state: State, standing: Standing) -> None:
-        """Put optimizer, callbacks and history where the state says."""
-        tail = standing.tail
-        tail.optimizer.build(tail.trainable_variables)
-        restore(optimizer_variables(tail), state)
-        restore_callbacks(self.callbacks, state)
+        """Put optimizer and history where the state says, and heed what the run is given otherwise since."""
+        stage, optimizer = standing.stage, standing.tail.optimizer
+        optimizer.build(standing.tail.trainable_variables)
+        restore(optimizer_variables(standing.tail), state)
         standing.start, standing.epoch, standing.step = state.stage_start, state.epoch, state.step
         standing.stopped = state.stopped
+        now = json.loads(json.dumps(self.given(stage)))
+        changed = {key for key, value in now.items() if state.given.get(key, value) != value}
+        if "lr" in changed and registry.get("schedule", self.settings.optim.schedule.name).details["constant"]:
+            optimizer.learning_rate = stage.lr
+        if "callbacks" in changed:
+            standing.stopped = False
+        if changed & {"data", "batch_size"} and state.step:
+            warn(f"epoch {state.epoch + 1} is begun again: {state.step} of its steps were of other batches")
+            standing.step = 0
+        if "steps" in changed:
+            # a schedule is told in epochs and counts in steps
+            optimizer.iterations.assign((state.epoch - state.stage_start) * self.steps + standing.step)
         self.history = list(state.history)
         self.folder.write_history(self.history)
 
@@ -149,7 +198,8 @@ class Fit:
             step=standing.step,
             stopped=standing.stopped,
             history=self.history,
-            callbacks={name: callback.get_state() for name, callback in self.callbacks.items()},
+            callbacks=callback_states(self.callbacks),
+            given=self.given(standing.stage),
             arrays=collect(variables, self.callbacks),
         ).write(self.folder.state)
 
@@ -159,6 +209,7 @@ class Fit:
         at_once = self.settings.trainer.steps_per_execution
         if at_once == "auto":
             at_once = min(self.steps, WHOLE_EPOCH) if material.cached else 1
+        at_once = min(at_once, self.settings.trainer.save_steps or at_once)
         task = self.experiment.task
         metrics = make_metrics(self.settings, task)
         compiled = dict(optimizer=optimizer, loss=make_loss(self.settings, task), auto_scale_loss=False)
@@ -179,14 +230,6 @@ class Fit:
         from framework.training.bridge import Bridge
 
         settings, tail, left = self.settings, standing.tail, self.steps - standing.step
-        tail.train_function = StepLoop(tail, tail.train_step, self.steps, tail.steps_per_execution, left)
-        validation = batches = None
-        if material.validation is not None:
-            batch_size = EVALUATION_BATCH if material.cached else settings.trainer.batch_size
-            targets = labels.encode(self.experiment.pictures.splits["validation"].labels, self.experiment.task)
-            validation = pipeline.evaluation_dataset(material.validation, targets, batch_size)
-            batches = pipeline.steps(len(targets), batch_size)
-            tail.test_function = StepLoop(tail, tail.test_step, batches, tail.steps_per_execution)
         bridge = Bridge(
             self.network.model,
             list(self.callbacks.values()),
@@ -199,6 +242,18 @@ class Fit:
             save_steps=settings.trainer.save_steps,
             metrics={} if state is None else state.arrays,
         )
+        at_once = tail.steps_per_execution
+        tail.train_function = StepLoop(tail, tail.train_step, self.steps, at_once, left or None, bridge.look)
+        validation = batches = None
+        if material.validation is not None:
+            batch_size = EVALUATION_BATCH if material.cached else settings.trainer.batch_size
+            targets = labels.encode(self.experiment.pictures.splits["validation"].labels, self.experiment.task)
+            validation = pipeline.evaluation_dataset(material.validation, targets, batch_size)
+            batches = pipeline.steps(len(targets), batch_size)
+            look = bridge.look_while_validating
+            tail.test_function = StepLoop(tail, tail.test_step, batches, at_once, look=look)
+        if not left:
+            self._finish_epoch(standing, bridge, validation, batches)
         end = standing.start + standing.stage.epochs
         # an epoch that is entered in its middle is fitted by itself, for Keras must know how many steps are left of it
         for until in (standing.epoch + 1, end) if standing.step else (end,):
@@ -214,6 +269,14 @@ class Fit:
                     shuffle=False,
                     verbose=0,
                 )
+
+    def _finish_epoch(self, standing: Standing, bridge: Any, validation: Any, batches: int | None) -> None:
+        """Do what is left of an epoch whose steps are all done: validate, and end it as ``fit`` does."""
+        bridge.set_model(standing.tail)
+        bridge.on_epoch_begin(standing.epoch)
+        logs = measured(standing)
+        found = standing.tail.evaluate(validation, steps=batches, callbacks=[bridge], return_dict=True, verbose=0)
+        bridge.on_epoch_end(standing.epoch, logs | {f"val_{name}": value for name, value in found.items()})
 
     def _training(self, material: Material, standing: Standing) -> tf.data.Dataset:
         """Batches from where the stage stands on."""
@@ -232,25 +295,32 @@ class Fit:
         self.history.append(row)
         self.folder.write_history(self.history)
 
-    def _fault(self) -> str | None:
-        """Why a callback stopped the run as failed, None if none did."""
+    def _reason(self, failed: bool) -> str | None:
+        """The reason of a callback that stopped the stage, with its advice; of one that makes the run a failed one."""
         for callback in self.callbacks.values():
-            if getattr(callback, "failed", False) and callback.reason:
+            reason = getattr(callback, "reason", None)
+            if reason and bool(getattr(callback, "failed", False)) == failed:
                 advice = getattr(callback, "advice", None)
-                return f"{callback.reason}; try {advice}" if advice else callback.reason
+                return f"{reason}; try {advice}" if advice else reason
         return None
 
-    def restore_best(self) -> tuple[dict[str, Any], Path | None]:
-        """Give the network the weights of its best epoch, if a checkpoint kept them.
+    @property
+    def keeps_best(self) -> bool:
+        """Whether a callback keeps the best epoch's weights."""
+        return any(hasattr(callback, "restore_best") for callback in self.callbacks.values())
+
+    def restore_best(self) -> tuple[dict[str, Any], Path | None, Literal["best", "last"]]:
+        """Give the network the weights of its best epoch, if a checkpoint kept them; else it stays as it is, the last.
 
         Returns:
-            That epoch's row, and the checkpoint's file if it is what ``model.keras`` is to be.
+            That epoch's row, the checkpoint's file if it is what ``model.keras`` is to be, and which epoch it is.
         """
         for callback in self.callbacks.values():
             if hasattr(callback, "restore_best") and callback.best_epoch is not None:
                 callback.restore_best()
-                return next(row for row in self.history if row["epoch"] == callback.best_epoch), callback.best_file()
-        return self.history[-1], None
+                row = next(row for row in self.history if row["epoch"] == callback.best_epoch)
+                return row, callback.best_file(), "best"
+        return self.history[-1], None, "last"
 
     def answers(self) -> np.ndarray | None:
         """Logits of the validation pictures as the network stands, float32 (pictures, task.units); None without such.
@@ -293,16 +363,24 @@ def make_optimizer(settings: Settings, stage: Stage, model: keras.Model, steps: 
 
 
 def _scale_rates(optimizer: keras.optimizers.Optimizer, rates: dict[str, float], model: keras.Model) -> None:
-    """Give each layer its share of the learning rate, whatever the optimizer does with gradients."""
-    shares = {
-        variable.path: share
-        for layer, share in rates.items()
-        for variable in model.get_layer(layer).trainable_variables
-    }
-    step = optimizer.update_step
+    """Give each layer its share of the learning rate, whatever the optimizer does with gradients.
+
+    Weight decay is a share of the rate too, and Keras takes the whole rate for it: these layers' decay is done here.
+    """
+    weights = [(weight, share) for layer, share in rates.items() for weight in model.get_layer(layer).trainable_weights]
+    # the optimizer hands on TensorFlow's variables, not those of Keras
+    shares = {weight.value.ref(): share for weight, share in weights}
+    optimizer.exclude_from_weight_decay([weight for weight, _ in weights])
+    step, decay = optimizer.update_step, optimizer.weight_decay
 
     def scaled(gradient: Any, variable: Any, learning_rate: Any) -> Any:
-        return step(gradient, variable, learning_rate * shares.get(variable.path, 1.0))
+        share = shares.get(variable.ref())
+        if share is None:
+            return step(gradient, variable, learning_rate)
+        rate = tf.cast(learning_rate, variable.dtype) * share
+        if decay is not None:
+            variable.assign_sub(variable * decay * rate)
+        return step(gradient, variable, rate)
 
     optimizer.update_step = scaled
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from framework.core.backend import keras, tf
+
+# a signal is looked at this often; a single step that takes longer is waited for
+LOOK_SECONDS = 1.0
+# the first steps are quick where batches lie ready: how much more than the last time may be run before a look
+GROWTH = 8
 
 
 class StepLoop:
@@ -23,14 +29,28 @@ class StepLoop:
         step: its ``train_step`` or ``test_step``.
         steps: of an epoch.
         at_once: of a call, at most; the model's ``steps_per_execution``.
-        first: steps that are left of the first epoch; all of them if None.
+        first: steps that are left of the first epoch, from 1 to ``steps``; all of them if None.
+        look: called with the steps of the epoch that are done, about every ``LOOK_SECONDS`` of a call that takes
+            longer; it may raise. Without it a call is never divided.
+
+    Raises:
+        ValueError: ``first`` is no part of an epoch.
     """
 
     def __init__(
-        self, model: keras.Model, step: Callable[[Any], Any], steps: int, at_once: int, first: int | None = None
+        self,
+        model: keras.Model,
+        step: Callable[[Any], Any],
+        steps: int,
+        at_once: int,
+        first: int | None = None,
+        look: Callable[[int], None] | None = None,
     ):
-        self.steps, self.at_once = steps, at_once
-        self._left = first or steps
+        self.steps, self.at_once, self.look = steps, at_once, look
+        self._left = steps if first is None else first
+        if not 0 < self._left <= steps:
+            raise ValueError(f"{self._left} steps are left of an epoch of {steps}")
+        self._few = 1
 
         def run(iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
             def body(done: tf.Tensor) -> tf.Tensor:
@@ -44,6 +64,16 @@ class StepLoop:
 
     def __call__(self, iterator: Any) -> dict[str, tf.Tensor]:
         """Run the next steps of the epoch; loss and metrics so far."""
-        count = min(self.at_once, self._left)
-        self._left = self._left - count or self.steps
-        return self._run(iterator, tf.constant(count))
+        behind = self._left - min(self.at_once, self._left)
+        while True:
+            count = self._left - behind if self.look is None else min(self._few, self._left - behind)
+            started = time.perf_counter()
+            results = self._run(iterator, tf.constant(count))
+            seconds = time.perf_counter() - started
+            self._few = max(1, min(int(count * LOOK_SECONDS / max(seconds, 1e-9)), GROWTH * count))
+            self._left -= count
+            if self._left == behind:
+                self._left = self._left or self.steps
+                return results
+            if self.look is not None:
+                self.look(self.steps - self._left)

@@ -6,15 +6,15 @@ L. N. Smith, Cyclical Learning Rates for Training Neural Networks, section 3.3 (
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from framework.config.settings import PartSettings
-from framework.core.backend import tf
+from framework.config.settings import PartSettings, Settings
 from framework.core.console import progress
-from framework.core.errors import RunFailed
+from framework.core.errors import Problem, RunFailed
 from framework.data import labels, pipeline
 from framework.training.fit import Fit, class_weights, make_loss, make_optimizer
 from framework.training.material import Material
@@ -25,6 +25,10 @@ LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 120
 RUNAWAY = 4.0
 # steps on either side that a smoothed loss looks at, and steps at the start that are too few to tell
 REACH, FIRST = 8, 10
+# of an epoch: where fewer batches come again and again, their loss says more of them than of the rate
+FEWEST_BATCHES = 3
+# times the noise of a smoothed loss that a fall or a rise must have to be one
+CLEAR = 2.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,10 @@ def range_test(fit: Fit) -> RangeTest:
 
     The network's weights are worth nothing afterwards.
 
+    Only whole batches are taken: the loss of a last, smaller one is noise.
+
     Raises:
-        RunFailed: the loss falls at no rate.
+        RunFailed: the loss falls at no rate, or rises at none.
     """
     stage = fit.stages[0]
     freeze(fit.network, stage)
@@ -55,20 +61,34 @@ def range_test(fit: Fit) -> RangeTest:
     tail.compile(optimizer=optimizer, loss=make_loss(settings, fit.experiment.task), auto_scale_loss=False)
     rates: list[float] = []
     losses: list[float] = []
+    ran_away = False
     with progress("rates", STEPS, "steps") as advance:
         for rate, batch in zip(np.geomspace(LOWEST, HIGHEST, STEPS), _batches(fit, material), strict=False):
             optimizer.learning_rate = float(rate)
             tail.reset_metrics()
             loss = float(tail.train_on_batch(*batch))
-            if not math.isfinite(loss):
+            ran_away = not math.isfinite(loss)
+            if ran_away:
                 break
             rates.append(float(rate))
             losses.append(loss)
             advance(1)
-            if len(losses) > FIRST and min(losses[-REACH:]) > RUNAWAY * min(smoothed(losses)):
+            ran_away = len(losses) > FIRST and min(losses[-REACH:]) > RUNAWAY * min(smoothed(losses))
+            if ran_away:
                 break
     smooth = smoothed(losses)
-    return RangeTest(stage.name, tuple(rates), tuple(losses), tuple(smooth), suggest(rates, smooth))
+    return RangeTest(stage.name, tuple(rates), tuple(losses), tuple(smooth), suggest(rates, losses, ran_away))
+
+
+def too_few(settings: Settings, pictures: int) -> list[Problem]:
+    """A problem where so many training pictures are too few batches for a suggestion."""
+    size = settings.trainer.batch_size
+    if pictures // size >= FEWEST_BATCHES:
+        return []
+    what = f"{pictures} training pictures are {pictures // size} whole batches of {size}: too few for a suggestion"
+    fitting = pictures // FEWEST_BATCHES
+    right = f"trainer.batch_size={1 << (fitting.bit_length() - 1)}" if fitting else f"{FEWEST_BATCHES} pictures or more"
+    return [Problem(what, "trainer.batch_size", right)]
 
 
 def smoothed(losses: Sequence[float]) -> list[float]:
@@ -78,25 +98,37 @@ def smoothed(losses: Sequence[float]) -> list[float]:
     return list(total / np.convolve(np.ones(len(losses)), weights)[REACH : REACH + len(losses)])
 
 
-def suggest(rates: Sequence[float], smooth: Sequence[float]) -> float:
+def suggest(rates: Sequence[float], losses: Sequence[float], ran_away: bool) -> float:
     """A tenth of the rate at which the smoothed loss is lowest: it still falls there, and is far from running away.
 
+    Args:
+        rates: that were tried, rising.
+        losses: of the batch at each.
+        ran_away: whether the loss after the last of them was beyond all measure.
+
     Raises:
-        RunFailed: it falls nowhere.
+        RunFailed: it clearly falls nowhere, or rises nowhere.
     """
+    smooth = np.asarray(smoothed(losses))
     lowest = int(np.argmin(smooth)) if len(smooth) else 0
-    if lowest <= FIRST:
+    # by the median, for the last losses before a runaway are far from any mean
+    noise = CLEAR * 1.48 * float(np.median(np.abs(smooth - losses))) / math.sqrt(REACH) if len(smooth) else 0.0
+    if lowest <= FIRST or smooth[: FIRST + 1].mean() - smooth[lowest] <= noise:
         raise RunFailed("the loss falls at no learning rate: look at data, loss and model first")
+    if not ran_away and smooth[lowest:].max() - smooth[lowest] <= noise:
+        raise RunFailed(f"the loss rises at no learning rate up to {rates[-1]:.2g}: no rate can be said to be too high")
     return rates[lowest] / 10
 
 
-def _batches(fit: Fit, material: Material) -> tf.data.Dataset:
-    """Training batches, epoch after epoch."""
-    return pipeline.training_dataset(
+def _batches(fit: Fit, material: Material) -> Iterator[Any]:
+    """Whole training batches, epoch after epoch."""
+    size = fit.settings.trainer.batch_size
+    batches = pipeline.training_dataset(
         material.train,
         labels.encode(fit.experiment.pictures.splits["train"].labels, fit.experiment.task),
-        batch_size=fit.settings.trainer.batch_size,
+        batch_size=size,
         seed=fit.settings.trainer.seed,
         augmentations=material.augmentations,
         class_weights=class_weights(fit.experiment),
     )
+    return (batch for batch in batches if len(batch[1]) == size)

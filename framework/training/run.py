@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import shutil
 import traceback
@@ -31,6 +32,7 @@ from framework.training.fit import Fit
 from framework.training.preflight import Experiment, experiment, missing_weights
 from framework.training.record import Record
 from framework.training.repeat import tell_differences
+from framework.training.state import State
 
 
 class Run:
@@ -107,27 +109,32 @@ class Run:
         """Whether the folder holds this very run, finished.
 
         Raises:
-            BadInput: it holds a run of another config.
+            BadInput: it holds a run of another config, or on other data, that can't be gone on with.
         """
         before = resume.earlier(self.folder)
         if before is None:
             return False
-        changed = resume.changes(self.job)
-        resume.refuse_changes(self.job, self.job.settings.resume.allow)
-        if before["status"] != "finished" or changed:
-            return False
-        say(f"{shown(self.folder.path)} is finished already: nothing to do")
-        return True
+        if before["status"] == "finished" and not resume.changes(self.job):
+            say(f"{shown(self.folder.path)} is finished already: nothing to do")
+            return True
+        resume.refuse_changes(self.job)
+        state = State.read(self.folder.state, arrays=False)
+        if state is not None:
+            start, _, digest = self._looked
+            counts = {name: len(split) for name, split in start.pictures.splits.items()}
+            now = {"data": digest, "pictures": counts, "classes": list(start.task.classes)}
+            resume.refuse_data(self.job, state, before, now)
+        return False
 
     def prepare(self) -> Fit:
         """All that comes before the first stage: seeds, a look at the data, the network."""
         load_tensorflow()
         seed_everything(self.job.settings.trainer)
-        start = self._data(self._weights(experiment(self.job.settings)))
+        start = self._data()
         with self.record.phase("building"):
             network = build(start.settings, start.task)
         self.record.note(parameters=network.model.count_params())
-        return Fit(start, network, self.folder, self.record)
+        return Fit(start, network, self.folder, self.record, self._looked[2])
 
     def _train(self) -> None:
         """Train; with ``data.on_error=skip`` begin again without the files that only reading them shows to be damaged.
@@ -143,13 +150,14 @@ class Run:
                 if self.job.settings.data.on_error != "skip" or goes_on or not found:
                     raise
                 self._unread |= found
+                del self._looked
                 self.folder.state.unlink(missing_ok=True)
                 warn("some pictures turned out to be damaged when they were read: beginning again without them")
 
     def _attempt(self) -> None:
         fit = self.prepare()
         self.job.begin()
-        announce(fit.experiment, fit.network, self.folder)
+        announce(fit.experiment, fit.network, self.folder, fit.keeps_best)
         if fit.settings.cache.use == "only":
             fit.fill_cache()
             self.record.end("finished")
@@ -178,8 +186,11 @@ class Run:
         warn("Accuracy will be near chance. This run shows that everything works, nothing else.")
         return replace(start, settings=replace(start.settings, model=replace(model, weights=None)))
 
-    def _data(self, start: Experiment) -> Experiment:
-        """Have the files made if the source makes them, look at each once, and note what the run is trained on."""
+    @functools.cached_property
+    def _looked(self) -> tuple[Experiment, dict[str, str], str]:
+        """What is trained: files made if the source makes them, each looked at once; those left out; the fingerprint."""
+        load_tensorflow()
+        start = self._weights(experiment(self.job.settings))
         pictures = start.pictures
         with self.record.phase("data"):
             if pictures.prepare:
@@ -188,6 +199,12 @@ class Run:
             if skipped:
                 warn(left_out(len(skipped)))
             digest = fingerprint.dataset(pictures)
+        return replace(start, pictures=pictures), skipped, digest
+
+    def _data(self) -> Experiment:
+        """Note what the run is trained on."""
+        start, skipped, digest = self._looked
+        pictures = start.pictures
         self.record.note(
             title=title(start.settings, start.task.classes),
             classes=list(start.task.classes),
@@ -203,11 +220,11 @@ class Run:
         )
         if self.job.repeats:
             tell_differences(self.job.repeats, self.record.run)
-        return replace(start, pictures=pictures)
+        return start
 
     def _save(self, fit: Fit) -> dict[str, object]:
-        """Write ``model.keras`` from the best epoch, and say which that was."""
-        best, file = fit.restore_best()
+        """Write ``model.keras`` from the best epoch, or the last where no callback kept the best; say which that was."""
+        best, file, kept = fit.restore_best()
         with whole(self.folder.model) as beside:
             if file:
                 shutil.copyfile(file, beside)
@@ -215,8 +232,8 @@ class Run:
                 fit.network.model.save(beside)
         self._write_confusion(fit)
         metrics = {key: value for key, value in best.items() if isinstance(value, float) and key not in _NO_METRIC}
-        judged = {"monitor": fit.yardstick.column, "mode": fit.yardstick.mode}
-        return {"epoch": best["epoch"], "stage": best["stage"], **judged, "metrics": metrics}
+        said = {"epoch": best["epoch"], "stage": best["stage"], "kept": kept}
+        return said | {"monitor": fit.yardstick.column, "mode": fit.yardstick.mode, "metrics": metrics}
 
     def _write_confusion(self, fit: Fit) -> None:
         """Count the best model's answers on validation pictures: a row a true class, a column a predicted one."""

@@ -40,10 +40,11 @@ class State:
         stage: name of the stage that runs.
         stage_start: epochs of the whole run before this stage.
         epoch: epochs of the whole run that are done.
-        step: steps done of the epoch after those.
+        step: steps done of the epoch after those; all of them where its validation is still to come.
         stopped: whether a callback has ended the stage.
         history: rows so far.
-        callbacks: state of each callback.
+        callbacks: state of each callback that has one.
+        given: what the run was given when this was written, as ``Fit.given`` says; empty in states of before.
         arrays: weights, optimizer, random generators and running metrics, by a name that says whose.
     """
 
@@ -54,6 +55,7 @@ class State:
     stopped: bool
     history: list[dict[str, Any]]
     callbacks: dict[str, dict[str, Any]]
+    given: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def write(self, path: Path) -> None:
@@ -64,8 +66,12 @@ class State:
             np.savez(file, allow_pickle=False, **{_JSON: text}, **self.arrays)
 
     @staticmethod
-    def read(path: Path) -> State | None:
+    def read(path: Path, arrays: bool = True) -> State | None:
         """The run's state, None if it has none.
+
+        Args:
+            path: of the file.
+            arrays: whether they are wanted too; the rest is read in no time.
 
         Raises:
             BadInput: the file is damaged.
@@ -74,8 +80,8 @@ class State:
             return None
         try:
             with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            return State(arrays=arrays, **json.loads(arrays.pop(_JSON).tobytes()))
+                found = {name: stored[name] for name in (stored.files if arrays else [_JSON])}
+            return State(**json.loads(found.pop(_JSON).tobytes()), arrays=found)
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             right = "delete it: the run then begins anew, and ends the same"
             raise BadInput(Problem(f"{path} is damaged: {error}", str(path), right)) from None
@@ -113,6 +119,12 @@ def metric_variables(standing: Standing) -> Iterator[tuple[str, Any]]:
             yield f"metric/{place}/{number}", variable
 
 
+def measured(standing: Standing) -> dict[str, float]:
+    """Loss and metrics as their running sums are, named as Keras logs them."""
+    loss = standing.tail.metrics[0]
+    return {metric.name: float(metric.result()) for metric in [loss, *standing.metrics]}
+
+
 def collect(variables: Iterable[tuple[str, Any]], callbacks: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Values of these variables, and the arrays that callbacks keep beside the model."""
     arrays = {name: np.asarray(variable) for name, variable in variables}
@@ -136,10 +148,15 @@ def restore(variables: Iterable[tuple[str, Any]], state: State) -> None:
         variable.assign(array)
 
 
+def callback_states(callbacks: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """State of each callback that has one, as JSON can hold it."""
+    return {name: callback.get_state() for name, callback in callbacks.items() if hasattr(callback, "get_state")}
+
+
 def restore_callbacks(callbacks: Mapping[str, Any], state: State) -> None:
     """Give callbacks what the state says."""
     for name, callback in callbacks.items():
-        if name in state.callbacks:
+        if name in state.callbacks and hasattr(callback, "set_state"):
             callback.set_state(state.callbacks[name])
         if hasattr(callback, "set_arrays"):
             prefix = f"callback/{name}/"

@@ -38,11 +38,13 @@ def fit(model, callbacks, epochs=3, **changed):
     return model.fit(x, y, callbacks=callbacks, **{**given, **changed}).history
 
 
-def drive(callback, model, values, column="val_accuracy", first=0, before_epoch=None):
+def drive(callback, model, values, column="val_accuracy", first=0, before_epoch=None, state=None):
     """The hooks of a run whose monitored column has these values; ends where the callback stops it."""
     callback.set_model(model)
     model.stop_training = False
     callback.on_train_begin()
+    if state is not None:
+        callback.set_state(json.loads(json.dumps(state)))
     for epoch, value in enumerate(values, first):
         callback.on_epoch_begin(epoch)
         if before_epoch:
@@ -76,17 +78,31 @@ def test_contract():
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
-def test_runs_in_fit_and_its_state_survives_json(name, tmp_path):
+def test_keeps_the_protocol(name, tmp_path):
+    """A Keras callback that trains; if it has a state, that survives JSON and a fresh one goes on from it."""
     if name == "mlflow":
         pytest.importorskip("mlflow")
     model, callback = small_model(), build(name, tmp_path)
+    assert isinstance(callback, keras.callbacks.Callback)
+    if hasattr(callback, "on_stage_begin"):
+        callback.set_model(model)
+        callback.on_stage_begin("main")
     assert len(fit(model, [callback])["loss"]) == 3
-    state = callback.get_state()
+    assert hasattr(callback, "get_state") == hasattr(callback, "set_state")
+    assert hasattr(callback, "get_arrays") == hasattr(callback, "set_arrays")
     fresh = build(name, tmp_path)
+    fresh.set_params({"verbose": 0, "epochs": 3, "steps": 4})
     fresh.set_model(model)
-    fresh.set_state(json.loads(json.dumps(state)))
     fresh.on_train_begin()
-    assert fresh.get_state() == state
+    if hasattr(callback, "get_state"):
+        state = callback.get_state()
+        fresh.set_state(json.loads(json.dumps(state)))
+        assert fresh.get_state() == state
+    if hasattr(callback, "get_arrays"):
+        arrays = {key: np.array(array) for key, array in callback.get_arrays().items()}
+        fresh.set_arrays(arrays)
+        assert fresh.get_arrays().keys() == arrays.keys()
+        assert all(np.array_equal(array, arrays[key]) for key, array in fresh.get_arrays().items())
 
 
 class TestCheckpoint:
@@ -223,8 +239,16 @@ class TestEarlyStopping:
         assert drive(callback, model, self.VALUES[:3], column="val_loss") is None
         assert callback.reason is None
         fresh = build("early_stopping", tmp_path, patience=3)
-        fresh.set_state(json.loads(json.dumps(callback.get_state())))
-        assert drive(fresh, model, self.VALUES[3:], column="val_loss", first=3) == 4
+        assert drive(fresh, model, self.VALUES[3:], "val_loss", first=3, state=callback.get_state()) == 4
+
+    def test_each_stage_has_its_own_patience_and_its_own_best(self, tmp_path):
+        model, callback = small_model(), build("early_stopping", tmp_path, patience=3)
+        assert drive(callback, model, [0.1, 0.5, 0.5], column="val_loss") is None
+        callback.on_stage_begin("second")
+        for epoch, value in enumerate([0.9, 0.8, 0.8, 0.8, 0.8], 3):
+            callback.on_epoch_end(epoch, {"val_loss": value})
+            assert model.stop_training == (epoch == 7)
+        assert callback.reason == "val_loss has not improved since epoch 5"
 
 
 class TestReduceOnPlateau:
@@ -235,8 +259,8 @@ class TestReduceOnPlateau:
         drive(callback, model, self.VALUES[:cut], "val_loss", before_epoch=lambda _: found.append(rate(model)))
         if cut:
             fresh = build("reduce_on_plateau", tmp_path, patience=2, cooldown=1)
-            fresh.set_state(json.loads(json.dumps(callback.get_state())))
-            drive(fresh, model, self.VALUES[cut:], "val_loss", cut, before_epoch=lambda _: found.append(rate(model)))
+            state = callback.get_state()
+            drive(fresh, model, self.VALUES[cut:], "val_loss", cut, lambda _: found.append(rate(model)), state)
         return found
 
     def test_lowers_the_rate(self, tmp_path):
@@ -245,6 +269,17 @@ class TestReduceOnPlateau:
     @pytest.mark.parametrize("cut", [1, 2, 3, 4, 5])
     def test_a_resumed_run_lowers_it_in_the_same_epochs(self, tmp_path, cut):
         assert self.rates(tmp_path, cut) == self.rates(tmp_path)
+
+
+def test_a_plateau_of_one_stage_is_none_of_the_next(tmp_path):
+    model, callback = small_model(1.0), build("reduce_on_plateau", tmp_path, patience=2)
+    drive(callback, model, [0.1, 0.1], "val_loss")
+    callback.on_stage_begin("second")
+    callback.on_epoch_end(2, {"val_loss": 0.9})
+    callback.on_epoch_end(3, {"val_loss": 0.9})
+    assert rate(model) == 1.0
+    callback.on_epoch_end(4, {"val_loss": 0.9})
+    assert rate(model) == pytest.approx(0.1)
 
 
 def rate(model):

@@ -74,3 +74,16 @@ def test_step_steps_between_epochs():
     assert found[4 * STEPS - 1] == 1
     assert found[4 * STEPS] == pytest.approx(0.1)
     assert math.isclose(found[8 * STEPS], 0.01, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 20])
+def test_parts_of_an_epoch_are_parts_of_an_epoch(steps):
+    found = rates("exponential", steps=steps, decay_rate=0.5, decay_epochs=2.4)
+    assert found == pytest.approx([0.5 ** (step / (2.4 * steps)) for step in range(EPOCHS * steps + 1)], rel=1e-5)
+    assert rates("exponential", steps=1, decay_rate=0.5, decay_epochs=0.25)[1] == pytest.approx(0.5**4)
+
+    top, total = 2.4 * steps, EPOCHS * steps
+    first = 1 / (top + 1)
+    climb = [first + (1 - first) * step / top for step in range(math.ceil(top))]
+    fall = [0.5 + 0.5 * math.cos(math.pi * (step - top) / (total - top)) for step in range(math.ceil(top), total + 1)]
+    assert rates("warmup_cosine", steps=steps, warmup_epochs=2.4, alpha=0.0) == pytest.approx(climb + fall, abs=1e-5)

@@ -1,10 +1,14 @@
 """The steps of a call in one loop: the numbers of Keras's own function, every batch once, from where an epoch is entered."""
 
+import itertools
+import time
+
 import numpy as np
 import pytest
 
 from framework.core.backend import keras, tf
 from framework.data.pipeline import epoch_order, evaluation_dataset, training_dataset
+from framework.training import loop
 from framework.training.loop import StepLoop
 
 COUNT, BATCH, STEPS = 50, 8, 7
@@ -92,3 +96,26 @@ def test_each_epoch_sees_each_picture_once_also_where_the_first_is_entered_in_it
         model.fit(dataset, steps_per_epoch=steps, initial_epoch=start[0], epochs=until, verbose=0, shuffle=False)
     expected = [epoch_order(COUNT, 3, 2)[3 * BATCH :], epoch_order(COUNT, 3, 3), epoch_order(COUNT, 3, 4)]
     assert seen == np.concatenate(expected).tolist()
+
+
+def test_a_call_that_takes_long_is_divided_so_that_a_signal_is_seen(monkeypatch):
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.1)
+    model, looks, seen = classifier(1000), [0], []
+
+    def slow(data):
+        seen.append(data)
+        return tf.py_function(lambda: time.sleep(0.02) or 0, [], tf.int32)
+
+    run = StepLoop(model, slow, 40, 1000, look=looks.append)
+    monkeypatch.setattr(model, "get_metrics_result", lambda: {"loss": tf.constant(0.0)})
+    run(iter(training_dataset(Features(), LABELS, batch_size=BATCH, seed=3)))
+    # a step takes 0.02 s at least: five of them are 0.1 s
+    assert max(later - earlier for earlier, later in itertools.pairwise([*looks, 40])) <= 5
+    assert looks == sorted(looks)
+    assert looks[-1] < 40
+
+
+def test_what_is_left_of_an_epoch_is_some_of_its_steps():
+    for first in (0, -2, STEPS + 1):
+        with pytest.raises(ValueError, match="of an epoch of 7"):
+            StepLoop(None, None, STEPS, 1, first)
