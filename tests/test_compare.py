@@ -86,4 +86,4 @@ def test_help_is_quick_and_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
-    assert "framework-compare" in done.stdout
+    assert "python -m framework.compare" in done.stdout

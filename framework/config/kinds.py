@@ -36,7 +36,7 @@ def kinds(key: str) -> list[Any]:
 
 
 def paths(config: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of a composed config that hold a path that is not in full, by their parts' own signatures, each with what is."""
+    """The paths in a composed config that are not in full, by their keys, each as it is in full."""
     return {
         key: schema.absolute(value, kind)
         for key, value, kind in _typed(config)

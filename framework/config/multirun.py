@@ -135,7 +135,7 @@ class Together(Launcher):
                     jobs, lambda places: self._launch([job_overrides[place] for place in places], initial_job_idx)
                 )
         except Exception as error:
-            raise _PastHydra(error) from error
+            raise (_Refused if isinstance(error, BadInput) else _PastHydra)(error) from error
         return [
             JobReturn(overrides=list(line), status=JobStatus.COMPLETED, _return_value=value)
             for line, value in zip(job_overrides, values, strict=True)
@@ -175,6 +175,10 @@ class _PastHydra(BaseException):
         self.error = error
 
 
+class _Refused(_PastHydra):
+    """Nothing was started."""
+
+
 def _job(config: DictConfig) -> Job:
     folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")), str(OmegaConf.select(config, "hydra.sweep.subdir")))
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -208,7 +212,7 @@ def start(plan: Plan, conductor: Conductor) -> None:
     plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
     plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
     try:
-        with hydra_at_work() as write, put_back_if(_PastHydra, [plan.folder / "multirun.yaml"]):
+        with hydra_at_work() as write, put_back_if(_Refused, [plan.folder / "multirun.yaml"]):
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(Task(conductor))()
     except _PastHydra as passed:
         raise passed.error from None

@@ -8,6 +8,7 @@ nothing is guessed, and ``either`` says how to write each.
 from __future__ import annotations
 
 import csv
+import functools
 import re
 import shlex
 from collections.abc import Sequence
@@ -50,6 +51,7 @@ def fit_for_hydra(argument: str) -> str:
     return start + ",".join(map(quoted, values)) if values else argument
 
 
+@functools.lru_cache(maxsize=1000)
 def hydra_reads(argument: str) -> Override | None:
     """The override that Hydra's grammar makes of an argument; None where it refuses it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
