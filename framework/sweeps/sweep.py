@@ -16,7 +16,7 @@ from framework.config.command import guarded
 from framework.config.folders import shown
 from framework.config.job import Job
 from framework.config.multirun import Plan, Search, jobs_at_once, minimized, monitored
-from framework.core.console import say, warn
+from framework.core.console import passing, say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
 from framework.core.runs import RunFolder
@@ -307,8 +307,9 @@ class Sweep:
         from framework.reports.files import write
         from framework.reports.table import results, show_variants
 
-        comparison = compare(self.plan.folder)
-        files = write(comparison, self.plan.folder)
+        with passing("comparing …"):
+            comparison = compare(self.plan.folder)
+            files = write(comparison, self.plan.folder)
         show_variants(comparison, results())
         say(f"written: {', '.join(shown(file) for file in files)}")
 
