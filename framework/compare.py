@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from framework.config.options import start
-from framework.core.console import say
+from framework.core.console import passing, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem
 from framework.core.schema import PathText
 
@@ -52,9 +52,10 @@ def work(options: Options) -> int:
             Problem("say what to compare", "command line", "either sweep=FOLDER or runs=[FOLDER,FOLDER], not both")
         )
     folders = Path(options.sweep) if options.sweep is not None else [Path(run) for run in options.runs or ()]
-    comparison = compare(folders)
+    with passing("comparing …"):
+        comparison = compare(folders)
+        files = write(comparison, Path(options.out or options.sweep or "comparison"))
     show_table = show_pair if options.runs is not None and len(comparison.entries) == 2 else show_variants
-    files = write(comparison, Path(options.out or options.sweep or "comparison"))
     show_table(comparison, results())
     say()
     for path in files:

@@ -38,7 +38,7 @@ from framework.config.settings import Settings
 from framework.config.start import starting_point, take_start
 from framework.config.typed import either
 from framework.config.unfinished import find_unfinished, take_resume
-from framework.core.console import messages, say
+from framework.core.console import messages, passing, say
 from framework.core.errors import (
     BAD_INPUT,
     DONE,
@@ -172,13 +172,14 @@ def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:
     started = time.process_time()
     tried = list(variants(normalise(arguments)))
     chosen_recipes(parse(variant)[0] for variant in tried)
-    for variant in tried:
-        found, wrong = check_one(variant, preflight)
-        problems += wrong
-        if found is not None:
-            settings.append(found)
-        if problems and time.process_time() - started > LONGEST_LOOK:
-            break
+    with passing("checking config and data …"):
+        for variant in tried:
+            found, wrong = check_one(variant, preflight)
+            problems += wrong
+            if found is not None:
+                settings.append(found)
+            if problems and time.process_time() - started > LONGEST_LOOK:
+                break
     if problems:
         raise BadInput(dict.fromkeys(problems))
     return settings

@@ -17,7 +17,7 @@ from framework.config.folders import shown
 from framework.config.help import program
 from framework.config.job import Job
 from framework.config.multirun import Plan, Search, jobs_at_once
-from framework.core.console import follow, say, warn
+from framework.core.console import follow, passing, say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
 from framework.core.runs import RunFolder
@@ -308,7 +308,8 @@ class Sweep:
         from framework.reports.files import write
         from framework.reports.table import results, show_variants
 
-        files = write(comparison, self.plan.folder)
+        with passing("comparing …"):
+            files = write(comparison, self.plan.folder)
         show_variants(comparison, results())
         say(f"written: {', '.join(shown(file) for file in files)}")
 

@@ -72,15 +72,15 @@ class _Run:
         return Course(max(1, self.epochs - self.before), "running", self.kind, elapsed, since, done)
 
     def last_words(self) -> str:
-        """The last line of its log."""
+        """The last line of its log: what it does before its first epoch."""
         try:
             with open(self.folder.path / LOG, "rb") as file:
                 file.seek(max(0, file.seek(0, 2) - LAST_WORDS))
                 lines = file.read().decode("utf-8", errors="replace").split("\n")
         except OSError:
-            return ""
+            return "starts"
         last = next((line for line in reversed(lines) if line.strip()), "")
-        return "".join(character for character in last if character.isprintable()).strip()
+        return "".join(character for character in last if character.isprintable()).strip() or "starts"
 
 
 class View:
@@ -239,7 +239,8 @@ class View:
         for run in list(self._running.values())[:room]:
             numbers = [run.rows[-1].get(name) if run.rows else None for name in columns]
             label = Text(run.label)
-            if not run.rows and (words := run.last_words()):
+            if not run.rows:
+                words = run.last_words()
                 half = self._console.width // 2
                 label.append("\n" + (words if len(words) <= half else f"{words[: half - 1]}…"), "dim")
             cells = [f"{value:.4f}" if value is not None else "" for value in numbers]
@@ -272,4 +273,4 @@ def _shared(folder: RunFolder) -> float:
 
 
 def _stand(run: _Run) -> str:
-    return f"epoch {len(run.rows)}/{run.epochs}" if run.rows else run.last_words() or "starts"
+    return f"epoch {len(run.rows)}/{run.epochs}" if run.rows else run.last_words()
