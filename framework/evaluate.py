@@ -30,7 +30,7 @@ precision, recall, F1 and ROC area, confusions, calibration, the most confident 
 threshold. Prints a table; files and pictures go to evaluation/SPLIT in the run folder. Its last line are the scores
 that a run's history has: of a yes-or-no question those of yes, else the mean over the classes that occur, as a label
 or as an answer, each counting the same. Pictures show the worst of many classes, metrics.json and the CSV files all.
-Memory: the network's, and 4 bytes a picture and class.
+Memory: the network's, and 4 bytes a picture and class, of several labels 40.
 
   python -m framework.evaluate run=latest                              the latest run, or the best of the latest sweep
   python -m framework.evaluate run=RUN data.dir=PHOTOS split=test      PHOTOS/test, a folder a class

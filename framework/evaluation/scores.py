@@ -17,7 +17,7 @@ from framework.core.registry import TaskKind
 from framework.parts.ranking import log_odds
 
 BINS = 15
-BLOCK = 4096  # pictures whose probabilities are held at once
+BLOCK = 1024  # pictures whose probabilities are held at once
 
 
 def probabilities(logits: np.ndarray, kind: TaskKind) -> np.ndarray:

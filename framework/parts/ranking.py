@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-BLOCK = 4096  # pictures that are worked on at once
+BLOCK = 1024  # pictures that are worked on at once
 BITS = 48  # of 53: what an order of summation changes lies below
 
 

@@ -52,11 +52,11 @@ def heading(figure: Figure, title: str, below: str = "") -> None:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     width, height = figure.get_figwidth(), figure.get_figheight()
-    for text, letters, down, look in (
-        (title, 8.5, 0.34, {"fontsize": 14, "fontweight": "bold", "color": INK}),
-        (below, 14, 0.57, {"fontsize": 9.5, "color": GREY}),
-    ):
-        figure.text(EDGE / width, 1 - down / height, short(text, int(letters * width)), **look)
+    # cut to the width: so many letters of this size are an inch
+    title, below = short(title, int(8.5 * width)), short(below, int(14 * width))
+    figure.text(EDGE / width, 1 - 0.34 / height, title, fontsize=14, fontweight="bold", color=INK)
+    if below:
+        figure.text(EDGE / width, 1 - 0.57 / height, below, fontsize=9.5, color=GREY)
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, 0, 1, 1 - (HEADING if below else 0.45) / height))
