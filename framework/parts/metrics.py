@@ -25,22 +25,22 @@ def accuracy(task: Task, name: str) -> keras.metrics.Metric:
 @metric("top_k", tasks=("multiclass",))
 def top_k(task: Task, name: str, *, k: Count) -> keras.metrics.Metric:
     """Share of pictures whose class is among the ``k`` most likely."""
-    if task.labels == "index":
-        return keras.metrics.SparseTopKCategoricalAccuracy(k=k, name=name)
-    return keras.metrics.TopKCategoricalAccuracy(k=k, name=name)
+    from framework.parts.metric_classes import TopK
+
+    return TopK(labels=task.labels, k=k, name=name)
 
 
 @metric("auc")
-def auc(task: Task, name: str, *, bins: Count) -> keras.metrics.Metric:
-    """Area under the ROC curve, each class against the rest, averaged over the classes."""
+def auc(task: Task, name: str) -> keras.metrics.Metric:
+    """Area under the ROC curve, each class against the rest, averaged over the classes; keeps an epoch's logits."""
     from framework.parts.metric_classes import RocArea
 
-    return RocArea(units=task.units, labels=task.labels, bins=bins, name=name)
+    return RocArea(units=task.units, labels=task.labels, name=name)
 
 
 @metric("precision")
 def precision(task: Task, name: str) -> keras.metrics.Metric:
-    """How often a class that is named is right, averaged over the classes."""
+    """How often a class that is named is right: of yes, or averaged over the classes that occur."""
     from framework.parts.metric_classes import MacroPrecision
 
     return MacroPrecision(units=task.units, labels=task.labels, name=name)
@@ -48,7 +48,7 @@ def precision(task: Task, name: str) -> keras.metrics.Metric:
 
 @metric("recall")
 def recall(task: Task, name: str) -> keras.metrics.Metric:
-    """How much of a class is found, averaged over the classes."""
+    """How much of a class is found: of yes, or averaged over the classes that occur."""
     from framework.parts.metric_classes import MacroRecall
 
     return MacroRecall(units=task.units, labels=task.labels, name=name)
@@ -56,7 +56,7 @@ def recall(task: Task, name: str) -> keras.metrics.Metric:
 
 @metric("f1")
 def f1(task: Task, name: str) -> keras.metrics.Metric:
-    """Harmonic mean of precision and recall, averaged over the classes."""
+    """Harmonic mean of precision and recall: of yes, or averaged over the classes that occur."""
     from framework.parts.metric_classes import MacroF1
 
     return MacroF1(units=task.units, labels=task.labels, name=name)

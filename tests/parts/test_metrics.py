@@ -1,10 +1,15 @@
+import math
+
 import numpy as np
 import pytest
+import scipy.special
+import sklearn.metrics
 
 import framework.parts.metrics  # noqa: F401
 from framework.core import registry
 from framework.core.backend import keras
 from framework.core.task import Task
+from framework.parts.ranking import log_odds
 from tests.parts.options import assert_contract, assert_described, assert_light, composed, named
 
 OPTIONS = named("metrics")
@@ -40,36 +45,63 @@ def made(labels, seed=0):
     return truth, columns, logits, rng.random(COUNT).astype("float32") + 0.1
 
 
-def answers(labels, logits):
-    return np.eye(logits.shape[1])[logits.argmax(1)] if labels in ("one_hot", "index") else (logits > 0).astype(float)
+# what logits may be: of any size, as near each other as float32 can tell, as far apart as overflows exp, equal
+KINDS = {
+    "random": lambda logits: logits,
+    "narrow": lambda logits: 3 + logits * np.float32(1e-5),
+    "wide": lambda logits: logits * np.float32(300),
+    "tied": lambda logits: np.round(logits) + 0,  # Keras takes -0 to be less than 0
+    "equal": np.zeros_like,
+}
 
 
-def by_hand(name, labels, columns, logits, weights):
-    """Each metric from its definition, one class at a time."""
-    said = answers(labels, logits)
+def made_of(kind, labels):
+    """As ``made``, with logits of this kind, or labels that are all of one class."""
+    truth, columns, logits, weights = made(labels)
+    if kind != "one class":
+        return truth, columns, KINDS[kind](logits), weights
+    one = {"index": np.zeros(COUNT, "int32"), "binary": np.ones((COUNT, 1), "float32")}
+    truth = one.get(labels, np.eye(len(CLASSES), dtype="float32")[np.zeros(COUNT, int)])
+    return truth, np.eye(len(CLASSES))[truth] if labels == "index" else truth.astype(float), logits, weights
+
+
+def by_scikit_learn(name, labels, columns, logits, weights):
+    """Each metric as scikit-learn has it, from labels and logits as they are."""
+    one_of_many = labels in ("one_hot", "index")
+    logits = logits.astype(float)
+    number, said = columns.argmax(1), logits.argmax(1) if one_of_many else (logits > 0).astype(int)
     if name == "accuracy":
-        right = (said == columns).all(1) if labels in ("one_hot", "index") else (said == columns).mean(1)
-        return np.average(right, weights=weights)
+        if one_of_many:
+            return sklearn.metrics.accuracy_score(number, said, sample_weight=weights)
+        return np.mean(
+            [
+                sklearn.metrics.accuracy_score(*pair, sample_weight=weights)
+                for pair in zip(columns.T, said.T, strict=True)
+            ]
+        )
     if name == "top_k":
-        best = np.argsort(-logits, axis=1)[:, : OPTIONS["top_k"]["k"]]
-        return np.average([columns[row, best[row]].any() for row in range(len(columns))], weights=weights)
-    scores = []
-    for column in range(columns.shape[1]):
-        there, called = columns[:, column], said[:, column]
-        if name == "auc":
-            score = logits[:, column]
-            if labels in ("one_hot", "index"):
-                others = np.delete(logits, column, axis=1)
-                score = score - np.log(np.exp(others).sum(1))
-            above = (score[:, None] > score[None]) + 0.5 * (score[:, None] == score[None])
-            pairs = np.outer(weights * there, weights * (1 - there))
-            scores.append((above * pairs).sum() / pairs.sum())
-            continue
-        right = (weights * there * called).sum()
-        precision = right / (weights * called).sum()
-        recall = right / (weights * there).sum()
-        scores.append({"precision": precision, "recall": recall, "f1": 2 / (1 / precision + 1 / recall)}[name])
-    return np.mean(scores)
+        # of equal ones scikit-learn takes the last to be likelier, we the first, as argmax does
+        last, order = len(CLASSES) - 1, range(len(CLASSES))
+        return sklearn.metrics.top_k_accuracy_score(
+            last - number, logits[:, ::-1], k=OPTIONS["top_k"]["k"], labels=order, sample_weight=weights
+        )
+    if name == "auc":
+        areas = []
+        for place, there in enumerate(columns.T):
+            score = logits[:, place]
+            if one_of_many:
+                score = score - scipy.special.logsumexp(np.delete(logits, place, axis=1), axis=1)
+            if 0 < there.sum() < len(there):
+                areas.append(sklearn.metrics.roc_auc_score(there, np.round(score, 12), sample_weight=weights))
+        return np.mean(areas) if areas else math.nan
+    score = {"f1": "f1_score", "precision": "precision_score", "recall": "recall_score"}[name]
+    more = {"zero_division": 0, "sample_weight": weights}
+    if one_of_many:
+        return getattr(sklearn.metrics, score)(number, said, average="macro", **more)
+    if labels == "binary":
+        return getattr(sklearn.metrics, score)(columns[:, 0], said[:, 0], average="binary", **more)
+    occur = np.flatnonzero(columns.any(0) | said.any(0))
+    return getattr(sklearn.metrics, score)(columns, said, labels=occur, average="macro", **more)
 
 
 CASES = [(name, labels) for name in sorted(OPTIONS) for labels in sorted(TASKS) if fits(name, labels)]
@@ -82,19 +114,19 @@ def test_contract():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", [*KINDS, "one class"])
 @pytest.mark.parametrize(("name", "labels"), CASES)
-def test_in_batches_as_by_hand(name, labels, weighted):
-    truth, columns, logits, weights = made(labels)
+def test_in_batches_as_scikit_learn_all_at_once(name, labels, kind, weighted):
+    truth, columns, logits, weights = made_of(kind, labels)
     metric = build(name, labels)
-    for start in range(0, COUNT, 16):
-        part = slice(start, start + 16)
+    for start in range(0, COUNT, 40):
+        part = slice(start, start + 40)
         metric.update_state(truth[part], logits[part], weights[part] if weighted else None)
-    expected = by_hand(name, labels, columns, logits, weights if weighted else np.ones(COUNT))
-    assert 0 < expected < 1
-    assert float(metric.result()) == pytest.approx(expected, abs=2e-3 if name == "auc" else 1e-5)
+    expected = by_scikit_learn(name, labels, columns, logits, weights if weighted else np.ones(COUNT))
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-6, nan_ok=True)
     assert metric.name == f"my_{name}"
     metric.reset_state()
-    assert float(metric.result()) == 0
+    assert float(metric.result()) == pytest.approx(math.nan if name == "auc" else 0, nan_ok=True)
 
 
 @pytest.mark.parametrize(("name", "labels"), CASES)
@@ -127,10 +159,53 @@ def test_classes_that_never_occur_do_not_count(name):
     assert float(metric.result()) == pytest.approx(1)
 
 
-def test_sure_answers_are_still_told_apart():
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e3, 1e30])
+def test_answers_are_told_apart_whatever_their_size(scale):
     metric = build("auc", "binary")
-    metric.update_state(np.float32([[0], [1], [0], [1]]), np.float32([[7], [8], [9], [10]]))
+    metric.update_state(np.float32([[0], [1], [0], [1]]), np.float32([[1], [2], [3], [4]]) * np.float32(scale))
     assert float(metric.result()) == pytest.approx(0.75)
+
+
+def test_pictures_that_are_surer_than_a_probability_can_say_are_told_apart():
+    metric = build("auc", "index")
+    sure = np.float32([[50, 0, 0, 0, 0], [60, 0, 0, 0, 0], [70, 0, 0, 0, 0], [80, 0, 0, 0, 0]])
+    metric.update_state(np.int32([1, 0, 1, 0]), sure)
+    assert next(log_odds(sure)) == pytest.approx(
+        [50 - math.log(4), 60 - math.log(4), 70 - math.log(4), 80 - math.log(4)]
+    )
+    assert float(metric.result()) == pytest.approx(0.75)
+
+
+def test_what_is_tied_stays_tied_in_whatever_order_classes_are_summed():
+    rng = np.random.default_rng(0)
+    row = rng.normal(0, 3, 40).astype("float32")
+    rows = np.stack([np.r_[row[:1], rng.permutation(row[1:])] for _ in range(500)])
+    assert len(set(next(log_odds(rows)))) == 1
+
+
+@pytest.mark.parametrize("name", ["auc", "top_k"])
+def test_what_is_no_number_is_never_right(name):
+    metric = build(name, "index")
+    metric.update_state(np.int32([0, 1]), np.full((2, 5), np.nan, "float32"))
+    assert not float(metric.result()) > 0.5
+
+
+def test_an_epoch_s_middle_can_be_kept_and_taken_up():
+    truth, _, logits, weights = made("index")
+    whole, first, second = (build("auc", "index") for _ in range(3))
+    whole.update_state(truth, logits, weights)
+    first.update_state(truth[:60], logits[:60], weights[:60])
+    for kept, variable in zip([np.asarray(variable) for variable in first.variables], second.variables, strict=True):
+        variable.assign(kept)
+    second.update_state(truth[60:], logits[60:], weights[60:])
+    assert float(second.result()) == float(whole.result())
+
+
+def test_an_epoch_of_100_000_pictures_takes_the_room_that_it_says():
+    metric = build("auc", "index")
+    for _ in range(100):
+        metric.update_state(np.zeros(1000, "int32"), np.zeros((1000, 5), "float32"))
+    assert sum(np.asarray(variable).nbytes for variable in metric.variables) <= 2 * 100_000 * 7 * 4 + 4
 
 
 def test_more_places_than_classes():
@@ -152,6 +227,7 @@ def test_work_in_fit():
     truth, _, _, weights = made("one_hot")
     history = model.fit(np.ones((COUNT, 4), "float32"), truth, sample_weight=weights, batch_size=16, verbose=0).history
     assert {f"my_{name}" for name in OPTIONS} <= set(history)
+    assert all(np.isfinite(values).all() for values in history.values())
 
 
 def test_options_compose():
