@@ -18,6 +18,7 @@ from framework.config.output import refuse_unwritable
 from framework.core.console import progress, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem
 from framework.core.files import whole_folder, write_whole
+from framework.core.names import short
 from framework.data import sources
 from framework.data.pictures import Pictures
 
@@ -187,7 +188,7 @@ def _show(told: dict[str, Any], found: Sequence[Finding], pictures: Pictures) ->
     for name in told["classes"]:
         classes.add_column(name, justify="right")
     for name in pictures.classes:
-        classes.add_row(Text(name), *(f"{split[name]:,}" for split in told["classes"].values()))
+        classes.add_row(Text(short(name, 40)), *(f"{split[name]:,}" for split in told["classes"].values()))
     classes.add_row("all", *(f"{count:,}" for count in told["pictures"].values()), style="bold")
     console.print(classes)
     styles = {"error": "bold red", "warning": "yellow", "note": ""}

@@ -12,7 +12,7 @@ import numpy as np
 
 from framework.config.options import start
 from framework.core.backend import load_tensorflow
-from framework.core.console import progress, say, warn
+from framework.core.console import many, progress, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing
 from framework.core.schema import Count, Share
 from framework.evaluation.forward import forward
@@ -25,8 +25,11 @@ USAGE = """
 framework-evaluate (python -m framework.evaluate) run=RUN [options]
 
 Measures a trained classifier on labelled pictures: loss, accuracy with its 95 % interval, top-k, each class's
-precision, recall and F1, confusions, calibration, the most confident mistakes; for a yes-or-no question every
-threshold. Prints a table; files and pictures go to evaluation/SPLIT in the run folder.
+precision, recall, F1 and ROC area, confusions, calibration, the most confident mistakes; for a yes-or-no question every
+threshold. Prints a table; files and pictures go to evaluation/SPLIT in the run folder. Its last line are the scores
+that a run's history has: of a yes-or-no question those of yes, else the mean over the classes that occur, as a label
+or as an answer, each counting the same. Pictures show the worst of many classes, metrics.json and the CSV files all.
+Memory: the network's, and 4 bytes a picture and class, of several labels 40.
 
   python -m framework.evaluate run=latest                              the newest run on its validation pictures
   python -m framework.evaluate run=RUN data.dir=PHOTOS split=test      PHOTOS/test, a folder a class
@@ -86,6 +89,7 @@ def answer(trained: Trained, pictures: Labelled, batch_size: int) -> tuple[Answe
 
     Raises:
         BadInput: some can't be read and are not to be skipped, or none can be.
+        RunFailed: the answers are no numbers.
     """
     model = trained.load()
     bad: list[tuple[str, str]] = []
@@ -98,13 +102,17 @@ def answer(trained: Trained, pictures: Labelled, batch_size: int) -> tuple[Answe
             advance(len(names))
     if bad and (not pictures.skip or not paths):
         lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
-        what = f"{len(bad)} of {len(pictures.split)} pictures can't be read:{lines}"
+        what = f"{len(bad):,} of {many(len(pictures.split), 'picture')} can't be read:{lines}"
         raise BadInput(Problem(what, pictures.origin, "data.on_error=skip leaves them out"))
     if bad:
-        warn(f"{len(bad)} pictures can't be read and are left out: {listing([path for path, _ in bad], 3)}")
+        are = "is" if len(bad) == 1 else "are"
+        warn(f"{many(len(bad), 'picture')} can't be read and {are} left out: {listing([path for path, _ in bad], 3)}")
+    found = np.concatenate(logits)
+    if strange := int((~np.isfinite(found)).any(axis=1).sum()):
+        raise RunFailed(f"for {strange:,} of {many(len(paths), 'picture')} the model's answer is no finite number")
     unread = dict(bad)
     kept = [place for place, path in enumerate(pictures.split.paths) if path not in unread]
-    return Answers(trained.task, paths, pictures.split.labels[kept], np.concatenate(logits)), unread
+    return Answers(trained.task, paths, pictures.split.labels[kept], found), unread
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from framework.config.options import Words, start
 from framework.core.backend import load_tensorflow
-from framework.core.console import progress, warn
+from framework.core.console import many, progress, warn
 from framework.core.errors import DONE, FAILED
 from framework.core.schema import Count
 from framework.evaluation import inputs
@@ -72,7 +72,7 @@ def predict(options: Options) -> int:
     if not unreadable:
         return DONE
     listed = "".join(f"\n    {path}: {reason}" for path, reason in unreadable)
-    warn(f"{len(unreadable):,} picture{'s' * (len(unreadable) > 1)} can't be read:{listed}")
+    warn(f"{many(len(unreadable), 'picture')} can't be read:{listed}")
     return FAILED
 
 

@@ -115,6 +115,24 @@ def test_errors_and_help_load_no_tensorflow(run):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+SMALL = "model.filters=[4,8] data.image_size=32 trainer.epochs=2 trainer.batch_size=8 optim.lr=0.02"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "metrics"), [("metrics.top_k.k=2", "top_k,"), ("data.positive=red", "")])
+def test_every_number_of_a_run_s_history_is_that_of_evaluate(here, photos, more, metrics):
+    names = f"{metrics}accuracy,auc,f1,precision,recall"
+    train = f"framework.train {SMALL} data=image_folder data.dir={photos} metrics=[{names}] {more} hydra.run.dir=run"
+    command = f"{sys.executable} -m {train} && {sys.executable} -m framework.evaluate run=run top=[2]"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    best = json.loads((here / "run" / "run.json").read_text())["best"]["metrics"]
+    said = json.loads((here / "run" / "evaluation" / "validation" / "metrics.json").read_text())
+    said |= {**said["overall"], "top_k": said.get("top_k", {}).get("2")}
+    for name in names.split(","):
+        assert said[name] == pytest.approx(best[f"val_{name}"], abs=2e-6), name
+
+
 @pytest.fixture(scope="module")
 def clothing(shared, tmp_path_factory):
     """A short training of the recipe on the real photos."""

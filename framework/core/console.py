@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def messages() -> Console:
     """Console on standard error, made anew so that a redirected or forked stream is honoured."""
-    from rich.console import Console
+    from framework.core.terminal import PlainConsole
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return PlainConsole(stderr=True, soft_wrap=True)
 
 
 def say(text: str = "") -> None:
@@ -75,3 +75,8 @@ def amount(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1024
     return f"{size:,.1f} GiB"
+
+
+def many(count: int, one: str, several: str | None = None) -> str:
+    """A number of things: ``1 picture``, ``1,200 classes``."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"

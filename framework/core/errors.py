@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from framework.core.names import text
+
 DONE = 0
 FAILED = 1
 BAD_INPUT = 2
@@ -68,7 +70,7 @@ def nearest(name: object, names: Iterable[str]) -> str | None:
 
 def listing(names: Sequence[str], most: int = 12) -> str:
     """``a, b, c``, cut after ``most`` names with the number of those left out."""
-    shown = ", ".join(names[:most])
+    shown = ", ".join(map(text, names[:most]))
     return shown if len(names) <= most else f"{shown}, … ({len(names) - most} more)"
 
 

@@ -14,6 +14,7 @@ import yaml
 from framework.config.folders import conf_folder
 from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, suggestion
+from framework.core.names import in_file_name
 from framework.core.task import Task
 from framework.data import sources
 from framework.data.pictures import Pictures, Split
@@ -69,7 +70,7 @@ def labelled(trained: Trained, data: DataOptions, split: SplitName | None) -> La
         found, name, origin = _own(trained, split or OWN_SPLIT)
     if not len(found):
         raise BadInput(Problem(f"there is no picture to evaluate in {origin}", "command line"))
-    return Labelled(found, name, origin, skip)
+    return Labelled(found, in_file_name(name), origin, skip)
 
 
 def _own(trained: Trained, split: SplitName) -> tuple[Split, str, str]:

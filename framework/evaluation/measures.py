@@ -15,8 +15,10 @@ from framework.core.task import Task
 from framework.data import labels as encodings
 from framework.evaluation import scores
 from framework.model.saved import Trained
+from framework.reports.interval import wilson
 
 HALF = 0.5
+OVERALL = ("precision", "recall", "f1", "auc")
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,13 @@ class Answers:
     logits: np.ndarray
 
     @cached_property
-    def probabilities(self) -> np.ndarray:
-        """Of each class, (pictures, classes)."""
-        return scores.probabilities(self.logits, self.task.kind)
-
-    @cached_property
     def predicted(self) -> np.ndarray:
-        """The answer, like ``labels``: the likeliest class, or each label with a probability of a half at least."""
-        if self.task.kind == "multilabel":
-            return (self.probabilities >= HALF).astype(np.float32)
-        return self.probabilities.argmax(axis=1)
+        """The answer, like ``labels``: the likeliest class, or each label that is likelier than not."""
+        return scores.answers(self.logits, self.task.kind)
+
+    def probabilities(self, places: slice | np.ndarray) -> np.ndarray:
+        """Of each class for the pictures at these places, float64 (places, classes)."""
+        return scores.probabilities(self.logits[places], self.task.kind)
 
     @cached_property
     def right(self) -> np.ndarray:
@@ -55,9 +54,7 @@ class Answers:
     @cached_property
     def confidence(self) -> np.ndarray:
         """Probability of each answer, shaped like ``right``."""
-        if self.task.kind == "multilabel":
-            return np.maximum(self.probabilities, 1 - self.probabilities)
-        return self.probabilities.max(axis=1)
+        return scores.confidence(self.logits, self.task.kind)
 
     @cached_property
     def calibration(self) -> scores.Calibration:
@@ -71,19 +68,40 @@ class Answers:
 
     @cached_property
     def per_class(self) -> list[dict[str, Any]]:
-        """Precision, recall, F1 and support of each class; for several labels with its average precision too."""
-        if self.task.kind != "multilabel":
-            hits, named, there = np.diag(self.confusion), self.confusion.sum(axis=0), self.confusion.sum(axis=1)
-            return scores.class_scores(hits, named, there, self.task.classes)
-        hits = (self.predicted * self.labels).sum(axis=0)
-        rows = scores.class_scores(hits, self.predicted.sum(axis=0), self.labels.sum(axis=0), self.task.classes)
-        areas = [self.threshold_curve(place).average_precision for place in range(len(self.task.classes))]
-        return [{**row, "average_precision": area} for row, area in zip(rows, areas, strict=True)]
+        """Scores of each class, None where they are not defined; for several labels with their average precision."""
+        rows = scores.class_scores(self.labels.astype(np.int64), self.predicted, self.task.classes)
+        areas: list[float | None] = []
+        for number, ranked in enumerate(scores.rank_scores(self.logits, self.task.kind)):
+            areas.append(scores.roc_area(ranked, self._there(number)))
+            if self.task.kind == "multilabel":
+                rows[number]["average_precision"] = scores.average_precision(ranked, self._there(number))
+        if self.task.kind == "binary":
+            areas *= 2  # no is ranked by the same numbers, the other way round
+        return [{**row, "auc": area} for row, area in zip(rows, areas, strict=True)]
 
-    def threshold_curve(self, label: int = 1) -> scores.Thresholds:
-        """Counts at every threshold of a label, for a binary task of yes."""
-        there = self.labels == label if self.labels.ndim == 1 else self.labels[:, label]
-        return scores.thresholds(self.probabilities[:, label], there)
+    @cached_property
+    def overall(self) -> dict[str, Any]:
+        """The scores of all, as a run's history has them, and what they are of.
+
+        Of a yes-or-no question they are those of yes, else the unweighted mean over the classes that occur, as a label
+        or as an answer; scikit-learn's ``average="binary"`` and ``"macro"``. For the area a class must have pictures
+        on both sides.
+        """
+        if self.task.kind == "binary":
+            return {"of": self.task.classes[1], **{key: self.per_class[1][key] for key in OVERALL}}
+        occur = [row for row in self.per_class if row["support"] or row["named"]]
+        of = f"mean of the {len(occur):,} of {len(self.task.classes):,} classes that occur"
+        return {"of": of, **{key: _mean(row[key] for row in occur) for key in OVERALL}}
+
+    def thresholds(self) -> scores.Thresholds:
+        """Of a yes-or-no question, by its logit."""
+        return scores.thresholds(self.logits[:, 0], self._there(0))
+
+    def _there(self, number: int) -> np.ndarray:
+        """Whether the class of a logit is there, bool (pictures,)."""
+        if self.labels.ndim == 2:
+            return self.labels[:, number] > 0
+        return self.labels == (1 if self.task.kind == "binary" else number)
 
     def mistakes(self, most: int) -> np.ndarray:
         """Positions of the wrong answers, the most confident first."""
@@ -94,7 +112,7 @@ class Answers:
 
 
 def measure(answers: Answers, loss: float, top: Sequence[int]) -> dict[str, Any]:
-    """Every score as plain values, ready for JSON.
+    """Every score as plain values, ready for JSON; those that a run's history has too are the same numbers.
 
     Accuracy is what training calls so: the share of pictures that are right, for several labels the share of labels.
     Its interval counts each picture once, also where it has several labels, which makes it rather too wide.
@@ -106,24 +124,23 @@ def measure(answers: Answers, loss: float, top: Sequence[int]) -> dict[str, Any]
     """
     task, count = answers.task, len(answers.paths)
     accuracy = float(answers.right.mean())
-    used = [row for row in answers.per_class if row["support"]]
     measured: dict[str, Any] = {
         "pictures": count,
         "task": task.kind,
         "classes": list(task.classes),
         "loss": loss,
         "accuracy": accuracy,
-        "accuracy_interval": list(scores.wilson(accuracy * count, count)),
+        "accuracy_interval": list(wilson(accuracy, count)),
     }
     if task.kind == "multiclass":
         sizes = [k for k in top if 1 < k < len(task.classes)]
-        measured["top_k"] = {str(k): scores.top_k(answers.probabilities, answers.labels, k) for k in sizes}
+        measured["top_k"] = {str(k): scores.top_k(answers.logits, answers.labels, k) for k in sizes}
+    measured["overall"] = answers.overall
     if task.kind == "multilabel":
         measured["exact_match"] = float(answers.right.all(axis=1).mean())
-        measured["mean_average_precision"] = _mean(row["average_precision"] for row in used)
-    measured["macro"] = {key: _mean(row[key] for row in used) for key in ("precision", "recall", "f1")}
+        measured["mean_average_precision"] = _mean(row["average_precision"] for row in answers.per_class)
     if task.kind == "binary":
-        measured["binary"] = _binary(answers.threshold_curve(), task)
+        measured["binary"] = _binary(answers)
     measured["per_class"] = answers.per_class
     if task.kind != "multilabel":
         measured["most_confused"] = scores.most_confused(answers.confusion, task.classes)
@@ -146,14 +163,15 @@ def mean_loss(trained: Trained, answers: Answers) -> float:
     return float(keras.ops.convert_to_numpy(value))
 
 
-def _binary(curve: scores.Thresholds, task: Task) -> dict[str, Any]:
+def _binary(answers: Answers) -> dict[str, Any]:
+    curve = answers.thresholds()
     best = curve.best_f1
     return {
-        "positive": task.classes[1],
-        "roc_area": curve.roc_area,
-        "average_precision": curve.average_precision,
+        "positive": answers.task.classes[1],
+        "roc_area": answers.overall["auc"],
+        "average_precision": scores.average_precision(answers.logits[:, 0], answers.labels == 1),
         "threshold": HALF,
-        "best_f1_threshold": float(curve.threshold[best]),
+        "best_f1_threshold": float(scores.probabilities(curve.threshold[best, None], "multilabel")[0]),
         "best_f1": float(curve.f1[best]),
     }
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem
 from framework.core.files import whole
+from framework.core.names import cell, in_csv, path_in_csv, text, width
 from framework.core.task import Task
-from framework.evaluation.measures import HALF
-from framework.evaluation.scores import probabilities
+from framework.evaluation.scores import answers, probabilities
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
 ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "table"}
@@ -30,7 +30,7 @@ class Prediction:
 
     Attributes:
         path: the file as it was given.
-        classes: the answer: one class, or the labels with a probability of a half at least.
+        classes: the answer: one class, or the labels that are likelier than not.
         top: the likeliest classes and their probabilities, the likeliest first.
     """
 
@@ -43,12 +43,10 @@ def predictions(paths: Sequence[str], logits: np.ndarray, task: Task, top: int) 
     """Predictions of a batch: ``logits`` float (files, units); ``top`` classes of each."""
     found = probabilities(logits, task.kind)
     order = np.argsort(-found, axis=1, kind="stable")[:, :top]
-    for path, row, likeliest in zip(paths, found, order, strict=True):
-        if task.kind == "multilabel":
-            answer = tuple(task.classes[place] for place in np.flatnonzero(row >= HALF))
-        else:
-            answer = (task.classes[likeliest[0]],)
-        yield Prediction(path, answer, tuple((task.classes[place], float(row[place])) for place in likeliest))
+    for path, row, answer, likeliest in zip(paths, found, answers(logits, task.kind), order, strict=True):
+        said = np.flatnonzero(answer) if task.kind == "multilabel" else [answer]
+        named = tuple(task.classes[place] for place in said)
+        yield Prediction(path, named, tuple((task.classes[place], float(row[place])) for place in likeliest))
 
 
 class Writer(ABC):
@@ -109,15 +107,15 @@ class _Table(Writer):
     """Aligned columns, of several labels the answer in brackets, the file last: its length is not known before."""
 
     def __init__(self, file: TextIO, task: Task, top: int):
-        self.file, self.width = file, max(map(len, task.classes))
+        self.file, self.width = file, width(task.classes)
         self.several = task.kind == "multilabel"
 
     def write(self, batch: Sequence[Prediction]) -> None:
         """Add a line a picture."""
         for one in batch:
-            cells = "  ".join(f"{name:<{self.width}} {share:6.1%}" for name, share in one.top)
-            labels = f"  [{', '.join(one.classes)}]" if self.several else ""
-            print(f"{cells}{labels}  {one.path}", file=self.file)
+            cells = "  ".join(f"{cell(name, self.width)} {share:6.1%}" for name, share in one.top)
+            labels = f"  [{', '.join(map(text, one.classes))}]" if self.several else ""
+            print(f"{cells}{labels}  {text(one.path)}", file=self.file)
         self.file.flush()
 
 
@@ -136,8 +134,9 @@ class _Csv(Writer):
     def write(self, batch: Sequence[Prediction]) -> None:
         """Add a row a picture."""
         for one in batch:
-            shares = [cell for name, share in one.top for cell in (name, f"{share:.6f}")]
-            self.rows.writerow([one.path, *(shares if self.first else ["|".join(one.classes), *shares])])
+            shares = [value for name, share in one.top for value in (in_csv(name), f"{share:.6f}")]
+            labels = in_csv("|".join(one.classes))
+            self.rows.writerow([path_in_csv(one.path), *(shares if self.first else [labels, *shares])])
         self.file.flush()
 
 

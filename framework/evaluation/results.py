@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from framework.core.files import write_whole
+from framework.core.console import many
+from framework.core.files import whole, write_whole
+from framework.core.names import cell, in_csv, path_in_csv, short, text, width
 from framework.data.decode import pixels
 from framework.evaluation.measures import HALF, Answers
 from framework.reports import classes, confusion, contact_sheet, reliability, thresholds
 
-MISTAKES = 24
-THUMBNAIL = (240, 240)
+MISTAKES, PAIRS = 24, 5
+ROWS = 1024  # of predictions.csv that are made at once
+LISTED, WORST = 60, 30  # so many classes are listed on the terminal; of more, the worst
+THUMBNAIL, NAME = (240, 240), 15
 
 
 def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: str) -> list[Path]:
@@ -36,10 +39,11 @@ def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: st
     files = [folder / "metrics.json"]
     write_whole(files[0], json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
     if task.kind != "multilabel":
-        title = f"{measured['accuracy']:.1%} of {measured['pictures']:,} pictures are right"
+        title = f"{measured['accuracy']:.1%} right of {many(measured['pictures'], 'picture')}"
         files.append(confusion.draw(folder / "confusion.png", answers.confusion, task.classes, title, below))
-        rows = [[name, *counts] for name, counts in zip(task.classes, answers.confusion.tolist(), strict=True)]
-        files.append(_table(folder / "confusion.csv", ["true \\ predicted", *task.classes], rows))
+        names = [in_csv(name) for name in task.classes]
+        rows = ([name, *counts.tolist()] for name, counts in zip(names, answers.confusion, strict=True))
+        files.append(_table(folder / "confusion.csv", ["true \\ predicted", *names], rows))
     files.append(classes.draw(folder / "classes.png", answers.per_class, "Precision and recall of each class", below))
     if task.kind == "binary":
         files.append(_thresholds(folder / "thresholds.png", answers, measured["binary"], below))
@@ -56,15 +60,14 @@ def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: st
 
 
 def _thresholds(path: Path, answers: Answers, measured: Mapping[str, Any], below: str) -> Path:
-    curve = answers.threshold_curve()
-    at_half = int((curve.threshold >= HALF).sum()) - 1
+    curve = answers.thresholds()
+    at_half = int((curve.threshold > 0).sum()) - 1
     marked = {"threshold": (HALF, at_half), "best F1 at": (measured["best_f1_threshold"], curve.best_f1)}
     values = {"recall": curve.recall, "false_alarm_rate": curve.false_alarm_rate, "precision": curve.precision}
     no, yes = answers.task.classes
     title = f"{yes[:1].upper()}{yes[1:]} or not, at every threshold"
-    return thresholds.draw(
-        path, answers.probabilities[:, 1], answers.labels, values, marked, measured, (no, yes), title, below
-    )
+    shares = answers.probabilities(slice(None))[:, 1]
+    return thresholds.draw(path, shares, answers.labels, values, marked, measured, (no, yes), title, below)
 
 
 def _frames(answers: Answers) -> list[contact_sheet.Frame]:
@@ -74,13 +77,14 @@ def _frames(answers: Answers) -> list[contact_sheet.Frame]:
         if answers.task.kind == "multilabel":
             sure = np.where(answers.right[place], 0, answers.confidence[place])
             label = int(sure.argmax())
-            name, there = answers.task.classes[label], answers.labels[place, label] > 0
+            name, there = short(answers.task.classes[label], NAME), answers.labels[place, label] > 0
             headline = f"{'no ' if there else ''}{name}  {sure[label]:.0%}"
             line = f"shows {_labels(answers, answers.labels[place])}"
         else:
-            headline = f"{answers.task.classes[answers.predicted[place]]}  {answers.confidence[place]:.0%}"
+            headline = f"{short(answers.task.classes[answers.predicted[place]], NAME)}  {answers.confidence[place]:.0%}"
             true = answers.labels[place]
-            line = f"is {answers.task.classes[true]}  {answers.probabilities[place, true]:.0%}"
+            share = answers.probabilities(slice(place, place + 1))[0, true]
+            line = f"is {short(answers.task.classes[true], NAME)}  {share:.0%}"
         frames.append(contact_sheet.Frame(_thumbnail(path), headline, line, Path(path).name))
     return frames
 
@@ -95,13 +99,18 @@ def _thumbnail(path: str) -> np.ndarray:
 
 def _predictions(path: Path, answers: Answers) -> Path:
     """A row a picture: file, label, answer, and the probability of each class."""
-    header = ["path", "label", "predicted", "right", *answers.task.classes]
-    rows = []
-    for place, file in enumerate(answers.paths):
-        label, predicted = (_labels(answers, values[place]) for values in (answers.labels, answers.predicted))
-        right = int(np.all(answers.right[place]))
-        rows.append([file, label, predicted, right, *(f"{share:.6f}" for share in answers.probabilities[place])])
-    return _table(path, header, rows)
+
+    def rows() -> Iterator[list[Any]]:
+        for start in range(0, len(answers.paths), ROWS):
+            shares = answers.probabilities(slice(start, start + ROWS))
+            for place, row in enumerate(shares, start=start):
+                label, predicted = (_labels(answers, values[place]) for values in (answers.labels, answers.predicted))
+                right = int(np.all(answers.right[place]))
+                file = path_in_csv(answers.paths[place])
+                yield [file, in_csv(label), in_csv(predicted), right, *(f"{share:.6f}" for share in row)]
+
+    header = ["path", "label", "predicted", "right", *map(in_csv, answers.task.classes)]
+    return _table(path, header, rows())
 
 
 def _labels(answers: Answers, value: Any) -> str:
@@ -109,10 +118,12 @@ def _labels(answers: Answers, value: Any) -> str:
     return names[int(value)] if np.ndim(value) == 0 else "|".join(names[place] for place in np.flatnonzero(value))
 
 
-def _table(path: Path, header: list[str], rows: list[list[Any]]) -> Path:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_whole(path, text.getvalue().encode(errors="surrogateescape"))
+def _table(path: Path, header: list[str], rows: Iterable[list[Any]]) -> Path:
+    """Write rows as they come: of many classes all at once would be large."""
+    with whole(path) as beside, open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)
     return path
 
 
@@ -120,7 +131,7 @@ def summary(measured: Mapping[str, Any], name: str, origin: str) -> str:
     """The evaluation as a table for the terminal."""
     low, high = measured["accuracy_interval"]
     lines = [
-        ("pictures", f"{measured['pictures']:,} ({name}, {origin})"),
+        ("pictures", f"{measured['pictures']:,} ({text(name)}, {text(origin)})"),
         ("loss", f"{measured['loss']:.4f}"),
         ("accuracy", f"{measured['accuracy']:.4f}  (95 % interval {low:.4f} to {high:.4f})"),
     ]
@@ -134,22 +145,32 @@ def summary(measured: Mapping[str, Any], name: str, origin: str) -> str:
         lines.append(("average precision", _number(binary["average_precision"])))
         lines.append(("best F1", f"{binary['best_f1']:.4f} at threshold {binary['best_f1_threshold']:.4f}"))
     lines.append(("calibration error", f"{measured['calibration']['error']:.4f}"))
-    width = max(len(key) for key, _ in lines)
-    text = [f"{key:<{width}}  {value}" for key, value in lines]
-
-    rows = [*measured["per_class"], {"class": "mean", "support": measured["pictures"], **measured["macro"]}]
-    width = max(len(row["class"]) for row in [*rows, {"class": "class"}])
-    text += ["", f"{'class':<{width}}  precision  recall      F1  pictures"]
-    for row in rows:
-        scores = f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}"
-        text.append(f"{row['class']:<{width}}  {scores}  {row['support']:8,}")
+    wide = max(len(key) for key, _ in lines)
+    said = [f"{key:<{wide}}  {value}" for key, value in lines]
+    said += ["", *_class_table(measured)]
     if measured.get("most_confused"):
-        text += ["", "most confused"]
-        for pair in measured["most_confused"][:5]:
-            text.append(
-                f"  {pair['true']} taken for {pair['predicted']}: {pair['count']:,} ({pair['share']:.0%} of it)"
-            )
-    return "\n".join(text)
+        said += ["", "most confused"]
+        for pair in measured["most_confused"][:PAIRS]:
+            names = f"{short(pair['true'], 40)} taken for {short(pair['predicted'], 40)}"
+            said.append(f"  {names}: {pair['count']:,} ({pair['share']:.0%} of it)")
+    return "\n".join(said)
+
+
+def _class_table(measured: Mapping[str, Any]) -> list[str]:
+    """A line for each class, of many for the worst, and the scores of all with what they are of."""
+    rows, overall = measured["per_class"], measured["overall"]
+    left_out = len(rows) - WORST if len(rows) > LISTED else 0
+    if left_out:
+        rows = sorted(rows, key=lambda row: (not row["support"], row["f1"]))[:WORST]
+    wide = max(width([row["class"] for row in rows]), len("overall"))
+    lines = [f"{'class':<{wide}}  precision  recall      F1  ROC area  pictures"]
+    for row in [*rows, {"class": "overall", "support": measured["pictures"], **overall}]:
+        numbers = f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {_number(row['auc']):>8}"
+        lines.append(f"{cell(row['class'], wide)}  {numbers}  {row['support']:8,}")
+    if left_out:
+        lines.insert(-1, f"{many(left_out, 'class', 'classes')} of higher F1 or without pictures in metrics.json")
+    of = f"those of {short(overall['of'], 40)}" if "binary" in measured else overall["of"]
+    return [*lines, f"(overall: {of})"]
 
 
 def _number(value: float | None) -> str:

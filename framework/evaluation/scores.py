@@ -1,22 +1,23 @@
-"""How good answers are, in NumPy alone: shares with their intervals, confusions, calibration, curves over thresholds.
+"""How good answers are: scores of classes, confusions, calibration, curves over thresholds.
 
 Throughout: ``logits`` float (pictures, units); ``labels`` as in ``data.pictures.Split``, int (pictures,) or one where a
-label applies (pictures, classes); ``probabilities`` float64 (pictures, classes).
+label applies (pictures, classes). What scikit-learn has is scikit-learn's.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from framework.core.registry import TaskKind
+from framework.parts.ranking import log_odds
 
-NORMAL_95 = 1.959963984540054
 BINS = 15
+BLOCK = 1024  # pictures whose probabilities are held at once
 
 
 def probabilities(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
@@ -33,20 +34,36 @@ def probabilities(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
     return np.concatenate([1 - yes, yes], axis=1) if kind == "binary" else yes
 
 
-def wilson(right: float, total: int) -> tuple[float, float]:
-    """The 95 % interval of a share, right of total; Wilson, 1927, https://doi.org/10.2307/2276774."""
-    if total == 0:
-        return 0.0, 1.0
-    share, z = right / total, NORMAL_95
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
+def answers(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
+    """The likeliest class, int (pictures,), or 1 for each label that is likelier than not, int (pictures, classes)."""
+    if kind == "multiclass":
+        return logits.argmax(axis=1)
+    yes = (logits > 0).astype(np.int64)
+    return yes[:, 0] if kind == "binary" else yes
 
 
-def top_k(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Share of pictures whose class is among the ``k`` most likely."""
-    own = probabilities[np.arange(len(labels)), labels]
-    return float(np.mean((probabilities > own[:, None]).sum(axis=1) < k))
+def confidence(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
+    """Probability of each answer, float64, of the answers' shape."""
+    if kind != "multiclass":
+        sure = probabilities(np.abs(logits), "multilabel")
+        return sure[:, 0] if kind == "binary" else sure
+    return np.concatenate([probabilities(logits[part], kind).max(axis=1) for part in _blocks(len(logits))])
+
+
+def rank_scores(logits: np.ndarray, kind: TaskKind) -> Iterator[np.ndarray]:
+    """For one class after the other what its pictures are ranked by, float (pictures,); of a binary task for yes."""
+    return log_odds(logits) if kind == "multiclass" else iter(logits.T)
+
+
+def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Share of pictures whose class is among the ``k`` likeliest; of equal ones the first counts as likelier."""
+    places, hits = np.arange(logits.shape[1]), 0
+    for part in _blocks(len(labels)):
+        block, number = logits[part], labels[part, None]
+        own = np.take_along_axis(block, number, axis=1)
+        likelier = (block > own) | ((block == own) & (places < number))
+        hits += int((likelier.sum(axis=1) < k).sum())
+    return hits / len(labels)
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -54,42 +71,53 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
-def class_scores(
-    hits: np.ndarray, named: np.ndarray, there: np.ndarray, classes: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Precision, recall and F1 of each class, 0 where nothing was named or there; and its support.
+def class_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each class, 0 where nothing was named or there; how often it was there and named.
 
     Args:
-        hits: how often it was named and there, (classes,).
-        named: how often it was named.
-        there: how often it was there.
+        labels: of the pictures.
+        predicted: the answers, of the same shape.
         classes: names.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(named > 0, hits / named, 0.0)
-        recall = np.where(there > 0, hits / there, 0.0)
-        f1 = np.where(named + there > 0, 2 * hits / (named + there), 0.0)
-    rows = zip(classes, precision.tolist(), recall.tolist(), f1.tolist(), there.tolist(), strict=True)
+    from sklearn.metrics import precision_recall_fscore_support
+
+    found = precision_recall_fscore_support(
+        labels, predicted, labels=range(len(classes)), average=None, zero_division=0
+    )
+    named = np.bincount(predicted, minlength=len(classes)) if predicted.ndim == 1 else predicted.sum(axis=0)
     return [
-        {"class": name, "precision": p, "recall": r, "f1": f, "support": int(support)}
-        for name, p, r, f, support in rows
+        {"class": name, "precision": p, "recall": r, "f1": f, "support": int(there), "named": int(said)}
+        for name, p, r, f, there, said in zip(classes, *(column.tolist() for column in (*found, named)), strict=True)
     ]
+
+
+def roc_area(scores: np.ndarray, there: np.ndarray) -> float | None:
+    """Area under the ROC curve; None where only one answer occurs."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(there, scores)) if 0 < there.sum() < len(there) else None
+
+
+def average_precision(scores: np.ndarray, there: np.ndarray) -> float | None:
+    """Mean precision over recall, by steps; None where nothing is to be found."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(there, scores)) if there.any() else None
 
 
 def most_confused(confusion: np.ndarray, classes: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
     """Pairs that are mistaken most often: true and predicted class, count, and share of the true class's pictures."""
-    wrong = confusion - np.diag(np.diag(confusion))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    pairs = [divmod(int(place), len(classes)) for place in order]
+    true, predicted = np.nonzero(confusion)
+    cells = zip(confusion[true, predicted].tolist(), true.tolist(), predicted.tolist(), strict=True)
+    pairs = sorted((one for one in cells if one[1] != one[2]), key=lambda one: -one[0])
     return [
         {
-            "true": classes[true],
-            "predicted": classes[predicted],
-            "count": int(wrong[true, predicted]),
-            "share": float(wrong[true, predicted] / confusion[true].sum()),
+            "true": classes[row],
+            "predicted": classes[column],
+            "count": count,
+            "share": float(count / confusion[row].sum()),
         }
-        for true, predicted in pairs
-        if wrong[true, predicted]
+        for count, row, column in pairs[:most]
     ]
 
 
@@ -130,54 +158,25 @@ def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """A yes-or-no question at every threshold that changes an answer, from the highest down.
+    """A yes-or-no question at every threshold that changes an answer, from the highest down; each array (steps,).
 
     Attributes:
-        threshold: yes where the probability is at least this, (steps,).
-        hits: true positives at it.
-        alarms: false positives at it.
-        positives: pictures that are yes.
-        negatives: pictures that are no.
+        threshold: yes where the score is at least this.
+        recall: true positive rate, 0 where there is nothing to find.
+        false_alarm_rate: false positive rate, 0 where every picture is yes.
+        precision: share of yes that is right.
     """
 
     threshold: np.ndarray
-    hits: np.ndarray
-    alarms: np.ndarray
-    positives: int
-    negatives: int
-
-    @property
-    def recall(self) -> np.ndarray:
-        """True positive rate, 0 where there is nothing to find."""
-        return self.hits / max(self.positives, 1)
-
-    @property
-    def false_alarm_rate(self) -> np.ndarray:
-        """False positive rate."""
-        return self.alarms / max(self.negatives, 1)
-
-    @property
-    def precision(self) -> np.ndarray:
-        """Share of yes that is right."""
-        return self.hits / (self.hits + self.alarms)
+    recall: np.ndarray
+    false_alarm_rate: np.ndarray
+    precision: np.ndarray
 
     @property
     def f1(self) -> np.ndarray:
         """Harmonic mean of precision and recall."""
-        return 2 * self.hits / (self.hits + self.alarms + self.positives)
-
-    @property
-    def roc_area(self) -> float | None:
-        """Area under the ROC curve; None where only one answer occurs."""
-        if not self.positives or not self.negatives:
-            return None
-        x, y = np.r_[0, self.false_alarm_rate], np.r_[0, self.recall]
-        return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2))
-
-    @property
-    def average_precision(self) -> float | None:
-        """Mean precision over recall, by steps; None where nothing is to be found."""
-        return float(np.sum(np.diff(np.r_[0, self.recall]) * self.precision)) if self.positives else None
+        both = self.precision + self.recall
+        return np.divide(2 * self.precision * self.recall, both, out=np.zeros_like(both), where=both > 0)
 
     @property
     def best_f1(self) -> int:
@@ -185,15 +184,22 @@ class Thresholds:
         return int(np.argmax(self.f1))
 
 
-def thresholds(yes: np.ndarray, labels: np.ndarray) -> Thresholds:
-    """Counts at every threshold.
+def thresholds(scores: np.ndarray, there: np.ndarray) -> Thresholds:
+    """What happens at every threshold.
 
     Args:
-        yes: probability of yes, (pictures,).
-        labels: 1 for yes, 0 for no, (pictures,).
+        scores: higher where yes is likelier, (pictures,).
+        there: 1 for yes, 0 for no, (pictures,).
     """
-    order = np.argsort(-yes, kind="stable")
-    scores, truth = yes[order], labels[order].astype(np.int64)
-    last = np.r_[np.flatnonzero(np.diff(scores)), len(scores) - 1]
-    hits = np.cumsum(truth)[last]
-    return Thresholds(scores[last], hits, last + 1 - hits, int(truth.sum()), int(len(truth) - truth.sum()))
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is not defined where there is one answer only
+        false_alarms, recall, at = roc_curve(there, scores, drop_intermediate=False)
+        precision = precision_recall_curve(there, scores)[0]
+    # one starts before the first threshold, the other goes from the lowest up and ends there
+    return Thresholds(at[1:], np.nan_to_num(recall[1:]), np.nan_to_num(false_alarms[1:]), precision[-2::-1])
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from framework.core.backend import keras, tf
+from framework.core.console import many
 from framework.core.errors import BadInput, Problem
 from framework.core.files import write_whole
+from framework.core.names import in_csv, text
 from framework.data.decode import pixels, plan, read_picture
 from framework.evaluation.attention import GradCam
 from framework.evaluation.layers import INPUT, Group, Step, blocks, rows
@@ -44,6 +46,8 @@ def picture_of(file: str, size: tuple[int, int]) -> np.ndarray:
 def draw_layers(folder: Path, trained: Trained, steps: Sequence[Step]) -> list[Path]:
     """The layers as a table with bars (PNG), in full (CSV), and as a diagram."""
     table = [_row(group) for group in rows(steps, TABLE_ROWS) if group.kind != INPUT]
+    if len(table) > TABLE_ROWS:
+        table[TABLE_ROWS - 1 :] = [_joined(table[TABLE_ROWS - 1 :])]
     below = f"{trained.name}: {totals(steps)}; orange trains, blue is frozen"
     return [
         diagram.draw(folder / "diagram.png", _boxes(steps), trained.task.classes, "The network", below),
@@ -66,10 +70,12 @@ def draw_filters(folder: Path, steps: Sequence[Step]) -> list[Path]:
 
 def draw_feature_maps(folder: Path, model: keras.Model, picture: np.ndarray, shown: Sequence[Step], name: str) -> Path:
     """Feature maps of these steps for a picture."""
+    left_out, shown = len(shown) - feature_maps.LAYERS, shown[: feature_maps.LAYERS]
     outputs = keras.Model(model.input, [step.output for step in shown])(picture[None].astype(np.float32))
     values = [np.asarray(keras.ops.convert_to_numpy(output)[0], np.float32) for output in _listed(outputs)]
     pairs = list(zip((step.name for step in shown), values, strict=True))
-    below = f"{name}; of each layer the {feature_maps.CHANNELS} channels that respond most"
+    more = f"; {many(left_out, 'more layer')} left out" if left_out > 0 else ""
+    below = f"{name}; of each layer the {feature_maps.CHANNELS} channels that respond most{more}"
     return feature_maps.draw(folder / "feature_maps.png", picture, pairs, "What the layers respond to", below)
 
 
@@ -83,14 +89,16 @@ def draw_attention(
         chosen = [task.classes.index(target)]
     else:
         logits = keras.ops.convert_to_numpy(model(picture[None].astype(np.float32), training=False))
-        chosen = list(np.argsort(-probabilities(logits, task.kind)[0], kind="stable")[:top])
+        most = min(top, attention.MOST)
+        chosen = list(np.argsort(-probabilities(logits, task.kind)[0], kind="stable")[:most])
     heats, logits = cam(picture, chosen)
     shares = probabilities(logits[None], task.kind)[0]
     named = [
         (task.classes[number], f"probability {shares[number]:.1%}", heat)
         for number, heat in zip(chosen, heats, strict=True)
     ]
-    below = f"{name}; Grad-CAM on {cam.step.name}"
+    likeliest = f"; the {len(chosen)} likeliest of {len(task.classes):,} classes" if top > attention.MOST else ""
+    below = f"{name}; Grad-CAM on {cam.step.name}{likeliest}"
     return attention.draw(folder / "attention.png", picture, named, "Where the evidence lies", below)
 
 
@@ -107,7 +115,7 @@ def summary(steps: Sequence[Step]) -> str:
     for step in steps:
         state = "frozen" if step.frozen else "trains" if step.trainable else ""
         flops = layer_table.amount(step.flops)
-        cells.append((step.name, step.kind, _sides(step.shape), f"{step.parameters:,}", flops, state))
+        cells.append((text(step.name), step.kind, _sides(step.shape), f"{step.parameters:,}", flops, state))
     widths = [max(len(row[column]) for row in cells) for column in range(5)]
     lines = [
         "  ".join(
@@ -128,6 +136,13 @@ def _row(group: Group) -> layer_table.Row:
     return layer_table.Row(group.name + more, group.kind, _sides(group.shape), group.parameters, group.flops, frozen)
 
 
+def _joined(rows: Sequence[layer_table.Row]) -> layer_table.Row:
+    """What there is no room for, as one row."""
+    parameters, flops = sum(row.parameters for row in rows), sum(row.flops for row in rows)
+    frozen = None if not parameters else all(row.frozen is not False for row in rows)
+    return layer_table.Row(f"… {len(rows):,} more in layers.csv", "", "", parameters, flops, frozen)
+
+
 def _boxes(steps: Sequence[Step]) -> list[diagram.Box]:
     found = []
     for group in blocks(steps):
@@ -137,13 +152,13 @@ def _boxes(steps: Sequence[Step]) -> list[diagram.Box]:
 
 
 def _csv(path: Path, steps: Sequence[Step]) -> Path:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    content = io.StringIO()
+    table = csv.writer(content, lineterminator="\n")
     table.writerow(["layer", "kind", "output", "parameters", "trainable", "flops", "frozen"])
     for step in steps:
         numbers = (step.parameters, step.trainable, step.flops, int(step.frozen))
-        table.writerow([step.name, step.kind, _sides(step.shape), *numbers])
-    write_whole(path, text.getvalue())
+        table.writerow([in_csv(step.name), step.kind, _sides(step.shape), *numbers])
+    write_whole(path, content.getvalue())
     return path
 
 

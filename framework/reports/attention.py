@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from framework.core.names import short
 from framework.reports.style import GREY, INK, bare, figure, heading, save
 
 STRENGTH = 0.6
+MOST = 8  # classes beside each other
 
 
 def draw(path: Path, picture: np.ndarray, heats: Sequence[tuple[str, str, np.ndarray]], title: str, below: str) -> Path:
@@ -29,7 +31,7 @@ def draw(path: Path, picture: np.ndarray, heats: Sequence[tuple[str, str, np.nda
     _name(grid[0], "picture", "as the network sees it")
     for axes, (name, line, heat) in zip(grid[1:], heats, strict=True):
         axes.imshow(overlay(picture, heat))
-        _name(axes, name, line)
+        _name(axes, short(name), line)
     heading(page, title, below)
     return save(page, path)
 

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of each class as one picture, the best class on top."""
+"""Precision, recall and F1 of each class as one picture, the best class on top; of many the ``MOST`` worst."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from framework.core.names import short
 from framework.reports.style import BLUE, FAINT, GREY, INK, ORANGE, figure, heading, quiet, save
+
+MOST = 40
 
 
 def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str, below: str) -> Path:
@@ -19,6 +22,10 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str, below: str) 
         below: a line under the title.
     """
     ordered = sorted(rows, key=lambda row: (row["f1"], row["class"]))
+    if len(ordered) > MOST:
+        # a class without pictures says nothing
+        ordered = sorted(ordered, key=lambda row: not row["support"])[:MOST]
+        title += f": the {MOST} worst of {len(rows):,}"
     places = range(len(ordered))
     page = figure(7.2, max(2.6, 0.34 * len(ordered) + 1.4))
     axes = page.subplots()
@@ -31,7 +38,7 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str, below: str) 
         axes.plot(
             values, places, marker, color=colour, markersize=size, markeredgewidth=2 if key == "f1" else 0, label=label
         )
-    axes.set_yticks(places, [f"{row['class']}  {row['support']:,}" for row in ordered])
+    axes.set_yticks(places, [f"{short(row['class'])}  {row['support']:,}" for row in ordered])
     quiet(axes, "x")
     axes.tick_params(axis="y", labelcolor=INK, labelsize=9.5)
     axes.set_xlim(min(0.5, *(min(row["precision"], row["recall"]) - 0.05 for row in ordered)), 1.02)

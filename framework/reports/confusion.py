@@ -1,4 +1,7 @@
-"""The confusion matrix as a picture: a row a true class, right answers in blue, mistakes in orange."""
+"""The confusion matrix as a picture: a row a true class, right answers in blue, mistakes in orange.
+
+Of more than ``WHOLE_UP_TO`` classes those that are most often mistaken for each other.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from framework.core.names import short
 from framework.reports.style import BLUE, FAINT, GREY, INK, ORANGE, figure, heading, save, shades
 
-NUMBERS_UP_TO = 30
+WHOLE_UP_TO, NUMBERS_UP_TO = 100, 30
 
 
 def draw(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str, below: str) -> Path:
@@ -22,8 +26,13 @@ def draw(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str, 
         title: above it.
         below: a line under the title.
     """
-    count = len(classes)
     totals = confusion.sum(axis=1)
+    if len(classes) > WHOLE_UP_TO:
+        chosen = _most_confused(confusion, NUMBERS_UP_TO)
+        title += f"; {len(chosen)} of {len(classes):,} classes, the most confused"
+        confusion, totals = confusion[np.ix_(chosen, chosen)], totals[chosen]
+        classes = [classes[place] for place in chosen]
+    count, classes = len(classes), [short(name) for name in classes]
     share = confusion / np.maximum(totals, 1)[:, None]
     cell = 0.52 if count <= 15 else 0.36 if count <= NUMBERS_UP_TO else max(0.08, 9 / count)
     longest = 0.075 * max(map(len, classes))
@@ -60,3 +69,14 @@ def draw(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str, 
     axes.set_xlabel("predicted class", color=GREY)
     heading(page, title, below)
     return save(page, path)
+
+
+def _most_confused(confusion: np.ndarray, most: int) -> np.ndarray:
+    """Places of the classes in the pairs that are mistaken most often, in their order; filled up with large classes."""
+    true, predicted = np.nonzero(confusion)
+    wrong = true != predicted
+    true, predicted = true[wrong], predicted[wrong]
+    order = np.argsort(-confusion[true, predicted], kind="stable")
+    pairs = np.stack([true[order], predicted[order]], axis=1).ravel()
+    large = np.argsort(-confusion.sum(axis=1), kind="stable")
+    return np.sort(list(dict.fromkeys([*pairs.tolist(), *large.tolist()]))[:most])

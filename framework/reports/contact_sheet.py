@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from framework.core.names import short
 from framework.reports.style import EDGE, GREY, HEADING, INK, ORANGE, bare, figure, heading, save
 
 COLUMNS, FEWEST = 6, 4
@@ -39,9 +40,9 @@ def draw(path: Path, frames: Sequence[Frame], title: str, below: str) -> Path:
         bare(axes)
         axes.imshow(_square(frame.picture))
         lines = (
-            (0.05, frame.headline, 9.5, ORANGE, "bold"),
-            (0.215, frame.line, 8.5, INK, "normal"),
-            (0.365, _short(frame.file), 5.5, GREY, "normal"),
+            (0.05, short(frame.headline, 22), 9.5, ORANGE, "bold"),
+            (0.215, short(frame.line, 26), 8.5, INK, "normal"),
+            (0.365, short(frame.file, 36), 5.5, GREY, "normal"),
         )
         for down, text, size, colour, weight in lines:
             y = (bottom - down) / height
@@ -57,7 +58,3 @@ def _square(picture: np.ndarray) -> np.ndarray:
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = picture
     return square
-
-
-def _short(name: str, most: int = 34) -> str:
-    return name if len(name) <= most else f"…{name[-most + 1 :]}"

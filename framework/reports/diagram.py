@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from framework.core.names import short
 from framework.reports.layer_table import amount
 from framework.reports.style import BLUE, GREY, INK, ORANGE, figure, heading, save
 
 TALLEST, DEEPEST, SLANT, GAP = 2.6, 1.5, 0.38, 0.62
 HEAD, FOOT = 0.3, 1.0
+MOST_BOXES, MOST_CLASSES = 20, 12
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ def draw(path: Path, boxes: Sequence[Box], classes: Sequence[str], title: str, b
     """Write the picture; orange trains, blue is frozen, grey has no weights. The class names stand at the end."""
     from matplotlib.patches import Polygon
 
+    boxes = _joined(boxes)
     sides = [max(side or 1 for side in box.shape[:2]) if len(box.shape) > 1 else 1 for box in boxes]
     heights = [
         TALLEST * (side / max(sides)) ** 0.6 if len(box.shape) > 1 else 0
@@ -36,7 +39,10 @@ def draw(path: Path, boxes: Sequence[Box], classes: Sequence[str], title: str, b
     ]
     channels = [math.log2(1 + (box.shape[-1] or 1)) for box in boxes]
     depths = [max(0.1, DEEPEST * (value / 11) ** 1.6) for value in channels]
-    names = 0.085 * max(map(len, classes)) + 0.5
+    shown = [short(name) for name in classes]
+    if len(shown) > MOST_CLASSES:
+        shown[MOST_CLASSES - 1 :] = [f"… {len(shown) - MOST_CLASSES + 1:,} more"]
+    names = 0.085 * max(map(len, shown)) + 0.5
     widths = [depth + SLANT * height if height else 0.22 for depth, height in zip(depths, heights, strict=True)]
     width = sum(max(own, 0.85) + GAP * 0.4 for own in widths) + names + 0.8
     height = TALLEST * (1 + SLANT * 0.6) + HEAD + FOOT + 0.7
@@ -69,8 +75,8 @@ def draw(path: Path, boxes: Sequence[Box], classes: Sequence[str], title: str, b
         )
         axes.text(middle, floor, maps, ha="center", va="top", fontsize=9, color=INK, fontweight="bold")
         axes.text(middle, floor - 0.2, f"{box.shape[-1]}", ha="center", va="top", fontsize=9, color=INK)
-        layers = f"{box.steps} layers" if box.steps > 1 else _short(box.name)
-        below_it = f"{layers}\n{amount(box.parameters)} weights" if box.parameters else _short(box.name)
+        layers = f"{box.steps} layers" if box.steps > 1 else short(box.name, 16)
+        below_it = f"{layers}\n{amount(box.parameters)} weights" if box.parameters else short(box.name, 16)
         axes.text(middle, floor - 0.42, below_it, ha="center", va="top", fontsize=7.5, color=GREY, linespacing=1.35)
         x += room + GAP * 0.4
         axes.annotate(
@@ -79,7 +85,6 @@ def draw(path: Path, boxes: Sequence[Box], classes: Sequence[str], title: str, b
             (x - GAP * 0.4 + 0.02, 0),
             arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0},
         )
-    shown = list(classes) if len(classes) <= 12 else [*classes[:11], f"… {len(classes) - 11} more"]
     step = min(0.26, TALLEST / len(shown))
     for place, name in enumerate(shown):
         y = ((len(shown) - 1) / 2 - place) * step
@@ -90,13 +95,19 @@ def draw(path: Path, boxes: Sequence[Box], classes: Sequence[str], title: str, b
     return save(page, path)
 
 
-def _short(name: str, most: int = 16) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
 def _mixed(colour: str, share: float) -> tuple[float, float, float]:
     """The colour with so much of it, the rest white."""
     from matplotlib.colors import to_rgb
 
     red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
     return red, green, blue
+
+
+def _joined(boxes: Sequence[Box]) -> Sequence[Box]:
+    """The boxes, of too many those in the middle as one."""
+    if len(boxes) <= MOST_BOXES:
+        return boxes
+    first, last = MOST_BOXES // 2, len(boxes) - MOST_BOXES // 2 + 1
+    middle = boxes[first:last]
+    sums = [sum(getattr(box, key) for box in middle) for key in ("steps", "parameters", "trainable")]
+    return [*boxes[:first], Box("…", middle[-1].shape, *sums), *boxes[last:]]

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from framework.core.names import short
 from framework.reports.style import EDGE, GREY, HEADING, INK, bare, figure, heading, save
 
-CHANNELS = 8
+CHANNELS, LAYERS = 8, 20  # at most
 CELL, GAP, NAME = 1.15, 0.06, 1.75
 
 
@@ -36,7 +37,7 @@ def draw(path: Path, picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray
         bottom = height - HEADING - row * (CELL + GAP) - CELL
         rows, columns, channels = maps.shape
         text = f"{rows}×{columns}, {channels} channels"
-        page.text((first - 0.12) / width, (bottom + CELL / 2) / height, _wrapped(name), **_label(INK, 9, "bottom"))
+        page.text((first - 0.12) / width, (bottom + CELL / 2) / height, short(name, 22), **_label(INK, 9, "bottom"))
         page.text((first - 0.12) / width, (bottom + CELL / 2 - 0.05) / height, text, **_label(GREY, 7.5, "top"))
         strongest = np.argsort(-maps.reshape(-1, channels).std(axis=0), kind="stable")[:CHANNELS]
         for column, channel in enumerate(strongest):
@@ -49,7 +50,3 @@ def draw(path: Path, picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray
 
 def _label(colour: str, size: float, where: str) -> dict[str, Any]:
     return {"ha": "right", "va": where, "fontsize": size, "color": colour}
-
-
-def _wrapped(name: str, most: int = 22) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"

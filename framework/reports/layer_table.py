@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from framework.core.names import short
 from framework.reports.style import BLUE, EDGE, FAINT, GREY, HEADING, INK, ORANGE, figure, heading, save
 
 ROW, WIDTH = 0.235, 9.6
@@ -44,7 +45,11 @@ def draw(path: Path, rows: Sequence[Row], title: str, below: str) -> Path:
         if line % 2:
             axes.axhspan(line, line + 1, color=FAINT, alpha=0.45, linewidth=0)
         weight = "bold" if row.frozen is False else "normal"
-        texts = (("layer", _short(row.name, 32), INK), ("kind", _short(row.kind, 23), GREY), ("output", row.shape, INK))
+        texts = (
+            ("layer", short(row.name, 32), INK),
+            ("kind", short(row.kind, 23), GREY),
+            ("output", short(row.shape, 16), INK),
+        )
         for key, text, shade in texts:
             bold = weight if key == "layer" else "normal"
             axes.text(COLUMNS[key], line + 0.5, text, fontsize=8.5, color=shade, va="center", fontweight=bold)
@@ -63,7 +68,3 @@ def amount(value: int) -> str:
         if value >= size:
             return f"{value / size:.1f}{letter}"
     return str(value)
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -22,6 +22,8 @@ def draw(
     axes.axvline(suggestion, color=ORANGE, linewidth=1.5, linestyle="--", label=said)
     low, high = min(smooth), max(smooth[: len(smooth) // 2] or smooth)
     axes.set_ylim(max(0.0, low - 0.15 * (high - low)), high + 0.6 * (high - low))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
     axes.spines[["top", "right"]].set_visible(False)

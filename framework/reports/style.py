@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framework.core.files import whole
+from framework.core.names import short
 from framework.reports.curves import COLOURS, FAINT, GREY, INK
 
 if TYPE_CHECKING:
@@ -49,10 +51,12 @@ def heading(figure: Figure, title: str, below: str = "") -> None:
     """A title at the top left and a grey line under it; what the figure holds makes room for both."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    height = figure.get_figheight()
-    figure.text(EDGE / figure.get_figwidth(), 1 - 0.34 / height, title, fontsize=14, fontweight="bold", color=INK)
+    width, height = figure.get_figwidth(), figure.get_figheight()
+    # cut to the width: so many letters of this size are an inch
+    title, below = short(title, int(8.5 * width)), short(below, int(14 * width))
+    figure.text(EDGE / width, 1 - 0.34 / height, title, fontsize=14, fontweight="bold", color=INK)
     if below:
-        figure.text(EDGE / figure.get_figwidth(), 1 - 0.57 / height, below, fontsize=9.5, color=GREY)
+        figure.text(EDGE / width, 1 - 0.57 / height, below, fontsize=9.5, color=GREY)
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, 0, 1, 1 - (HEADING if below else 0.45) / height))
@@ -84,7 +88,12 @@ def shades(*colours: str) -> LinearSegmentedColormap:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure whole."""
-    with whole(path) as beside:
+    """Write the figure whole. What stands in it is text: ``$`` begins no formula, which a name may not be."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]
+    with whole(path) as beside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that the font has not is drawn as a box
         figure.savefig(beside)
     return path

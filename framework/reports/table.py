@@ -23,9 +23,9 @@ NOTHING = "–"
 
 def results() -> Console:
     """Console on standard output; in a file or a pipe nothing is cut or folded."""
-    from rich.console import Console
+    from framework.core.terminal import PlainConsole
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
+    return PlainConsole(width=None if sys.stdout.isatty() else 10_000)
 
 
 def show_variants(comparison: Comparison, console: Console) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from framework.core.names import short
 from framework.reports.style import BLUE, FAINT, GREY, INK, ORANGE, figure, heading, quiet, save
 
 BINS = 30
@@ -70,12 +71,12 @@ def draw(
 
     edges = np.linspace(0, 1, BINS + 1)
     for value, name, colour in ((0, classes[0], GREY), (1, classes[1], BLUE)):
-        right.hist(
-            yes[labels == value], edges, color=colour, alpha=0.6, label=f"{name} ({int((labels == value).sum())})"
-        )
+        # the number first: Matplotlib leaves out of a legend what begins with _
+        label = f"{int((labels == value).sum()):,} {short(name)}"
+        right.hist(yes[labels == value], edges, color=colour, alpha=0.6, label=label)
     for name, (threshold, _) in marked.items():
         right.axvline(threshold, color=colours[name], linewidth=1.2, linestyle=":")
-    right.set_xlabel(f"probability of {classes[1]}", color=GREY)
+    right.set_xlabel(f"probability of {short(classes[1])}", color=GREY)
     right.set_ylabel("pictures", color=GREY)
     right.set_yscale("symlog", linthresh=10)
     right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

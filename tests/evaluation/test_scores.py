@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 from framework.evaluation.scores import (
+    answers,
+    average_precision,
     calibration,
     class_scores,
+    confidence,
     confusion_matrix,
     most_confused,
     probabilities,
+    roc_area,
     thresholds,
     top_k,
-    wilson,
 )
 
 
@@ -29,29 +32,32 @@ def test_probabilities_are_those_of_a_softmax_or_a_sigmoid():
     assert probabilities(logits, "multilabel")[0, 0] == pytest.approx(1 / (1 + math.exp(-1)))
 
 
-def test_wilson_gives_the_published_interval():
-    low, high = wilson(276, 341)
-    assert (round(low, 4), round(high, 4)) == (0.7643, 0.8475)
-    assert wilson(0, 10)[0] == 0
-    assert wilson(10, 10)[1] == pytest.approx(1)
-    assert wilson(0, 0) == (0, 1)
+def test_an_answer_is_what_is_likelier_than_not_and_its_confidence_the_probability_of_it():
+    logits = np.float32([[1e-20], [0], [-3]])
+    assert answers(logits, "binary").tolist() == [1, 0, 0]
+    np.testing.assert_allclose(confidence(logits, "binary"), [0.5, 0.5, 1 / (1 + math.exp(-3))])
+    assert answers(np.float32([[1, -1], [-1, 0]]), "multilabel").tolist() == [[1, 0], [0, 0]]
+    assert answers(np.float32([[1e-20, 0, 2e-20]]), "multiclass").tolist() == [2]
+    np.testing.assert_allclose(confidence(np.float32([[0, 0]] * 5000), "multiclass"), np.full(5000, 0.5))
 
 
 def test_top_k_counts_the_right_class_among_the_likeliest():
-    shares = np.array([[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3]])
+    logits = np.array([[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3]])
     labels = np.array([1, 0, 1])
-    assert top_k(shares, labels, 1) == pytest.approx(1 / 3)
-    assert top_k(shares, labels, 2) == pytest.approx(2 / 3)
-    assert top_k(shares, labels, 3) == 1
+    assert top_k(logits, labels, 1) == pytest.approx(1 / 3)
+    assert top_k(logits, labels, 2) == pytest.approx(2 / 3)
+    assert top_k(logits, labels, 3) == 1
+    assert top_k(np.zeros((3, 5)), np.array([0, 2, 4]), 2) == pytest.approx(1 / 3)
 
 
 def test_confusions_and_what_follows_from_them():
     labels, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 2])
     matrix = confusion_matrix(labels, predicted, 4)
     np.testing.assert_array_equal(matrix, [[1, 2, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
-    rows = class_scores(np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1), "abcd")
-    assert rows[0] == pytest.approx({"class": "a", "precision": 1 / 2, "recall": 1 / 3, "f1": 0.4, "support": 3})
-    assert rows[3] == {"class": "d", "precision": 0, "recall": 0, "f1": 0, "support": 0}
+    rows = class_scores(labels, predicted, "abcd")
+    first = {"class": "a", "precision": 1 / 2, "recall": 1 / 3, "f1": 0.4, "support": 3, "named": 2}
+    assert rows[0] == pytest.approx(first)
+    assert rows[3] == {"class": "d", "precision": 0, "recall": 0, "f1": 0, "support": 0, "named": 0}
     pairs = most_confused(matrix, "abcd")
     assert [(pair["true"], pair["predicted"], pair["count"]) for pair in pairs] == [("a", "b", 2), ("b", "a", 1)]
     assert pairs[0]["share"] == pytest.approx(2 / 3)
@@ -69,11 +75,21 @@ def test_the_curves_of_a_yes_or_no_question():
     yes, labels = np.array([0.9, 0.8, 0.7, 0.6, 0.6]), np.array([1, 1, 0, 1, 0])
     curve = thresholds(yes, labels)
     assert curve.threshold.tolist() == [0.9, 0.8, 0.7, 0.6]
-    assert curve.hits.tolist() == [1, 2, 2, 3]
-    assert curve.alarms.tolist() == [0, 0, 1, 2]
-    pairs = [(a > b) + 0.5 * (a == b) for a in yes[labels == 1] for b in yes[labels == 0]]
-    assert curve.roc_area == pytest.approx(np.mean(pairs))
-    assert curve.average_precision == pytest.approx((1 + 1 + 3 / 5) / 3)
+    np.testing.assert_allclose(curve.recall, [1 / 3, 2 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(curve.false_alarm_rate, [0, 0, 1 / 2, 1])
+    np.testing.assert_allclose(curve.precision, [1, 1, 2 / 3, 3 / 5])
     assert curve.threshold[curve.best_f1] == 0.8
-    assert thresholds(yes, np.ones(5, int)).roc_area is None
-    assert thresholds(yes, np.zeros(5, int)).average_precision is None
+    pairs = [(a > b) + 0.5 * (a == b) for a in yes[labels == 1] for b in yes[labels == 0]]
+    assert roc_area(yes, labels) == pytest.approx(np.mean(pairs))
+    assert average_precision(yes, labels) == pytest.approx((1 + 1 + 3 / 5) / 3)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_where_there_is_one_answer_only_curves_are_0_and_areas_none(label):
+    yes, labels = np.array([0.9, 0.8, 0.7]), np.full(3, label)
+    curve = thresholds(yes, labels)
+    assert all(
+        np.isfinite(values).all() for values in (curve.recall, curve.false_alarm_rate, curve.precision, curve.f1)
+    )
+    assert roc_area(yes, labels) is None
+    assert (average_precision(yes, labels) is None) == (label == 0)

@@ -1,0 +1,82 @@
+"""Class names are text: in what evaluate, visualize, predict and doctor print and write, whatever stands in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from framework import doctor, evaluate, predict, visualize
+from framework.core.backend import keras
+from tests.conftest import make_pictures
+from tests.evaluation.common import SIZE, make_run
+from tests.names import HOSTILE, is_plain
+
+NAMES = tuple(sorted(HOSTILE))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that takes every picture for one of its classes, folders of such names, and $ in the folder's name."""
+    make_pictures(tmp_path / "photos $0_$9" / "train", NAMES, count=2)
+    make_pictures(tmp_path / "photos $0_$9" / "validation", NAMES, count=2, seed=1)
+    pictures = keras.Input((SIZE, SIZE, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, name="conv")(pictures)
+    x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
+    model = keras.Model(pictures, keras.layers.Dense(len(NAMES), name="logits")(x))
+    run = make_run(tmp_path / "run $0_$9", tmp_path / "photos $0_$9", model)
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "classes": NAMES}))
+    return run
+
+
+def plain(text: str) -> bool:
+    return all(map(is_plain, text.split("\n")))
+
+
+def test_evaluate(run, capsys):
+    assert evaluate.main([f"run={run}"]) == 0
+    said = capsys.readouterr()
+    assert plain(said.out)
+    assert plain(said.err)
+    assert max(map(len, said.out.splitlines())) < 130
+    assert "$0_$9" in said.out
+    folder = run / "evaluation" / "validation"
+    assert json.loads((folder / "metrics.json").read_text())["classes"] == list(NAMES)
+    formulas = {"=cmd|' calc'!A1", "+1+1", "@sum(A1)"}
+    for name, column in (("confusion.csv", 0), ("predictions.csv", 1)):
+        with open(folder / name, newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        assert {row[column] for row in rows[1:]} == {f"'{name}" if name in formulas else name for name in NAMES}
+
+
+def test_visualize(run, capsys):
+    assert visualize.main([f"run={run}", "top=25"]) == 0
+    assert plain(capsys.readouterr().err)
+    assert visualize.main([f"run={run}", "target=\x1b[31m"]) == 2
+    assert plain(capsys.readouterr().err)
+
+
+def test_predict(run, tmp_path, capsys):
+    pictures = str(tmp_path / "photos $0_$9" / "validation")
+    assert predict.main([pictures, f"run={run}", "top=3"]) == 0
+    said = capsys.readouterr().out
+    assert plain(said)
+    assert len(said.splitlines()) == 2 * len(NAMES)
+    assert len({line.index("%") for line in said.splitlines() if line.isascii()}) == 1
+    assert predict.main([pictures, f"run={run}", "top=30", "format=csv"]) == 0
+    for row in csv.reader(io.StringIO(capsys.readouterr().out, newline="")):
+        assert not any(cell.startswith(("=", "+1", "@")) for cell in row)
+    assert predict.main([pictures, f"run={run}", "format=jsonl"]) == 0
+    assert {json.loads(line)["class"] for line in capsys.readouterr().out.splitlines()} <= set(NAMES)
+
+
+def test_doctor(run, tmp_path, capsys):
+    assert doctor.main([f"data.dir={tmp_path / 'photos $0_$9'}", f"output={tmp_path / 'told'}"]) == 0
+    said = capsys.readouterr()
+    assert plain(said.out)
+    assert plain(said.err)
+    assert ":dress:" in said.out
+    assert list((tmp_path / "told").glob("*.png"))

@@ -1,0 +1,35 @@
+"""Names that are no good for markup, terminals, spreadsheets or pictures; each is fit for a folder."""
+
+from __future__ import annotations
+
+HOSTILE = (
+    "$0_$9",
+    "$\\frac{",
+    "$a$",
+    "_background_",
+    "__init__",
+    "<script>alert(1)<script>",
+    "&amp;\"'",
+    "[red]dress[red]",
+    ":dress:",
+    "\x1b[31mred\x1b[0m",
+    "two\nlines",
+    "bell\x07",
+    "right\u202eleft\u200f",
+    "x" * 200,
+    "=cmd|' calc'!A1",
+    "+1+1",
+    "@sum(A1)",
+    "-1",
+    "%s {0} {name}",
+    "日本語",
+    "🙂",
+    " blanks ",
+    "a,b;c\td",
+    "\u0301\u0301",
+)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a terminal, a browser and a reader see one line of what is there."""
+    return all(letter.isprintable() or letter in "\u200c\u200d" for letter in text)
