@@ -34,7 +34,7 @@ CALLBACKS = (
 )
 STAGED = (
     "stages=head_then_all stages.head.epochs=3 stages.all.epochs=1 optim.schedule=exponential trainer.epochs=1 "
-    "stages.head.lr_factor=1.0"
+    "trainer.steps_per_execution=1"
 )
 
 
