@@ -209,12 +209,14 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
             self.reason = f"{self.monitor} has not improved since epoch {self.best_epoch + 1}"
 
     def get_state(self) -> State:
-        """Best value, its epoch, and for how many epochs it has stood."""
-        return {"best": _number(self.best), "best_epoch": self.best_epoch, "wait": self.wait}
+        """Best value, its epoch, for how many epochs it has stood, and why the stage was ended, if it was."""
+        state = {"best": _number(self.best), "best_epoch": self.best_epoch, "wait": self.wait}
+        return state | {"reason": self.reason}
 
     def set_state(self, state: State) -> None:
-        """Go on from a state."""
+        """Go on from a state, perhaps with more patience."""
         self.best, self.best_epoch, self.wait = state["best"], state["best_epoch"], state["wait"]
+        self.reason = None
 
 
 class ReduceOnPlateau(keras.callbacks.ReduceLROnPlateau):

@@ -12,7 +12,7 @@ Beside that it may have, checked by the contract test of callbacks:
 - ``get_state()``, a dict that JSON can hold, and ``set_state(state)``, called after ``on_train_begin`` on a fresh
   callback of a run that goes on: what it remembers from epoch to epoch;
 - ``get_arrays()`` and ``set_arrays(arrays)``: a dict of numpy arrays by name, for what is too large for that;
-- ``failed`` and ``reason``: where ``failed`` is true and ``reason`` a text when a stage ends, the run has failed.
+- ``reason``, a text where it has ended the stage, also in its state; with ``failed`` true the run has failed.
 
 The classes live in ``callback_classes``.
 """

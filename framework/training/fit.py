@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +28,10 @@ from framework.training.stages import Stage, freeze, stage_of
 from framework.training.state import (
     Standing,
     State,
+    callback_choices,
     callback_states,
     collect,
+    ends_no_more,
     layer_variables,
     measured,
     metric_variables,
@@ -158,7 +159,7 @@ class Fit:
             "batch_size": self.settings.trainer.batch_size,
             "steps": self.steps,
             "lr": stage.lr,
-            "callbacks": {name: [chosen.name, chosen.parameters] for name, chosen in self.settings.callbacks.items()},
+            "callbacks": callback_choices(self.settings),
         }
 
     def _take_up(self, state: State, standing: Standing) -> None:
@@ -167,14 +168,11 @@ class Fit:
         optimizer.build(standing.tail.trainable_variables)
         restore(optimizer_variables(standing.tail), state)
         standing.start, standing.epoch, standing.step = state.stage_start, state.epoch, state.step
-        standing.stopped = state.stopped
-        now = json.loads(json.dumps(self.given(stage)))
-        changed = {key for key, value in now.items() if state.given.get(key, value) != value}
+        standing.stopped = state.stopped and not ends_no_more(state, callback_choices(self.settings))
+        changed = {key for key, value in self.given(stage).items() if state.given.get(key, value) != value}
         if "lr" in changed and registry.get("schedule", self.settings.optim.schedule.name).details["constant"]:
             optimizer.learning_rate = stage.lr
-        if "callbacks" in changed:
-            standing.stopped = False
-        if changed & {"data", "batch_size"} and state.step:
+        if (changed & {"data", "batch_size"} and state.step) or state.step > self.steps:
             warn(f"epoch {state.epoch + 1} is begun again: {state.step} of its steps were of other batches")
             standing.step = 0
         if "steps" in changed:

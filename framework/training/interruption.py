@@ -1,4 +1,4 @@
-"""SIGTERM and the first Ctrl-C, kept until the run can be left with its state saved."""
+"""SIGTERM and the first Ctrl-C, kept until the run can be left with its state saved: a second, or the step under way."""
 
 from __future__ import annotations
 

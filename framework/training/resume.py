@@ -20,7 +20,7 @@ from framework.core.errors import BadInput, Problem, listing, nearest
 from framework.core.runs import RunFolder
 from framework.core.schema import show
 from framework.reports.entries import flat
-from framework.training.state import State
+from framework.training.state import State, callback_choices, ends_no_more
 
 Config = Mapping[str, Any]
 Changes = Mapping[str, tuple[Any, Any]]
@@ -53,6 +53,7 @@ RULES = {
     "optim.*": "the optimizer's memory was made with the other",
     "loss.*": "losses before and after could not be compared",
     "metrics.*": "the epochs so far were not measured so",
+    "callbacks.*.name": "another callback would take its place",
     "callbacks.checkpoint.filename": MAY,
     "callbacks.checkpoint.save": MAY,
     "callbacks.checkpoint.keep": MAY,
@@ -75,7 +76,6 @@ RULES = {
     "callbacks.mlflow.*": _STORE,
     "callbacks.weight_averaging.momentum": MAY,
     "callbacks.weight_averaging": "the model holds the average, or would have to",
-    "callbacks.*.name": "another callback would take its place",
     "callbacks.*.monitor": _BEST,
     "callbacks.*.mode": _BEST,
     "augment.*": MAY,
@@ -121,6 +121,7 @@ def ruled_key(key: str, then: Config, now: Config, stages: Mapping[str, str]) ->
         kinds = [kind for kind in (one.get(f"callbacks.{name}.name") for one in (then, now)) if kind]
         if len(set(kinds)) == 1:
             return f"callbacks.{kinds[0]}.{parameter}" if len(kinds) == 2 else f"callbacks.{kinds[0]}"
+        return f"callbacks.{name}.name"
     return key
 
 
@@ -289,13 +290,14 @@ def _epochs_without_effect(job: Job, then: Settings, changed: Changes, state: St
         what = f"{folder}: stage '{state.stage}' is in its epoch {done}, and can't end after {_epochs(now, stage)}"
         yield Problem(what, "trainer.epochs", f"{done} or more")
         return
-    renewed = any(key.startswith("callbacks.") for key in changed)
-    goes_on = _epochs(now, stage) > done - bool(state.step) and (renewed or not state.stopped)
+    ended = state.stopped and not ends_no_more(state, callback_choices(now))
+    goes_on = _epochs(now, stage) > done - bool(state.step) and not ended
     if not goes_on and at + 1 == len(names):
         key = next(iter(changed))
         what = f"{folder}: {key} would change nothing: "
-        if state.stopped and _epochs(now, stage) > done:
-            what += f"a callback has ended the last stage after {done} epochs"
+        if ended and _epochs(now, stage) > done:
+            why = next((f": {said['reason']}" for said in state.callbacks.values() if said.get("reason")), "")
+            what += f"a callback has ended the last stage after {done} epochs{why}"
             right = "callbacks.early_stopping.patience=MORE with resume.allow=[callbacks.early_stopping.patience]"
         else:
             what += f"all {state.epoch} epochs are done"

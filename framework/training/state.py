@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from framework.config.settings import Settings
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
 from framework.core.files import whole
@@ -85,6 +86,24 @@ class State:
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             right = "delete it: the run then begins anew, and ends the same"
             raise BadInput(Problem(f"{path} is damaged: {error}", str(path), right)) from None
+
+
+def callback_choices(settings: Settings) -> dict[str, Any]:
+    """Part and parameters of each callback, as JSON gives them back."""
+    chosen = {name: [callback.name, dict(callback.parameters)] for name, callback in settings.callbacks.items()}
+    return dict(json.loads(json.dumps(chosen)))
+
+
+def ends_no_more(state: State, choices: Mapping[str, Any]) -> bool:
+    """Whether the callback that ended the stage is another one now, or gone; any, where none says that it was it.
+
+    Args:
+        state: of a stage that a callback has ended.
+        choices: the callbacks now, as ``callback_choices`` says.
+    """
+    then = state.given.get("callbacks", {})
+    ended = [name for name, said in state.callbacks.items() if said.get("reason")] or list(then)
+    return any(then.get(name) != choices.get(name) for name in ended)
 
 
 def layer_variables(model: keras.Model, trained: Collection[str]) -> Iterator[tuple[str, Any]]:

@@ -34,7 +34,7 @@ CALLBACKS = (
 )
 STAGED = (
     "stages=head_then_all stages.head.epochs=3 stages.all.epochs=1 optim.schedule=exponential trainer.epochs=1 "
-    "stages.head.lr_factor=1.0"
+    "trainer.steps_per_execution=1"
 )
 
 
@@ -317,7 +317,11 @@ def test_more_patience_after_an_early_stop_goes_on(made, tmp_path, monkeypatch, 
     before = contents(Path("run"))
     assert typed(f"{line} trainer.epochs=9 resume.allow=[trainer.epochs]") == 2
     said = capsys.readouterr().err
-    assert "trainer.epochs would change nothing: a callback has ended the last stage after 3 epochs" in said
+    assert (
+        "trainer.epochs would change nothing: a callback has ended the last stage after 3 epochs: val_loss has" in said
+    )
+    keep = "callbacks.checkpoint.keep=5 resume.allow=[callbacks.checkpoint.keep]"
+    assert typed(f"{line} {keep}") == 2
     assert contents(Path("run")) == before
     more = "callbacks.early_stopping.patience=4 resume.allow=[callbacks.early_stopping.patience]"
     assert typed(f"{line} {more}") == 0
