@@ -93,12 +93,15 @@ def test_option_composes_the_signature_exactly(name):
     assert Path(part.location[0]) == Path(bases.__file__)
 
 
+@effect(*(f"model={name}" for name in NAMES))
 def test_contract(base, tmp_path):
     name, model = base
     side = model.input.shape[1]
     layers = model.layers
     assert len(model.output.shape) == 4
     assert len({layer.name for layer in layers}) == len(layers)
+    told = (CONF / f"{name}.yaml").read_text().splitlines()[0]
+    assert name == "cnn" or f" {model.count_params() / 1e6:.1f} million parameters" in told
     assert not any(isinstance(layer, keras.Model) and len(layer.layers) > 5 for layer in layers)
 
     preparing = [layer for layer in layers if layer.name.startswith(bases.PREPROCESS)]
@@ -149,7 +152,6 @@ def test_outline_follows_the_parameters(name, changes):
     assert shows(model, outline(parameters(name))) == ("minimalistic" in changes)
 
 
-@effect(*(f"model={name}" for name in NAMES))
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
 def test_features_are_those_of_keras_with_its_imagenet_file(base, tmp_path, monkeypatch):
     import h5py
