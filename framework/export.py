@@ -20,7 +20,8 @@ from framework.evaluation.forward import batches
 from framework.evaluation.labelled import DataOptions, Labelled, SplitName, labelled
 from framework.exports import formats
 from framework.exports.answering import Answer, answering
-from framework.exports.calling import script
+from framework.exports.calling import load, script
+from framework.exports.decoding import LIMITS
 from framework.exports.formats import Format, Quantize, Request
 from framework.exports.replay import Replay, replay
 from framework.exports.rounding import rounded
@@ -30,9 +31,9 @@ USAGE = """
 python -m framework.export run=RUN [options]
 
 Writes a trained classifier for elsewhere: raw pictures go in, preprocessing, labels and the answer's form are inside.
-Labelled pictures, the run's validation pictures if no others are named, are replayed through the file that was written;
-if it is right less often than max_drop allows, nothing is published. Beside the file lie labels.txt, export.json (what
-it takes and gives, what was measured) and call.py, a script that calls it.
+Beside the file lie labels.txt, export.json (what it takes and gives, what was measured) and call.py, a script that calls
+it. Labelled pictures, the run's validation pictures if no others are named, are replayed through that script, from their
+files on; if it is right less often than max_drop allows, nothing is published.
 
   python -m framework.export run=latest                                a .keras file
   python -m framework.export run=RUN format=saved_model                for TensorFlow Serving: pixels, or bytes of files
@@ -101,14 +102,17 @@ def export(options: Options) -> int:
         write_whole(beside / "call.py", text)
         found = None
         if pictures is not None:
-            call = formats.caller(options.format, file)
-            found = replay(model, call, trained.task, options.answer, pictures, options.pictures, trained.size)
+            found = replay(
+                model, load(beside / "call.py"), trained.task, options.answer, pictures, options.pictures, trained.size
+            )
             print(_table(found, formats.size_of(file), trained.file.stat().st_size))
             if found.drop > options.max_drop:
                 what = f"accuracy falls by {found.drop:.4f}, more than max_drop={options.max_drop:g}"
                 raise RunFailed(f"{what}: nothing is published")
         more = {"model": trained.name, "replay": found.record() if found else None}
         write_whole(beside / "export.json", formats.about(options.format, request, file, more))
+    if options.format == "saved_model":
+        say(LIMITS)
     if found is None:
         warn("nothing was replayed: data.dir=FOLDER names labelled pictures")
     say(f"in {folder}: {'  '.join(sorted(path.name for path in folder.iterdir()))}")
@@ -183,7 +187,7 @@ def _table(found: Replay, size: int, before: int) -> str:
     ]
     lines = [f"{name:<22}{left:>16}{right:>12}" for name, left, right in rows]
     lines.append(f"same answer            {found.agreement:.2%} of {found.pictures:,} pictures")
-    lines.append(f"largest difference     {found.difference:.3g}")
+    lines.append(f"largest difference     {found.difference:.3g}, of pixels {found.levels} of 255")
     return "\n".join(lines)
 
 

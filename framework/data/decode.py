@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,10 @@ _PILLOW, _JPEG, _PNG = 0, 1, 5  # reader of a file; _JPEG + n decodes at 1/2**n 
 _REDUCTIONS = (1, 2, 4, 8)
 # What a file is decoded for to see whether it can be, where no size is known: small, so that a JPEG costs little.
 _SMALL = (64, 64)
+_DAMAGED = "damaged: its compressed data make no sense"
+_STREAM = re.compile(
+    "(broken|unrecognized|bad) data stream|decoder error|decoding error|could not create decoder", re.IGNORECASE
+)  # Pillow's words
 
 
 def plan(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray:
@@ -84,7 +89,7 @@ def picture(path: str, size: tuple[int, int]) -> np.ndarray:
         return read_picture(tf.constant(os.fsencode(path)), tf.constant(reader), size).numpy()
     except tf.errors.OpError:
         pixels(path, size)  # says why in Pillow's words
-        raise ValueError(f"{path}: its compressed data are damaged") from None
+        raise ValueError(f"{path}: {_DAMAGED}") from None
 
 
 def pixels(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -148,7 +153,9 @@ def reason(error: Exception, path: str) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = str(error) or type(error).__name__
-    return "truncated" if "truncated" in text.lower() else text.splitlines()[0]
+    if "truncated" in text.lower():
+        return "truncated"
+    return _DAMAGED if _STREAM.match(text) else text.splitlines()[0]
 
 
 def _no_picture(path: str) -> str:

@@ -110,7 +110,7 @@ def png_header(data: bytes) -> Png | None:
     if not data.startswith(_PNG_START) or data[12:16] != b"IHDR" or len(data) < 33:
         return None
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    plain = (depth, colour) in {(8, 0), (8, 2)} and 0 < width * height <= _PIXELS
+    plain = (depth, colour) in {(8, 0), (8, 2)}
     for kind, body in _chunks(data):
         plain = plain and kind not in (b"tRNS", b"eXIf", b"acTL")
         plain = plain and not body.startswith((b"XML:com.adobe.xmp", b"Raw profile type"))
@@ -118,8 +118,9 @@ def png_header(data: bytes) -> Png | None:
 
 
 def png_is_whole(data: bytes) -> bool:
-    """Whether every chunk is there, with the checksum it states."""
-    if not data.startswith(_PNG_START):
+    """Whether every chunk is there, with the checksum it states, and the picture is of a size that photos have."""
+    header = png_header(data)
+    if header is None or not 0 < header.width * header.height <= _PIXELS:
         return False
     kinds, position = [], len(_PNG_START)
     for kind, body in _chunks(data):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from framework.core.backend import keras
 from framework.core.task import Task
 
 Answer = Literal["probabilities", "logits"]
 INPUT = "image"
+_HALVES = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
 
 def answering(model: keras.Model, task: Task, answer: Answer) -> keras.Model:
-    """The model with the answer for its output, in Keras's own layers and operations.
+    """The model with the answer for its output, in Keras's own layers and operations, computing in float32.
 
     Args:
         model: from raw RGB pictures, float32 0-255 (batch, height, width, 3), to logits (batch, task.units).
@@ -20,6 +21,7 @@ def answering(model: keras.Model, task: Task, answer: Answer) -> keras.Model:
         answer: ``logits`` as they are, or ``probabilities``, float32 (batch, classes): a row sums to 1, or has an own
             probability for each label. A binary task has two columns, no and yes.
     """
+    model = in_float32(model)
     pictures = keras.Input(model.input_shape[1:], dtype="float32", name=INPUT)
     # call, not __call__: the layers stay layers of the new model, with their names
     logits = keras.ops.cast(model.call(pictures), "float32")
@@ -32,3 +34,29 @@ def answering(model: keras.Model, task: Task, answer: Answer) -> keras.Model:
         if task.kind == "binary":
             shares = keras.ops.concatenate([1.0 - shares, shares], axis=-1)
     return keras.Model(pictures, shares, name=model.name)
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """A model of mixed precision built anew in float32, with its weights, which are float32 already; others as they are.
+
+    Neither LiteRT nor ONNX has all operations in halves, and what they are for is no longer known at export.
+    """
+    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
+        return model
+    copy = type(model).from_config(_without_halves(model.get_config()))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _without_halves(config: Any) -> Any:
+    """A config, as deep as it nests, in which every dtype and every policy of half or mixed precision is float32."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return {**config, "config": {"name": "float32"}}
+        return {
+            key: "float32" if key == "dtype" and value in _HALVES else _without_halves(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, list | tuple):
+        return type(config)(_without_halves(value) for value in config)
+    return config

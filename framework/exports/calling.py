@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+import runpy
+import textwrap
 import zipfile
 from pathlib import Path
+from typing import Any
 
+from framework.core.backend import hushed
+from framework.core.errors import RunFailed
+from framework.data.upright import orientation, resize, rgb, upright
 from framework.exports.answering import Answer
+from framework.exports.decoding import LIMITS
 from framework.exports.formats import Format, Quantize
 
 OWN = "framework"
@@ -17,25 +25,24 @@ _HEAD = '''"""Says what pictures show: python call.py PICTURE ...
 Needs: pip install {needs}
 {note}"""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 {imports}
 HERE = Path(__file__).parent
-HEIGHT, WIDTH = {size}
+SIZE = {size}
 CLASSES = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
 
 
 def pixels(path):
-    """RGB 0-255, uint8 (height, width, 3): upright, resized without keeping the aspect. The model does all the rest."""
-    with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
-    picture = picture.reduce(max(1, min(picture.height // (2 * HEIGHT), picture.width // (2 * WIDTH))))
-    scale = (picture.width / WIDTH, 0, 0, 0, picture.height / HEIGHT, 0)
-    return np.asarray(picture.transform((WIDTH, HEIGHT), Image.Transform.AFFINE, scale, Image.Resampling.BILINEAR))
+    """RGB 0-255, uint8 (height, width, 3): what the classifier was trained on, for the model does all the rest."""
+    return resize(upright(path, SIZE), SIZE)
 
+
+{rule}
 '''
 
 _TAIL = """
@@ -57,7 +64,7 @@ MODEL = keras.saving.load_model(HERE / "model.keras", compile=False)
 
 def answer(picture):
     """{answer} of a picture, float32 ({columns},)."""
-    return MODEL.predict(picture[None].astype("float32"), verbose=0)[0]
+    return MODEL.predict_on_batch(picture[None].astype("float32"))[0]
 ''',
     ),
     "saved_model": (
@@ -74,7 +81,10 @@ def answer(picture):
 
 
 def answer_to_bytes(data):
-    """The same for the bytes of a JPEG, PNG, GIF or BMP file, decoded by TensorFlow: no EXIF orientation, no CMYK."""
+    """The same for the bytes of a file, decoded by TensorFlow.
+
+    {limits}.
+    """
     return MODEL.signatures["from_bytes"](image_bytes=tf.constant([data]))["{answer}"].numpy()[0]
 ''',
     ),
@@ -151,9 +161,24 @@ def script(
     if packages - {OWN} and recipe:
         imports += _RECIPE.format(recipe=recipe)
     label = "CLASSES[place]" if columns == classes else "CLASSES[-1]"
-    filled = body.format(answer=answer, columns=columns)
-    head = _HEAD.format(needs=needs, note=note, imports=imports, size=f"{size[0]}, {size[1]}")
+    filled = body.format(answer=answer, columns=columns, limits=textwrap.fill(LIMITS, 112, subsequent_indent="    "))
+    rule = "\n\n".join(inspect.getsource(each) for each in (upright, orientation, rgb, resize))
+    head = _HEAD.format(needs=needs, note=note, imports=imports, size=tuple(size), rule=rule)
     return head + filled + _TAIL.format(label=label)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Run a written ``call.py`` as who imports it does; the names that it defines, such as ``pixels`` and ``answer``.
+
+    Raises:
+        RunFailed: it can't be run: the runtime does not take the file beside it.
+    """
+    try:
+        with hushed():
+            return runpy.run_path(str(path))
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise RunFailed(f"the file that was written can't be run: {reason[0][:200]}") from error
 
 
 def packages_in(model: Path) -> set[str]:

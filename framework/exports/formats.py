@@ -1,4 +1,4 @@
-"""The formats: how each is written, and how its file is called again to be held against the classifier.
+"""The formats: how each is written.
 
 Every file takes raw RGB pictures, 0-255, of the size that the classifier was trained on: preprocessing is inside.
 """
@@ -18,13 +18,12 @@ from typing import Any, Literal
 import numpy as np
 
 from framework.core.backend import hushed, keras, tf
-from framework.core.errors import BadInput, Problem, RunFailed
+from framework.core.errors import BadInput, Problem
 from framework.exports.answering import INPUT, Answer
-from framework.model.saving import load_model
+from framework.exports.decoding import LIMITS, decoded
 
 Format = Literal["keras", "saved_model", "litert", "onnx"]
 Quantize = Literal["none", "dynamic", "int8"]
-Call = Callable[[np.ndarray], np.ndarray]
 
 NAMES: dict[Format, str] = {
     "keras": "model.keras",
@@ -96,47 +95,21 @@ def write(format: Format, request: Request, folder: Path) -> Path:
     return path
 
 
-def caller(format: Format, path: Path) -> Call:
-    """A function that runs the written file: uint8 (batch, height, width, 3) to float32 (batch, columns).
-
-    Raises:
-        RunFailed: the runtime does not take it.
-    """
-    try:
-        with hushed():
-            return _CALLERS[format](path)
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [""]
-        raise RunFailed(f"the {format} file that was written can't be run: {reason[0][:200]}") from error
-
-
 def _write_keras(request: Request, path: Path) -> None:
     request.model.save(path)
 
 
-def _call_keras(path: Path) -> Call:
-    model = load_model(path)
-    run = tf.function(lambda pictures: model(tf.cast(pictures, tf.float32), training=False), reduce_retracing=True)
-    return lambda pictures: run(tf.constant(pictures)).numpy()
-
-
 def _write_saved_model(request: Request, path: Path) -> None:
-    """Two signatures: ``serving_default`` takes pixels, ``from_bytes`` the bytes of picture files.
-
-    Pictures in files are decoded by TensorFlow: JPEG, PNG, GIF (its first frame), BMP. It knows no EXIF orientation and no
-    CMYK: who has such pictures decodes them first and sends pixels.
-    """
+    """Two signatures: ``serving_default`` takes pixels, ``from_bytes`` the bytes of picture files, as far as
+    ``decoding.LIMITS`` says."""
     model, answer, size = request.model, request.answer, request.size
 
     def serving_default(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {answer: model(image, training=False)}
 
     def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        def decode(data: tf.Tensor) -> tf.Tensor:
-            pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
-            return tf.round(tf.image.resize(tf.ensure_shape(pixels, (None, None, 3)), size))
-
-        pictures = tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec((*size, 3), tf.float32))
+        kind = tf.TensorSpec((*size, 3), tf.float32)
+        pictures = tf.map_fn(lambda data: decoded(data, size), image_bytes, fn_output_signature=kind)
         return {answer: model(pictures, training=False)}
 
     archive = keras.export.ExportArchive()
@@ -149,19 +122,6 @@ def _write_saved_model(request: Request, path: Path) -> None:
     # where TensorFlow Serving keeps what belongs to a model and is no part of its graph
     (path / "assets.extra").mkdir()
     (path / "assets.extra" / LABELS).write_text("".join(f"{name}\n" for name in request.classes), encoding="utf-8")
-
-
-def _call_saved_model(path: Path) -> Call:
-    loaded = tf.saved_model.load(str(path))
-    run = loaded.signatures["serving_default"]
-
-    def call(pictures: np.ndarray) -> np.ndarray:
-        (answer,) = run(**{INPUT: tf.constant(pictures, tf.float32)}).values()
-        # the loaded object owns the variables: it must live as long as its signature is called
-        assert loaded is not None
-        return answer.numpy()
-
-    return call
 
 
 def _write_litert(request: Request, path: Path) -> None:
@@ -183,23 +143,6 @@ def _write_litert(request: Request, path: Path) -> None:
         path.write_bytes(converter.convert())
     with zipfile.ZipFile(path, "a") as attached:
         attached.writestr(LABELS, "".join(f"{name}\n" for name in request.classes))
-
-
-def _call_litert(path: Path) -> Call:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
-    (into,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def one(picture: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(into["index"], picture[None].astype(into["dtype"]))
-        interpreter.invoke()
-        answer = interpreter.get_tensor(out["index"])[0]
-        scale, zero = out["quantization"]
-        return (answer.astype(np.float32) - zero) * scale if scale else answer
-
-    return lambda pictures: np.stack([one(picture) for picture in pictures])
 
 
 def _write_onnx(request: Request, path: Path) -> None:
@@ -262,25 +205,11 @@ def _substitute(layer: Any) -> keras.Layer | None:
     return None
 
 
-def _call_onnx(path: Path) -> Call:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (into,) = session.get_inputs()
-    return lambda pictures: session.run(None, {into.name: pictures.astype(np.float32)})[0]
-
-
 _WRITERS: Mapping[Format, Callable[[Request, Path], None]] = {
     "keras": _write_keras,
     "saved_model": _write_saved_model,
     "litert": _write_litert,
     "onnx": _write_onnx,
-}
-_CALLERS: Mapping[Format, Callable[[Path], Call]] = {
-    "keras": _call_keras,
-    "saved_model": _call_saved_model,
-    "litert": _call_litert,
-    "onnx": _call_onnx,
 }
 
 
@@ -300,6 +229,7 @@ def about(format: Format, request: Request, path: Path, more: Mapping[str, Any])
         "quantize": request.quantize,
         "input": {"what": into, "batch": 1 if format == "litert" else None, "size": list(request.size)},
         "output": {"what": request.answer, "classes": list(request.classes)},
+        **({"from_bytes": LIMITS} if format == "saved_model" else {}),
         **more,
     }
     text = io.StringIO()

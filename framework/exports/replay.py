@@ -1,9 +1,10 @@
-"""The gate: labelled pictures through the classifier and through the exported file, answer by answer."""
+"""The gate: labelled pictures' files through the classifier and through ``call.py`` beside the exported file."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,13 @@ import numpy as np
 
 from framework.core.backend import keras
 from framework.core.console import progress
-from framework.core.errors import BadInput, Problem
+from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.task import Task
 from framework.evaluation.forward import batches, inference
 from framework.evaluation.labelled import Labelled
 from framework.evaluation.measures import HALF
 from framework.evaluation.scores import probabilities
 from framework.exports.answering import Answer
-from framework.exports.formats import Call
 
 TIMED, WARM = 20, 3
 
@@ -33,6 +33,7 @@ class Replay:
         after: share that the file answers right.
         agreement: share of pictures for which both give the same answer.
         difference: the largest absolute difference between two numbers of their answers.
+        levels: the largest difference, of 255, between two pixels that the run and the script read of a file.
         before_ms: median milliseconds of one picture through the classifier.
         after_ms: median milliseconds of one picture through the file.
     """
@@ -42,6 +43,7 @@ class Replay:
     after: float
     agreement: float
     difference: float
+    levels: int
     before_ms: float
     after_ms: float
 
@@ -57,13 +59,14 @@ class Replay:
             "accuracy": {"before": self.before, "after": self.after},
             "agreement": self.agreement,
             "largest_difference": self.difference,
+            "largest_difference_of_pixels": self.levels,
             "milliseconds_a_picture": {"before": self.before_ms, "after": self.after_ms},
         }
 
 
 def replay(
     model: keras.Model,
-    call: Call,
+    script: Mapping[str, Any],
     task: Task,
     answer: Answer,
     pictures: Labelled,
@@ -74,7 +77,7 @@ def replay(
 
     Args:
         model: from raw pictures to logits.
-        call: runs the file: uint8 pictures to its answer.
+        script: what ``call.py`` defines: ``pixels`` reads a file, ``answer`` answers to that.
         task: what is asked.
         answer: what the file gives.
         pictures: labelled ones.
@@ -83,6 +86,7 @@ def replay(
 
     Raises:
         BadInput: some pictures can't be read, and they are not to be skipped, or none can be.
+        RunFailed: the script can't read what the classifier reads.
     """
     count = len(pictures.split)
     chosen = np.unique(np.linspace(0, count - 1, min(most or count, count)).astype(int))
@@ -91,13 +95,14 @@ def replay(
     network = inference(model)
     logits: list[np.ndarray] = []
     theirs: list[np.ndarray] = []
-    sample = None
-    with progress("Replaying", len(paths), "pictures") as advance:
+    sample, levels = None, 0
+    with progress("Replaying", len(paths), "pictures") as advance, ThreadPoolExecutor() as pool:
         for names, batch in batches(paths, size, 32, bad):
-            pixels = batch.numpy()
             logits.append(network(batch).numpy())
-            theirs.append(call(pixels))
-            sample = pixels[:1]
+            read = _read(script, names, pool)
+            theirs.append(np.stack([script["answer"](picture) for picture in read]))
+            levels = max(levels, int(np.abs(np.stack(read) - batch.numpy().astype(int)).max()))
+            sample = batch[:1].numpy()
             advance(len(names))
     if sample is None or (bad and not pictures.skip):
         lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
@@ -116,9 +121,17 @@ def replay(
         after=float(np.mean(second == labels)),
         agreement=float(np.mean(first == second)),
         difference=float(np.abs(same_kind - told).max()),
+        levels=levels,
         before_ms=_median(lambda: network(sample).numpy()),
-        after_ms=_median(lambda: call(sample)),
+        after_ms=_median(lambda: script["answer"](sample[0])),
     )
+
+
+def _read(script: Mapping[str, Any], names: Sequence[str], pool: ThreadPoolExecutor) -> list[np.ndarray]:
+    try:
+        return list(pool.map(script["pixels"], names))
+    except Exception as error:
+        raise RunFailed(f"call.py can't read a picture that the run reads: {error}") from error
 
 
 def _decide(shares: np.ndarray, task: Task) -> np.ndarray:

@@ -24,7 +24,7 @@ from framework.config.job import Job
 from framework.config.recipe_parts import fault, load_classes, load_parts
 from framework.config.recipes import PARTS_FILE, Recipe, bring
 from framework.core import registry
-from framework.core.backend import keras
+from framework.core.backend import keras, tf
 from framework.core.errors import BadInput, FrameworkError, Problem
 from framework.core.runs import RunFolder
 from framework.core.task import Task
@@ -249,7 +249,8 @@ def _export(
         return [
             Problem(f"recipe '{recipe.name}': {what}", shown(recipe.file), "keras.ops in call, no Python on values")
         ]
-    found = formats.caller("saved_model", file)(pictures)
+    loaded = tf.saved_model.load(file)
+    found = loaded.signatures["serving_default"](image=tf.constant(pictures, tf.float32))["logits"]
     keras.backend.clear_session(free_memory=False)
     if not np.allclose(found, logits, rtol=1e-3, atol=1e-3):
         what = f"recipe '{recipe.name}': the exported model predicts something else"

@@ -1,0 +1,114 @@
+"""A file has the same pixels wherever it is read: training, predict, serve, and call.py beside an export."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from framework.core.backend import tf
+from framework.data.rows import picture_rows
+from framework.evaluation.forward import batches
+from framework.exports import decoding
+from framework.exports.calling import load, script
+from framework.exports.formats import Request, write
+from framework.serving.decoding import Decoder
+from framework.serving.limits import Limits
+from tests.data.test_decode import XMP, exif, scene
+from tests.evaluation.common import CLASSES, SIZE, colour_network
+
+MODES = ("1", "L", "LA", "P", "P+tRNS", "RGB", "RGBA", "I;16", "CMYK")
+FORMATS = {
+    "JPEG": {"1", "L", "RGB", "CMYK"},
+    "PNG": {"1", "L", "LA", "P", "P+tRNS", "RGB", "RGBA", "I;16"},
+    "WebP": {"L", "RGB", "RGBA"},
+    "TIFF": {"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"},
+    "GIF": {"1", "L", "P", "P+tRNS", "RGB", "RGBA"},
+    "BMP": {"1", "L", "P", "RGB"},
+    "AVIF": {"RGB", "RGBA"},
+}
+SIZES = {"small": (31, 23), "between": (63, 77), "large": (460, 300)}
+TURNS = {"": {}} | {f"exif{number}": {"exif": exif(number)} for number in range(1, 9)} | {"xmp": {}}
+
+
+def in_mode(mode, width, height):
+    picture = scene(width, height)
+    opaque = Image.linear_gradient("L").resize(picture.size)
+    match mode:
+        case "LA" | "RGBA":
+            picture = picture.convert(mode)
+            picture.putalpha(opaque)
+        case "P" | "P+tRNS":
+            picture = picture.quantize(64)
+        case "I;16":
+            picture = Image.fromarray(np.asarray(picture)[..., 0].astype(np.uint16) * 250)
+        case _:
+            picture = picture.convert(mode)
+    return picture
+
+
+def made(folder, format):
+    """Files of a format in every mode, turn and size that it has."""
+    for mode in sorted(FORMATS[format]):
+        for size, (width, height) in SIZES.items():
+            for turn, how in TURNS.items():
+                if turn and format in ("GIF", "BMP"):
+                    continue
+                extra = dict(how)
+                if mode == "P+tRNS":
+                    extra["transparency"] = 3
+                if turn == "xmp" and format == "PNG":
+                    extra["pnginfo"] = PngInfo()
+                    extra["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP % 6)
+                elif turn == "xmp" and format in ("JPEG", "WebP", "AVIF"):
+                    extra["xmp"] = (XMP % 6).encode()
+                elif turn == "xmp":
+                    continue
+                path = folder / f"{mode}-{size}-{turn}.{format.lower()}"
+                in_mode(mode, width, height).save(path, format, **extra)
+                yield str(path)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """What call.py beside a SavedModel defines."""
+    folder = tmp_path_factory.mktemp("exported")
+    file = write("saved_model", Request(colour_network(), "logits", CLASSES), folder)
+    (folder / "call.py").write_text(script("saved_model", file, (SIZE, SIZE), 3, 3, "logits", "none", None))
+    return load(folder / "call.py")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_one_rule(tmp_path, exported, format):
+    paths, size, bad = list(made(tmp_path, format)), (SIZE, SIZE), []
+    trained = picture_rows(paths, size, 100).pictures
+    predicted = np.concatenate([batch.numpy() for _, batch in batches(paths, size, 32, bad)])
+    assert not bad
+    np.testing.assert_array_equal(predicted, trained)
+    decoder = Decoder(size, Limits())
+    for path, picture in zip(paths, trained, strict=True):
+        np.testing.assert_array_equal(exported["pixels"](path), picture, path)
+        with open(path, "rb") as file:
+            np.testing.assert_array_equal(decoder(file.read(), path), picture, path)
+    decoder.close()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WebP", "GIF", "BMP"])
+def test_a_saved_model_reads_bytes_alike_but_for_what_it_says(tmp_path, exported, format):
+    paths, size = list(made(tmp_path, format)), (SIZE, SIZE)
+    read = tf.function(lambda data: decoding.decoded(data, size), [tf.TensorSpec((), tf.string)])
+    for path in paths:
+        clear = "RGBA" in path or "tRNS" in path
+        excused = path.endswith(f"xmp.{format.lower()}") or (clear and format in ("GIF", "WebP"))
+        if format == "WebP" and "exif" in path:
+            excused = True
+        if format == "BMP":
+            excused = "/RGB-" not in path
+        if not excused:
+            with open(path, "rb") as file:
+                found = read(tf.constant(file.read())).numpy()
+            assert np.abs(found - exported["pixels"](path)).max() <= 1, path
+
+
+def test_the_script_says_what_bytes_are_read_otherwise(exported):
+    said = " ".join(exported["answer_to_bytes"].__doc__.split())
+    assert decoding.LIMITS in said
