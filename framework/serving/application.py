@@ -36,10 +36,11 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         classifier: answers; loaded or about to be.
         limits: on requests.
         metrics: told of requests.
-        called: what the page calls the model.
+        called: what /model and the page call the model.
     """
     pages = FastAPIOffline(
-        title=f"framework serve: {called}",
+        # nothing of the model's name: the pages take the title for HTML
+        title="framework serve",
         version=__version__,
         description="Classes of pictures. Whatever is wrong with a request is said in one sentence: `error`.",
     )

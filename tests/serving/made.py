@@ -86,12 +86,12 @@ BAD: dict[str, tuple[Callable[[], dict], int]] = {
 
 
 @contextlib.contextmanager
-def server(run: Path, limits: Limits, batch: int = 8, wait: float = 0.005) -> Iterator[str]:
+def server(run: Path, limits: Limits, batch: int = 8, wait: float = 0.005, called: str = "colours") -> Iterator[str]:
     """The address of a server that answers with a run's model."""
     metrics = Metrics()
     classifier = Classifier(open_trained(ModelOptions(run=str(run))), limits, metrics, batch, wait)
     classifier.load()
-    config = uvicorn.Config(application(classifier, limits, metrics, "colours"), port=0, log_level="error")
+    config = uvicorn.Config(application(classifier, limits, metrics, called), port=0, log_level="error")
     serving = uvicorn.Server(config)
     thread = threading.Thread(target=serving.run)
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import re
@@ -122,6 +123,13 @@ def test_pages_for_machines(http):
     assert http.get("/predict").status_code == 405
 
 
+def test_a_run_s_name_is_no_markup(run):
+    with server(run, LIMITS, called="<script>alert(1)</script>") as address, client(address) as http:
+        assert http.get("/model").json()["model"] == "<script>alert(1)</script>"
+        for path in ("/", "/docs", "/redoc"):
+            assert "alert(1)" not in http.get(path).text
+
+
 def test_no_page_asks_another_server(http):
     for path in ("/", "/docs", "/redoc"):
         text = http.get(path).text
@@ -170,28 +178,83 @@ def test_too_many_pictures_in_hand_and_too_little_time(run):
         assert http.get("/health").status_code == 200
 
 
-@pytest.mark.skipif(not DRIVER, reason="needs Chromium: apt-get install chromium chromium-driver")
-def test_the_page_in_a_browser(address, tmp_path):
+@contextlib.contextmanager
+def chromium(width: int, height: int, dark: bool = False):
+    """A browser whose window is so wide and high, as a phone's may be."""
     from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    try:
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        colours = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": colours})
+        yield browser
+    finally:
+        browser.quit()
+
+
+@pytest.mark.skipif(not DRIVER, reason="needs Chromium: apt-get install chromium chromium-driver")
+@pytest.mark.parametrize(("width", "height", "dark"), [(390, 664, False), (390, 664, True), (1280, 720, False)])
+def test_the_answer_is_seen_first_on_any_screen(tmp_path, width, height, dark):
+    """Also with a name that is long, and one that is markup."""
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=900,900"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    (tmp_path / "hat.jpg").write_bytes(jpeg(size=(300, 200)))
-    (tmp_path / "bad.jpg").write_text("none")
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
+    names = ("blue", "<b>green", "red" + 60 * " very long")
+    run = make_run(tmp_path / "run", make_pictures(tmp_path / "photos", count=2))
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "classes": names}))
+    (tmp_path / "tall.jpg").write_bytes(jpeg(size=(600, 900)))
+    (tmp_path / "green.jpg").write_bytes(jpeg(GREEN, size=(900, 600)))
+    with server(run, LIMITS) as address, chromium(width, height, dark) as browser:
         wait = WebDriverWait(browser, 20)
         browser.get(address)
-        wait.until(lambda _: browser.title == "colours")
+        wait.until(lambda _: browser.find_element(By.ID, "model").text)
+        browser.save_screenshot(str(tmp_path / "before.png"))
+        chooser = browser.find_element(By.ID, "file")
+        for file, headline in (("tall.jpg", "red very long"), ("green.jpg", "<b>green ")):
+            chooser.send_keys(str(tmp_path / file))
+            wait.until(lambda _, headline=headline: browser.title.startswith(headline))
+            wait.until(lambda _: browser.execute_script("return document.getElementById('shown').complete"))
+            browser.save_screenshot(str(tmp_path / f"{file}.png"))
+            box = {name: browser.find_element(By.ID, name).rect for name in ("headline", "shown", "classes", "drop")}
+            bottom = {name: rect["y"] + rect["height"] for name, rect in box.items()}
+            assert browser.find_element(By.ID, "headline").text.endswith(" %")
+            assert browser.execute_script("return scrollY") == 0
+            assert bottom["headline"] < 0.3 * height
+            assert bottom["headline"] <= box["shown"]["y"]
+            assert bottom["shown"] < height
+            assert box["drop"]["y"] >= max(bottom["classes"], bottom["shown"])
+            assert box["drop"]["height"] < 80
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == dark
+
+
+@pytest.mark.skipif(not DRIVER, reason="needs Chromium: apt-get install chromium chromium-driver")
+def test_the_page_in_a_browser(address, tmp_path):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    (tmp_path / "hat.jpg").write_bytes(jpeg(size=(300, 200)))
+    (tmp_path / "bad.jpg").write_text("none")
+    with chromium(900, 900) as browser:
+        wait = WebDriverWait(browser, 20)
+        browser.get(address)
+        wait.until(lambda _: browser.find_element(By.ID, "model").text == "colours ·")
+        assert browser.title == "What is this?"
         chooser = browser.find_element(By.ID, "file")
         chooser.send_keys(str(tmp_path / "hat.jpg"))
         wait.until(lambda _: len(browser.find_elements(By.CSS_SELECTOR, "li button")) == 3)
         first = browser.find_element(By.CSS_SELECTOR, "li button")
         assert first.text.startswith("red")
+        assert re.fullmatch(r"red \d+ %", browser.title)
+        assert browser.find_element(By.ID, "headline").text == browser.title
         assert "%" in first.text
         first.click()
         wait.until(lambda _: first.get_attribute("aria-pressed") == "true")
@@ -203,5 +266,3 @@ def test_the_page_in_a_browser(address, tmp_path):
         chooser.send_keys(str(tmp_path / "bad.jpg"))
         wait.until(lambda _: "not a picture" in browser.find_element(By.ID, "error").text)
         assert not browser.find_element(By.ID, "result").is_displayed()
-    finally:
-        browser.quit()
