@@ -11,7 +11,7 @@ from framework.config.command import check, looking
 from framework.config.compose import job_count, normalise
 from framework.config.folders import shown
 from framework.core.console import amount
-from framework.core.errors import DONE
+from framework.core.errors import DONE, listing
 from framework.training.preflight import experiment, preflight
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
     pictures, task, settings = plan.start.pictures, plan.start.task, plan.start.settings
     height, width = settings.data.size
     yield f"data       {pictures.origin}: " + ", ".join(f"{len(one):,} {name}" for name, one in pictures.splits.items())
-    yield f"classes    {len(task.classes)} ({task.kind}): {', '.join(task.classes)}"
+    yield f"classes    {len(task.classes)} ({task.kind}): {listing(task.classes, 60)}"
     yield f"pictures   {height}×{width}, batches of {settings.trainer.batch_size}, {settings.trainer.precision}"
     yield ""
     table = [("layer", "type", "output", "parameters", ""), *layers(plan.network, plan.stages[-1].stage)]

@@ -55,6 +55,11 @@ def in_csv(name: str) -> str:
     return f"'{name}" if name.startswith(FORMULA) and not _is_number(name) else name
 
 
+def from_csv(cell: str) -> str:
+    """The name that ``in_csv`` wrote."""
+    return cell[1:] if cell.startswith(tuple(f"'{sign}" for sign in FORMULA)) else cell
+
+
 def path_in_csv(path: str) -> str:
     """A path as a cell of a CSV file: it still leads to the file, and no spreadsheet takes it for a formula."""
     return f"./{path}" if path.startswith(FORMULA) else path

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.names import from_csv
 from framework.core.runs import RunFolder
 
 SWEEP_FILE = "sweep.json"
@@ -218,7 +219,7 @@ def read_confusion(path: Path) -> Confusion | None:
         counts = tuple(tuple(int(value) for value in row[1:]) for row in rows)
     except (OSError, ValueError):
         return None
-    classes = tuple(header[1:])
+    classes = tuple(map(from_csv, header[1:]))
     whole = len(counts) == len(classes) and all(len(row) == len(classes) for row in counts)
     return Confusion(classes, counts) if whole and classes else None
 

@@ -18,6 +18,7 @@ from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.console import say, warn
 from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, RunStopped
 from framework.core.files import is_full, locked, sweep, whole, write_whole
+from framework.core.names import in_csv
 from framework.core.runs import RunFolder
 from framework.data import fingerprint
 from framework.data.decode import unreadable
@@ -191,8 +192,9 @@ class Run:
         np.add.at(counts, (fit.experiment.pictures.splits["validation"].labels, predicted), 1)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["true \\ predicted", *task.classes])
-        table.writerows([name, *row] for name, row in zip(task.classes, counts.tolist(), strict=True))
+        names = [in_csv(name) for name in task.classes]
+        table.writerow(["true \\ predicted", *names])
+        table.writerows([name, *row] for name, row in zip(names, counts.tolist(), strict=True))
         write_whole(self.folder.confusion, text.getvalue())
 
 

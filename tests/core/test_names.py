@@ -52,6 +52,7 @@ def test_a_cell_has_its_width_whatever_its_letters_take():
 def test_a_spreadsheet_works_nothing_out_and_numbers_stay_numbers():
     given = ["=1+1", "+cmd", "-cmd", "@sum", "\tx", "-1", "+0.5", "dress", "-1e3"]
     assert [names.in_csv(name) for name in given] == ["'=1+1", "'+cmd", "'-cmd", "'@sum", "'\tx", *given[5:]]
+    assert [names.from_csv(names.in_csv(name)) for name in given] == given
     assert [names.path_in_csv(path) for path in ("=a.jpg", "/=a.jpg", "b.jpg")] == ["./=a.jpg", "/=a.jpg", "b.jpg"]
 
 

@@ -7,6 +7,7 @@ import io
 import json
 
 import pytest
+from PIL import Image
 
 from framework import doctor, evaluate, predict, visualize
 from framework.core.backend import keras
@@ -55,6 +56,9 @@ def test_evaluate(run, capsys):
 def test_visualize(run, capsys):
     assert visualize.main([f"run={run}", "top=25"]) == 0
     assert plain(capsys.readouterr().err)
+    for file in (run / "visualize").glob("*.png"):
+        with Image.open(file) as picture:
+            assert max(picture.size) < 6000, file
     assert visualize.main([f"run={run}", "target=\x1b[31m"]) == 2
     assert plain(capsys.readouterr().err)
 
