@@ -20,7 +20,9 @@ NEEDED = {
     "matplotlib": "matplotlib",
     "platformdirs": "platformdirs",
     "pyyaml": "yaml",
+    "scipy": "scipy",
     "plotly": "plotly",
+    "scikit-learn": "sklearn",
 }
 OLDEST = (3, 10)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-import yaml
-
+from framework.config.documents import read_option
 from framework.config.settings import ModelSettings, PartSettings
 from framework.core.task import Task
 
@@ -15,7 +14,7 @@ TASK = Task("multiclass", ("red", "green", "blue"), "one_hot")
 
 
 def option(group: str, name: str, **changes) -> dict:
-    return {**yaml.safe_load((CONF / group / f"{name}.yaml").read_text()), **changes}
+    return {**read_option(CONF / group / f"{name}.yaml").content, **changes}
 
 
 def part(group: str, option_name: str, **changes) -> PartSettings:

@@ -137,11 +137,6 @@ def test_top_k_counts_the_k_likeliest():
     assert measured("top_k") == 1.0
 
 
-@effect("metrics.auc.bins")
-def test_the_auc_tells_no_more_scores_apart_than_it_has_bins():
-    assert measured("auc", bins=1) == pytest.approx(0.5)
-
-
 @effect("metrics=default")
 def test_accuracy_alone_is_measured_unless_others_are_named():
     assert list(settings("metrics=default").metrics) == list(settings().metrics) == ["accuracy"]

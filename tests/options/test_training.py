@@ -84,7 +84,7 @@ def test_operations_are_made_deterministic_or_not(photos, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "looks", "saves"),
     [
-        (["trainer.save_steps=2"], [1] * 6, [(0, 2), (0, 4), (1, 0)]),
+        (["trainer.save_steps=2"], [1] * 6, [(0, 2), (0, 4), (1, 0), (1, 0)]),
         (["trainer.steps_per_execution=4"], [4, 2], [(1, 0)]),
     ],
 )
