@@ -155,7 +155,7 @@ def test_a_search_prunes_what_lags_behind_and_leaves_it_so(capsys, monkeypatch):
     assert all(len(trial.intermediate_values) >= 3 for trial in study.trials)
     assert f"best: val_accuracy {finished[-1]:.4f}" in said
     # the same trials again, as variants of a plain sweep: none is begun anew
-    again = [f"optim.lr={','.join(name.partition('=')[2] for name in runs)}"]
+    again = [f"optim.lr={','.join(str(rate(name)) for name in runs)}"]
     assert sweep(*again, *search[4:6], work=learn) == 0
     assert f"{len(pruned)} pruned before, skipped" in capsys.readouterr().err
 
