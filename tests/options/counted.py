@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 import pytest
 import yaml
-from omegaconf import OmegaConf
 
 from framework.config.checks import SINGLE
+from framework.config.documents import read_option
 from framework.config.folders import conf_folder, groups
 from framework.config.settings import PartSettings
 from framework.core import schema
@@ -74,14 +74,8 @@ def existing() -> list[str]:
 
 
 def content(group: str, option: str) -> dict[str, Any]:
-    """What an option sets in its group: its own keys over those of the options beside it that its defaults name."""
-    own = _read(f"{group}/{option}.yaml")
-    layers = [
-        own if name == "_self_" else content(group, name)
-        for name in own.pop("defaults", ["_self_"])
-        if isinstance(name, str)
-    ]
-    return OmegaConf.to_container(OmegaConf.merge(*layers))
+    """What an option sets in its group."""
+    return read_option(conf_folder() / group / f"{option}.yaml").content
 
 
 def _read(file: str) -> dict[str, Any]:
