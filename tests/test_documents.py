@@ -59,10 +59,9 @@ def serve(arguments: list[str], folder: Path) -> None:
     """The one command that does not end by itself."""
     command = [sys.executable, *arguments, "port=0"]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
-        said = server.stderr.readline()
+        assert any("is served at" in line for line in server.stderr)
         server.terminate()
         assert server.stderr.read().strip() == "stopped"
-    assert "is served at" in said
     assert server.returncode == 0
 
 

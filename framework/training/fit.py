@@ -273,6 +273,8 @@ class Fit:
         bridge.set_model(standing.tail)
         bridge.on_epoch_begin(standing.epoch)
         logs = measured(standing)
+        for metric in standing.metrics:  # ``evaluate`` resets only those that a traced step has made known to the model
+            metric.reset_state()
         found = standing.tail.evaluate(validation, steps=batches, callbacks=[bridge], return_dict=True, verbose=0)
         bridge.on_epoch_end(standing.epoch, logs | {f"val_{name}": value for name, value in found.items()})
 

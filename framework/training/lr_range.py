@@ -27,8 +27,9 @@ RUNAWAY = 4.0
 REACH, FIRST = 8, 10
 # of an epoch: where fewer batches come again and again, their loss says more of them than of the rate
 FEWEST_BATCHES = 3
-# times the noise of a smoothed loss that a fall or a rise must have to be one
-CLEAR = 2.0
+# times the noise of a smoothed loss that a fall or a rise must have to be one: of the many points of pure noise the lowest
+# and highest lie up to three times as far apart
+CLEAR = 4.0
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def test_a_keras_callback_trains_and_is_told_what_one_fit_of_the_whole_run_tells
     registry.callback("terminate_on_nan")(lambda folder: keras.callbacks.TerminateOnNaN())
     registry.callback("recorder")(lambda folder: recorder(told))
     arguments = ["+callbacks.nan={name: terminate_on_nan}", "+callbacks.told={name: recorder}"]
-    folder = run(*arguments, "stages=head_then_all", "stages.head.epochs=1", "stages.all.epochs=1")
+    folder = run(*arguments, "stages=head_then_all", "stages.head.epochs=1", "stages.all.epochs=1", "cache=off")
     assert folder.read_run()["status"] == "finished"
     epoch = [
         "on_epoch_begin", *["on_train_batch_begin", "on_train_batch_end"] * 3,

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from framework.core import console
+from framework.core.better import Yardstick
 from framework.core.runs import RunFolder
 from framework.training.banner import summarise
 from framework.training.progress import Progress
@@ -27,7 +28,7 @@ def shown(monkeypatch, width, show):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_an_epoch_with_many_metrics_fits_and_stays_under_its_first(monkeypatch, width):
-    lines = shown(monkeypatch, width, lambda: Progress(10, 4, "val_loss", False).epoch(ROW))
+    lines = shown(monkeypatch, width, lambda: Progress(10, 4, Yardstick("val_loss", False)).epoch(ROW))
     assert all(len(line) <= width for line in lines)
     assert lines[0].startswith("epoch  3/10  loss 0.5000  accuracy 0.5000")
     assert all(line[:13].isspace() and line[13] != " " for line in lines[1:])
@@ -42,6 +43,6 @@ def test_the_summary_fits_and_is_aligned(monkeypatch, width, tmp_path):
     run = {"epochs": 10, "best": {"epoch": 3, "metrics": NUMBERS}, "seconds": phases}
     lines = shown(monkeypatch, width, lambda: summarise(RunFolder(Path.cwd() / "runs" / "one"), run))
     assert all(len(line) <= width for line in lines)
-    assert [line[:11].strip() for line in lines if line[:11].strip()] == ["best", "time", "files", "in"]
+    assert [line[:11].strip() for line in lines if line[:11].strip()] == ["best", "time", "files", "in", "next: pytho"]
     assert all(line[11:12] not in ("", " ") for line in lines if line and line[:5] != "files")
-    assert lines[-1] == "in         runs/one"
+    assert lines[-2] == "in         runs/one"
