@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--weights")
     parser.add_argument("--base", choices=["mobilenet", "xception"], default="mobilenet")
-    parser.add_argument("--pictures", type=int)
+    parser.add_argument("--images", type=int)
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
 
@@ -34,12 +34,12 @@ def main() -> None:
     load_tensorflow()
     from framework.config.settings import CacheSettings
     from framework.data import fingerprint
-    from framework.data.rows import FilePictures, decode_all
+    from framework.data.rows import FileImages, decode_all
     from framework.features.compute import features
 
     side = SIDES[options.base]
     paths = [str(path) for path in sorted(data_folder(options.data).glob("train/*/*.jpg"))]
-    paths = paths[:: max(1, len(paths) // (options.pictures or {"mobilenet": 3068, "xception": 512}[options.base]))]
+    paths = paths[:: max(1, len(paths) // (options.images or {"mobilenet": 3068, "xception": 512}[options.base]))]
     weights = weights_file(options.base, options.weights)
     inputs = keras.Input((side, side, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
@@ -49,15 +49,15 @@ def main() -> None:
         base = keras.applications.Xception(input_tensor=x, include_top=False, weights=weights)
     prefix = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(base.output))
     keys = fingerprint.contents(paths)
-    pictures = decode_all(FilePictures(paths, (side, side)))
+    images = decode_all(FileImages(paths, (side, side)))
     forward = tf.function(lambda batch: prefix(tf.cast(batch, tf.float32), training=False))
 
     def bare() -> None:
-        for start in range(0, len(pictures), 32):
-            forward(tf.constant(pictures[start : start + 32]))
+        for start in range(0, len(images), 32):
+            forward(tf.constant(images[start : start + 32]))
 
     def decoding() -> None:
-        decode_all(FilePictures(paths, (side, side)))
+        decode_all(FileImages(paths, (side, side)))
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -79,10 +79,10 @@ def main() -> None:
         for name, (wall, processor) in best.items()
     ]
     rate = best["forward alone"][0] / best["feature pass"][0]
-    note = f"pictures/s: {rate:.2f} of the bare forward pass; "
+    note = f"images/s: {rate:.2f} of the bare forward pass; "
     note += f"processor seconds: {best['feature pass'][1] / parts:.2f} of decoding alone + forward alone"
-    what = f"{options.base} {side} px, {len(paths)} pictures, best of {options.repeat}"
-    report(what, ["", "seconds", "processor seconds", "pictures/s"], rows, note)
+    what = f"{options.base} {side} px, {len(paths)} images, best of {options.repeat}"
+    report(what, ["", "seconds", "processor seconds", "images/s"], rows, note)
 
 
 if __name__ == "__main__":

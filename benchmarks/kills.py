@@ -51,7 +51,7 @@ CONFIGS: Mapping[str, tuple[str, ...]] = {
 
 
 def make_photos(folder: Path) -> None:
-    """Small noisy pictures of three classes."""
+    """Small noisy images of three classes."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 10), ("validation", 4)):
         for number, name in enumerate(("blue", "green", "red")):

@@ -1,9 +1,9 @@
-"""Features of 100,000 made pictures trained from disk: peak memory above that of the same process without them.
+"""Features of 100,000 made images trained from disk: peak memory above that of the same process without them.
 
     python -m benchmarks.memory
-    python -m benchmarks.memory --pictures 20000
+    python -m benchmarks.memory --images 20000
 
-The features (7×7×256 float32, 50 KB a picture) are written to a cache of their own and trained on for two epochs.
+The features (7×7×256 float32, 50 KB an image) are written to a cache of their own and trained on for two epochs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHAPE = (7, 7, 256)
 def main() -> None:
     """Fill a cache, train on it, print the peaks."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--images", type=int, default=100_000)
     options = parser.parse_args()
 
     from framework.core.backend import keras, load_tensorflow
@@ -42,21 +42,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder), {"made for": "a benchmark"}, Layout((SHAPE,), "float32"))
         store.open({})
-        keys = [f"{number:032x}" for number in range(options.pictures)]
+        keys = [f"{number:032x}" for number in range(options.images)]
         with store.writing():
             store.add(
-                (keys[start : start + 64], _made(rng, min(64, options.pictures - start)))
-                for start in range(0, options.pictures, 64)
+                (keys[start : start + 64], _made(rng, min(64, options.images - start)))
+                for start in range(0, options.images, 64)
             )
         rows = FeatureRows(store, keys, 0, 0.0)
-        labels = rng.integers(0, 10, options.pictures).astype(np.int32)
+        labels = rng.integers(0, 10, options.images).astype(np.int32)
         dataset = training_dataset(rows, labels, batch_size=32, seed=1)
         started = time.perf_counter()
-        model.fit(dataset, steps_per_epoch=steps(options.pictures, 32), epochs=2, verbose=0, shuffle=False)
+        model.fit(dataset, steps_per_epoch=steps(options.images, 32), epochs=2, verbose=0, shuffle=False)
         seconds = time.perf_counter() - started
-    size = options.pictures * np.prod(SHAPE) * 4 / 2**30
+    size = options.images * np.prod(SHAPE) * 4 / 2**30
     report(
-        f"{options.pictures:,} pictures' features, {size:.1f} GiB, two epochs in {seconds:.0f} s",
+        f"{options.images:,} images' features, {size:.1f} GiB, two epochs in {seconds:.0f} s",
         ["", "peak memory, GiB"],
         [["the model alone", f"{alone:.2f}"], ["trained from disk", f"{_peak():.2f}"]],
         f"above the model's own: {_peak() - alone:.2f} GiB",

@@ -21,7 +21,7 @@ BATCH = 32
 
 
 def read(folder: str, side: int, reader: str, vary: bool):
-    """Training and validation pictures, by ``image_dataset_from_directory`` or by ``ImageDataGenerator``."""
+    """Training and validation images, by ``image_dataset_from_directory`` or by ``ImageDataGenerator``."""
     if reader == "generator":
         varied = {"shear_range": 10, "zoom_range": 0.1, "horizontal_flip": True} if vary else {}
         return tuple(
@@ -47,7 +47,7 @@ def read(folder: str, side: int, reader: str, vary: bool):
 def build(base: str, weights: str | None, side: int, classes: int, train: str, vary: bool) -> keras.Model:
     """Base, average pooling and ten logits; ``train`` is head, all, or the name of the first layer that trains.
 
-    With ``vary`` layers of Keras's flip, zoom and shear the pictures first.
+    With ``vary`` layers of Keras's flip, zoom and shear the images first.
     """
     shape = (side, side, 3)
     if base == "mobilenet":
@@ -100,9 +100,7 @@ def main() -> None:
     parser.add_argument("--rates", default="0.01,0.001,0.0001")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--train", default="head")
-    parser.add_argument(
-        "--vary", action="store_true", help="flip, zoom and shear training pictures, as the course does"
-    )
+    parser.add_argument("--vary", action="store_true", help="flip, zoom and shear training images, as the course does")
     options = parser.parse_args()
     side = options.side or {"mobilenet": 224, "xception": 150}[options.base]
     runs = []

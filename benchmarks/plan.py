@@ -30,7 +30,7 @@ def main() -> None:
         "head, then from conv_pw_13 up": [*base, "stages=finetune", "stages.finetune.train=from:conv_pw_13"],
         "everything, 2 epochs": [*base, "stages.main.train=all", "trainer.epochs=2"],
         "a small network, 5 epochs": [*photos, "model=cnn", "model.image_size=64", "trainer.epochs=5"],
-        "xception 150 px, 500 pictures": [
+        "xception 150 px, 500 images": [
             *photos, "model=xception", "model.weights=null", "data.limit=500", "trainer.epochs=5", "data.image_size=150"
         ],
     }  # fmt: skip

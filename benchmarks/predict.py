@@ -1,4 +1,4 @@
-"""``framework-predict`` against a bare batched forward pass with decoding: pictures a second, in one process.
+"""``framework-predict`` against a bare batched forward pass with decoding: images a second, in one process.
 
     python -m benchmarks.predict
 
@@ -47,13 +47,13 @@ def _measure(folder: Path, data: Path, repeat: int) -> None:
         model = keras.saving.load_model(folder / "run" / "model.keras")
 
         def read(path):
-            picture = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
-            return tf.image.resize(picture, (SIDE, SIDE))
+            image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+            return tf.image.resize(image, (SIDE, SIDE))
 
-        forward = tf.function(lambda pictures: model(pictures, training=False))
+        forward = tf.function(lambda images: model(images, training=False))
         dataset = tf.data.Dataset.from_tensor_slices(files).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-        for pictures in dataset.batch(BATCH).prefetch(tf.data.AUTOTUNE):
-            forward(pictures).numpy()
+        for images in dataset.batch(BATCH).prefetch(tf.data.AUTOTUNE):
+            forward(images).numpy()
 
     def ours() -> None:
         places = [str(data / "train")] * ROUNDS
@@ -70,8 +70,8 @@ def _measure(folder: Path, data: Path, repeat: int) -> None:
             best[name] = min(best.get(name, taken), taken)
     rows = [[name, f"{seconds:.1f}", f"{len(files) / seconds:.0f}"] for name, seconds in best.items()]
     first, second = best.values()
-    title = f"MobileNet alpha 0.25, {SIDE} px, {len(files):,} pictures, best of {repeat}"
-    report(title, ["", "seconds", "pictures/s"], rows, f"{first / second:.2f} of the bare pass's pictures/s")
+    title = f"MobileNet alpha 0.25, {SIDE} px, {len(files):,} images, best of {repeat}"
+    report(title, ["", "seconds", "images/s"], rows, f"{first / second:.2f} of the bare pass's images/s")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from benchmarks.measure import ROOT, report, weights_file
 
 CLASSES = tuple("abcdefghij")
 PHOTOS = 24
-NEAR = 1e-3  # a picture's place in a batch moves its probabilities in the last digits
+NEAR = 1e-3  # an image's place in a batch moves its probabilities in the last digits
 BOUNDARY = "8a1f0c55d1be4b7f"
 FORM, JSON = f"multipart/form-data; boundary={BOUNDARY}", "application/json"
 START_SECONDS = 120.0
@@ -122,18 +122,18 @@ def _throughput(model: Path, photos: dict[str, bytes], clients: int, seconds: fl
         for _ in range(repeats):
             rates["alone"].append(_rate(alone.port, asks, 1, seconds))
             rates["together"].append(_rate(together.port, asks, clients, seconds))
-        size = _figure(together.port, "framework_batch_pictures_sum") / _figure(
-            together.port, "framework_batch_pictures_count"
+        size = _figure(together.port, "framework_batch_images_sum") / _figure(
+            together.port, "framework_batch_images_count"
         )
     first, second = (statistics.median(rates[name]) for name in ("alone", "together"))
     report(
         f"Throughput, median of {repeats} × {seconds:g} s",
-        ["", "pictures a second", "of each repeat"],
+        ["", "images a second", "of each repeat"],
         [
             ["one client, batches of one", f"{first:.1f}", " ".join(f"{rate:.1f}" for rate in rates["alone"])],
             [f"{clients} clients, batches", f"{second:.1f}", " ".join(f"{rate:.1f}" for rate in rates["together"])],
         ],
-        f"{second / first:.2f} times as many; {size:.1f} pictures a batch",
+        f"{second / first:.2f} times as many; {size:.1f} images a batch",
     )
 
 
@@ -186,7 +186,7 @@ def _check(ask: Ask, status: int, text: bytes, wanted: dict[str, Any]) -> str:
         )
     found = told["predictions"]
     if len(found) != len(ask.files):
-        return f"{len(found)} answers for {len(ask.files)} pictures"
+        return f"{len(found)} answers for {len(ask.files)} images"
     for name, one in zip(ask.files, found, strict=True):
         shares = {entry["class"]: entry["probability"] for entry in one["top"]}
         if any(abs(share - wanted[name][key]) > NEAR for key, share in shares.items()):
@@ -265,7 +265,7 @@ def _make_model(path: Path) -> Path:
 
 
 def _make_photos(folder: Path) -> dict[str, bytes]:
-    """Smooth pictures of 640×480 with some noise, JPEG: about the bytes and the work of a photo of that size."""
+    """Smooth images of 640×480 with some noise, JPEG: about the bytes and the work of a photo of that size."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(PHOTOS):
@@ -290,7 +290,7 @@ def _predicted(model: Path, photos: Path) -> dict[str, Any]:
 
 
 def _good(photos: dict[str, bytes]) -> list[Ask]:
-    """Each picture as a file and as base64, and some together."""
+    """Each image as a file and as base64, and some together."""
     names = list(photos)
     asks = [Ask("a file", _form(photos[name]), FORM, 200, (name,)) for name in names]
     asks += [Ask("base64", _json(photos[name]), JSON, 200, (name,)) for name in names]
@@ -305,27 +305,27 @@ def _bad(photo: bytes) -> list[Ask]:
     """One request of each bad kind, with the status that it must get."""
     text = base64.b64encode(photo).decode()
     return [
-        Ask("a text called .jpg", _form(b"hello, I am no picture"), FORM, 415),
+        Ask("a text called .jpg", _form(b"hello, I am no image"), FORM, 415),
         Ask("an empty file", _form(b""), FORM, 400),
-        Ask("a truncated picture", _form(photo[: len(photo) // 2]), FORM, 422),
+        Ask("a truncated image", _form(photo[: len(photo) // 2]), FORM, 422),
         Ask("a header alone", _form(photo[:20]), FORM, 422),
         Ask("a decompression bomb", _form(_bomb(60_000, 60_000)), FORM, 413),
         Ask("100 megapixels", _form(_bomb(10_000, 10_000)), FORM, 413),
         Ask("too many bytes", _form(photo + bytes(4_000_001)), FORM, 413),
         Ask("too long a request", _form(bytes(3_000_000), bytes(3_000_000), bytes(3_000_000)), FORM, 413),
-        Ask("too many pictures", _form(*[photo] * 17), FORM, 413),
+        Ask("too many images", _form(*[photo] * 17), FORM, 413),
         Ask("another field", _form(photo, field="image"), FORM, 400),
         Ask("half a form", _form(photo)[:-60], FORM, 400),
         Ask("an empty body", b"", JSON, 400),
-        Ask("no JSON", b'{"picture": ', JSON, 400),
-        Ask("JSON of another shape", b'{"picture": {"a": 1}}', JSON, 400),
-        Ask("an unknown field", json.dumps({"picture": text, "more": 1}).encode(), JSON, 400),
-        Ask("no base64", b'{"picture": "!!!"}', JSON, 400),
+        Ask("no JSON", b'{"image": ', JSON, 400),
+        Ask("JSON of another shape", b'{"image": {"a": 1}}', JSON, 400),
+        Ask("an unknown field", json.dumps({"image": text, "more": 1}).encode(), JSON, 400),
+        Ask("no base64", b'{"image": "!!!"}', JSON, 400),
         Ask("another kind of request", photo, "image/jpeg", 415),
     ]
 
 
-def _form(*contents: bytes, field: str = "picture") -> bytes:
+def _form(*contents: bytes, field: str = "image") -> bytes:
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n\r\n'.encode()
         + one
@@ -336,7 +336,7 @@ def _form(*contents: bytes, field: str = "picture") -> bytes:
 
 
 def _json(*contents: bytes) -> bytes:
-    return json.dumps({"picture": [base64.b64encode(one).decode() for one in contents]}).encode()
+    return json.dumps({"image": [base64.b64encode(one).decode() for one in contents]}).encode()
 
 
 def _bomb(width: int, height: int) -> bytes:

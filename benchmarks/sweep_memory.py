@@ -35,7 +35,7 @@ def main() -> None:
 
 def watch(folder: Path, jobs: int) -> tuple[dict[int, float], float]:
     """MiB of the sweep's process by the number of runs that have ended, and the seconds of the whole sweep."""
-    pictures(folder / "photos")
+    images(folder / "photos")
     # the last run's memory must be seen before the process ends, so a further run is begun that is not looked at
     rates = ",".join(f"{0.001 * (1 + job):.4f}" for job in range(jobs + 1))
     command = [sys.executable, "-m", "framework.train", "-m", "data=image_folder", f"data.dir={folder}/photos"]
@@ -58,8 +58,8 @@ def resident(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def pictures(folder: Path) -> None:
-    """Two classes of noise, eight pictures each."""
+def images(folder: Path) -> None:
+    """Two classes of noise, eight images each."""
     rng = np.random.default_rng(0)
     for split in ("train", "validation"):
         for name, shade in (("dark", 40), ("light", 200)):

@@ -1,4 +1,4 @@
-"""A frozen base on pictures that vary each epoch, where nothing can be kept, against plain Keras on the real photos.
+"""A frozen base on images that vary each epoch, where nothing can be kept, against plain Keras on the real photos.
 
     python -m benchmarks.varied
 
@@ -46,7 +46,7 @@ def main() -> None:
     fastest = min(taken for taken, _ in sides.values())
     sides["ours"] = seconds, max(float(row["val_accuracy"]) for row in history)
     rows = [[name, f"{taken:.2f}", f"{fastest / taken:.2f}", f"{best:.3f}"] for name, (taken, best) in sides.items()]
-    what = f"MobileNet alpha 0.25, 224 px, frozen, pictures varied, best epoch of {EPOCHS - 1} after the first"
+    what = f"MobileNet alpha 0.25, 224 px, frozen, images varied, best epoch of {EPOCHS - 1} after the first"
     report(what, ["", "seconds", "times faster", "best val accuracy"], rows)
 
 

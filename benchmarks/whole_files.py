@@ -182,8 +182,8 @@ def _keras(path: Path) -> None:
 
 
 def _png(path: Path) -> None:
-    with Image.open(path) as picture:
-        picture.load()
+    with Image.open(path) as image:
+        image.load()
 
 
 def _html(path: Path) -> None:

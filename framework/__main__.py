@@ -13,7 +13,7 @@ from framework.core.errors import DONE, BadInput, Problem, suggestion
 GROUPS = {
     "before training": {
         "show": "what there is to choose, and where a value of the config comes from",
-        "doctor": "what is wrong with a folder of pictures",
+        "doctor": "what is wrong with a folder of images",
         "check": "every mistake in a command line and its data",
         "plan": "what a training would do: layers, steps, time, memory, disk",
         "recipe": "start, list and check recipes",
@@ -24,11 +24,11 @@ GROUPS = {
         "compare": "what varies between runs, and which is best",
     },
     "with a trained model": {
-        "evaluate": "how good it is on labelled pictures",
-        "predict": "the classes of pictures",
+        "evaluate": "how good it is on labelled images",
+        "predict": "the classes of images",
         "visualize": "its layers, filters and feature maps, and where it looks",
         "export": "a file of it for phones, servers and other runtimes",
-        "serve": "answers over HTTP, and a page to drop a picture on",
+        "serve": "answers over HTTP, and a page to drop an image on",
     },
     "keeping house": {
         "cache": "list, verify and clear the kept features of frozen bases",

@@ -18,7 +18,7 @@ from framework.features import upkeep
 USAGE = """
 python -m framework.cache [list|verify|clear] [options]
 
-Features are the output of a frozen base, kept for every picture so that it is computed once.
+Features are the output of a frozen base, kept for every image so that it is computed once.
 
   python -m framework.cache                       what is kept, last used first
   python -m framework.cache verify                read everything and remove what is damaged (exit code 1)
@@ -88,14 +88,14 @@ def _chosen(known: Sequence[str], prefixes: Sequence[str] | None) -> list[str]:
 
 
 def _list(entries: Sequence[upkeep.Entry], form: str) -> None:
-    columns = ("key", "base", "cut", "size", "pictures", "bytes", "last used", "in use")
+    columns = ("key", "base", "cut", "size", "images", "bytes", "last used", "in use")
     rows = [
         (
             entry.key if form == "csv" else entry.key[:8],
             str(entry.about.get("base", "")),
             str(entry.about.get("cut", "")),
             "×".join(map(str, entry.about.get("size", ""))),
-            str(entry.pictures) if form == "csv" else f"{entry.pictures:,}",
+            str(entry.images) if form == "csv" else f"{entry.images:,}",
             str(entry.bytes) if form == "csv" else amount(entry.bytes),
             datetime.fromtimestamp(entry.last_used).isoformat(" ", "minutes"),
             "yes" if entry.in_use else "",

@@ -15,7 +15,7 @@ from framework.training.preflight import Data, preflight
 USAGE = """
 python -m framework.check [overrides]
 
-Checks what python -m framework.train would be given, its pictures and weights too, and trains nothing. Says what lies in
+Checks what python -m framework.train would be given, its images and weights too, and trains nothing. Says what lies in
 the data's folder and is not used. Exit code 0: all right; 2: something is wrong.
 
   python -m framework.check model=xception head=dense10 optim.lr=0.001

@@ -1,4 +1,4 @@
-"""Doctor: what is wrong with a folder of pictures, before anything is trained on it."""
+"""Doctor: what is wrong with a folder of images, before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from framework.core.files import whole_folder, write_whole
 from framework.core.names import short
 from framework.core.schema import PathText
 from framework.data import sources
-from framework.data.pictures import Pictures
+from framework.data.images import Images
 
 if TYPE_CHECKING:
     from framework.config.settings import Settings
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 USAGE = """
 python -m framework.doctor data.dir=PHOTOS [overrides] [output=FOLDER] [format=json] [fail_on=error]
 
-Looks at every picture, without TensorFlow: files that can't be read, odd formats, copies and near copies, also between
-training and validation pictures, labels that copies contradict, classes with few pictures. Prints a table, or JSON;
+Looks at every image, without TensorFlow: files that can't be read, odd formats, copies and near copies, also between
+training and validation images, labels that copies contradict, classes with few images. Prints a table, or JSON;
 doctor.json and contact sheets of what was found go to the folder output, doctor by default.
 
-With a pretrained base on the command line it looks for wrong labels too: pictures whose neighbours in the base's
+With a pretrained base on the command line it looks for wrong labels too: images whose neighbours in the base's
 features have another one. The features stay in the cache, where a training finds them.
 
   python -m framework.doctor data.dir=PHOTOS
@@ -82,30 +82,30 @@ def examine(overrides: Sequence[str], options: Options) -> int:
     refuse_unwritable(folder, "output")
     if folder.exists() and not (folder / "doctor.json").is_file() and any(folder.iterdir()):
         raise BadInput(Problem(f"{options.output} holds other files", "output", "output=<a new folder>"))
-    pictures = sources.read(settings[0].data)
-    if pictures.prepare is not None:
-        pictures.prepare()
+    images = sources.read(settings[0].data)
+    if images.prepare is not None:
+        images.prepare()
     from framework.inspection.findings import SEVERITIES, findings
     from framework.inspection.look import look_at
 
-    looks = look_at([path for split in pictures.splits.values() for path in split.paths])
-    suspects = _suspects(overrides, pictures) if _names_a_base(overrides, settings[0]) else None
-    found = findings(pictures, looks, suspects or ())
+    looks = look_at([path for split in images.splits.values() for path in split.paths])
+    suspects = _suspects(overrides, images) if _names_a_base(overrides, settings[0]) else None
+    found = findings(images, looks, suspects or ())
     told = {
-        "data": pictures.origin,
-        "pictures": {name: len(split) for name, split in pictures.splits.items()},
-        "classes": pictures.counts(),
-        "not_used": {one.kind.several: one.count for one in pictures.unused},
+        "data": images.origin,
+        "images": {name: len(split) for name, split in images.splits.items()},
+        "classes": images.counts(),
+        "not_used": {one.kind.several: one.count for one in images.unused},
         "labels_examined": suspects is not None,
-        "findings": [finding.record(pictures.origin) for finding in found],
+        "findings": [finding.record(images.origin) for finding in found],
     }
     with whole_folder(folder) as beside:
         write_whole(beside / "doctor.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
-        _draw(beside, found, pictures.origin)
+        _draw(beside, found, images.origin)
     if options.format == "json":
         print(json.dumps(told, indent=2))
     else:
-        _show(told, found, pictures)
+        _show(told, found, images)
     say(f"doctor.json and contact sheets are in {options.output}")
     if options.fail_on is None:
         return DONE
@@ -129,11 +129,11 @@ def _names_a_base(overrides: Sequence[str], settings: Settings) -> bool:
     return bool(names & {"model", "recipe", "from"}) and settings.model.weights is not None
 
 
-def _suspects(overrides: Sequence[str], pictures: Pictures) -> list[Suspect]:
-    """Pictures whose label may be wrong, by their position among all.
+def _suspects(overrides: Sequence[str], images: Images) -> list[Suspect]:
+    """Images whose label may be wrong, by their position among all.
 
     Raises:
-        BadInput: the base can't be had, or pictures can't be read.
+        BadInput: the base can't be had, or images can't be read.
     """
     import tempfile
 
@@ -144,8 +144,8 @@ def _suspects(overrides: Sequence[str], pictures: Pictures) -> list[Suspect]:
     from framework.training.preflight import preflight
     from framework.training.run import Run
 
-    if pictures.multilabel:
-        raise BadInput(Problem("labels are examined where a picture has one", "model", "leave model out"))
+    if images.multilabel:
+        raise BadInput(Problem("labels are examined where an image has one", "model", "leave model out"))
     # what can't be read is named anyway
     chosen = [*overrides, "data.on_error=skip", "stages=default", "augment=[]"]
     (settings,) = check(chosen, preflight)
@@ -154,14 +154,14 @@ def _suspects(overrides: Sequence[str], pictures: Pictures) -> list[Suspect]:
     material = fit.supply.material(fit.stages[0])
     if not material.cached:
         raise BadInput(Problem("there is no frozen base whose features could tell", "model", "model.trainable=false"))
-    read = fit.experiment.pictures.splits
+    read = fit.experiment.images.splits
     blocks: list[Any] = []
     labels: list[int] = []
     paths: list[str] = []
     for name, rows in (("train", material.train), ("validation", material.validation)):
         if rows is None:
             continue
-        with progress("Reading features", len(rows), "pictures") as advance:
+        with progress("Reading features", len(rows), "images") as advance:
             for start in range(0, len(rows), 256):
                 part = rows.read(np.arange(start, min(start + 256, len(rows))))
                 tensors = part if isinstance(part, list | tuple) else [part]
@@ -170,12 +170,12 @@ def _suspects(overrides: Sequence[str], pictures: Pictures) -> list[Suspect]:
                 advance(len(blocks[-1]))
         labels += read[name].labels.tolist()
         paths += read[name].paths
-    everywhere = {path: place for place, path in enumerate(chain(*(one.paths for one in pictures.splits.values())))}
+    everywhere = {path: place for place, path in enumerate(chain(*(one.paths for one in images.splits.values())))}
     found = suspects(np.concatenate(blocks), np.asarray(labels))
     return [one._replace(position=everywhere[paths[one.position]]) for one in found]
 
 
-def _show(told: dict[str, Any], found: Sequence[Finding], pictures: Pictures) -> None:
+def _show(told: dict[str, Any], found: Sequence[Finding], images: Images) -> None:
     """Print classes and findings as tables."""
     from rich import box
     from rich.table import Table
@@ -189,27 +189,27 @@ def _show(told: dict[str, Any], found: Sequence[Finding], pictures: Pictures) ->
     classes.add_column(Text("class"))
     for name in told["classes"]:
         classes.add_column(name, justify="right")
-    for name in pictures.classes:
+    for name in images.classes:
         classes.add_row(Text(short(name, 40)), *(f"{split[name]:,}" for split in told["classes"].values()))
-    classes.add_row("all", *(f"{count:,}" for count in told["pictures"].values()), style="bold")
+    classes.add_row("all", *(f"{count:,}" for count in told["images"].values()), style="bold")
     console.print(classes)
     styles = {"error": "bold red", "warning": "yellow", "note": ""}
     for finding in found:
         console.print(f"{finding.severity:<8} {finding.what}", style=styles[finding.severity], markup=False)
         for group in islice(finding.groups, NAMED):
-            line = " = ".join(f"{relative(path, pictures.origin)} ({says})" for path, says in group[:NAMED])
+            line = " = ".join(f"{relative(path, images.origin)} ({says})" for path, says in group[:NAMED])
             console.print(f"           {line}" + (" = …" if len(group) > NAMED else ""), markup=False)
         if len(finding.groups) > NAMED:
             console.print(f"           and {len(finding.groups) - NAMED:,} more in doctor.json")
         console.print(f"         → {finding.advice}", markup=False)
     if not found:
         console.print("nothing to complain of")
-    if not told["labels_examined"] and not pictures.multilabel:
+    if not told["labels_examined"] and not images.multilabel:
         console.print("Labels were not examined: model=mobilenet does it.", style="dim")
 
 
 def _draw(folder: Path, found: Sequence[Finding], root: str) -> None:
-    """A contact sheet for each finding about pictures that can be read; those of a group side by side."""
+    """A contact sheet for each finding about images that can be read; those of a group side by side."""
     from framework.data.decode import pixels
     from framework.inspection.findings import relative
     from framework.reports import contact_sheet
@@ -223,8 +223,8 @@ def _draw(folder: Path, found: Sequence[Finding], root: str) -> None:
                     break
                 for path, says in group[:SHEET]:
                     headline = f"group {number}" if len(group) > 1 else finding.kind
-                    picture = pixels(path, (160, 160))
-                    frames.append(contact_sheet.Frame(picture, headline, says, relative(path, root)))
+                    image = pixels(path, (160, 160))
+                    frames.append(contact_sheet.Frame(image, headline, says, relative(path, root)))
             told = f"{sum(len(group) for group in finding.groups):,} in all; {finding.advice}"
             contact_sheet.draw(folder / f"{finding.kind}.png", frames, finding.what, told)
             advance(1)

@@ -25,12 +25,12 @@ from framework.model.saved import ModelOptions, Trained, open_trained
 USAGE = """
 python -m framework.evaluate run=RUN [options]
 
-Measures a trained classifier on labelled pictures: loss, accuracy with its 95 % interval, top-k, each class's
+Measures a trained classifier on labelled images: loss, accuracy with its 95 % interval, top-k, each class's
 precision, recall, F1 and ROC area, confusions, calibration, the most confident mistakes; for a yes-or-no question every
-threshold. Prints a table; files and pictures go to evaluation/SPLIT in the run folder. Its last line are the scores
+threshold. Prints a table; files and figures go to evaluation/SPLIT in the run folder. Its last line are the scores
 that a run's history has: of a yes-or-no question those of yes, else the mean over the classes that occur, as a label
-or as an answer, each counting the same. Pictures show the worst of many classes, metrics.json and the CSV files all.
-Memory: the network's, and 4 bytes a picture and class, of several labels 40.
+or as an answer, each counting the same. Figures show the worst of many classes, metrics.json and the CSV files all.
+Memory: the network's, and 4 bytes an image and class, of several labels 40.
 
   python -m framework.evaluate run=latest                              the latest run, or the best of the latest sweep
   python -m framework.evaluate run=RUN data.dir=PHOTOS split=test      PHOTOS/test, a folder a class
@@ -45,11 +45,11 @@ Exit code 0: done; 1: the accuracy is below min_accuracy; 2: the command line, t
 class Options(ModelOptions):
     """What ``framework-evaluate`` takes."""
 
-    split: Annotated[SplitName | None, "which pictures; null: validation, or all of a folder without splits"] = None
+    split: Annotated[SplitName | None, "which images; null: validation, or all of a folder without splits"] = None
     data: DataOptions
     top: Annotated[list[Count], "top-k accuracies to measure"] = field(default_factory=lambda: [3, 5])
     min_accuracy: Annotated[Share | None, "fail (exit code 1) below this accuracy"] = None
-    batch_size: Annotated[Count, "pictures at once"] = 32
+    batch_size: Annotated[Count, "images at once"] = 32
     output: Annotated[PathText | None, "where files go; null: evaluation/SPLIT in the run folder"] = None
 
 
@@ -62,25 +62,25 @@ def evaluate(options: Options) -> int:
     """Evaluate, write the files, print the table.
 
     Raises:
-        BadInput: the classifier or the pictures can't be used.
+        BadInput: the classifier or the images can't be used.
         RunFailed: the accuracy is below the gate.
     """
     trained = open_trained(options)
-    pictures = labelled(trained, options.data, options.split)
-    folder = Path(options.output) if options.output else trained.output("evaluation", pictures.name)
-    for heading, text in pictures.told:
+    images = labelled(trained, options.data, options.split)
+    folder = Path(options.output) if options.output else trained.output("evaluation", images.name)
+    for heading, text in images.told:
         say(f"{heading}: {text}")
     load_tensorflow()
-    answers, unreadable = answer(trained, pictures, options.batch_size)
+    answers, unreadable = answer(trained, images, options.batch_size)
     measured = {
         "model": trained.name,
-        "data": pictures.origin,
-        "name": pictures.name,
+        "data": images.origin,
+        "name": images.name,
         **measure(answers, mean_loss(trained, answers), options.top),
         "unreadable": unreadable,
     }
-    files = write(folder, answers, measured, f"{trained.name}, {pictures.name} pictures")
-    print(summary(measured, pictures.name, pictures.origin))
+    files = write(folder, answers, measured, f"{trained.name}, {images.name} images")
+    print(summary(measured, images.name, images.origin))
     say(f"\nin {folder}: {'  '.join(file.name for file in files)}")
     if options.min_accuracy is not None and measured["accuracy"] < options.min_accuracy:
         raise RunFailed(f"accuracy {measured['accuracy']:.4f} is below min_accuracy={options.min_accuracy:g}")
@@ -89,7 +89,7 @@ def evaluate(options: Options) -> int:
     return DONE
 
 
-def answer(trained: Trained, pictures: Labelled, batch_size: int) -> tuple[Answers, dict[str, str]]:
+def answer(trained: Trained, images: Labelled, batch_size: int) -> tuple[Answers, dict[str, str]]:
     """The classifier's answers with progress, and the files that can't be read, each with the reason.
 
     Raises:
@@ -100,23 +100,23 @@ def answer(trained: Trained, pictures: Labelled, batch_size: int) -> tuple[Answe
     bad: list[tuple[str, str]] = []
     paths: list[str] = []
     logits: list[np.ndarray] = []
-    with progress("Evaluating", len(pictures.split), "pictures") as advance:
-        for names, batch in forward(model, pictures.split.paths, trained.size, batch_size, bad):
+    with progress("Evaluating", len(images.split), "images") as advance:
+        for names, batch in forward(model, images.split.paths, trained.size, batch_size, bad):
             paths += names
             logits.append(batch)
             advance(len(names))
-    if bad and (not pictures.skip or not paths):
+    if bad and (not images.skip or not paths):
         lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
-        what = f"{len(bad):,} of {many(len(pictures.split), 'picture')} can't be read:{lines}"
-        raise BadInput(Problem(what, pictures.origin, "data.on_error=skip leaves them out"))
+        what = f"{len(bad):,} of {many(len(images.split), 'image')} can't be read:{lines}"
+        raise BadInput(Problem(what, images.origin, "data.on_error=skip leaves them out"))
     if bad:
         warn(f"{left_out(len(bad))}: {listing([path for path, _ in bad], 3)}")
     found = np.concatenate(logits)
     if strange := int((~np.isfinite(found)).any(axis=1).sum()):
-        raise RunFailed(f"for {strange:,} of {many(len(paths), 'picture')} the model's answer is no finite number")
+        raise RunFailed(f"for {strange:,} of {many(len(paths), 'image')} the model's answer is no finite number")
     unread = dict(bad)
-    kept = [place for place, path in enumerate(pictures.split.paths) if path not in unread]
-    return Answers(trained.task, paths, pictures.split.labels[kept], found), unread
+    kept = [place for place, path in enumerate(images.split.paths) if path not in unread]
+    return Answers(trained.task, paths, images.split.labels[kept], found), unread
 
 
 if __name__ == "__main__":

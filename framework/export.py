@@ -30,9 +30,9 @@ from framework.model.saved import ModelOptions, Trained, open_trained
 USAGE = """
 python -m framework.export run=RUN [options]
 
-Writes a trained classifier for elsewhere: raw pictures go in, preprocessing, labels and the answer's form are inside.
+Writes a trained classifier for elsewhere: raw images go in, preprocessing, labels and the answer's form are inside.
 Beside the file lie labels.txt, export.json (what it takes and gives, what was measured) and call.py, a script that calls
-it. Labelled pictures, the run's validation pictures if no others are named, are replayed through that script, from their
+it. Labelled images, the run's validation images if no others are named, are replayed through that script, from their
 files on; if it is right less often than max_drop allows, nothing is published.
 
   python -m framework.export run=latest                                a .keras file
@@ -51,13 +51,11 @@ class Options(ModelOptions):
 
     format: Annotated[Format, "what is written"] = "keras"
     quantize: Annotated[Quantize, "for litert: dynamic makes weights 8 bits, int8 all arithmetic too"] = "none"
-    answer: Annotated[Answer, "what the file gives for a picture"] = "probabilities"
-    calibration: Annotated[Count, "pictures, of the run's training data or data.dir, that int8 is calibrated with"] = (
-        100
-    )
-    split: Annotated[SplitName | None, "which pictures are replayed; null: validation, or all of a folder"] = None
+    answer: Annotated[Answer, "what the file gives for an image"] = "probabilities"
+    calibration: Annotated[Count, "images, of the run's training data or data.dir, that int8 is calibrated with"] = 100
+    split: Annotated[SplitName | None, "which images are replayed; null: validation, or all of a folder"] = None
     data: DataOptions
-    pictures: Annotated[Count | None, "replay so many at most; null: all"] = None
+    images: Annotated[Count | None, "replay so many at most; null: all"] = None
     max_drop: Annotated[Share, "publish nothing if accuracy falls by more"] = 0.01
     output: Annotated[PathText | None, "a folder; null: export/FORMAT in the run folder"] = None
 
@@ -71,12 +69,12 @@ def export(options: Options) -> int:
     """Write, replay, publish.
 
     Raises:
-        BadInput: the classifier, the pictures or the format can't be used.
+        BadInput: the classifier, the images or the format can't be used.
         RunFailed: the file is not good enough.
     """
     trained = open_trained(options)
     formats.check(options.format, options.quantize)
-    pictures = _pictures(trained, options)
+    images = _images(trained, options)
     folder = Path(options.output) if options.output else trained.output("export", _name(options))
     _writable(folder)
     samples = _calibration(trained, options) if options.quantize != "none" else []
@@ -101,9 +99,9 @@ def export(options: Options) -> int:
         )
         write_whole(beside / "call.py", text)
         found = None
-        if pictures is not None:
+        if images is not None:
             found = replay(
-                model, load(beside / "call.py"), trained.task, options.answer, pictures, options.pictures, trained.size
+                model, load(beside / "call.py"), trained.task, options.answer, images, options.images, trained.size
             )
             print(_table(found, formats.size_of(file), trained.file.stat().st_size))
             if found.drop > options.max_drop:
@@ -114,17 +112,17 @@ def export(options: Options) -> int:
     if options.format == "saved_model":
         say(LIMITS)
     if found is None:
-        warn("nothing was replayed: data.dir=FOLDER names labelled pictures")
+        warn("nothing was replayed: data.dir=FOLDER names labelled images")
     say(f"in {folder}: {'  '.join(sorted(path.name for path in folder.iterdir()))}")
-    if pictures is not None:
-        follow("python", str(folder / "call.py"), pictures.split.paths[0])
+    if images is not None:
+        follow("python", str(folder / "call.py"), images.split.paths[0])
     else:
         follow("python", "-m", "framework.serve", *trained.words)
     return DONE
 
 
-def _pictures(trained: Trained, options: Options) -> Labelled | None:
-    """What is replayed; None for a model from elsewhere that no pictures are named for, or a run that had none."""
+def _images(trained: Trained, options: Options) -> Labelled | None:
+    """What is replayed; None for a model from elsewhere that no images are named for, or a run that had none."""
     named = options.data.dir or options.data.file or options.split
     if not named and (trained.run is None or not _was_validated(trained)):
         return None
@@ -134,15 +132,15 @@ def _pictures(trained: Trained, options: Options) -> Labelled | None:
 def _was_validated(trained: Trained) -> bool:
     assert trained.run is not None
     data = trained.run.read_run().get("data")
-    counts = data.get("pictures") if isinstance(data, dict) else None
+    counts = data.get("images") if isinstance(data, dict) else None
     return not isinstance(counts, dict) or "validation" in counts
 
 
 def _calibration(trained: Trained, options: Options) -> list[str]:
-    """Files spread over the training data, or over the pictures that are named."""
+    """Files spread over the training data, or over the images that are named."""
     named = options.data.dir or options.data.file
     if trained.run is None and not named:
-        what = f"quantize={options.quantize} is calibrated with pictures, and a model from elsewhere brings none"
+        what = f"quantize={options.quantize} is calibrated with images, and a model from elsewhere brings none"
         raise BadInput(Problem(what, f"command line: quantize={options.quantize}", "data.dir=FOLDER"))
     paths = labelled(trained, options.data, options.split if named else "train").split.paths
     places = np.unique(np.linspace(0, len(paths) - 1, min(options.calibration, len(paths))).astype(int))
@@ -150,7 +148,7 @@ def _calibration(trained: Trained, options: Options) -> list[str]:
 
 
 def _read(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray | None:
-    """The pictures of these files that can be read, uint8 (pictures, height, width, 3); None if there are no files."""
+    """The images of these files that can be read, uint8 (images, height, width, 3); None if there are no files."""
     return np.concatenate([batch.numpy() for _, batch in batches(paths, size, 32, [])]) if paths else None
 
 
@@ -183,10 +181,10 @@ def _table(found: Replay, size: int, before: int) -> str:
         ("", "the run's model", "exported"),
         ("accuracy", f"{found.before:.4f}", f"{found.after:.4f}"),
         ("size", amount(before), amount(size)),
-        ("one picture, median", f"{found.before_ms:.1f} ms", f"{found.after_ms:.1f} ms"),
+        ("one image, median", f"{found.before_ms:.1f} ms", f"{found.after_ms:.1f} ms"),
     ]
     lines = [f"{name:<22}{left:>16}{right:>12}" for name, left, right in rows]
-    lines.append(f"same answer            {found.agreement:.2%} of {found.pictures:,} pictures")
+    lines.append(f"same answer            {found.agreement:.2%} of {found.images:,} images")
     lines.append(f"largest difference     {found.difference:.3g}, of pixels {found.levels} of 255")
     return "\n".join(lines)
 

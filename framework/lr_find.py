@@ -29,7 +29,7 @@ left; features that were computed stay in the cache, where a training finds them
   python -m framework.train model=cnn $(python -m framework.lr_find model=cnn)
 
 Exit code 0: done; 1: the loss falls at no rate, or rises at none; 2: the command line or the data are wrong, or the
-pictures too few.
+images too few.
 """
 PLOT = "plot="
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def find(overrides: Sequence[str], plot: Path) -> int:
     """Do the test, draw it, print the suggestion."""
     (settings,) = check(overrides, _preflight)
-    from framework.reports import lr_range as picture
+    from framework.reports import lr_range
     from framework.training.lr_range import range_test
     from framework.training.run import Run
 
@@ -62,7 +62,7 @@ def find(overrides: Sequence[str], plot: Path) -> int:
         override = f"optim.lr={test.suggestion / stage.lr_factor:.2g}"
     batch_size, optimizer = settings.trainer.batch_size, settings.optim.name
     title = f"{settings.model.name}, {optimizer}, stage {test.stage}, batches of {batch_size}"
-    picture.draw(plot, title, test.rates, test.losses, test.smooth, test.suggestion)
+    lr_range.draw(plot, title, test.rates, test.losses, test.smooth, test.suggestion)
     say(f"{len(test.rates)} steps from {test.rates[0]:.0e} to {test.rates[-1]:.2g}; drawn in {plot}")
     print(override)
     return DONE
@@ -75,7 +75,7 @@ def _preflight(settings: Settings) -> list[Problem]:
         start = experiment(settings)
     except BadInput as error:
         return list(error.problems)
-    return too_few(settings, len(start.pictures.splits["train"]))
+    return too_few(settings, len(start.images.splits["train"]))
 
 
 if __name__ == "__main__":

@@ -58,11 +58,11 @@ def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
     """Lines of a plan."""
     from framework.training.plan import layers
 
-    pictures, task, settings = plan.start.pictures, plan.start.task, plan.start.settings
+    images, task, settings = plan.start.images, plan.start.task, plan.start.settings
     height, width = settings.data.size
-    yield f"data       {pictures.origin}: " + ", ".join(f"{len(one):,} {name}" for name, one in pictures.splits.items())
+    yield f"data       {images.origin}: " + ", ".join(f"{len(one):,} {name}" for name, one in images.splits.items())
     yield f"classes    {len(task.classes)} ({task.kind}): {listing(task.classes, 60)}"
-    yield f"pictures   {height}×{width}, batches of {settings.trainer.batch_size}, {settings.trainer.precision}"
+    yield f"images   {height}×{width}, batches of {settings.trainer.batch_size}, {settings.trainer.precision}"
     yield ""
     table = [("layer", "type", "output", "parameters", ""), *layers(plan.network, plan.stages[-1].stage)]
     widths = [max(len(row[column]) for row in table) for column in range(4)]
@@ -94,10 +94,10 @@ def _stage(stage: StagePlan) -> Iterator[str]:
         yield f"  cut      none: {stage.why}"
     else:
         shapes = ", ".join("×".join(map(str, shape)) for shape in stage.cut.shapes)
-        yield f"  cut      after {', '.join(stage.cut.names)}: {shapes} a picture, {amount(stage.bytes)} in all"
+        yield f"  cut      after {', '.join(stage.cut.names)}: {shapes} an image, {amount(stage.bytes)} in all"
         known = "hits are unknown until the weights are here"
         if stage.known is not None:
-            known = f"{stage.known:,} of {stage.pictures:,} kept already"
+            known = f"{stage.known:,} of {stage.images:,} kept already"
         yield f"  cache    {known}"
     epochs = stage.stage.epochs
     yield f"  steps    {epochs} epochs of {stage.steps} steps, learning rate {stage.stage.lr:g}"

@@ -1,4 +1,4 @@
-"""Predict: the classes of pictures, any number of them, as they stream by."""
+"""Predict: the classes of images, any number of them, as they stream by."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from framework.model.saved import ModelOptions, open_trained
 USAGE = """
 python -m framework.predict FILE ... run=RUN [options]
 
-Says what pictures show: files, folders with all below them, globs, or - for a path a line on standard input.
-Predictions go to standard output as they come, messages to standard error. A picture that can't be read is named at
+Says what images show: files, folders with all below them, globs, or - for a path a line on standard input.
+Predictions go to standard output as they come, messages to standard error. An image that can't be read is named at
 the end, and the others are predicted.
 
   python -m framework.predict photo.jpg run=latest top=3
@@ -30,7 +30,7 @@ the end, and the others are predicted.
   find . -name '*.jpg' | python -m framework.predict - run=RUN format=jsonl | jq -r .class
   python -m framework.predict photos/ run=RUN output=classes.parquet
 
-Exit code 0: done; 1: some pictures could not be read; 2: the command line or the run are wrong.
+Exit code 0: done; 1: some images could not be read; 2: the command line or the run are wrong.
 """
 
 
@@ -38,11 +38,11 @@ Exit code 0: done; 1: some pictures could not be read; 2: the command line or th
 class Options(ModelOptions):
     """What ``framework-predict`` takes."""
 
-    inputs: Annotated[list[str], Words("FILE ..."), "pictures, folders, globs in quotes, or - for standard input"]
+    inputs: Annotated[list[str], Words("FILE ..."), "images, folders, globs in quotes, or - for standard input"]
     top: Annotated[Count, "how many of the likeliest classes are shown"] = 1
     format: Annotated[Format | None, "null: what output's ending says, else table"] = None
     output: Annotated[PathText | None, "a file in place of standard output"] = None
-    batch_size: Annotated[Count, "pictures at once"] = 32
+    batch_size: Annotated[Count, "images at once"] = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def predict(options: Options) -> int:
     """Predict and write.
 
     Raises:
-        BadInput: the classifier can't be used, or there is no picture.
+        BadInput: the classifier can't be used, or there is no image.
     """
     trained = open_trained(options)
     inputs.check(options.inputs)
@@ -66,7 +66,7 @@ def predict(options: Options) -> int:
     unreadable: list[tuple[str, str]] = []
     with (
         writer(options.format, options.output, trained.task, options.top) as lines,
-        progress("Predicting", inputs.count(options.inputs), "pictures") as advance,
+        progress("Predicting", inputs.count(options.inputs), "images") as advance,
     ):
         files = inputs.files(options.inputs)
         for paths, logits in forward(model, files, trained.size, options.batch_size, unreadable):
@@ -75,7 +75,7 @@ def predict(options: Options) -> int:
     if not unreadable:
         return DONE
     listed = "".join(f"\n    {path}: {reason}" for path, reason in unreadable)
-    warn(f"{many(len(unreadable), 'picture')} can't be read:{listed}")
+    warn(f"{many(len(unreadable), 'image')} can't be read:{listed}")
     return FAILED
 
 

@@ -30,7 +30,7 @@ python -m framework.recipe new | list | check | copy  [recipes=FOLDER]
   python -m framework.recipe list
                         every recipe: its name, what it is, the score to expect, where it comes from
   python -m framework.recipe check birds
-                        compose, check, build, train two steps on pictures made for it, save, load and compare;
+                        compose, check, build, train two steps on images made for it, save, load and compare;
                         all for every recipe, several names for several
   python -m framework.recipe copy clothing_v1 name=mine
                         start one from another: recipes/mine/
@@ -94,11 +94,11 @@ def new(options: _New) -> int:
     data = Path(options.data.dir).resolve()
     found = scaffold.look(sources.read_all("image_folder", 1, dir=str(data), validation=0.2, test=0.0))
     files = scaffold.write_recipe(folder, options.name, data, found)
-    for split, pictures in found.pictures.splits.items():
-        say(f"{len(pictures):,} {split} pictures")
+    for split, images in found.images.splits.items():
+        say(f"{len(images):,} {split} images")
     say(f"{len(found.counts)} classes: " + ", ".join(f"{name} {count:,}" for name, count in found.counts.items()))
     say(f"median side {found.side} px")
-    for heading, text in found.pictures.told():
+    for heading, text in found.images.told():
         say(f"{heading}: {text}")
     for file in files:
         print(shown(file))

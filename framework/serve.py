@@ -1,4 +1,4 @@
-"""Serve: a trained classifier over HTTP, with a page to drop a picture on."""
+"""Serve: a trained classifier over HTTP, with a page to drop an image on."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from framework.serving.limits import Limits
 USAGE = """
 python -m framework.serve run=RUN [options]
 
-Answers HTTP requests with the classes of pictures until Ctrl-C. The first page is for people: drop a picture on it and
+Answers HTTP requests with the classes of images until Ctrl-C. The first page is for people: drop an image on it and
 see the classes and where the network looks. POST /predict takes files or base64, /docs describes it, /health and
 /metrics are for machines. Requests that come at once are worked on as one batch. Needs the extra serve.
 
   python -m framework.serve run=latest
   python -m framework.serve run=RUN port=9000 batch_size=64 limits.pixels=20000000
-  curl -F picture=@photo.jpg http://127.0.0.1:8000/predict
+  curl -F image=@photo.jpg http://127.0.0.1:8000/predict
 
 It listens to this machine only unless host says otherwise; it asks nobody who they are.
 
@@ -43,8 +43,8 @@ class Options(ModelOptions):
 
     host: Annotated[str, "address to listen on; 0.0.0.0 is every network of this machine"] = "127.0.0.1"
     port: Annotated[int, "port to listen on; 0 takes a free one"] = 8000
-    batch_size: Annotated[Count, "pictures that the network gets at once, at most"] = 32
-    batch_wait: Annotated[NonNegative, "milliseconds that a picture waits for others on their way, at most"] = 5.0
+    batch_size: Annotated[Count, "images that the network gets at once, at most"] = 32
+    batch_wait: Annotated[NonNegative, "milliseconds that an image waits for others on their way, at most"] = 5.0
     limits: Limits = field(default_factory=Limits)
 
 

@@ -1,4 +1,4 @@
-"""Visualize: what a trained network is made of, and what it sees in a picture."""
+"""Visualize: what a trained network is made of, and what it sees in an image."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from framework.model.saved import ModelOptions, open_trained
 USAGE = """
 python -m framework.visualize run=RUN [options]
 
-Draws a trained network: its layers as a table and as a diagram, the filters of its first layer, and for a picture the
-feature maps of its layers and, by Grad-CAM, where the evidence for each class lies. Prints the layers; pictures go to
+Draws a trained network: its layers as a table and as a diagram, the filters of its first layer, and for an image the
+feature maps of its layers and, by Grad-CAM, where the evidence for each class lies. Prints the layers; figures go to
 visualize/ in the run folder.
 
-  python -m framework.visualize run=latest                           with a picture of its own validation data
-  python -m framework.visualize run=RUN picture=photo.jpg target=hat where does it see a hat?
-  python -m framework.visualize run=RUN picture=photo.jpg layers=[conv1_relu,conv_pw_13_relu]
+  python -m framework.visualize run=latest                           with an image of its own validation data
+  python -m framework.visualize run=RUN image=photo.jpg target=hat where does it see a hat?
+  python -m framework.visualize run=RUN image=photo.jpg layers=[conv1_relu,conv_pw_13_relu]
 
-Exit code 0: done; 2: the command line, the run or the picture are wrong.
+Exit code 0: done; 2: the command line, the run or the image are wrong.
 """
 LAYERS = 5
 
@@ -37,14 +37,12 @@ LAYERS = 5
 class Options(ModelOptions):
     """What ``framework-visualize`` takes."""
 
-    picture: Annotated[PathText | None, "the picture to look at; null: the first of the run's validation pictures"] = (
-        None
-    )
+    image: Annotated[PathText | None, "the image to look at; null: the first of the run's validation images"] = None
     target: Annotated[str | None, "class to look for; null: the likeliest ones"] = None
     top: Annotated[Count, "how many of the likeliest classes, without target"] = 3
     layers: Annotated[list[str] | None, "layers whose feature maps are shown; null: the last of each size"] = None
     data: DataOptions
-    output: Annotated[PathText | None, "where pictures go; null: visualize/ in the run folder"] = None
+    output: Annotated[PathText | None, "where figures go; null: visualize/ in the run folder"] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,24 +54,24 @@ def visualize(options: Options) -> int:
     """Draw everything, print the layers.
 
     Raises:
-        BadInput: the classifier, the picture or a name can't be used.
+        BadInput: the classifier, the image or a name can't be used.
     """
     trained = open_trained(options)
     classes = trained.task.classes
     if options.target is not None and options.target not in classes:
         what = f"there is no class '{options.target}'"
         raise BadInput(Problem(what, f"command line: target={options.target}", suggestion(options.target, classes)))
-    file = options.picture or labelled(trained, options.data, OWN_SPLIT).split.paths[0]
-    views.check_picture(file)
+    file = options.image or labelled(trained, options.data, OWN_SPLIT).split.paths[0]
+    views.check_image(file)
     folder = Path(options.output) if options.output else trained.output("visualize")
     load_tensorflow()
-    model, picture, name = trained.load(), views.picture_of(file, trained.size), Path(file).name
+    model, image, name = trained.load(), views.image_of(file, trained.size), Path(file).name
     steps, maps = list(layers.flat_steps(model)), layers.maps(model)
     shown = layers.named(maps, options.layers) if options.layers else layers.spread(maps, LAYERS)
     files = [*views.draw_layers(folder, trained, steps), *views.draw_filters(folder, steps)]
     if shown:
-        files.append(views.draw_feature_maps(folder, model, picture, shown, name))
-        files.append(views.draw_attention(folder, trained, model, picture, options.target, options.top, name))
+        files.append(views.draw_feature_maps(folder, model, image, shown, name))
+        files.append(views.draw_attention(folder, trained, model, image, options.target, options.top, name))
     print(views.summary(steps))
     say(f"\nin {folder}: {'  '.join(file.name for file in files)}")
     return DONE

@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share: small pictures made on the fly, an own cache folder, the real photos."""
+"""Fixtures that every room's tests share: small images made on the fly, an own cache folder, the real photos."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def own_cache(tmp_path_factory, monkeypatch):
     return folder
 
 
-def make_pictures(folder: Path, classes=tuple(COLOURS), count: int = 8, size: int = 40, seed: int = 0) -> Path:
-    """A class folder each with ``count`` noisy pictures of the class's colour."""
+def make_images(folder: Path, classes=tuple(COLOURS), count: int = 8, size: int = 40, seed: int = 0) -> Path:
+    """A class folder each with ``count`` noisy images of the class's colour."""
     rng = np.random.default_rng(seed)
     for name in classes:
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -48,8 +48,8 @@ def make_pictures(folder: Path, classes=tuple(COLOURS), count: int = 8, size: in
 @pytest.fixture
 def photos(tmp_path) -> Path:
     """A folder of three classes, split into train and validation."""
-    make_pictures(tmp_path / "photos" / "train", count=8, seed=0)
-    make_pictures(tmp_path / "photos" / "validation", count=4, seed=1)
+    make_images(tmp_path / "photos" / "train", count=8, seed=0)
+    make_images(tmp_path / "photos" / "validation", count=4, seed=1)
     return tmp_path / "photos"
 
 

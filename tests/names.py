@@ -1,4 +1,4 @@
-"""Names that are no good for markup, terminals, spreadsheets or pictures; each is fit for a folder."""
+"""Names that are no good for markup, terminals, spreadsheets or images; each is fit for a folder."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from framework import cache, train
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def kept(tmp_path, monkeypatch):
     """A cache that two runs have filled, with different prefixes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    make_pictures(tmp_path / "photos" / "train", count=3, seed=0)
-    make_pictures(tmp_path / "photos" / "validation", count=2, seed=1)
+    make_images(tmp_path / "photos" / "train", count=3, seed=0)
+    make_images(tmp_path / "photos" / "validation", count=2, seed=1)
     for size in (32, 40):
         given = ["model=mobilenet", "model.alpha=0.25", "model.weights=null", f"data.image_size={size}", "cache=only"]
         assert train.main([*given, "data=image_folder", "data.dir=photos", f"hydra.run.dir=run{size}"]) == 0
@@ -31,7 +31,7 @@ def listed(capsys) -> list[dict]:
 def test_what_is_kept_is_listed_verified_and_cleared(kept, capsys):
     rows = listed(capsys)
     assert {row["size"] for row in rows} == {"32×32", "40×40"}
-    assert [(row["base"], row["cut"], row["pictures"]) for row in rows] == [("mobilenet", "pooling", "15")] * 2
+    assert [(row["base"], row["cut"], row["images"]) for row in rows] == [("mobilenet", "pooling", "15")] * 2
     assert cache.main(["list"]) == 0
     assert "mobilenet" in capsys.readouterr().out
     assert cache.main(["verify"]) == 0

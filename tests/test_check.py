@@ -204,10 +204,10 @@ def narrow_weights(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("command", ["check", "train"])
-def test_unreadable_pictures_weights_and_a_head_are_told_together_without_tensorflow(photos, narrow_weights, command):
+def test_unreadable_images_weights_and_a_head_are_told_together_without_tensorflow(photos, narrow_weights, command):
     bad = [photos / "train" / "red" / f"bad{number}.jpg" for number in range(2)]
     for path in bad:
-        path.write_text("no picture")
+        path.write_text("no image")
     (photos / "train" / "red" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     line = f"python -m framework.{command} data=image_folder data.dir={photos} model=mobilenet head=dense10"
     line += f" model.weights={narrow_weights}"
@@ -215,7 +215,7 @@ def test_unreadable_pictures_weights_and_a_head_are_told_together_without_tensor
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert "3 problems, nothing was started" in done.stderr
-    assert "2 pictures can't be read:" in done.stderr
+    assert "2 images can't be read:" in done.stderr
     assert all(f"{path}: " in done.stderr for path in bad)
     assert "head.units=10, but the data have 3 classes" in done.stderr
     assert "it has no weights of shape (3, 3, 3, 32)" in done.stderr
@@ -229,14 +229,14 @@ def test_unreadable_pictures_weights_and_a_head_are_told_together_without_tensor
 
 
 def test_what_is_left_out_is_told_and_no_fault(capsys, photos):
-    (photos / "train" / "red" / "bad.jpg").write_text("no picture")
+    (photos / "train" / "red" / "bad.jpg").write_text("no image")
     arguments = [*SMALL, "data=image_folder", f"data.dir={photos}", "data.on_error=skip"]
     assert check.main(arguments) == 0
-    assert capsys.readouterr().err == "not used: 1 picture can't be read and is left out\nall right\n"
+    assert capsys.readouterr().err == "not used: 1 image can't be read and is left out\nall right\n"
     for path in (photos / "train" / "red").iterdir():
-        path.write_text("no picture")
+        path.write_text("no image")
     assert check.main(arguments) == 2
-    assert "9 pictures can't be read" in capsys.readouterr().err
+    assert "9 images can't be read" in capsys.readouterr().err
 
 
 def test_variants_that_share_their_data_look_at_it_once(photos, monkeypatch):
@@ -250,8 +250,8 @@ def test_variants_that_share_their_data_look_at_it_once(photos, monkeypatch):
     assert (looked, len(listed)) == ([36, 6, 12], 3)
 
 
-def test_where_something_is_wrong_nobody_waits_for_a_look_at_many_pictures(capsys, photos, monkeypatch):
-    (photos / "train" / "red" / "bad.jpg").write_text("no picture")
+def test_where_something_is_wrong_nobody_waits_for_a_look_at_many_images(capsys, photos, monkeypatch):
+    (photos / "train" / "red" / "bad.jpg").write_text("no image")
     monkeypatch.setattr(preflight, "QUICK", 30)
     assert len(said(capsys, photos, "head=dense10")) == 1
     assert "can't be read" in said(capsys, photos)[0][0]

@@ -11,24 +11,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framework.data.pictures import Pictures, Split
+from framework.data.images import Images, Split
 from framework.doctor import main
 from framework.inspection import alike
 from framework.inspection.findings import findings
 from framework.inspection.look import look_at
 from framework.inspection.neighbours import suspects
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 
 def scene(seed: int, size=(120, 90)) -> Image.Image:
-    """A picture unlike any other: large soft spots."""
+    """An image unlike any other: large soft spots."""
     spots = np.random.default_rng(seed).integers(0, 255, (6, 8, 3)).astype(np.uint8)
     return Image.fromarray(spots).resize(size, Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
 def data(tmp_path):
-    """Two classes of 20 different pictures each, and 4 for validation."""
+    """Two classes of 20 different images each, and 4 for validation."""
     for split, count, first in (("train", 20, 0), ("validation", 4, 500)):
         for number, name in enumerate(("cat", "dog")):
             folder = tmp_path / "data" / split / name
@@ -62,7 +62,7 @@ def test_single_files(data, tmp_path):
     cats = data / "train" / "cat"
     whole = (cats / "000.png").read_bytes()
     (cats / "empty.jpg").write_bytes(b"")
-    (cats / "text.jpg").write_text("no picture")
+    (cats / "text.jpg").write_text("no image")
     (cats / "cut.png").write_bytes(whole[: len(whole) // 2])
     (cats / "notes.txt").write_text("mine")
     scene(1).save(cats / "really.png", "JPEG")
@@ -133,8 +133,8 @@ def test_classes(data, tmp_path):
     _, found = examine(data, tmp_path)
     assert "dog 5" in found["few"]["what"]
     assert "cat has 62 times as many" in found["uneven"]["what"]
-    none = Pictures(("cat", "dog"), {"validation": Split(("a",), np.zeros(1, np.int32))}, False, "here")
-    assert [one.what for one in findings(none, [])] == ["no validation pictures of dog"]
+    none = Images(("cat", "dog"), {"validation": Split(("a",), np.zeros(1, np.int32))}, False, "here")
+    assert [one.what for one in findings(none, [])] == ["no validation images of dog"]
 
 
 def test_a_gate_and_json(data, tmp_path, capsys):
@@ -170,7 +170,7 @@ def test_labels_by_neighbours():
 )
 def test_bad_input_is_one_message(tmp_path, capsys, line, says, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    photos = make_pictures(tmp_path / "photos", count=2)
+    photos = make_images(tmp_path / "photos", count=2)
     assert main([word.format(photos=photos) for word in line]) == 2
     assert says in capsys.readouterr().err
 
@@ -192,9 +192,9 @@ def test_wrong_labels_and_near_copies_of_real_photos(shared, tmp_path, monkeypat
     copies = []
     for number, path in enumerate(paths[::6]):
         with Image.open(path) as opened:
-            picture = opened.convert("RGB")
+            image = opened.convert("RGB")
         copies.append(str(tmp_path / f"{number}.jpg"))
-        picture.resize((picture.width // 2, picture.height // 2)).save(copies[-1], quality=70)
+        image.resize((image.width // 2, image.height // 2)).save(copies[-1], quality=70)
     groups = alike.near(look_at([*paths, *copies]))
     assert sorted(map(tuple, groups)) == [(6 * number, len(paths) + number) for number in range(len(copies))]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import framework
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 CLONE = Path(framework.__file__).parents[1]
 DOCUMENTS = ("README.md", "recipes/README.md", "CONTRIBUTING.md")
@@ -41,8 +41,8 @@ def test_there_are_commands_in_all():
 @pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_of_a_document_runs(document, tmp_path):
-    make_pictures(tmp_path / "PHOTOS" / "train", count=8)
-    make_pictures(tmp_path / "PHOTOS" / "validation", count=4, seed=1)
+    make_images(tmp_path / "PHOTOS" / "train", count=8)
+    make_images(tmp_path / "PHOTOS" / "validation", count=4, seed=1)
     for line in commands(document):
         arguments = made_quick(shlex.split(line)[1:])
         if "runs=[RUN,OTHER]" in arguments:

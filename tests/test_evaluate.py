@@ -14,10 +14,10 @@ from PIL import Image
 from framework.evaluate import main
 from framework.evaluation.forward import forward
 from framework.model.saved import open_run
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 from tests.evaluation.common import CLASSES, colour_network, make_run
 
-PICTURES = ("confusion.png", "classes.png", "reliability.png", "mistakes.png")
+IMAGES = ("confusion.png", "classes.png", "reliability.png", "mistakes.png")
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_everything_is_written_and_the_table_printed(run, capsys):
     assert "accuracy           0.6667  (95 % interval 0.3906 to 0.8619)" in out
     assert "red taken for green: 4 (100% of it)" in out
     assert "evaluation/validation" in err
-    for name in PICTURES:
-        with Image.open(folder / name) as picture:
-            assert np.asarray(picture.convert("L")).std() > 5
+    for name in IMAGES:
+        with Image.open(folder / name) as image:
+            assert np.asarray(image.convert("L")).std() > 5
     rows = list(csv.DictReader((folder / "predictions.csv").open()))
     assert len(rows) == 12
     assert {row["predicted"] for row in rows if row["label"] == "red"} == {"green"}
@@ -63,21 +63,21 @@ def test_no_mistake_leaves_no_sheet_of_mistakes(run, photos, tmp_path):
 
 
 def test_a_folder_of_one_s_own_goes_to_a_place_of_its_own(run, tmp_path):
-    make_pictures(tmp_path / "mine", classes=("blue",), count=3)
+    make_images(tmp_path / "mine", classes=("blue",), count=3)
     assert main([f"run={run}", f"data.dir={tmp_path / 'mine'}"]) == 0
     assert json.loads((run / "evaluation" / "mine" / "metrics.json").read_text())["accuracy"] == 1
     assert main([f"run={run}", f"data.dir={tmp_path / 'mine'}", f"output={tmp_path / 'out'}"]) == 0
     assert (tmp_path / "out" / "metrics.json").exists()
 
 
-def test_pictures_that_can_t_be_read_stop_it_or_are_counted(run, photos, capsys):
-    (photos / "validation" / "red" / "bad.jpg").write_text("no picture")
+def test_images_that_can_t_be_read_stop_it_or_are_counted(run, photos, capsys):
+    (photos / "validation" / "red" / "bad.jpg").write_text("no image")
     assert main([f"run={run}"]) == 2
-    assert "1 of 13 pictures can't be read:" in capsys.readouterr().err
+    assert "1 of 13 images can't be read:" in capsys.readouterr().err
     assert main([f"run={run}", "data.on_error=skip"]) == 0
     metrics = json.loads((run / "evaluation" / "validation" / "metrics.json").read_text())
-    assert metrics["pictures"] == 12
-    assert list(metrics["unreadable"].values()) == ["not a picture but text"]
+    assert metrics["images"] == 12
+    assert list(metrics["unreadable"].values()) == ["not an image but text"]
 
 
 def test_yes_or_no_has_its_curves(tmp_path, photos, capsys):

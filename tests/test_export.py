@@ -14,7 +14,7 @@ from framework.core.backend import keras
 from framework.export import main
 from framework.exports import formats
 from framework.exports.calling import load, script
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 from tests.evaluation.common import CLASSES, SIZE, colour_network, make_run
 
 FORMATS = [
@@ -31,8 +31,8 @@ NEEDS = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    make_pictures(folder / "train", seed=0)
-    make_pictures(folder / "validation", count=4, seed=1)
+    make_images(folder / "train", seed=0)
+    make_images(folder / "validation", count=4, seed=1)
     return folder
 
 
@@ -49,18 +49,18 @@ def test_a_format_answers_as_the_run_does(run, photos, capsys, format, quantize,
     assert {path.name for path in folder.iterdir()} == {file, "labels.txt", "call.py", "export.json"}
     assert (folder / "labels.txt").read_text().split() == list(CLASSES)
     told = json.loads((folder / "export.json").read_text())
-    assert told["replay"]["pictures"] == 12
+    assert told["replay"]["images"] == 12
     assert told["replay"]["accuracy"] == {"before": 1.0, "after": 1.0}
     assert told["replay"]["agreement"] == 1.0
     assert told["replay"]["largest_difference_of_pixels"] == 0
     assert told["replay"]["largest_difference"] < (0.05 if quantize == "int8" else 1e-2)
     assert told["bytes"] > 0
     out, err = capsys.readouterr()
-    assert "same answer            100.00% of 12 pictures" in out
+    assert "same answer            100.00% of 12 images" in out
     assert "WARNING" not in err
     # called elsewhere, by what lies beside it, in a process that can't see this project
-    picture = next((photos / "validation" / "green").iterdir())
-    command = [sys.executable, "-I", str(folder / "call.py"), str(picture)]
+    image = next((photos / "validation" / "green").iterdir())
+    command = [sys.executable, "-I", str(folder / "call.py"), str(image)]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
     assert done.stdout.split()[1] == "green"
 
@@ -77,11 +77,11 @@ def test_labels_travel_in_the_files(run):
 
 def test_a_saved_model_takes_the_bytes_of_files(run, photos):
     assert main([f"run={run}", "format=saved_model", "answer=logits", f"output={run}/served"]) == 0
-    picture = next((photos / "validation" / "red").iterdir())
+    image = next((photos / "validation" / "red").iterdir())
     code = f"""
 import sys, tensorflow as tf
 model = tf.saved_model.load("{run}/served/saved_model")
-data = tf.constant([open("{picture}", "rb").read()] * 2)
+data = tf.constant([open("{image}", "rb").read()] * 2)
 answer = model.signatures["from_bytes"](image_bytes=data)["logits"].numpy()
 assert answer.shape == (2, 3), answer.shape
 assert "framework" not in sys.modules
@@ -121,7 +121,7 @@ def test_the_gate_keeps_what_was_published_before(tmp_path, photos, capsys, monk
     ("part", "instead", "said"),
     [
         ("return resize(upright(path, SIZE), SIZE)", "return 0 * resize(upright(path, SIZE), SIZE)", "accuracy falls"),
-        ("return resize(upright(path, SIZE), SIZE)", "raise OSError('no')", "call.py can't read a picture"),
+        ("return resize(upright(path, SIZE), SIZE)", "raise OSError('no')", "call.py can't read an image"),
         ("MODEL = ", "MODEL = 1 / 0 or ", "the file that was written can't be run: division by zero"),
     ],
 )
@@ -155,9 +155,9 @@ def test_mixed_precision_is_exported_in_float32(tmp_path, photos, capsys, format
     assert told["accuracy"] == {"before": 1.0, "after": 1.0}
     assert told["agreement"] == 1.0
     # to the float32 network with these weights it is as near as any export
-    picture = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    answer = load(run / "export" / format / "call.py")["answer"](picture)
-    expected = keras.ops.softmax(colour_network()(picture[None].astype("float32")))[0]
+    image = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    answer = load(run / "export" / format / "call.py")["answer"](image)
+    expected = keras.ops.softmax(colour_network()(image[None].astype("float32")))[0]
     np.testing.assert_allclose(answer, expected, atol=1e-4)
 
 
@@ -167,7 +167,7 @@ def test_a_model_from_elsewhere(tmp_path, photos, capsys):
     assert main(given) == 0
     assert "nothing was replayed: data.dir=FOLDER" in capsys.readouterr().err
     assert main([*given, f"data.dir={photos}/validation"]) == 0
-    assert "100.00% of 12 pictures" in capsys.readouterr().out
+    assert "100.00% of 12 images" in capsys.readouterr().out
     assert main([*given, "format=litert", "quantize=int8"]) == 2
     assert "a model from elsewhere brings none" in capsys.readouterr().err
 
@@ -179,7 +179,7 @@ def test_a_model_from_elsewhere(tmp_path, photos, capsys):
         (["format=onnx", "quantize=int8"], "format=onnx is not quantised here"),
         (["max_drop=2"], "max_drop"),
         (["output=/proc/none/here"], "can't be written"),
-        (["split=test"], "no test pictures"),
+        (["split=test"], "no test images"),
     ],
 )
 def test_bad_input_is_told_without_tensorflow(run, given, said):
@@ -214,15 +214,15 @@ def test_real_photos_answer_alike_in_every_format(shared, tmp_path, monkeypatch)
 def test_layers_that_the_onnx_converter_does_not_know(tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
-    pictures = keras.Input((16, 16, 3), name="image")
-    x = keras.layers.Normalization(mean=[100.0, 110.0, 120.0], variance=[400.0, 2500.0, 900.0])(pictures)
+    images = keras.Input((16, 16, 3), name="image")
+    x = keras.layers.Normalization(mean=[100.0, 110.0, 120.0], variance=[400.0, 2500.0, 900.0])(images)
     x = keras.layers.Conv2D(4, 3, activation="gelu")(x)
     x = keras.layers.Conv2D(4, 3, groups=4, padding="same", bias_initializer="normal")(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("gelu")(x))
-    model = keras.Model(pictures, keras.layers.Dense(2, activation="softmax")(x))
+    model = keras.Model(images, keras.layers.Dense(2, activation="softmax")(x))
     file = formats.write("onnx", formats.Request(model, "probabilities", ("a", "b")), tmp_path)
     some = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), np.uint8)
     (tmp_path / "call.py").write_text(script("onnx", file, (16, 16), 2, 2, "probabilities", "none", None))
-    answer = np.stack([load(tmp_path / "call.py")["answer"](picture) for picture in some])
+    answer = np.stack([load(tmp_path / "call.py")["answer"](image) for image in some])
     np.testing.assert_allclose(answer, model.predict(some.astype("float32"), verbose=0), atol=1e-5)
     assert answer.std() > 0.01

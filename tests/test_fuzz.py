@@ -22,7 +22,7 @@ from framework import cache, check, compare, evaluate, lr_find, plan, predict, r
 from framework.config.start import take_start
 from framework.core import backend, registry
 from framework.model import weights
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 from tests.reports import made
 
 MORE = int(os.environ.get("FRAMEWORK_FUZZ", "0"))
@@ -53,8 +53,8 @@ class Accepted(BaseException):
 def folder(tmp_path_factory):
     """A folder with photos, a run, a sweep and recipes, as a user would have it."""
     here = tmp_path_factory.mktemp("fuzz")
-    make_pictures(here / "photos" / "train", count=2)
-    make_pictures(here / "photos" / "validation", count=1, seed=1)
+    make_images(here / "photos" / "train", count=2)
+    make_images(here / "photos" / "validation", count=1, seed=1)
     made.make_run(here / "runs" / "one", ["optim.lr=0.01"])
     made.make_sweep(here / "sweeps" / "rates", rates=(0.1, 0.01), heads=("dense10",))
     (here / "recipes" / "mine" / "conf" / "head").mkdir(parents=True)
@@ -283,7 +283,7 @@ OPTIONS = {
         "batch_size=8", "output=there",
     ],
     predict: ["photos", "photos/train/red", "-x", "run=runs/one", "model=a.keras", "top=3", "format=csv", "output=x.csv", "batch_size=2"],
-    visualize: ["run=runs/one", "picture=photos/train/red/red-0-000.jpg", "target=hat", "top=3", "layers=[a,b]", "output=x"],
+    visualize: ["run=runs/one", "image=photos/train/red/red-0-000.jpg", "target=hat", "top=3", "layers=[a,b]", "output=x"],
     compare: ["sweep=sweeps/rates", "runs=[runs/one,sweeps/rates/0]", "runs=[runs/one]", "out=there"],
     cache: ["list", "verify", "clear", "keys=x", "dir=photos", "cache.dir=photos", "days=3", "all"],
     recipe: ["list", "new", "check", "copy", "name=birds", "data.dir=photos", "into=recipes", "recipes=recipes", "mine", "clothing_v1", "all"],

@@ -39,7 +39,7 @@ def test_no_rate_is_suggested_where_the_loss_never_rose_or_only_trembled():
 
 
 def test_a_last_smaller_batch_is_left_out(photos):
-    """Of 24 pictures in batches of 7 the fourth batch has 3."""
+    """Of 24 images in batches of 7 the fourth batch has 3."""
     arguments = ["data=image_folder", f"data.dir={photos}", "data.image_size=16", "model.filters=[4]"]
     (settings,) = check([*arguments, "trainer.batch_size=7"], lambda _: [])
     with tempfile.TemporaryDirectory() as folder:
@@ -49,12 +49,12 @@ def test_a_last_smaller_batch_is_left_out(photos):
     assert [len(batch[1]) for batch in batches] == [7] * 10
 
 
-def test_too_few_pictures_are_told_with_what_would_do(photos, tmp_path, capsys, monkeypatch):
+def test_too_few_images_are_told_with_what_would_do(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["data=image_folder", f"data.dir={photos}", "trainer.batch_size=32"]
     assert main(arguments) == 2
     said = capsys.readouterr().err
-    assert "24 training pictures are 0 whole batches of 32: too few for a suggestion" in said
+    assert "24 training images are 0 whole batches of 32: too few for a suggestion" in said
     assert "try:    trainer.batch_size=8" in said
     assert not list(tmp_path.glob("*.png"))
 

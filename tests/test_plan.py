@@ -27,7 +27,7 @@ def test_the_plan_says_what_the_run_then_does(tmp_path, photos, capsys):
     assert f"data       {photos}: 24 train, 12 validation" in text
     assert "pooling             GlobalAveragePooling2D  256" in text
     assert "trains   771 parameters; 218,544 are frozen" in text
-    assert "cut      after pooling: 256 a picture" in text
+    assert "cut      after pooling: 256 an image" in text
     assert "cache    0 of 36 kept already" in text
     assert "2 epochs of 3 steps, learning rate 0.001" in text
     assert "(an estimate)" in text
@@ -52,7 +52,7 @@ def test_a_sweep_has_so_many_jobs_and_a_stage_without_a_prefix_says_why(photos, 
         "trainer.seed=range(1,4)",
     )
     assert "jobs       9" in text
-    assert "cut      none: nothing is kept: what trains begins at the pictures" in text
+    assert "cut      none: nothing is kept: what trains begins at the images" in text
     assert "files      sweeps/" in text
 
 

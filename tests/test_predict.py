@@ -48,8 +48,8 @@ def test_bad_files_are_listed_at_the_end_and_the_rest_is_predicted(run, photos, 
     assert main([str(tmp_path / "bad.jpg"), str(photos / "validation"), "missing.jpg", f"run={run}"]) == 1
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 12
-    assert "2 pictures can't be read:" in err
-    assert f"{tmp_path / 'bad.jpg'}: not a picture" in err
+    assert "2 images can't be read:" in err
+    assert f"{tmp_path / 'bad.jpg'}: not an image" in err
 
 
 def test_several_labels_are_a_list(tmp_path, photos, capsys):

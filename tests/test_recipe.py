@@ -254,7 +254,7 @@ def test_a_backbone_of_keras_hub_comes_from_a_preset_s_folder(tmp_path, photos):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "column", "reached"), [("shoes", "val_auc", 0.8), ("attention", "val_accuracy", 0.3)])
-def test_the_small_recipes_learn_on_generated_pictures(tmp_path, name, column, reached):
+def test_the_small_recipes_learn_on_generated_images(tmp_path, name, column, reached):
     small = ["data.train=480", "data.validation=160", "data.size=48", "data.image_size=32", "trainer.batch_size=16"]
     assert train.main([f"recipe={name}", *small, "trainer.epochs=6", "hydra.run.dir=run"]) == 0
     run = RunFolder(tmp_path / "run")

@@ -26,7 +26,9 @@ def test_it_serves_until_told_to_stop(run, number):
     command = [sys.executable, "-m", "framework.serve", f"run={run}", "port=0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            address = next(found[0] for line in process.stderr if (found := re.findall(r"http://127\.0\.0\.1:\d+", line)))
+            address = next(
+                found[0] for line in process.stderr if (found := re.findall(r"http://127\.0\.0\.1:\d+", line))
+            )
             with client(address) as http:
                 assert http.get("/health").status_code == 200
                 assert http.post("/predict", **files(jpeg())).json()["predictions"][0]["class"] == "red"

@@ -1,4 +1,4 @@
-"""The train command on small pictures: what a run leaves, and that the same command leaves the same."""
+"""The train command on small images: what a run leaves, and that the same command leaves the same."""
 
 import os
 import subprocess
@@ -11,8 +11,8 @@ import pytest
 from framework import train
 from framework.core.backend import keras
 from framework.core.runs import RunFolder
-from framework.data.rows import FilePictures, decode_all
-from tests.conftest import make_pictures
+from framework.data.rows import FileImages, decode_all
+from tests.conftest import make_images
 
 SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8"]
 
@@ -38,7 +38,7 @@ def test_a_run_folder_has_all_that_the_contract_says(photos):
     record = folder.read_run()
     assert record["status"] == "finished"
     assert record["classes"] == ["blue", "green", "red"]
-    assert record["data"]["pictures"] == {"train": 24, "validation": 12}
+    assert record["data"]["images"] == {"train": 24, "validation": 12}
     assert record["best"]["metrics"].keys() >= {"loss", "accuracy", "val_loss", "val_accuracy"}
     rows = folder.read_history()
     assert list(rows[0]) == [
@@ -51,11 +51,11 @@ def test_the_saved_model_gives_the_accuracy_that_the_history_says(photos):
     folder = run(photos)
     model = keras.saving.load_model(folder.model)
     files = sorted((photos / "validation").glob("*/*.jpg"))
-    pictures = np.stack(
+    images = np.stack(
         [np.asarray(keras.utils.load_img(file, target_size=(32, 32), interpolation="bilinear")) for file in files]
     )
     classes = folder.read_run()["classes"]
-    answers = [classes[index] for index in model.predict(pictures, verbose=0).argmax(axis=1)]
+    answers = [classes[index] for index in model.predict(images, verbose=0).argmax(axis=1)]
     accuracy = np.mean([answer == file.parent.name for answer, file in zip(answers, files, strict=True)])
     assert accuracy == pytest.approx(folder.read_run()["best"]["metrics"]["val_accuracy"], abs=0.09)
 
@@ -99,7 +99,7 @@ def test_a_yes_or_no_question_and_fewer_classes_take_one_override_each(photos):
     assert record["task"] == "multiclass"
 
 
-def test_several_labels_a_picture_come_from_a_manifest(photos):
+def test_several_labels_an_image_come_from_a_manifest(photos):
     files = sorted((photos / "train").glob("*/*.jpg"))
     rows = [f"{file},{file.parent.name}{'|warm' if file.parent.name == 'red' else ''}" for file in files]
     Path("labels.csv").write_text("path,labels\n" + "\n".join(rows))
@@ -111,28 +111,28 @@ def test_several_labels_a_picture_come_from_a_manifest(photos):
     assert record["classes"] == ["blue", "green", "red", "warm"]
 
 
-def test_a_bad_picture_stops_at_once_or_is_left_out_and_counted(photos, capsys):
+def test_a_bad_image_stops_at_once_or_is_left_out_and_counted(photos, capsys):
     bad = photos / "train" / "red" / "broken.jpg"
-    bad.write_bytes(b"\xff\xd8 no picture")
+    bad.write_bytes(b"\xff\xd8 no image")
     folder = run(photos, folder="stop", code=2)
     assert str(bad) in capsys.readouterr().err
     assert not folder.path.exists()
     record = run(photos, "data.on_error=skip", folder="skip").read_run()
     assert list(record["data"]["skipped"]) == [str(bad)]
-    assert record["data"]["pictures"]["train"] == 24
+    assert record["data"]["images"]["train"] == 24
 
 
 def test_what_lies_in_the_folder_and_is_not_used_is_told_and_recorded(photos, capsys):
     for number in range(2):
         (photos / "train" / "red" / f"IMG_{number}.heic").write_bytes(b"\0\0\0\x18ftypheic")
     (photos / "notes.txt").write_text("mine")
-    make_pictures(photos / "test", classes=("red", "blue"), count=1)
+    make_images(photos / "test", classes=("red", "blue"), count=1)
     data = run(photos, "trainer.epochs=1").read_run()["data"]
     assert data["not_used"] == {"HEIC": 2, "text files": 1}
-    assert data["notes"] == ["there are no test pictures of green"]
+    assert data["notes"] == ["there are no test images of green"]
     said = capsys.readouterr().err
     assert "not used   2 HEIC (as iPhones write it: convert to JPEG), 1 text file\n" in said
-    assert "note       there are no test pictures of green\n" in said
+    assert "note       there are no test images of green\n" in said
 
 
 def test_a_loss_that_is_not_a_number_fails_the_run_and_says_where(photos, capsys):
@@ -152,9 +152,9 @@ def test_the_best_model_before_a_bad_number_is_kept(photos):
     assert [row["stage"] for row in rows[:3]] == ["head"] * 3
     model = keras.saving.load_model(folder.checkpoints / "best.keras")
     files = sorted((photos / "validation").glob("*/*.jpg"))
-    pictures = decode_all(FilePictures([str(file) for file in files], (32, 32)))
+    images = decode_all(FileImages([str(file) for file in files], (32, 32)))
     labels = np.array([record["classes"].index(file.parent.name) for file in files])
-    answers = model.predict(pictures, verbose=0)
+    answers = model.predict(images, verbose=0)
     assert np.isfinite(answers).all()
     assert np.mean(answers.argmax(axis=1) == labels) == pytest.approx(max(row["val_accuracy"] for row in rows[:3]))
 

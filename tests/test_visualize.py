@@ -13,7 +13,7 @@ from PIL import Image
 from framework.visualize import main
 from tests.evaluation.common import make_run
 
-PICTURES = ("diagram.png", "layers.png", "filters.png", "feature_maps.png", "attention.png")
+IMAGES = ("diagram.png", "layers.png", "filters.png", "feature_maps.png", "attention.png")
 
 
 @pytest.fixture
@@ -21,20 +21,20 @@ def run(tmp_path, photos):
     return make_run(tmp_path / "run", photos)
 
 
-def test_every_picture_is_there_and_shows_something(run, capsys):
+def test_every_image_is_there_and_shows_something(run, capsys):
     assert main([f"run={run}"]) == 0
-    for name in PICTURES:
-        with Image.open(run / "visualize" / name) as picture:
-            assert min(picture.size) > 250
-            assert np.asarray(picture.convert("L")).std() > 5
+    for name in IMAGES:
+        with Image.open(run / "visualize" / name) as image:
+            assert min(image.size) > 250
+            assert np.asarray(image.convert("L")).std() > 5
     rows = list(csv.DictReader((run / "visualize" / "layers.csv").open()))
     assert {row["layer"]: row["frozen"] for row in rows if row["parameters"] != "0"} == {"conv": "1", "logits": "0"}
     assert "93 parameters, 12 of them trainable" in capsys.readouterr().out
 
 
-def test_a_picture_a_class_and_layers_can_be_chosen(run, photos, tmp_path):
-    picture = next((photos / "train" / "red").iterdir())
-    assert main([f"run={run}", f"picture={picture}", "target=red", "layers=[conv]", f"output={tmp_path / 'out'}"]) == 0
+def test_an_image_a_class_and_layers_can_be_chosen(run, photos, tmp_path):
+    image = next((photos / "train" / "red").iterdir())
+    assert main([f"run={run}", f"image={image}", "target=red", "layers=[conv]", f"output={tmp_path / 'out'}"]) == 0
     assert (tmp_path / "out" / "attention.png").exists()
     assert not (run / "visualize").exists()
 
@@ -43,7 +43,7 @@ def test_a_picture_a_class_and_layers_can_be_chosen(run, photos, tmp_path):
     ("argument", "said"),
     [
         ("target=redd", "there is no class 'redd'"),
-        ("picture=nothing.jpg", "the picture can't be read"),
+        ("image=nothing.jpg", "the image can't be read"),
         ("layers=[cnov]", "no layer with feature maps is called 'cnov'"),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_wrong_name_is_told(run, argument, said, capsys):
 def test_errors_and_help_load_no_tensorflow(run):
     code = (
         "import sys; from framework.visualize import main\n"
-        f"codes = [main(['--help']), main(['run={run}', 'target=x']), main(['run={run}', 'picture=x.jpg'])]\n"
+        f"codes = [main(['--help']), main(['run={run}', 'target=x']), main(['run={run}', 'image=x.jpg'])]\n"
         "assert codes == [0, 2, 2], codes\n"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )

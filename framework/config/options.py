@@ -4,7 +4,7 @@ A command declares a dataclass whose fields are its options, each with its line 
 
     @dataclass(frozen=True)
     class Options:
-        inputs: Annotated[list[str], Words("FILE ..."), "pictures"]
+        inputs: Annotated[list[str], Words("FILE ..."), "images"]
         run: Annotated[str, "run folder, or latest"] = "latest"
         top: Annotated[Count, "classes to show"] = 1
 

@@ -52,8 +52,8 @@ class DataSettings(PartSettings):
     """The source, and what holds for any source.
 
     ``classes`` keeps only these, in this order; ``positive`` makes it a yes-or-no question about one class;
-    ``limit`` keeps so many pictures a split, spread over the classes; ``memory_limit`` is how many MiB of decoded
-    pictures are kept in memory before files are read again each epoch; ``seed`` decides splits and what is drawn, apart
+    ``limit`` keeps so many images a split, spread over the classes; ``memory_limit`` is how many MiB of decoded
+    images are kept in memory before files are read again each epoch; ``seed`` decides splits and what is drawn, apart
     from ``trainer.seed``, so that repeats of a training see the same data.
     """
 
@@ -68,13 +68,13 @@ class DataSettings(PartSettings):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels of the pictures that the model sees."""
+        """Height and width in pixels of the images that the model sees."""
         return _size(self.image_size)
 
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Augmentations by name, in order; ``copies`` keeps so many augmented versions of each picture, 0 draws anew."""
+    """Augmentations by name, in order; ``copies`` keeps so many augmented versions of each image, 0 draws anew."""
 
     copies: Whole
     parts: Mapping[str, PartSettings] = field(default_factory=dict)
@@ -171,7 +171,7 @@ class Settings:
     sweep: SweepSettings
 
     def yardstick(self, validated: bool = True) -> Yardstick:
-        """How the run's epochs are judged, with validation pictures or without."""
+        """How the run's epochs are judged, with validation images or without."""
         checkpoints = [one.parameters for one in self.callbacks.values() if one.name == "checkpoint"]
         return better.of_run(checkpoints, self.metrics, validated)
 

@@ -30,7 +30,7 @@ def load_tensorflow() -> ModuleType:
     with passing("loading TensorFlow …"), hushed():
         tensorflow = import_module("tensorflow")
         keras = import_module("keras")
-    # whatever the user's keras.json says: pictures are (height, width, channels) throughout
+    # whatever the user's keras.json says: images are (height, width, channels) throughout
     keras.config.set_image_data_format("channels_last")
     return tensorflow
 

@@ -62,7 +62,7 @@ def of_run(checkpoints: Iterable[Mapping[str, Any]], metrics: Iterable[str], val
     Args:
         checkpoints: ``monitor`` and ``mode`` of each checkpoint callback.
         metrics: their names, in order.
-        validated: whether there are validation pictures, which then count.
+        validated: whether there are validation images, which then count.
     """
     for checkpoint in checkpoints:
         return Yardstick.of(checkpoint["monitor"], checkpoint["mode"])

@@ -24,7 +24,7 @@ def is_number(value: Any) -> bool:
 def kept(value: float) -> float:
     """A measured number as ``history.csv`` keeps it, so that every place that rounds it further has the same one.
 
-    379 of 400 is 0.947499990 in float32: without this, a file's name would say 0.947 and a picture 0.948.
+    379 of 400 is 0.947499990 in float32: without this, a file's name would say 0.947 and a figure 0.948.
     """
     return float(f"{value:.{KEPT}g}")
 

@@ -1,6 +1,6 @@
 """How a name that somebody else chose is shown: as text on one line, never as markup, commands or a formula.
 
-Names of classes, files, folders and layers. Pictures: ``short``, drawn on ``reports.style.figure``, which reads no
+Names of classes, files, folders and layers. Figures: ``short``, drawn on ``reports.style.figure``, which reads no
 mathematics. Terminal: ``cell`` in a table; all other messages are made safe by ``core.terminal``. CSV: ``in_csv``.
 """
 

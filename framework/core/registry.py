@@ -20,16 +20,16 @@ TaskKind = Literal["multiclass", "binary", "multilabel"]
 TASK_KINDS: tuple[TaskKind, ...] = ("multiclass", "binary", "multilabel")
 
 KINDS = {
-    "base": "the network that turns a picture into feature maps",
-    "pooling": "how feature maps become one vector a picture",
+    "base": "the network that turns an image into feature maps",
+    "pooling": "how feature maps become one vector an image",
     "head": "the layers that turn the vector into logits",
     "optimizer": "how weights follow their gradients",
     "schedule": "how the learning rate moves within a stage",
     "loss": "what training makes small",
     "metric": "what is measured after each epoch",
     "callback": "what happens between epochs",
-    "augmentation": "how training pictures are varied",
-    "source": "where pictures and their labels come from",
+    "augmentation": "how training images are varied",
+    "source": "where images and their labels come from",
 }
 
 
@@ -124,12 +124,12 @@ def base(
     imagenet: Callable[..., str] | None = None,
     outline: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
-    """Register a base: ``(pictures, *, …) -> feature maps``.
+    """Register a base: ``(images, *, …) -> feature maps``.
 
     Args:
         name: what config calls it.
-        minimum_size: smallest picture side in pixels that it can take.
-        imagenet: from ``(size, parameters)``, picture height and width and the part's own parameters, to the name of
+        minimum_size: smallest image side in pixels that it can take.
+        imagenet: from ``(size, parameters)``, image height and width and the part's own parameters, to the name of
             the ImageNet weights file that Keras publishes; raises BadInput where there is none for these parameters.
             None where there is none at all.
         outline: from the part's own parameters to what a file of its weights shows, ``parts.bases.Outline``, so that
@@ -185,7 +185,7 @@ def augmentation(name: str, *, mixes: bool = False) -> Callable[[Function], Func
 
 
 def source(name: str, *, demonstration: bool = False) -> Callable[[Function], Function]:
-    """Register a data source: ``(seed, *, …) -> data.pictures.Pictures``, read without TensorFlow."""
+    """Register a data source: ``(seed, *, …) -> data.images.Images``, read without TensorFlow."""
     return register("source", name, demonstration=demonstration)
 
 

@@ -64,7 +64,7 @@ class RunFolder:
 
     @property
     def confusion(self) -> Path:
-        """Validation pictures of each class by what the best model takes them for."""
+        """Validation images of each class by what the best model takes them for."""
         return self.path / "confusion.csv"
 
     def read_run(self) -> dict[str, Any]:
@@ -88,6 +88,9 @@ class RunFolder:
                     "the version of this project that wrote it",
                 )
             )
+        data = run.get("data")
+        if isinstance(data, dict) and "pictures" in data:  # what 0.1.0 called them
+            data["images"] = data.pop("pictures")
         return run
 
     def write_run(self, run: Mapping[str, Any]) -> None:

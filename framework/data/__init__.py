@@ -1,1 +1,1 @@
-"""Where pictures come from and how they reach the model: sources, decoding, fingerprints, the tf.data pipeline."""
+"""Where images come from and how they reach the model: sources, decoding, fingerprints, the tf.data pipeline."""

@@ -1,4 +1,4 @@
-"""A picture's file to RGB pixels: TensorFlow's JPEG and PNG decoders where they read it alike, Pillow for the rest.
+"""An image's file to RGB pixels: TensorFlow's JPEG and PNG decoders where they read it alike, Pillow for the rest.
 
 The rule is that of ``upright``, by Pillow. TensorFlow's decoders work in the graph, in parallel, at half of the cost, and
 give the same pixels of plain files: they know nothing of orientation, CMYK, transparency or 16 bits, and refuse other
@@ -23,7 +23,7 @@ from framework.data.headers import HEAD, format_of, jpeg_header, jpeg_skeleton, 
 from framework.data.memo import remembered
 from framework.data.upright import upright
 
-# Part of the key of everything computed from decoded pictures: raise it with any change of the pixels.
+# Part of the key of everything computed from decoded images: raise it with any change of the pixels.
 DECODER_VERSION = "2"
 
 _PILLOW, _JPEG, _PNG = 0, 1, 5  # reader of a file; _JPEG + n decodes at 1/2**n of the size
@@ -37,17 +37,17 @@ _STREAM = re.compile(
 
 
 def plan(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-    """How each file is to be read for pictures of this height and width: what ``read_picture`` takes.
+    """How each file is to be read for images of this height and width: what ``read_image`` takes.
 
     Looks at each file's bytes without decoding them. A file that can't be opened is left to Pillow, whose error says why.
 
     Returns:
-        int32 of shape (pictures,).
+        int32 of shape (images,).
     """
     return np.fromiter((_reader(path, size) for path in paths), np.int32, len(paths))
 
 
-def read_picture(path: tf.Tensor, reader: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def read_image(path: tf.Tensor, reader: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Decode one file in the graph and resize it, bilinearly and without keeping its aspect.
 
     Args:
@@ -75,7 +75,7 @@ def read_picture(path: tf.Tensor, reader: tf.Tensor, size: tuple[int, int]) -> t
     return tf.cast(tf.round(resized), tf.uint8)  # bilinear: never below 0 or above 255
 
 
-def picture(path: str, size: tuple[int, int]) -> np.ndarray:
+def image(path: str, size: tuple[int, int]) -> np.ndarray:
     """One file as the network gets it: the very pixels that a pipeline reads.
 
     Returns:
@@ -86,7 +86,7 @@ def picture(path: str, size: tuple[int, int]) -> np.ndarray:
     """
     (reader,) = plan([path], size)
     try:
-        return read_picture(tf.constant(os.fsencode(path)), tf.constant(reader), size).numpy()
+        return read_image(tf.constant(os.fsencode(path)), tf.constant(reader), size).numpy()
     except tf.errors.OpError:
         pixels(path, size)  # says why in Pillow's words
         raise ValueError(f"{path}: {_DAMAGED}") from None
@@ -117,8 +117,8 @@ def unreadable(paths: Sequence[str], size: tuple[int, int] | None = None) -> lis
     given a right checksum, shows when the file is read. Verdicts on unchanged files are remembered.
 
     Args:
-        paths: picture files.
-        size: read every file as a pipeline does for pictures of this height and width, and remember what comes of it in
+        paths: image files.
+        size: read every file as a pipeline does for images of this height and width, and remember what comes of it in
             place of what a look at its structure said; loads TensorFlow.
     """
 
@@ -126,7 +126,7 @@ def unreadable(paths: Sequence[str], size: tuple[int, int] | None = None) -> lis
         return why_unreadable(path, size) if size else _first_look(path)
 
     def look(names: list[str]) -> list[str]:
-        with progress("Looking at pictures", len(names), "files") as advance, ThreadPoolExecutor() as pool:
+        with progress("Looking at images", len(names), "files") as advance, ThreadPoolExecutor() as pool:
             reasons = []
             for found in pool.map(check, names):
                 reasons.append(found)
@@ -138,8 +138,8 @@ def unreadable(paths: Sequence[str], size: tuple[int, int] | None = None) -> lis
 
 
 def why_unreadable(path: str, size: tuple[int, int]) -> str:
-    """Why a pipeline can't read a file for pictures of this height and width; empty if it can."""
-    return _error_of(lambda: picture(path, size), path)
+    """Why a pipeline can't read a file for images of this height and width; empty if it can."""
+    return _error_of(lambda: image(path, size), path)
 
 
 def reason(error: Exception, path: str) -> str:
@@ -147,7 +147,7 @@ def reason(error: Exception, path: str) -> str:
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return _no_picture(path)
+        return _no_image(path)
     if isinstance(error, Image.DecompressionBombError):
         return "more pixels than any photo has"
     if isinstance(error, OSError) and error.strerror:
@@ -158,8 +158,8 @@ def reason(error: Exception, path: str) -> str:
     return _DAMAGED if _STREAM.match(text) else text.splitlines()[0]
 
 
-def _no_picture(path: str) -> str:
-    """What a file is that Pillow knows no picture in."""
+def _no_image(path: str) -> str:
+    """What a file is that Pillow knows no image in."""
     try:
         with open(path, "rb") as file:
             format = format_of(file.read(HEAD))
@@ -167,7 +167,7 @@ def _no_picture(path: str) -> str:
         format = None
     match format:
         case None:
-            return "not a picture"
+            return "not an image"
         case "empty":
             return "empty, 0 bytes"
         case "HEIC":
@@ -175,7 +175,7 @@ def _no_picture(path: str) -> str:
         case "JPEG" | "PNG" | "GIF" | "BMP" | "TIFF" | "WebP" | "AVIF" | "PPM":
             return f"begins as {format} does, and is none further on"
         case _:
-            return f"not a picture but {format}"
+            return f"not an image but {format}"
 
 
 def _png(path: str, size: tuple[int, int]) -> np.ndarray:

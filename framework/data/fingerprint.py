@@ -1,4 +1,4 @@
-"""What a picture and a data set are, by contents: the keys of features, and what a run says it was trained on."""
+"""What an image and a data set are, by contents: the keys of features, and what a run says it was trained on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem
+from framework.data.images import Images
 from framework.data.memo import remembered
-from framework.data.pictures import Pictures
 
 
 def contents(paths: Sequence[str]) -> list[str]:
@@ -20,7 +20,7 @@ def contents(paths: Sequence[str]) -> list[str]:
     """
 
     def compute(names: list[str]) -> list[str]:
-        with progress("Hashing pictures", len(names), "files") as advance, ThreadPoolExecutor() as pool:
+        with progress("Hashing images", len(names), "files") as advance, ThreadPoolExecutor() as pool:
             hashes = []
             for value in pool.map(file_hash, names):
                 hashes.append(value)
@@ -30,15 +30,15 @@ def contents(paths: Sequence[str]) -> list[str]:
     return remembered(paths, "contents", compute)
 
 
-def dataset(pictures: Pictures) -> str:
-    """One hash of a data set: its classes, and each split's pictures with their labels, whatever their order and names.
+def dataset(images: Images) -> str:
+    """One hash of a data set: its classes, and each split's images with their labels, whatever their order and names.
 
     Raises:
         BadInput: a file can't be read.
     """
     total = hashlib.blake2b(digest_size=16)
-    total.update(repr((pictures.classes, pictures.multilabel)).encode(errors="surrogateescape"))
-    for name, split in sorted(pictures.splits.items()):
+    total.update(repr((images.classes, images.multilabel)).encode(errors="surrogateescape"))
+    for name, split in sorted(images.splits.items()):
         rows = zip(contents(split.paths), split.labels.tolist(), strict=True)
         total.update(repr((name, sorted(rows))).encode())
     return total.hexdigest()

@@ -1,6 +1,6 @@
-"""What lies in a folder: pictures, known by their ending, and all that is not used, counted by kind.
+"""What lies in a folder: images, known by their ending, and all that is not used, counted by kind.
 
-Nothing is decoded, and of 100,000 pictures not one is opened: only what is no picture by its name is looked into, and
+Nothing is decoded, and of 100,000 images not one is opened: only what is no image by its name is looked into, and
 of many files with one ending only the first.
 """
 
@@ -80,7 +80,7 @@ _HIDDEN = Kind("hidden file", "hidden files")
 _SYSTEM_FILE = Kind("file of the system", "files of the system")
 _BROKEN_LINK = Kind("broken link", "broken links")
 _UNLISTED = Kind("folder that can't be listed", "folders that can't be listed")
-_LOOSE = Kind("picture beside the class folders", "pictures beside the class folders", "move them into their class")
+_LOOSE = Kind("image beside the class folders", "images beside the class folders", "move them into their class")
 
 
 class Tally:
@@ -99,7 +99,7 @@ class Tally:
         return tuple(Unused(kind, self._counts[kind], tuple(sorted(self._examples[kind]))) for kind in kinds)
 
     def add(self, entry: os.DirEntry[str]) -> None:
-        """Count a file that is no picture by its name, or a folder that is passed over."""
+        """Count a file that is no image by its name, or a folder that is passed over."""
         if is_directory(entry):
             self.add_kind(Kind(f"{entry.name} folder", f"{entry.name} folders"), entry.path)
         else:
@@ -145,7 +145,7 @@ def _by_contents(path: str, ending: str) -> Kind:
         return _by_ending(ending)
     if format is None:
         return _by_ending(ending)
-    name = f"{format} without a picture's ending"
+    name = f"{format} without an image's ending"
     return _KINDS.get(format) or Kind(name, name, "rename, for instance to .jpg")
 
 
@@ -158,8 +158,8 @@ def is_foreign(name: str) -> bool:
     return name.startswith(".") or name.lower() in FOREIGN
 
 
-def is_picture(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a file, not hidden, with a picture's ending."""
+def is_image(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file, not hidden, with an image's ending."""
     name = entry.name
     try:
         return name[name.rfind(".") :].lower() in EXTENSIONS and not name.startswith(".") and entry.is_file()
@@ -176,7 +176,7 @@ def is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def walk(folder: str, tally: Tally) -> Iterator[str]:
-    """Pictures under a folder, in no order; links are followed unless they lead back into the folders on the way here.
+    """Images under a folder, in no order; links are followed unless they lead back into the folders on the way here.
 
     Raises:
         OSError: a folder can't be listed.
@@ -186,7 +186,7 @@ def walk(folder: str, tally: Tally) -> Iterator[str]:
 
 def _walk(folder: str, trail: set[tuple[int, int]], tally: Tally) -> Iterator[str]:
     for entry in list(os.scandir(folder)):
-        if is_picture(entry):
+        if is_image(entry):
             yield entry.path
         elif not is_directory(entry) or is_foreign(entry.name):
             tally.add(entry)
@@ -202,7 +202,7 @@ def _identity(path: str) -> tuple[int, int]:
 def class_folders(folder: str, tally: Tally) -> dict[str, str]:
     """Path of each folder in a folder by its name, in order; what else lies there is counted."""
     for entry in os.scandir(folder):
-        if is_picture(entry):
+        if is_image(entry):
             tally.add_kind(_LOOSE, entry.path)
         elif not is_directory(entry) or is_foreign(entry.name):
             tally.add(entry)
@@ -220,7 +220,7 @@ def split_folders(root: str) -> dict[str, str]:
 
     They are known by their names in any case, also with the same words around them (``seg_train``, ``seg_test``).
     Where a folder in one of them repeats its name, as archives unpack to, it is that; where all splits lie in one
-    folder, they are found there. A folder with pictures right in it is a class, whatever it is called, unless it holds
+    folder, they are found there. A folder with images right in it is a class, whatever it is called, unless it holds
     folders too and another split lies beside it.
 
     Raises:
@@ -236,7 +236,7 @@ def split_folders(root: str) -> dict[str, str]:
 
 
 def beside_splits(root: str, splits: Collection[str], tally: Tally) -> None:
-    """Count what lies in a folder beside the folders of its splits: pictures by the folder that they lie in."""
+    """Count what lies in a folder beside the folders of its splits: images by the folder that they lie in."""
     for name, path in class_folders(root, tally).items():
         if not any(f"{split}/".startswith(f"{path}/") for split in splits):
             try:
@@ -245,7 +245,7 @@ def beside_splits(root: str, splits: Collection[str], tally: Tally) -> None:
                 tally.add_unlisted(path)
                 continue
             if count:
-                tally.add_kind(Kind(f"picture in {name}/", f"pictures in {name}/", "beside the splits"), path, count)
+                tally.add_kind(Kind(f"image in {name}/", f"images in {name}/", "beside the splits"), path, count)
 
 
 def _sets_of_splits(root: str) -> dict[str, dict[str, list[str]]]:
@@ -255,7 +255,7 @@ def _sets_of_splits(root: str) -> dict[str, dict[str, list[str]]]:
         split = _split_in(name)
         if split is None:
             continue
-        if not any(map(is_picture, os.scandir(path))):
+        if not any(map(is_image, os.scandir(path))):
             pure.append((*split, path))
         elif _folders(path):
             mixed.append((*split, path))

@@ -1,7 +1,7 @@
-"""Ten classes of clothes, drawn: pictures to try everything on, without a download.
+"""Ten classes of clothes, drawn: images to try everything on, without a download.
 
 ``draw`` is a pure function of its arguments. A garment is polygons in a frame of its own, x to the right and y down,
-both about -1 to 1; a pose moves it into the picture, on a background, under a light, with a camera's noise.
+both about -1 to 1; a pose moves it into the image, on a background, under a light, with a camera's noise.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Colour = tuple[int, int, int]
 
 
 def draw(name: str, seed: int, size: int) -> Image.Image:
-    """One picture of a garment: RGB, ``size`` pixels a side; the same for the same arguments.
+    """One image of a garment: RGB, ``size`` pixels a side; the same for the same arguments.
 
     Args:
         name: one of ``NAMES``.
@@ -55,7 +55,7 @@ def draw(name: str, seed: int, size: int) -> Image.Image:
 
 
 def demonstration_files(count: int) -> list[tuple[int, str]]:
-    """Label and relative path of so many pictures, spread evenly over the classes."""
+    """Label and relative path of so many images, spread evenly over the classes."""
     return [
         (label, f"{name}/{number:04d}.jpg")
         for label, name in enumerate(NAMES)
@@ -64,13 +64,13 @@ def demonstration_files(count: int) -> list[tuple[int, str]]:
 
 
 def demonstration_folder(counts: Mapping[str, int], size: int, seed: int) -> Path:
-    """Where the pictures drawn for these counts by split, this side and seed are kept; it may not exist yet."""
+    """Where the images drawn for these counts by split, this side and seed are kept; it may not exist yet."""
     spread = "-".join(f"{split}{count}" for split, count in counts.items())
     return cache_folder() / "garments" / f"v{DRAWING_VERSION}-{spread}-size{size}-seed{seed}"
 
 
 def write_demonstration(counts: Mapping[str, int], size: int, seed: int) -> None:
-    """Draw the pictures if they are not there yet: an image folder, complete or absent, and drawn by one process."""
+    """Draw the images if they are not there yet: an image folder, complete or absent, and drawn by one process."""
     folder = demonstration_folder(counts, size, seed)
     if folder.is_dir():
         return
@@ -94,7 +94,7 @@ def _write(folder: Path, counts: Mapping[str, int], size: int, seed: int) -> Non
             (folder / split / name).mkdir(parents=True)
 
     # One by one: drawing holds the interpreter's lock, and threads were seen to make it slower.
-    with progress("Drawing garments", len(jobs), "pictures") as advance:
+    with progress("Drawing garments", len(jobs), "images") as advance:
         for split, label, name in jobs:
             number = int.from_bytes(hashlib.blake2b(f"{seed}/{split}/{name}".encode(), digest_size=7).digest(), "big")
             draw(NAMES[label], number, size).save(folder / split / name, quality=92)
@@ -495,7 +495,7 @@ def _photographed(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _noise(side: int) -> np.ndarray:
-    """Normal noise to cut a picture's out of: drawing it anew for each would be a fifth of all the work."""
+    """Normal noise to cut an image's out of: drawing it anew for each would be a fifth of all the work."""
     shape = (_NOISE_SIDE + side, _NOISE_SIDE + side, 3)
     return _generator("noise").standard_normal(shape, np.float32)
 

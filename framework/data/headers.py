@@ -118,7 +118,7 @@ def png_header(data: bytes) -> Png | None:
 
 
 def png_is_whole(data: bytes) -> bool:
-    """Whether every chunk is there, with the checksum it states, and the picture is of a size that photos have."""
+    """Whether every chunk is there, with the checksum it states, and the image is of a size that photos have."""
     header = png_header(data)
     if header is None or not 0 < header.width * header.height <= _PIXELS:
         return False
@@ -178,7 +178,7 @@ def format_of(head: bytes) -> str | None:
     """What a file really is, whatever its ending says.
 
     Args:
-        head: its first bytes; 64 do for pictures, ``HEAD`` for texts.
+        head: its first bytes; 64 do for images, ``HEAD`` for texts.
 
     Returns:
         ``JPEG``, ``PNG``, ``GIF``, ``BMP``, ``TIFF``, ``WebP``, ``AVIF``, ``PPM``; what isn't read here: ``HEIC``,

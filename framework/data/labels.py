@@ -24,17 +24,17 @@ def encode(labels: np.ndarray, task: Task) -> np.ndarray:
     """Labels of a split in the encoding that the task names; see ``core.task.Task``.
 
     Args:
-        labels: as in ``data.pictures.Split``: int32 of shape (pictures,), or float32 of shape (pictures, classes).
+        labels: as in ``data.images.Split``: int32 of shape (images,), or float32 of shape (images, classes).
         task: whose ``labels`` says the encoding.
 
     Raises:
-        ValueError: several labels a picture can't be one index.
+        ValueError: several labels an image can't be one index.
     """
     several = labels.ndim == 2
     if task.labels in ("one_hot", "multi_hot"):
         return labels.astype(np.float32) if several else np.eye(len(task.classes), dtype=np.float32)[labels]
     if several:
-        raise ValueError(f"several labels a picture can't be encoded as {task.labels}")
+        raise ValueError(f"several labels an image can't be encoded as {task.labels}")
     return labels.astype(np.float32)[:, None] if task.labels == "binary" else labels.astype(np.int32)
 
 
@@ -44,9 +44,9 @@ def class_weights(
     """Weight of each class: float32 of shape (classes,), or None for none.
 
     Args:
-        wanted: ``balanced`` weighs a class by pictures / (classes × its pictures), so that all weigh the same together
-            and the mean over pictures is 1; or weights by name, 1 for classes not named.
-        labels: of the training split, as in ``data.pictures.Split``.
+        wanted: ``balanced`` weighs a class by images / (classes × its images), so that all weigh the same together
+            and the mean over images is 1; or weights by name, 1 for classes not named.
+        labels: of the training split, as in ``data.images.Split``.
         classes: in the order of the labels.
 
     Raises:

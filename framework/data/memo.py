@@ -20,7 +20,7 @@ def remembered(
 ) -> list[str]:
     """``compute(paths)``, called only for files whose path, size or time of change is not known from before.
 
-    The memory is a file in the user's cache folder for each folder that holds a picture, so that it does not matter
+    The memory is a file in the user's cache folder for each folder that holds an image, so that it does not matter
     which files are asked for together. A file that can't be looked at is left to ``compute`` each time; a memory that
     can't be read or written is done without.
 

@@ -1,7 +1,7 @@
 """The input pipeline: rows, labels and weights to batches, with the same order and draws for the same seed and epoch.
 
 Chance has one source. The order of an epoch is a function of (seed, epoch); what an augmentation draws is a function of
-(seed, epoch, picture, name of the augmentation). So batches are prepared in parallel and still come out the same, and
+(seed, epoch, image, name of the augmentation). So batches are prepared in parallel and still come out the same, and
 a resumed run needs no saved state of the pipeline.
 """
 
@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 
 from framework.core.backend import tf
-from framework.data.rows import WORKERS, FilePictures, MemoryPictures, Rows, picture_rows, untuned
+from framework.data.rows import WORKERS, FileImages, MemoryImages, Rows, image_rows, untuned
 
 __all__ = [
     "Augmentation",
-    "FilePictures",
-    "MemoryPictures",
+    "FileImages",
+    "MemoryImages",
     "Rows",
     "all_draws",
     "augmented_dataset",
     "draws",
     "epoch_order",
     "evaluation_dataset",
-    "picture_rows",
+    "image_rows",
     "steps",
     "training_dataset",
 ]
@@ -35,11 +35,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A way to vary pictures, chance supplied from outside.
+    """A way to vary images, chance supplied from outside.
 
     Attributes:
-        draws: how many uniform numbers it needs a picture.
-        apply: ``(pictures, labels, uniforms) -> (pictures, labels)``, in TensorFlow: pictures float32 of shape (batch,
+        draws: how many uniform numbers it needs an image.
+        apply: ``(images, labels, uniforms) -> (images, labels)``, in TensorFlow: images float32 of shape (batch,
             height, width, 3) in 0–255, labels as encoded, uniforms float32 of shape (batch, draws) in [0, 1).
     """
 
@@ -53,9 +53,9 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def draws(count: int, number: int, seed: int, epoch: int, name: str) -> np.ndarray:
-    """What an augmentation draws in an epoch: float32 of shape (count, number) in [0, 1), a row a picture.
+    """What an augmentation draws in an epoch: float32 of shape (count, number) in [0, 1), a row an image.
 
-    A picture's row does not depend on how many pictures come after it.
+    An image's row does not depend on how many images come after it.
     """
     return _generator(f"augmentation {name}", seed, epoch).random((count, number), np.float32)
 
@@ -81,7 +81,7 @@ def training_dataset(
     One iterator for all epochs, for to make one takes as long as a small head's epoch.
 
     Args:
-        rows: pictures, or what is kept of them.
+        rows: images, or what is kept of them.
         labels: encoded for the task, a row each.
         batch_size: rows a batch; the last batch has what is left.
         seed: of the run.
@@ -92,7 +92,7 @@ def training_dataset(
             epoch reads one copy, in turn.
 
     Returns:
-        Batches ``(x, y)`` or ``(x, y, sample_weight)``. Pictures (uint8) become float32 in 0–255, other rows stay as
+        Batches ``(x, y)`` or ``(x, y, sample_weight)``. Images (uint8) become float32 in 0–255, other rows stay as
         they are.
     """
     parts = dict(augmentations or {})
@@ -132,7 +132,7 @@ def augmented_dataset(
 
 
 def evaluation_dataset(rows: Rows, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """All rows in their own order, unvaried: ``(x, y)``; pictures as float32 in 0–255.
+    """All rows in their own order, unvaried: ``(x, y)``; images as float32 in 0–255.
 
     Keras is not told how many batches these are: it would make an iterator behind each evaluation that nobody reads.
     """

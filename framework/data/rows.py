@@ -1,4 +1,4 @@
-"""What a batch is gathered from: decoded pictures in memory, or picture files decoded anew each epoch."""
+"""What a batch is gathered from: decoded images in memory, or image files decoded anew each epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from framework.core.backend import tf
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem
-from framework.data.decode import plan, read_picture, unreadable
+from framework.data.decode import plan, read_image, unreadable
 
 _MIB = 2**20
 # Batches read at once. A stated number, for tf.data's autotuning begins with one and takes seconds to find the others.
@@ -19,7 +19,7 @@ WORKERS = max(2, min(os.cpu_count() or 2, 16))
 
 
 class Rows(Protocol):
-    """A row for each picture, read by position: pictures, kept features, or several tensors a picture.
+    """A row for each image, read by position: images, kept features, or several tensors an image.
 
     ``read`` is traced into the input pipeline: there many batches are read at once, so it must depend on nothing but
     its argument. What it calls in Python goes through ``tf.numpy_function(stateful=False)``, for a stateful call would
@@ -42,8 +42,8 @@ class Rows(Protocol):
         ...
 
 
-class FilePictures:
-    """Pictures decoded from their files whenever they are read: uint8 of shape (height, width, 3)."""
+class FileImages:
+    """Images decoded from their files whenever they are read: uint8 of shape (height, width, 3)."""
 
     def __init__(self, paths: Sequence[str], size: tuple[int, int]):
         self.paths = tuple(paths)
@@ -57,49 +57,49 @@ class FilePictures:
         return len(self.paths)
 
     def read(self, indices: tf.Tensor) -> tf.Tensor:
-        """Pictures at these positions: uint8 of shape (batch, height, width, 3)."""
+        """Images at these positions: uint8 of shape (batch, height, width, 3)."""
         return tf.map_fn(
-            lambda file: read_picture(file[0], file[1], self.size),
+            lambda file: read_image(file[0], file[1], self.size),
             (tf.gather(self._names, indices), tf.gather(self._readers, indices)),
             fn_output_signature=tf.TensorSpec((*self.size, 3), tf.uint8),
         )
 
 
-class MemoryPictures:
-    """Pictures held decoded: uint8 of shape (pictures, height, width, 3)."""
+class MemoryImages:
+    """Images held decoded: uint8 of shape (images, height, width, 3)."""
 
-    def __init__(self, pictures: np.ndarray):
+    def __init__(self, images: np.ndarray):
         # Gathered by NumPy: as a tensor they would be copied once more, and for no speed.
-        self.pictures = pictures
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def read(self, indices: tf.Tensor) -> tf.Tensor:
-        """Pictures at these positions: uint8 of shape (batch, height, width, 3)."""
-        gathered = tf.numpy_function(lambda positions: self.pictures[positions], [indices], tf.uint8, stateful=False)
-        return tf.ensure_shape(gathered, (None, *self.pictures.shape[1:]))
+        """Images at these positions: uint8 of shape (batch, height, width, 3)."""
+        gathered = tf.numpy_function(lambda positions: self.images[positions], [indices], tf.uint8, stateful=False)
+        return tf.ensure_shape(gathered, (None, *self.images.shape[1:]))
 
 
-def decode_all(files: FilePictures) -> np.ndarray:
-    """Every picture, decoded once, in parallel, with progress: uint8 of shape (pictures, height, width, 3).
+def decode_all(files: FileImages) -> np.ndarray:
+    """Every image, decoded once, in parallel, with progress: uint8 of shape (images, height, width, 3).
 
     Raises:
         BadInput: files that can't be decoded, all of them named.
     """
-    pictures = np.empty((len(files), *files.size, 3), np.uint8)
+    images = np.empty((len(files), *files.size, 3), np.uint8)
     batches = tf.data.Dataset.range(len(files)).batch(16)
     batches = untuned(batches.map(files.read, num_parallel_calls=WORKERS, deterministic=True).prefetch(1))
     done = 0
-    with progress("Reading pictures", len(files), "pictures") as advance:
+    with progress("Reading images", len(files), "images") as advance:
         try:
             for batch in batches.as_numpy_iterator():
-                pictures[done : done + len(batch)] = batch
+                images[done : done + len(batch)] = batch
                 done += len(batch)
                 advance(len(batch))
         except tf.errors.OpError:
             raise undecodable(files.paths, files.size) from None
-    return pictures
+    return images
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -113,25 +113,25 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def picture_rows(paths: Sequence[str], size: tuple[int, int], memory_limit: int) -> FilePictures | MemoryPictures:
-    """Pictures kept in memory if they fit, else read from their files each epoch.
+def image_rows(paths: Sequence[str], size: tuple[int, int], memory_limit: int) -> FileImages | MemoryImages:
+    """Images kept in memory if they fit, else read from their files each epoch.
 
     Args:
-        paths: picture files.
+        paths: image files.
         size: height and width in pixels.
         memory_limit: MiB that they may take, decoded.
 
     Raises:
         BadInput: files that can't be decoded, where they are read at once.
     """
-    files = FilePictures(paths, size)
+    files = FileImages(paths, size)
     if len(paths) * size[0] * size[1] * 3 > memory_limit * _MIB:
         return files
-    return MemoryPictures(decode_all(files))
+    return MemoryImages(decode_all(files))
 
 
 class Undecodable(BadInput):
-    """Reading pictures failed.
+    """Reading images failed.
 
     Attributes:
         reasons: of each file that can't be read, why.
@@ -146,13 +146,13 @@ def undecodable(paths: Sequence[str], size: tuple[int, int]) -> BadInput:
     """The error to raise where decoding failed in the graph: names the files, which the graph's own error does not."""
     bad = unreadable(list(dict.fromkeys(paths)), size)
     if not bad:
-        what = "a picture couldn't be read, and now all can: files change while they are read"
+        what = "an image couldn't be read, and now all can: files change while they are read"
         return BadInput(Problem(what, "data", "the same command again"))
     return Undecodable(bad)
 
 
 def unreadable_problem(bad: Sequence[tuple[str, str]]) -> Problem:
     """One entry for all files that can't be read, each named with its reason."""
-    what = f"{len(bad)} picture{'s' * (len(bad) > 1)} can't be read:"
+    what = f"{len(bad)} image{'s' * (len(bad) > 1)} can't be read:"
     lines = [f"\n    {path}: {why}" for path, why in bad]
     return Problem(what + "".join(lines), "data", "data.on_error=skip leaves them out")

@@ -1,4 +1,4 @@
-"""Writes a recipe for pictures that are there: its config, its README and its test."""
+"""Writes a recipe for images that are there: its config, its README and its test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from framework.core.errors import BadInput, Problem, listing
 from framework.core.files import write_whole
-from framework.data.pictures import Pictures
+from framework.data.images import Images
 
 SIDES = (32, 64, 96, 128)
 LOOKED_AT = 200
@@ -20,32 +20,32 @@ UNEVEN = 3
 
 @dataclass(frozen=True)
 class Found:
-    """What was seen of some pictures: how many a split and a class, and the median of their shorter sides."""
+    """What was seen of some images: how many a split and a class, and the median of their shorter sides."""
 
-    pictures: Pictures
+    images: Images
     counts: dict[str, int]
     side: int
 
 
-def look(pictures: Pictures) -> Found:
-    """Count the training pictures of each class, and measure some of them.
+def look(images: Images) -> Found:
+    """Count the training images of each class, and measure some of them.
 
     Raises:
         BadInput: none of those looked at can be opened.
     """
-    train = pictures.splits["train"]
-    counts = np.bincount(train.labels, minlength=len(pictures.classes))
+    train = images.splits["train"]
+    counts = np.bincount(train.labels, minlength=len(images.classes))
     sides = []
     for path in train.paths[:: max(1, len(train) // LOOKED_AT)]:
         try:
-            with Image.open(path) as picture:
-                sides.append(min(picture.size))
+            with Image.open(path) as image:
+                sides.append(min(image.size))
         except (OSError, ValueError, Image.DecompressionBombError):
             continue
     if not sides:
-        raise BadInput(Problem(f"no picture in {pictures.origin} can be opened", "data.dir"))
-    names = dict(zip(pictures.classes, map(int, counts), strict=True))
-    return Found(pictures, names, int(np.median(sides)))
+        raise BadInput(Problem(f"no image in {images.origin} can be opened", "data.dir"))
+    names = dict(zip(images.classes, map(int, counts), strict=True))
+    return Found(images, names, int(np.median(sides)))
 
 
 def write_recipe(folder: Path, name: str, data: Path, found: Found) -> list[Path]:
@@ -61,7 +61,7 @@ def write_recipe(folder: Path, name: str, data: Path, found: Found) -> list[Path
 
 
 def side_for(found: Found) -> int:
-    """The largest of the usual sides for a small network that enlarges few pictures."""
+    """The largest of the usual sides for a small network that enlarges few images."""
     return max([side for side in SIDES if side <= found.side], default=SIDES[0])
 
 
@@ -73,11 +73,11 @@ def _config(name: str, data: Path, found: Found) -> str:
         "# Expected: not measured yet",
         "defaults:",
         "  - override /data: image_folder",
-        *(["  - override /augment: light # few pictures: vary them"] if few else []),
+        *(["  - override /augment: light # few images: vary them"] if few else []),
         "",
         "data:",
         f"  dir: {_quoted(str(data))}",
-        f"  image_size: {side_for(found)} # the pictures' median side is {found.side}",
+        f"  image_size: {side_for(found)} # the images' median side is {found.side}",
         *(["  class_weights: balanced # classes are uneven"] if max(counts) > UNEVEN * min(counts) else []),
         "",
         "trainer:",
@@ -91,7 +91,7 @@ def _quoted(text: str) -> str:
 
 
 def _readme(name: str, data: Path, found: Found) -> str:
-    splits = ", ".join(f"{len(split):,} {split_name}" for split_name, split in found.pictures.splits.items())
+    splits = ", ".join(f"{len(split):,} {split_name}" for split_name, split in found.images.splits.items())
     rows = "\n".join(f"| {label} | {count:,} |" for label, count in found.counts.items())
     return _README.format(
         name=name,
@@ -115,9 +115,9 @@ _README = """# {name}
 Expected score: not measured yet. Run the line above, then write the best validation accuracy here and behind
 `Expected:` in `recipe.yaml`, where `python -m framework.recipe list` reads it.
 
-{classes} classes ({listed}) from `{data}`: {splits} pictures.
+{classes} classes ({listed}) from `{data}`: {splits} images.
 
-| class | training pictures |
+| class | training images |
 |---|---|
 {rows}
 

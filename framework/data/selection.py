@@ -1,4 +1,4 @@
-"""Which of the listed pictures a run uses: the stratified split, a subset of classes, a yes-or-no question, a limit."""
+"""Which of the listed images a run uses: the stratified split, a subset of classes, a yes-or-no question, a limit."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem, many, suggestion
 from framework.data.decode import unreadable
+from framework.data.images import Images, Split
 from framework.data.labels import class_name
-from framework.data.pictures import Pictures, Split
 from framework.data.rows import unreadable_problem
 
 
 def stratified_split(
     names: Sequence[str], groups: Sequence[Hashable], shares: Mapping[str, float], seed: int
 ) -> dict[str, list[int]]:
-    """Positions of the pictures of each split; what no share asks for is ``train``.
+    """Positions of the images of each split; what no share asks for is ``train``.
 
-    Who goes where depends on the seed and each picture's name alone, not on the order in which they are listed.
+    Who goes where depends on the seed and each image's name alone, not on the order in which they are listed.
 
     Args:
-        names: a name for each picture that is the same on every machine.
+        names: a name for each image that is the same on every machine.
         groups: what each split should have its share of: the label.
-        shares: split to its share of all pictures, below 1.
+        shares: split to its share of all images, below 1.
         seed: another seed, another split.
 
     Returns:
-        For each split its positions, ascending. A label with more pictures than there are shares has one in each
+        For each split its positions, ascending. A label with more images than there are shares has one in each
         split at least; sets of labels (tuples) have no such right, for many of them are rare.
     """
     members = _by_group(names, groups, f"split/{seed}")
@@ -53,98 +53,94 @@ def stratified_split(
     return {split: sorted(positions) for split, positions in taken.items()}
 
 
-def narrow(
-    pictures: Pictures, classes: list[str] | None, positive: str | None, limit: int | None, seed: int
-) -> Pictures:
-    """The same pictures with fewer classes, asked one question, or fewer of them.
+def narrow(images: Images, classes: list[str] | None, positive: str | None, limit: int | None, seed: int) -> Images:
+    """The same images with fewer classes, asked one question, or fewer of them.
 
     Args:
-        pictures: what a source listed.
+        images: what a source listed.
         classes: keep only these, in this order; None for all.
-        positive: turn it into the question whether a picture shows this class; the classes are then
+        positive: turn it into the question whether an image shows this class; the classes are then
             ``("not NAME", "NAME")`` and the labels 0 and 1.
-        limit: at most so many pictures a split, spread over the classes as they occur.
-        seed: chooses which pictures stay under the limit.
+        limit: at most so many images a split, spread over the classes as they occur.
+        seed: chooses which images stay under the limit.
 
     Raises:
         BadInput: an unknown or repeated class, or one alone; or the data can't be used with these classes.
     """
     classes = [class_name(name) for name in classes] if classes is not None else None
     positive = class_name(positive) if positive is not None else None
-    problems = _unfit(pictures, classes, positive)
-    if pictures.faults:
-        problems += pictures.faults([name for name in classes if name in pictures.classes] if classes else None)
+    problems = _unfit(images, classes, positive)
+    if images.faults:
+        problems += images.faults([name for name in classes if name in images.classes] if classes else None)
     if problems:
         raise BadInput(problems)
-    root = _root(pictures) if limit is not None else ""
+    root = _root(images) if limit is not None else ""
     if classes is not None:
-        pictures = _keep_classes(pictures, classes)
+        images = _keep_classes(images, classes)
     if positive is not None:
-        pictures = _ask(pictures, positive)
+        images = _ask(images, positive)
     if limit is not None:
-        splits = {name: _limited(split, limit, f"limit/{seed}/{name}", root) for name, split in pictures.splits.items()}
-        pictures = replace(pictures, splits=splits)
-    return pictures
+        splits = {name: _limited(split, limit, f"limit/{seed}/{name}", root) for name, split in images.splits.items()}
+        images = replace(images, splits=splits)
+    return images
 
 
-def readable(
-    pictures: Pictures, on_error: str, known: Mapping[str, str] | None = None
-) -> tuple[Pictures, dict[str, str]]:
-    """The pictures that can be decoded, and those left out with the reason. Loads no TensorFlow.
+def readable(images: Images, on_error: str, known: Mapping[str, str] | None = None) -> tuple[Images, dict[str, str]]:
+    """The images that can be decoded, and those left out with the reason. Loads no TensorFlow.
 
     Args:
-        pictures: those that are to be looked at.
+        images: those that are to be looked at.
         on_error: ``stop`` or ``skip``.
         known: files that can't be read, though they may look sound, each with the reason.
 
     Raises:
         BadInput: some can't be decoded, and ``on_error`` says stop, or a split or a class to learn has none left.
     """
-    paths = [path for split in pictures.splits.values() for path in split.paths]
+    paths = [path for split in images.splits.values() for path in split.paths]
     found = {**dict(unreadable(paths)), **(known or {})}
     bad = [(path, found[path]) for path in paths if path in found]
     if not bad:
-        return pictures, {}
+        return images, {}
     if on_error == "stop":
         raise BadInput(unreadable_problem(bad))
     out = dict(bad)
     splits = {
         name: take(split, [place for place, path in enumerate(split.paths) if path not in out])
-        for name, split in pictures.splits.items()
+        for name, split in images.splits.items()
     }
-    if not all(len(split) for split in splits.values()) or _lost_class(pictures, splits["train"]):
+    if not all(len(split) for split in splits.values()) or _lost_class(images, splits["train"]):
         raise BadInput(unreadable_problem(bad))
-    return replace(pictures, splits=splits), out
+    return replace(images, splits=splits), out
 
 
 def left_out(count: int) -> str:
-    """That so many pictures are left out since they can't be read."""
-    return f"{many(count, 'picture')} can't be read and {'is' if count == 1 else 'are'} left out"
+    """That so many images are left out since they can't be read."""
+    return f"{many(count, 'image')} can't be read and {'is' if count == 1 else 'are'} left out"
 
 
-def _lost_class(pictures: Pictures, train: Split) -> bool:
-    before, after = pictures.splits["train"].labels, train.labels
+def _lost_class(images: Images, train: Split) -> bool:
+    before, after = images.splits["train"].labels, train.labels
     if before.ndim == 2:
         return bool((before.any(axis=0) & ~after.any(axis=0)).any())
     return set(before.tolist()) != set(after.tolist())
 
 
 def label_groups(labels: np.ndarray) -> list[Hashable]:
-    """One hashable value a picture that says which label, or which set of labels, it has."""
+    """One hashable value an image that says which label, or which set of labels, it has."""
     return [int(label) for label in labels] if labels.ndim == 1 else [tuple(map(int, row)) for row in labels]
 
 
 def take(split: Split, positions: Sequence[int] | np.ndarray) -> Split:
-    """The pictures of a split at these positions, in that order."""
+    """The images of a split at these positions, in that order."""
     return Split(tuple(split.paths[position] for position in positions), split.labels[np.asarray(positions, np.int64)])
 
 
-def _unfit(pictures: Pictures, classes: list[str] | None, positive: str | None) -> list[Problem]:
-    there = pictures.classes if classes is None else tuple(classes)
+def _unfit(images: Images, classes: list[str] | None, positive: str | None) -> list[Problem]:
+    there = images.classes if classes is None else tuple(classes)
     problems = [
-        Problem(f"the data has no class '{name}'", "data.classes", suggestion(name, pictures.classes))
+        Problem(f"the data has no class '{name}'", "data.classes", suggestion(name, images.classes))
         for name in there
-        if name not in pictures.classes
+        if name not in images.classes
     ]
     problems += [
         Problem(f"data.classes has '{name}' {count} times", "data.classes", "each class once")
@@ -155,15 +151,15 @@ def _unfit(pictures: Pictures, classes: list[str] | None, positive: str | None) 
         among = "the data" if classes is None else "data.classes"
         problems.append(Problem(f"{among} has no class '{positive}'", "data.positive", suggestion(positive, there)))
     if len(there) < 2:
-        others = [name for name in pictures.classes if name not in there]
+        others = [name for name in images.classes if name not in there]
         right = f"data.positive={there[0]} asks for it against all others" if there else suggestion("", others)
         problems.append(Problem("data.classes keeps fewer than two classes", "data.classes", right))
     return problems
 
 
-def _keep_classes(pictures: Pictures, classes: list[str]) -> Pictures:
-    columns = [pictures.classes.index(name) for name in classes]
-    renumbered = np.full(len(pictures.classes), -1, np.int32)
+def _keep_classes(images: Images, classes: list[str]) -> Images:
+    columns = [images.classes.index(name) for name in classes]
+    renumbered = np.full(len(images.classes), -1, np.int32)
     renumbered[columns] = np.arange(len(columns), dtype=np.int32)
 
     def kept(split: Split) -> Split:
@@ -175,19 +171,19 @@ def _keep_classes(pictures: Pictures, classes: list[str]) -> Pictures:
             stay = labels.any(axis=1)
         return replace(take(split, np.flatnonzero(stay)), labels=labels[stay])
 
-    splits = {name: kept(split) for name, split in pictures.splits.items()}
-    return replace(pictures, classes=tuple(classes), splits=splits)
+    splits = {name: kept(split) for name, split in images.splits.items()}
+    return replace(images, classes=tuple(classes), splits=splits)
 
 
-def _ask(pictures: Pictures, positive: str) -> Pictures:
-    column = pictures.classes.index(positive)
+def _ask(images: Images, positive: str) -> Images:
+    column = images.classes.index(positive)
 
     def asked(labels: np.ndarray) -> np.ndarray:
         shown = labels == column if labels.ndim == 1 else labels[:, column] > 0
         return shown.astype(np.int32)
 
-    splits = {name: replace(split, labels=asked(split.labels)) for name, split in pictures.splits.items()}
-    return replace(pictures, classes=(f"not {positive}", positive), splits=splits, multilabel=False)
+    splits = {name: replace(split, labels=asked(split.labels)) for name, split in images.splits.items()}
+    return replace(images, classes=(f"not {positive}", positive), splits=splits, multilabel=False)
 
 
 def _limited(split: Split, limit: int, purpose: str, root: str) -> Split:
@@ -231,6 +227,6 @@ def _apportion(sizes: Sequence[int], total: int, least: int | None) -> list[int]
     return counts
 
 
-def _root(pictures: Pictures) -> str:
-    paths = [path for split in pictures.splits.values() for path in split.paths]
+def _root(images: Images) -> str:
+    paths = [path for split in images.splits.values() for path in split.paths]
     return os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""

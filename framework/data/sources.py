@@ -1,6 +1,6 @@
-"""The shipped sources of pictures: class folders, a CSV manifest, and the drawn garments.
+"""The shipped sources of images: class folders, a CSV manifest, and the drawn garments.
 
-A source only lists: no picture is opened and TensorFlow is not loaded, so that a check of the data takes milliseconds.
+A source only lists: no image is opened and TensorFlow is not loaded, so that a check of the data takes milliseconds.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from framework.core.schema import Count, PathText, Share
 from framework.data import folders
 from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Kind, Tally, Unused
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
+from framework.data.images import Images, Split
 from framework.data.labels import class_name
-from framework.data.pictures import Pictures, Split
 from framework.data.selection import label_groups, narrow, stratified_split, take
 
 
-def read(settings: DataSettings) -> Pictures:
-    """The pictures that the settings ask for: what their source lists, narrowed to classes, question and limit.
+def read(settings: DataSettings) -> Images:
+    """The images that the settings ask for: what their source lists, narrowed to classes, question and limit.
 
     Raises:
         BadInput: the data can't be used; every problem that was found.
     """
-    pictures = get("source", settings.name)(settings.seed, **settings.parameters)
-    return narrow(pictures, settings.classes, settings.positive, settings.limit, settings.seed)
+    images = get("source", settings.name)(settings.seed, **settings.parameters)
+    return narrow(images, settings.classes, settings.positive, settings.limit, settings.seed)
 
 
-def read_all(name: str, seed: int, **parameters: Any) -> Pictures:
+def read_all(name: str, seed: int, **parameters: Any) -> Images:
     """All that a source lists.
 
     Raises:
@@ -45,11 +45,11 @@ def read_all(name: str, seed: int, **parameters: Any) -> Pictures:
 
 
 @source("image_folder")
-def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) -> Pictures:
-    """Class folders of pictures: inside train, validation and test folders, or all in one folder that is split.
+def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) -> Images:
+    """Class folders of images: inside train, validation and test folders, or all in one folder that is split.
 
-    Pictures may lie in folders inside a class folder. What has no picture's ending, or a name that begins with a dot,
-    is no picture; folders that systems and other programs keep are passed over. A training folder without a validation
+    Images may lie in folders inside a class folder. What has no image's ending, or a name that begins with a dot,
+    is no image; folders that systems and other programs keep are passed over. A training folder without a validation
     folder beside it is split too.
     """
     root = os.path.abspath(os.path.expanduser(dir))
@@ -61,22 +61,22 @@ def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) ->
     found = {split: _read_classes(folder, tally) for split, folder in (named or {"train": root}).items()}
     if named:
         folders.beside_splits(root, named.values(), tally)
-    classes = tuple(found["train"].pictures)
+    classes = tuple(found["train"].images)
     faults = _folder_faults(found)
-    if len(classes) < 2 or not any(found["train"].pictures.values()):
+    if len(classes) < 2 or not any(found["train"].images.values()):
         raise BadInput(faults(None))
     splits = {}
     for split, listed in found.items():
-        paths = [path for name in classes for path in listed.pictures.get(name, ())]
-        labels = [number for number, name in enumerate(classes) for _ in listed.pictures.get(name, ())]
+        paths = [path for name in classes for path in listed.images.get(name, ())]
+        labels = [number for number, name in enumerate(classes) for _ in listed.images.get(name, ())]
         splits[split] = Split(tuple(paths), np.asarray(labels, np.int32))
     splits = _with_missing_splits(splits, found["train"].folder, validation, test, seed)
-    others = found["test"].pictures if "test" in found else {}
+    others = found["test"].images if "test" in found else {}
     outside = {name: paths for name, paths in others.items() if paths and name not in classes}
     renamed = named and any(
         os.path.relpath(path, root).casefold() not in SPLIT_NAMES[name] for name, path in named.items()
     )
-    return Pictures(
+    return Images(
         classes,
         splits,
         multilabel=False,
@@ -98,8 +98,8 @@ def csv(
     split_column: str | None,
     validation: Share,
     test: Share,
-) -> Pictures:
-    """A CSV file with a row a picture: its path, its label or labels, and if wanted its split.
+) -> Images:
+    """A CSV file with a row an image: its path, its label or labels, and if wanted its split.
 
     Paths are relative to the CSV file. With a separator a cell holds any number of labels, also none.
     """
@@ -110,11 +110,11 @@ def csv(
 
 def read_manifest(
     file: str, path_column: str, label_column: str, separator: str | None, split_column: str | None
-) -> Pictures:
-    """The rows of a CSV file in the splits that it names, all of them training pictures if it names none.
+) -> Images:
+    """The rows of a CSV file in the splits that it names, all of them training images if it names none.
 
     Raises:
-        BadInput: a file, a column, a label or a picture is missing.
+        BadInput: a file, a column, a label or an image is missing.
     """
     manifest = os.path.abspath(os.path.expanduser(file))
     rows, notes = _read_rows(manifest, [path_column, label_column, *([split_column] if split_column else [])])
@@ -130,7 +130,7 @@ def read_manifest(
     }
     # a class that only the test has is none that could be learnt
     classes = tuple(sorted(inside.get("train", set()) | inside.get("validation", set())))
-    problems = [*_missing_pictures(names, paths), *_missing_labels(rows, label_column, separator)]
+    problems = [*_missing_images(names, paths), *_missing_labels(rows, label_column, separator)]
     wrong_splits = _split_problems(rows, split_column) if split_column else []
     problems += wrong_splits or _too_few(classes, label_column)
     if problems:
@@ -150,7 +150,7 @@ def read_manifest(
         else:
             outside.setdefault(cell[0], []).append(path)
     everything = Split(tuple(paths), labels)
-    return Pictures(
+    return Images(
         classes,
         {split: take(everything, rows) for split, rows in positions.items() if rows},
         multilabel=separator is not None,
@@ -168,10 +168,10 @@ def _labels(cell: str, separator: str | None) -> list[str]:
 
 
 @source("garments", demonstration=True)
-def garments(seed: int, *, train: Count, validation: Count, size: Count) -> Pictures:
+def garments(seed: int, *, train: Count, validation: Count, size: Count) -> Images:
     """Ten classes of clothes drawn by the project itself, once, into the user's cache folder.
 
-    ``train`` and ``validation`` count pictures, spread evenly over the classes; ``size`` is the drawn side in pixels.
+    ``train`` and ``validation`` count images, spread evenly over the classes; ``size`` is the drawn side in pixels.
     """
     folder = demonstration_folder({"train": train, "validation": validation}, size, seed)
     splits = {}
@@ -179,7 +179,7 @@ def garments(seed: int, *, train: Count, validation: Count, size: Count) -> Pict
         files = demonstration_files(count)
         paths = tuple(str(folder / split / name) for _, name in files)
         splits[split] = Split(paths, np.asarray([label for label, _ in files], np.int32))
-    return Pictures(
+    return Images(
         NAMES,
         splits,
         multilabel=False,
@@ -193,12 +193,12 @@ def _with_missing_splits(
 ) -> dict[str, Split]:
     """The splits with validation, and test if a share is asked for, taken out of ``train`` where the data has none.
 
-    Who is taken depends on the pictures' paths from ``folder`` on.
+    Who is taken depends on the images' paths from ``folder`` on.
     """
     shares = {split: share for split, share in {"validation": validation, "test": test}.items() if split not in splits}
     if shares.get("validation") == 0:
-        right = "data.validation=0.2 takes a fifth of the training pictures"
-        raise BadInput(Problem("the data has no validation pictures", "data.validation", right))
+        right = "data.validation=0.2 takes a fifth of the training images"
+        raise BadInput(Problem("the data has no validation images", "data.validation", right))
     if sum(shares.values()) >= 1:
         raise BadInput(Problem("data.validation and data.test leave nothing to train on", "data.validation", "less"))
     if not any(shares.values()):
@@ -208,7 +208,7 @@ def _with_missing_splits(
     parts = stratified_split(names, label_groups(train.labels), shares, seed)
     taken = {split: take(train, positions) for split, positions in parts.items() if positions or split == "train"}
     if "validation" in shares and "validation" not in taken:
-        raise BadInput(Problem("too few pictures to take validation pictures from", "data.validation", "more pictures"))
+        raise BadInput(Problem("too few images to take validation images from", "data.validation", "more images"))
     whole = {**splits, **taken}
     return {split: whole[split] for split in SPLIT_NAMES if split in whole}
 
@@ -224,8 +224,8 @@ def split_folders(folder: str) -> dict[str, str]:
     return folders.split_folders(folder)
 
 
-def class_pictures(folder: str, tally: Tally) -> dict[str, list[str]]:
-    """Pictures of each class folder in a folder, both in the order of their names; what is not used is counted.
+def class_images(folder: str, tally: Tally) -> dict[str, list[str]]:
+    """Images of each class folder in a folder, both in the order of their names; what is not used is counted.
 
     Raises:
         BadInput: a folder can't be listed.
@@ -233,7 +233,7 @@ def class_pictures(folder: str, tally: Tally) -> dict[str, list[str]]:
     listed = _read_classes(folder, tally)
     if listed.unlisted:
         raise BadInput(listed.unlisted.values())
-    return listed.pictures
+    return listed.images
 
 
 def _no_folder(path: str) -> Problem:
@@ -250,24 +250,24 @@ def _no_folder(path: str) -> Problem:
 
 @dataclass(frozen=True)
 class _Listed:
-    """What lies in a folder of class folders: pictures by class, and by class what can't be listed."""
+    """What lies in a folder of class folders: images by class, and by class what can't be listed."""
 
     folder: str
-    pictures: dict[str, list[str]]
+    images: dict[str, list[str]]
     unlisted: dict[str, Problem]
 
 
 def _read_classes(folder: str, tally: Tally) -> _Listed:
-    pictures: dict[str, list[str]] = {}
+    images: dict[str, list[str]] = {}
     unlisted = {}
     for name, path in folders.class_folders(folder, tally).items():
-        same = pictures.setdefault(class_name(name), [])
+        same = images.setdefault(class_name(name), [])
         try:
             same.extend(folders.walk(path, tally))
         except OSError as error:
             what = f"{error.filename} can't be listed: {error.strerror}"
             unlisted[class_name(name)] = Problem(what, "data.dir", "rights to read it")
-    return _Listed(folder, {name: sorted(pictures[name]) for name in sorted(pictures)}, unlisted)
+    return _Listed(folder, {name: sorted(images[name]) for name in sorted(images)}, unlisted)
 
 
 def _relative(named: Mapping[str, str], root: str) -> str:
@@ -275,10 +275,10 @@ def _relative(named: Mapping[str, str], root: str) -> str:
 
 
 def _not_learnt(outside: Mapping[str, Sequence[str]]) -> tuple[Unused, ...]:
-    """Test pictures by class, where training has no such class."""
+    """Test images by class, where training has no such class."""
     if not outside:
         return ()
-    kind = Kind("test picture", "test pictures", f"of what training has not: {listing(list(outside))}")
+    kind = Kind("test image", "test images", f"of what training has not: {listing(list(outside))}")
     paths = [path for some in outside.values() for path in some]
     return (Unused(kind, len(paths), tuple(paths[: folders.EXAMPLES])),)
 
@@ -292,18 +292,18 @@ def _folder_faults(found: Mapping[str, _Listed]) -> Callable[[Sequence[str] | No
             for name, problem in listed.unlisted.items()
             if chosen is None or name in chosen
         ]
-        if not train.pictures:
+        if not train.images:
             problems.append(Problem(f"{train.folder} has no class folders", "data.dir", _layout(train.folder)))
-        elif len(train.pictures) == 1:
-            what = f"{train.folder} has one class only: {next(iter(train.pictures))}"
+        elif len(train.images) == 1:
+            what = f"{train.folder} has one class only: {next(iter(train.images))}"
             problems.append(Problem(what, "data.dir", _layout(train.folder)))
-        classes = list(train.pictures) if chosen is None else chosen
+        classes = list(train.images) if chosen is None else chosen
         problems += _empty_classes(train, classes)
-        if train.pictures and "validation" in found:
+        if train.images and "validation" in found:
             validation = found["validation"]
-            problems += _empty_classes(validation, validation.pictures if chosen is None else classes)
-            more = [name for name in validation.pictures if name not in train.pictures] if chosen is None else []
-            problems += _other_classes(validation, more, [name for name in classes if name not in validation.pictures])
+            problems += _empty_classes(validation, validation.images if chosen is None else classes)
+            more = [name for name in validation.images if name not in train.images] if chosen is None else []
+            problems += _other_classes(validation, more, [name for name in classes if name not in validation.images])
         return problems
 
     return faults
@@ -311,9 +311,9 @@ def _folder_faults(found: Mapping[str, _Listed]) -> Callable[[Sequence[str] | No
 
 def _empty_classes(listed: _Listed, classes: Iterable[str]) -> Iterator[Problem]:
     for name in classes:
-        if listed.pictures.get(name) == [] and name not in listed.unlisted:
-            what = f"class '{name}' is empty: no picture in {os.path.join(listed.folder, name)}"
-            right = f"pictures ending in {listing(sorted(EXTENSIONS), 20)}, or data.classes without it"
+        if listed.images.get(name) == [] and name not in listed.unlisted:
+            what = f"class '{name}' is empty: no image in {os.path.join(listed.folder, name)}"
+            right = f"images ending in {listing(sorted(EXTENSIONS), 20)}, or data.classes without it"
             yield Problem(what, "data.dir", right)
 
 
@@ -329,7 +329,7 @@ def _other_classes(listed: _Listed, more: Sequence[str], fewer: Sequence[str]) -
 
 
 def _layout(folder: str) -> str:
-    return f"a folder for each class: {os.path.join(folder, 'CLASS', 'picture.jpg')}"
+    return f"a folder for each class: {os.path.join(folder, 'CLASS', 'image.jpg')}"
 
 
 def _read_rows(manifest: str, columns: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
@@ -357,9 +357,9 @@ def _read_rows(manifest: str, columns: Sequence[str]) -> tuple[list[dict[str, st
     ]
     if header and os.path.isfile(os.path.join(os.path.dirname(manifest), header[0])):
         right = f"a first line that names the columns: {delimiter.join(columns)}"
-        problems = [Problem(f"{manifest} has a picture in its first line, and no header", "data.file", right)]
+        problems = [Problem(f"{manifest} has an image in its first line, and no header", "data.file", right)]
     if not problems and not rows:
-        problems = [Problem(f"{manifest} has no rows", "data.file", "a row a picture")]
+        problems = [Problem(f"{manifest} has no rows", "data.file", "a row an image")]
     if problems:
         raise BadInput(problems)
     return rows, [] if delimiter == "," else [f"columns are separated by {_DELIMITERS[delimiter]}"]
@@ -378,7 +378,7 @@ def _delimiter(header: str, columns: Sequence[str]) -> str:
     return max(_DELIMITERS, key=fit)
 
 
-def _missing_pictures(names: Sequence[str], paths: Sequence[str]) -> list[Problem]:
+def _missing_images(names: Sequence[str], paths: Sequence[str]) -> list[Problem]:
     missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
     if not missing:
         return []
@@ -412,7 +412,7 @@ def _split_problems(rows: Sequence[Mapping[str, str]], column: str) -> list[Prob
         what = f"column '{column}' has values that name no split: {listing([repr(cell) for cell in unknown], 3)}"
         return [Problem(what, "data.split_column", f"one of {listing(known)}")]
     if "train" not in found.values():
-        return [Problem(f"column '{column}' names no training pictures", "data.split_column", "train in some rows")]
+        return [Problem(f"column '{column}' names no training images", "data.split_column", "train in some rows")]
     return []
 
 
@@ -421,7 +421,7 @@ def _manifest_faults(inside: Mapping[str, set[str]]) -> Callable[[Sequence[str] 
         more = inside.get("validation", set()) - inside["train"]
         more = more if chosen is None else more & set(chosen)
         what = f"validation has classes that training has not: {listing(sorted(more))}"
-        return [Problem(what, "data.file", "training pictures of them, or data.classes without them")] if more else []
+        return [Problem(what, "data.file", "training images of them, or data.classes without them")] if more else []
 
     return faults
 

@@ -1,4 +1,4 @@
-"""From a picture's file to the pixels that a network gets, by Pillow and NumPy alone: the rule that all else follows.
+"""From an image's file to the pixels that a network gets, by Pillow and NumPy alone: the rule that all else follows.
 
 Every function stands by itself, with its imports inside, for ``call.py`` beside an exported file holds their text.
 """
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def upright(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A file's picture: upright, its first frame, transparency on white, 16 bits scaled to 8.
+    """A file's image: upright, its first frame, transparency on white, 16 bits scaled to 8.
 
     Args:
-        path: any picture Pillow reads.
-        size: height and width that it will be resized to; a much larger picture is shrunk by a whole factor to no less
+        path: any image Pillow reads.
+        size: height and width that it will be resized to; a much larger image is shrunk by a whole factor to no less
             than twice that, which costs less and aliases less: a JPEG by its decoder as far as that can, then by means.
 
     Returns:
@@ -44,47 +44,47 @@ def upright(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
             Image.Transpose.ROTATE_90,
         ]
         turned = orientation(opened)
-        picture = rgb(opened)
+        image = rgb(opened)
     if turned > 1:
-        picture = picture.transpose(turns[turned - 2])
+        image = image.transpose(turns[turned - 2])
     if size is not None:
-        factor = min(picture.height // (2 * size[0]), picture.width // (2 * size[1]))
-        picture = picture.reduce(factor) if factor > 1 else picture
-    return np.asarray(picture)
+        factor = min(image.height // (2 * size[0]), image.width // (2 * size[1]))
+        image = image.reduce(factor) if factor > 1 else image
+    return np.asarray(image)
 
 
-def orientation(picture: Image) -> int:
-    """How a picture is turned, 1 (upright) to 8, as EXIF numbers it: from EXIF, or from XMP where that has none."""
+def orientation(image: Image) -> int:
+    """How an image is turned, 1 (upright) to 8, as EXIF numbers it: from EXIF, or from XMP where that has none."""
     try:
-        value = int(picture.getexif().get(0x0112, 1))
+        value = int(image.getexif().get(0x0112, 1))
     except Exception:  # a block that makes no sense says nothing
         return 1
     return value if 1 <= value <= 8 else 1
 
 
-def rgb(picture: Image) -> Image:
+def rgb(image: Image) -> Image:
     """Any mode to RGB of 8 bits."""
     from PIL import Image
 
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, np.float64)
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, np.float64)
         top = values.max(initial=0)
         # 16 bits by their mode; a mode of 32 bits has no stated range: the smallest usual one that holds it
-        scale = 65535 if picture.mode.startswith("I;16") else next(s for s in (1, 255, 65535, max(top, 1)) if top <= s)
-        scale = 255 if picture.mode == "I" and top <= 255 else scale
+        scale = 65535 if image.mode.startswith("I;16") else next(s for s in (1, 255, 65535, max(top, 1)) if top <= s)
+        scale = 255 if image.mode == "I" and top <= 255 else scale
         return Image.fromarray(np.clip(np.round(values * (255 / scale)), 0, 255).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        paper = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(paper, picture).convert("RGB")
-    return picture.convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(paper, image).convert("RGB")
+    return image.convert("RGB")
 
 
-def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bilinear between centres of pixels, to the bit what ``tf.image.resize`` computes, rounded.
 
     Args:
-        picture: uint8 (height, width, channels).
+        image: uint8 (height, width, channels).
         size: height and width.
     """
 
@@ -94,11 +94,11 @@ def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         low = np.floor(at)
         return np.maximum(low, 0).astype(int), np.minimum(np.ceil(at), length - 1).astype(int), at - low
 
-    (top, bottom, down), (left, right, across) = (places(*each) for each in zip(picture.shape, size, strict=False))
+    (top, bottom, down), (left, right, across) = (places(*each) for each in zip(image.shape, size, strict=False))
     across = across[:, None]
     rows = []
     for place in (top, bottom):
-        row = picture[place].astype(np.float32)
+        row = image[place].astype(np.float32)
         rows.append(row[:, left] + (row[:, right] - row[:, left]) * across)
     upper, lower = rows
     return np.rint(upper + (lower - upper) * down[:, None, None]).astype(np.uint8)

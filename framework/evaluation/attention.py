@@ -1,4 +1,4 @@
-"""Grad-CAM: where in a picture the evidence for a class lies.
+"""Grad-CAM: where in an image the evidence for a class lies.
 
 Source: Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391.
 """
@@ -25,21 +25,21 @@ class GradCam:
         self.step = step or last_maps(model)
         self._model = keras.Model(model.input, [self.step.output, model.outputs[0]])
 
-    def __call__(self, picture: np.ndarray, classes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Heat of each class and the logits of a picture.
+    def __call__(self, image: np.ndarray, classes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Heat of each class and the logits of an image.
 
         Args:
-            picture: RGB 0-255, (height, width, 3), of the size that the model takes.
+            image: RGB 0-255, (height, width, 3), of the size that the model takes.
             classes: numbers of logits; for a yes-or-no question 1 is yes, its only logit, and 0 is no, its negative.
 
         Returns:
             float32 (classes, rows, columns) in [0, 1], the largest of each 1 unless nothing speaks for the class; and
             float32 (units,).
         """
-        pictures = tf.constant(picture[None], tf.float32)
+        images = tf.constant(image[None], tf.float32)
         with tf.GradientTape(persistent=True) as tape:
-            tape.watch(pictures)  # else nothing would be recorded of a network that is frozen
-            maps, logits = self._model(pictures, training=False)
+            tape.watch(images)  # else nothing would be recorded of a network that is frozen
+            maps, logits = self._model(images, training=False)
             scores = [_score(logits[0], number) for number in classes]
         heats = []
         for score in scores:

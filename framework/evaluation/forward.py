@@ -1,4 +1,4 @@
-"""Picture files through a network, streaming: decoding runs beside it, memory stays flat, a bad file stops nothing."""
+"""Image files through a network, streaming: decoding runs beside it, memory stays flat, a bad file stops nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from framework.core.backend import keras, tf
-from framework.data.decode import plan, read_picture, why_unreadable
+from framework.data.decode import plan, read_image, why_unreadable
 from framework.data.rows import WORKERS, untuned
 from framework.features.folding import folded
 
@@ -27,18 +27,18 @@ def forward(
     """Files and their logits, a batch at a time, in the order given.
 
     Args:
-        model: from raw pictures, float32 0-255 (batch, height, width, 3), to logits.
+        model: from raw images, float32 0-255 (batch, height, width, 3), to logits.
         paths: any number of files; read a few hundred ahead.
         size: height and width in pixels.
-        batch_size: pictures a batch.
+        batch_size: images a batch.
         unreadable: each file that can't be decoded is added here with the reason, and left out.
 
     Yields:
         the files of a batch, and float32 logits of shape (files, units).
     """
     network = inference(model)
-    for names, pictures in batches(paths, size, batch_size, unreadable):
-        yield names, network(pictures).numpy()
+    for names, images in batches(paths, size, batch_size, unreadable):
+        yield names, network(images).numpy()
 
 
 def batches(
@@ -59,13 +59,13 @@ def batches(
             number += len(names)
 
     def read(number: tf.Tensor, path: tf.Tensor, reader: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return number, read_picture(path, reader, size)
+        return number, read_image(path, reader, size)
 
     kinds = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.string), tf.TensorSpec((None,), tf.int32))
     files = tf.data.Dataset.from_generator(look_ahead, output_signature=kinds).unbatch()
-    pictures = files.map(read, num_parallel_calls=WORKERS, deterministic=True).ignore_errors()
+    images = files.map(read, num_parallel_calls=WORKERS, deterministic=True).ignore_errors()
     done = 0
-    for numbers, batch in untuned(pictures.batch(batch_size).prefetch(2)):
+    for numbers, batch in untuned(images.batch(batch_size).prefetch(2)):
         read_ones = []
         for number in numbers.numpy():
             unreadable += [(name := waiting.popleft(), why_unreadable(name, size)) for _ in range(number - done)]
@@ -76,6 +76,6 @@ def batches(
 
 
 def inference(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    """The model as one graph from uint8 pictures to its output, traced once for batches of any length."""
+    """The model as one graph from uint8 images to its output, traced once for batches of any length."""
     network, signature = folded(model), [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
     return tf.function(lambda batch: network(tf.cast(batch, tf.float32), training=False), input_signature=signature)

@@ -1,4 +1,4 @@
-"""Picture files from words on a command line: files, folders, globs, and ``-`` for paths on standard input."""
+"""Image files from words on a command line: files, folders, globs, and ``-`` for paths on standard input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from framework.core.errors import BadInput, Problem, nearest
-from framework.data.folders import Tally, Unused, is_foreign, is_picture
+from framework.data.folders import Tally, Unused, is_foreign, is_image
 
 STDIN = "-"
 
@@ -22,18 +22,18 @@ def check(words: Sequence[str]) -> None:
         BadInput: there is no word, or none of them leads to a file.
     """
     if not words:
-        right = "a picture, a folder, '*.jpg', or - for paths on standard input"
-        raise BadInput(Problem("no picture is given", "command line", right))
+        right = "an image, a folder, '*.jpg', or - for paths on standard input"
+        raise BadInput(Problem("no image is given", "command line", right))
     if STDIN in words or any(_leads_somewhere(word) for word in words):
         return
-    raise BadInput(Problem(f"there is no picture in {word}", "command line", _near(word)) for word in words)
+    raise BadInput(Problem(f"there is no image in {word}", "command line", _near(word)) for word in words)
 
 
 def files(words: Sequence[str]) -> Iterator[str]:
-    """Picture files one by one, in the order of the words, folders and globs in the order of their names.
+    """Image files one by one, in the order of the words, folders and globs in the order of their names.
 
     A file that is named, by itself or on standard input, is taken whatever it is called; from folders and their
-    folders only what has a picture's ending.
+    folders only what has an image's ending.
     """
     for word in words:
         if word == STDIN:
@@ -54,7 +54,7 @@ def count(words: Sequence[str]) -> int | None:
 
 
 def unused(words: Sequence[str]) -> tuple[Unused, ...]:
-    """What lies in the folders among the words and is no picture, by kind."""
+    """What lies in the folders among the words and is no image, by kind."""
     tally = Tally()
     for folder in (path for word in words if word != STDIN for path in _expand(word) if os.path.isdir(path)):
         for _ in _below(folder, tally):
@@ -70,7 +70,7 @@ def _expand(word: str) -> list[str]:
 
 
 def _below(folder: str, tally: Tally | None = None) -> Iterator[str]:
-    """Pictures in a folder by name, then those in its folders; what is none is counted."""
+    """Images in a folder by name, then those in its folders; what is none is counted."""
     inside = []
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -79,7 +79,7 @@ def _below(folder: str, tally: Tally | None = None) -> Iterator[str]:
             tally.add_unlisted(folder)
         return
     for entry in entries:
-        if is_picture(entry):
+        if is_image(entry):
             yield entry.path
         elif entry.is_dir(follow_symlinks=False) and not is_foreign(entry.name):
             inside.append(entry.path)
@@ -96,4 +96,4 @@ def _leads_somewhere(word: str) -> bool:
 def _near(word: str) -> str:
     folder, name = os.path.split(os.path.abspath(os.path.expanduser(word)))
     near = nearest(name, os.listdir(folder)) if os.path.isdir(folder) and not glob.has_magic(word) else None
-    return os.path.join(folder, near) if near else "a picture, a folder, or a glob in quotes"
+    return os.path.join(folder, near) if near else "an image, a folder, or a glob in quotes"

@@ -1,4 +1,4 @@
-"""The labelled pictures of an evaluation: a split of the run's own data, a folder of class folders, or a CSV file."""
+"""The labelled images of an evaluation: a split of the run's own data, a folder of class folders, or a CSV file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from framework.core.schema import PathText
 from framework.core.task import Task
 from framework.data import sources
 from framework.data.folders import Tally, told
+from framework.data.images import Images, Split
 from framework.data.labels import class_name
-from framework.data.pictures import Pictures, Split
 from framework.data.selection import narrow
 from framework.model.saved import Trained
 
@@ -30,31 +30,31 @@ OWN_SPLIT: SplitName = "validation"
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Options that name labelled pictures in place of the run's own."""
+    """Options that name labelled images in place of the run's own."""
 
     dir: Annotated[PathText | None, "a folder of class folders, or of train, validation and test folders with such"] = (
         None
     )
     file: Annotated[PathText | None, "a CSV file with the columns that the run's has, or path and label"] = None
     on_error: Annotated[
-        Literal["stop", "skip"] | None, "a picture that can't be read: stop, or skip; null: as the run"
+        Literal["stop", "skip"] | None, "an image that can't be read: stop, or skip; null: as the run"
     ] = None
 
     @property
     def words(self) -> list[str]:
-        """What names the same pictures on a command line."""
+        """What names the same images on a command line."""
         return [f"data.{key}={value}" for key, value in vars(self).items() if value is not None]
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures with labels in the order of the classifier's classes.
+    """Images with labels in the order of the classifier's classes.
 
     Attributes:
         split: files and labels.
         name: what its results are filed under.
         origin: where it comes from, for people.
-        skip: whether pictures that can't be read are left out.
+        skip: whether images that can't be read are left out.
         told: what people should know of the data, a heading and a text each.
     """
 
@@ -69,7 +69,7 @@ _Found = tuple[Split, str, str, Sequence[tuple[str, str]]]
 
 
 def labelled(trained: Trained, data: DataOptions, split: SplitName | None) -> Labelled:
-    """The pictures that the options name: the run's validation pictures if they name none. Loads no TensorFlow.
+    """The images that the options name: the run's validation images if they name none. Loads no TensorFlow.
 
     Raises:
         BadInput: there are none such, or their classes are not the classifier's.
@@ -84,21 +84,21 @@ def labelled(trained: Trained, data: DataOptions, split: SplitName | None) -> La
     else:
         found, name, origin, lines = _own(trained, split or OWN_SPLIT)
     if not len(found):
-        raise BadInput(Problem(f"there is no picture to evaluate in {origin}", "command line"))
+        raise BadInput(Problem(f"there is no image to evaluate in {origin}", "command line"))
     return Labelled(found, in_file_name(name), origin, skip, lines)
 
 
 def _own(trained: Trained, split: SplitName) -> _Found:
     if trained.run is None:
-        raise BadInput(Problem("a model from elsewhere brings no pictures", "command line", "data.dir=FOLDER"))
+        raise BadInput(Problem("a model from elsewhere brings no images", "command line", "data.dir=FOLDER"))
     _refuse_moved(trained)
-    pictures = sources.read(trained.data())
-    if tuple(pictures.classes) != trained.task.classes:
-        what = f"the data has other classes than the run was trained on: {listing(pictures.classes)}"
-        raise BadInput(Problem(what, pictures.origin, f"data of {listing(trained.task.classes)}"))
-    if pictures.prepare:
-        pictures.prepare()
-    return _chosen(pictures, split), split, pictures.origin, pictures.told()
+    images = sources.read(trained.data())
+    if tuple(images.classes) != trained.task.classes:
+        what = f"the data has other classes than the run was trained on: {listing(images.classes)}"
+        raise BadInput(Problem(what, images.origin, f"data of {listing(trained.task.classes)}"))
+    if images.prepare:
+        images.prepare()
+    return _chosen(images, split), split, images.origin, images.told()
 
 
 def _refuse_moved(trained: Trained) -> None:
@@ -120,9 +120,9 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
         if split is None or split == "all":
             found, lines = _classes_of(trained, [root])
             return found, _unlike_a_split(Path(root)), root, lines
-        pictures = sources.read(_settings(trained, "image_folder", {"dir": root}))
-        found = _in_order(trained.task, _chosen(pictures, split), pictures.classes)
-        return found, f"{name}-{split}", root, pictures.told()
+        images = sources.read(_settings(trained, "image_folder", {"dir": root}))
+        found = _in_order(trained.task, _chosen(images, split), images.classes)
+        return found, f"{name}-{split}", root, images.told()
     if split is None:
         right = f"split={listing(list(named))}, or split=all"
         raise BadInput(Problem(f"{root} has splits: split must be given", "command line: data.dir", right))
@@ -135,11 +135,11 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
 
 
 def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[tuple[str, str]]]:
-    """Pictures of class folders, and what is said of them; classes that the run left out are left out here too."""
+    """Images of class folders, and what is said of them; classes that the run left out are left out here too."""
     task = trained.task
     if task.kind == "multilabel":
-        right = "data.file=CSV, with several labels a picture"
-        raise BadInput(Problem("class folders say one label a picture; this model gives several", "data.dir", right))
+        right = "data.file=CSV, with several labels an image"
+        raise BadInput(Problem("class folders say one label an image; this model gives several", "data.dir", right))
     chosen = trained.data().classes if trained.run else None
     chosen = None if chosen is None else [class_name(name) for name in chosen]
     paths: list[str] = []
@@ -147,7 +147,7 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
     unknown: list[str] = []
     tally = Tally()
     for folder in folders:
-        for name, files in sources.class_pictures(folder, tally).items():
+        for name, files in sources.class_images(folder, tally).items():
             label = _label(name, task)
             if label is None and chosen is None:
                 unknown.append(name)
@@ -172,12 +172,12 @@ def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
     settings = _settings(trained, "csv", {"file": file}, several)
     if split is None or split == "all":
         columns = {key: value for key, value in settings.parameters.items() if key not in ("validation", "test")}
-        pictures = narrow(sources.read_manifest(**columns), settings.classes, settings.positive, None, settings.seed)
+        images = narrow(sources.read_manifest(**columns), settings.classes, settings.positive, None, settings.seed)
     else:
-        pictures = sources.read(settings)
-    found = _in_order(trained.task, _chosen(pictures, split or "all"), pictures.classes)
+        images = sources.read(settings)
+    found = _in_order(trained.task, _chosen(images, split or "all"), images.classes)
     name = Path(file).stem
-    return found, name if split in (None, "all") else f"{name}-{split}", pictures.origin, pictures.told()
+    return found, name if split in (None, "all") else f"{name}-{split}", images.origin, images.told()
 
 
 def _in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:
@@ -198,20 +198,20 @@ def _in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:
     return replace(split, labels=labels)
 
 
-def _chosen(pictures: Pictures, split: SplitName) -> Split:
+def _chosen(images: Images, split: SplitName) -> Split:
     if split != "all":
-        if split not in pictures.splits:
-            what = f"the data has no {split} pictures"
-            raise BadInput(Problem(what, f"command line: split={split}", suggestion(split, pictures.splits)))
-        return pictures.splits[split]
-    splits = list(pictures.splits.values())
+        if split not in images.splits:
+            what = f"the data has no {split} images"
+            raise BadInput(Problem(what, f"command line: split={split}", suggestion(split, images.splits)))
+        return images.splits[split]
+    splits = list(images.splits.values())
     return Split(tuple(path for one in splits for path in one.paths), np.concatenate([one.labels for one in splits]))
 
 
 def _settings(
     trained: Trained, source: str, given: Mapping[str, Any], foreign: Mapping[str, Any] | None = None
 ) -> DataSettings:
-    """Settings of a source: the run's if it had such a one, else those of ``conf/data``; all pictures of it."""
+    """Settings of a source: the run's if it had such a one, else those of ``conf/data``; all images of it."""
     own = trained.data() if trained.run else None
     if own is not None and own.name == source:
         return replace(own, parameters={**own.parameters, **given}, limit=None)

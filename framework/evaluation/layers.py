@@ -23,10 +23,10 @@ class Step:
     Attributes:
         name: of the layer.
         kind: its class.
-        shape: of one picture's output, without the batch; None where it varies.
+        shape: of one image's output, without the batch; None where it varies.
         parameters: how many numbers its weights hold.
         trainable: how many of them train, as the model was saved.
-        flops: floating-point operations for one picture, a multiplication and an addition counted as one each.
+        flops: floating-point operations for one image, a multiplication and an addition counted as one each.
         output: its symbolic output.
         layer: itself.
         inner: the network inside, for a step that is one itself.
@@ -67,7 +67,7 @@ def flat_steps(model: keras.Model) -> Iterator[Step]:
 def maps(model: keras.Model) -> list[Step]:
     """Steps whose output is feature maps: a height, a width and channels, more than one place among them.
 
-    What only prepares the picture and what only widens borders is left out.
+    What only prepares the image and what only widens borders is left out.
     """
     found = steps(model)
     inside = [step for step in found[_preparations(found) :] if len(step.shape) == 3 and step.kind not in BORDERS]
@@ -156,7 +156,7 @@ def rows(found: Sequence[Step], most: int) -> list[Group]:
 
 
 def blocks(found: Sequence[Step]) -> list[Group]:
-    """The steps by the height and width of their maps: what prepares the picture first, then a group a vector.
+    """The steps by the height and width of their maps: what prepares the image first, then a group a vector.
 
     All steps of one size are one group, so that branches beside each other don't alternate; what a branch squeezes to
     a vector on its way belongs to the maps that it weighs.
@@ -228,7 +228,7 @@ def _state(weight: Any) -> bool:
 
 
 def _flops(layer: Any, before: Sequence[tuple[int | None, ...]], after: tuple[int | None, ...]) -> int:
-    """Operations for one picture; sides that vary count as one."""
+    """Operations for one image; sides that vary count as one."""
     kind, outputs = type(layer).__name__, prod(side or 1 for side in after)
     inputs = prod(side or 1 for side in before[0]) if before else 0
     places = outputs // (after[-1] or 1) if after else 1

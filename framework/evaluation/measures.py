@@ -1,4 +1,4 @@
-"""An evaluation: every score of a classifier's answers on labelled pictures, as one plain record."""
+"""An evaluation: every score of a classifier's answers on labelled images, as one plain record."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ OVERALL = ("precision", "recall", "f1", "auc")
 
 @dataclass(frozen=True)
 class Answers:
-    """What a classifier said of labelled pictures.
+    """What a classifier said of labelled images.
 
     Attributes:
         task: the question.
         paths: files.
-        labels: int (pictures,), or one where a label applies (pictures, classes).
-        logits: float (pictures, units).
+        labels: int (images,), or one where a label applies (images, classes).
+        logits: float (images, units).
     """
 
     task: Task
@@ -43,12 +43,12 @@ class Answers:
         return scores.answers(self.logits, self.task.kind)
 
     def probabilities(self, places: slice | np.ndarray) -> np.ndarray:
-        """Of each class for the pictures at these places, float64 (places, classes)."""
+        """Of each class for the images at these places, float64 (places, classes)."""
         return scores.probabilities(self.logits[places], self.task.kind)
 
     @cached_property
     def right(self) -> np.ndarray:
-        """Whether each answer is right: bool (pictures,), for several labels (pictures, classes)."""
+        """Whether each answer is right: bool (images,), for several labels (images, classes)."""
         return self.predicted == self.labels
 
     @cached_property
@@ -63,7 +63,7 @@ class Answers:
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """Counts (classes, classes), a row for each true class; for one label a picture."""
+        """Counts (classes, classes), a row for each true class; for one label an image."""
         return scores.confusion_matrix(self.labels, self.predicted, len(self.task.classes))
 
     @cached_property
@@ -84,7 +84,7 @@ class Answers:
         """The scores of all, as a run's history has them, and what they are of.
 
         Of a yes-or-no question they are those of yes, else the unweighted mean over the classes that occur, as a label
-        or as an answer; scikit-learn's ``average="binary"`` and ``"macro"``. For the area a class must have pictures
+        or as an answer; scikit-learn's ``average="binary"`` and ``"macro"``. For the area a class must have images
         on both sides.
         """
         if self.task.kind == "binary":
@@ -98,7 +98,7 @@ class Answers:
         return scores.thresholds(self.logits[:, 0], self._there(0))
 
     def _there(self, number: int) -> np.ndarray:
-        """Whether the class of a logit is there, bool (pictures,)."""
+        """Whether the class of a logit is there, bool (images,)."""
         if self.labels.ndim == 2:
             return self.labels[:, number] > 0
         return self.labels == (1 if self.task.kind == "binary" else number)
@@ -114,18 +114,18 @@ class Answers:
 def measure(answers: Answers, loss: float, top: Sequence[int]) -> dict[str, Any]:
     """Every score as plain values, ready for JSON; those that a run's history has too are the same numbers.
 
-    Accuracy is what training calls so: the share of pictures that are right, for several labels the share of labels.
-    Its interval counts each picture once, also where it has several labels, which makes it rather too wide.
+    Accuracy is what training calls so: the share of images that are right, for several labels the share of labels.
+    Its interval counts each image once, also where it has several labels, which makes it rather too wide.
 
     Args:
-        answers: on at least one picture.
-        loss: mean over the pictures.
+        answers: on at least one image.
+        loss: mean over the images.
         top: for one label of many, how many likeliest classes may hold the right one.
     """
     task, count = answers.task, len(answers.paths)
     accuracy = float(answers.right.mean())
     measured: dict[str, Any] = {
-        "pictures": count,
+        "images": count,
         "task": task.kind,
         "classes": list(task.classes),
         "loss": loss,

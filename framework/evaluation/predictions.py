@@ -26,7 +26,7 @@ ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "par
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is said of one picture.
+    """What is said of one image.
 
     Attributes:
         path: the file as it was given.
@@ -64,8 +64,8 @@ def writer(format: Format | None, output: str | None, task: Task, top: int) -> I
     Args:
         format: None is what the file's ending says, else a table.
         output: a file; None is standard output.
-        task: says whether a picture has one label.
-        top: classes a picture.
+        task: says whether an image has one label.
+        top: classes an image.
     """
     format = chosen(format, output)
     if output is None:
@@ -111,7 +111,7 @@ class _Table(Writer):
         self.several = task.kind == "multilabel"
 
     def write(self, batch: Sequence[Prediction]) -> None:
-        """Add a line a picture."""
+        """Add a line an image."""
         for one in batch:
             cells = "  ".join(f"{cell(name, self.width)} {share:6.1%}" for name, share in one.top)
             labels = f"  [{', '.join(map(text, one.classes))}]" if self.several else ""
@@ -120,7 +120,7 @@ class _Table(Writer):
 
 
 class _Csv(Writer):
-    """A header, and a row a picture; several labels are joined by ``|``."""
+    """A header, and a row an image; several labels are joined by ``|``."""
 
     def __init__(self, file: TextIO, task: Task, top: int):
         self.file, self.rows = file, csv.writer(file, lineterminator="\n")
@@ -132,7 +132,7 @@ class _Csv(Writer):
         self.rows.writerow([*start, *names[2 * self.first :]])
 
     def write(self, batch: Sequence[Prediction]) -> None:
-        """Add a row a picture."""
+        """Add a row an image."""
         for one in batch:
             shares = [value for name, share in one.top for value in (in_csv(name), f"{share:.6f}")]
             labels = in_csv("|".join(one.classes))
@@ -147,14 +147,14 @@ class _JsonLines(Writer):
         self.file, self.several = file, task.kind == "multilabel"
 
     def write(self, batch: Sequence[Prediction]) -> None:
-        """Add a line a picture."""
+        """Add a line an image."""
         for one in batch:
             print(json.dumps({"path": one.path, **record(one, self.several)}), file=self.file)
         self.file.flush()
 
 
 class _Parquet(Writer):
-    """Columns ``path``, ``classes`` and ``top``; a row group for each few thousand pictures."""
+    """Columns ``path``, ``classes`` and ``top``; a row group for each few thousand images."""
 
     GROUP = 4096
 
@@ -189,7 +189,7 @@ class _Parquet(Writer):
 
 
 def record(one: Prediction, several: bool) -> dict[str, Any]:
-    """What is said of a picture, for JSON; ``several``: it may have several labels."""
+    """What is said of an image, for JSON; ``several``: it may have several labels."""
     answer = (
         {"labels": list(one.classes)} if several else {"class": one.classes[0], "probability": round(one.top[0][1], 6)}
     )

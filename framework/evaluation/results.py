@@ -1,4 +1,4 @@
-"""An evaluation's files: the numbers as JSON and CSV, the pictures, and the table on the terminal."""
+"""An evaluation's files: the numbers as JSON and CSV, the figures, and the table on the terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: st
         folder: made if it is not there; files of an earlier evaluation are replaced.
         answers: what was said.
         measured: the record that ``measures.measure`` made of it, with what else belongs into ``metrics.json``.
-        below: the line under each picture's title.
+        below: the line under each figure's title.
 
     Returns:
         the files, in the order of their interest.
@@ -39,7 +39,7 @@ def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: st
     files = [folder / "metrics.json"]
     write_whole(files[0], json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
     if task.kind != "multilabel":
-        title = f"{measured['accuracy']:.1%} right of {many(measured['pictures'], 'picture')}"
+        title = f"{measured['accuracy']:.1%} right of {many(measured['images'], 'image')}"
         files.append(confusion.draw(folder / "confusion.png", answers.confusion, task.classes, title, below))
         names = [in_csv(name) for name in task.classes]
         rows = ([name, *counts.tolist()] for name, counts in zip(names, answers.confusion, strict=True))
@@ -92,13 +92,13 @@ def _frames(answers: Answers) -> list[contact_sheet.Frame]:
 def _thumbnail(path: str) -> np.ndarray:
     from PIL import Image
 
-    picture = Image.fromarray(pixels(path, THUMBNAIL))
-    picture.thumbnail(THUMBNAIL)
-    return np.asarray(picture)
+    image = Image.fromarray(pixels(path, THUMBNAIL))
+    image.thumbnail(THUMBNAIL)
+    return np.asarray(image)
 
 
 def _predictions(path: Path, answers: Answers) -> Path:
-    """A row a picture: file, label, answer, and the probability of each class."""
+    """A row an image: file, label, answer, and the probability of each class."""
 
     def rows() -> Iterator[list[Any]]:
         for start in range(0, len(answers.paths), ROWS):
@@ -131,7 +131,7 @@ def summary(measured: Mapping[str, Any], name: str, origin: str) -> str:
     """The evaluation as a table for the terminal."""
     low, high = measured["accuracy_interval"]
     lines = [
-        ("pictures", f"{measured['pictures']:,} ({text(name)}, {text(origin)})"),
+        ("images", f"{measured['images']:,} ({text(name)}, {text(origin)})"),
         ("loss", f"{measured['loss']:.4f}"),
         ("accuracy", f"{measured['accuracy']:.4f}  (95 % interval {low:.4f} to {high:.4f})"),
     ]
@@ -163,12 +163,12 @@ def _class_table(measured: Mapping[str, Any]) -> list[str]:
     if left_out:
         rows = sorted(rows, key=lambda row: (not row["support"], row["f1"]))[:WORST]
     wide = max(width([row["class"] for row in rows]), len("overall"))
-    lines = [f"{'class':<{wide}}  precision  recall      F1  ROC area  pictures"]
-    for row in [*rows, {"class": "overall", "support": measured["pictures"], **overall}]:
+    lines = [f"{'class':<{wide}}  precision  recall      F1  ROC area  images"]
+    for row in [*rows, {"class": "overall", "support": measured["images"], **overall}]:
         numbers = f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {_number(row['auc']):>8}"
         lines.append(f"{cell(row['class'], wide)}  {numbers}  {row['support']:8,}")
     if left_out:
-        lines.insert(-1, f"{many(left_out, 'class', 'classes')} of higher F1 or without pictures in metrics.json")
+        lines.insert(-1, f"{many(left_out, 'class', 'classes')} of higher F1 or without images in metrics.json")
     of = f"those of {short(overall['of'], 40)}" if "binary" in measured else overall["of"]
     return [*lines, f"(overall: {of})"]
 

@@ -1,7 +1,7 @@
 """How good answers are: scores of classes, confusions, calibration, curves over thresholds.
 
-Throughout: ``logits`` float (pictures, units); ``labels`` as in ``data.pictures.Split``, int (pictures,) or one where a
-label applies (pictures, classes). What scikit-learn has is scikit-learn's.
+Throughout: ``logits`` float (images, units); ``labels`` as in ``data.images.Split``, int (images,) or one where a
+label applies (images, classes). What scikit-learn has is scikit-learn's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from framework.core.registry import TaskKind
 from framework.parts.ranking import log_odds
 
 BINS = 15
-BLOCK = 1024  # pictures whose probabilities are held at once
+BLOCK = 1024  # images whose probabilities are held at once
 
 
 def probabilities(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
@@ -35,7 +35,7 @@ def probabilities(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
 
 
 def answers(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
-    """The likeliest class, int (pictures,), or 1 for each label that is likelier than not, int (pictures, classes)."""
+    """The likeliest class, int (images,), or 1 for each label that is likelier than not, int (images, classes)."""
     if kind == "multiclass":
         return logits.argmax(axis=1)
     yes = (logits > 0).astype(np.int64)
@@ -51,12 +51,12 @@ def confidence(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
 
 
 def rank_scores(logits: np.ndarray, kind: TaskKind) -> Iterator[np.ndarray]:
-    """For one class after the other what its pictures are ranked by, float (pictures,); of a binary task for yes."""
+    """For one class after the other what its images are ranked by, float (images,); of a binary task for yes."""
     return log_odds(logits) if kind == "multiclass" else iter(logits.T)
 
 
 def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Share of pictures whose class is among the ``k`` likeliest; of equal ones the first counts as likelier."""
+    """Share of images whose class is among the ``k`` likeliest; of equal ones the first counts as likelier."""
     places, hits = np.arange(logits.shape[1]), 0
     for part in _blocks(len(labels)):
         block, number = logits[part], labels[part, None]
@@ -75,7 +75,7 @@ def class_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[st
     """Precision, recall and F1 of each class, 0 where nothing was named or there; how often it was there and named.
 
     Args:
-        labels: of the pictures.
+        labels: of the images.
         predicted: the answers, of the same shape.
         classes: names.
     """
@@ -106,7 +106,7 @@ def average_precision(scores: np.ndarray, there: np.ndarray) -> float | None:
 
 
 def most_confused(confusion: np.ndarray, classes: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
-    """Pairs that are mistaken most often: true and predicted class, count, and share of the true class's pictures."""
+    """Pairs that are mistaken most often: true and predicted class, count, and share of the true class's images."""
     true, predicted = np.nonzero(confusion)
     cells = zip(confusion[true, predicted].tolist(), true.tolist(), predicted.tolist(), strict=True)
     pairs = sorted((one for one in cells if one[1] != one[2]), key=lambda one: -one[0])
@@ -127,7 +127,7 @@ class Calibration:
 
     Attributes:
         error: expected calibration error: mean distance of the two, weighted by count.
-        counts: pictures a bin, int (bins,).
+        counts: images a bin, int (bins,).
         confidence: mean of each bin, NaN where it is empty.
         accuracy: share that is right in each bin, NaN where it is empty.
     """
@@ -163,7 +163,7 @@ class Thresholds:
     Attributes:
         threshold: yes where the score is at least this.
         recall: true positive rate, 0 where there is nothing to find.
-        false_alarm_rate: false positive rate, 0 where every picture is yes.
+        false_alarm_rate: false positive rate, 0 where every image is yes.
         precision: share of yes that is right.
     """
 
@@ -188,8 +188,8 @@ def thresholds(scores: np.ndarray, there: np.ndarray) -> Thresholds:
     """What happens at every threshold.
 
     Args:
-        scores: higher where yes is likelier, (pictures,).
-        there: 1 for yes, 0 for no, (pictures,).
+        scores: higher where yes is likelier, (images,).
+        there: 1 for yes, 0 for no, (images,).
     """
     from sklearn.metrics import precision_recall_curve, roc_curve
 

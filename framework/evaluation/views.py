@@ -1,4 +1,4 @@
-"""Pictures of a trained network: its layers, its filters, and what it sees in a photo."""
+"""Figures of a trained network: its layers, its filters, and what it sees in a photo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem, many
 from framework.core.files import write_whole
 from framework.core.names import in_csv, text
-from framework.data.decode import picture, pixels
+from framework.data.decode import image, pixels
 from framework.evaluation.attention import GradCam
 from framework.evaluation.layers import INPUT, Group, Step, blocks, rows
 from framework.evaluation.scores import probabilities
@@ -23,8 +23,8 @@ from framework.reports import attention, diagram, feature_maps, filters, layer_t
 TABLE_ROWS = 64
 
 
-def check_picture(file: str) -> None:
-    """Look at a picture before anything heavy is loaded.
+def check_image(file: str) -> None:
+    """Look at an image before anything heavy is loaded.
 
     Raises:
         BadInput: it can't be read.
@@ -35,20 +35,20 @@ def check_picture(file: str) -> None:
         raise _unreadable(error) from None
 
 
-def picture_of(file: str, size: tuple[int, int]) -> np.ndarray:
-    """The picture as the network gets it: uint8 (height, width, 3).
+def image_of(file: str, size: tuple[int, int]) -> np.ndarray:
+    """The image as the network gets it: uint8 (height, width, 3).
 
     Raises:
         BadInput: it can't be read.
     """
     try:
-        return picture(file, size)
+        return image(file, size)
     except ValueError as error:
         raise _unreadable(error) from None
 
 
 def _unreadable(error: ValueError) -> BadInput:
-    return BadInput(Problem(f"the picture can't be read: {error}", "command line: picture"))
+    return BadInput(Problem(f"the image can't be read: {error}", "command line: image"))
 
 
 def draw_layers(folder: Path, trained: Trained, steps: Sequence[Step]) -> list[Path]:
@@ -76,30 +76,30 @@ def draw_filters(folder: Path, steps: Sequence[Step]) -> list[Path]:
     return [filters.draw(folder / "filters.png", kernel, "What the first layer looks for", below)]
 
 
-def draw_feature_maps(folder: Path, model: keras.Model, picture: np.ndarray, shown: Sequence[Step], name: str) -> Path:
-    """Feature maps of these steps for a picture."""
+def draw_feature_maps(folder: Path, model: keras.Model, image: np.ndarray, shown: Sequence[Step], name: str) -> Path:
+    """Feature maps of these steps for an image."""
     left_out, shown = len(shown) - feature_maps.LAYERS, shown[: feature_maps.LAYERS]
-    outputs = keras.Model(model.input, [step.output for step in shown])(picture[None].astype(np.float32))
+    outputs = keras.Model(model.input, [step.output for step in shown])(image[None].astype(np.float32))
     values = [np.asarray(keras.ops.convert_to_numpy(output)[0], np.float32) for output in _listed(outputs)]
     pairs = list(zip((step.name for step in shown), values, strict=True))
     more = f"; {many(left_out, 'more layer')} left out" if left_out > 0 else ""
     below = f"{name}; of each layer the {feature_maps.CHANNELS} channels that respond most{more}"
-    return feature_maps.draw(folder / "feature_maps.png", picture, pairs, "What the layers respond to", below)
+    return feature_maps.draw(folder / "feature_maps.png", image, pairs, "What the layers respond to", below)
 
 
 def draw_attention(
-    folder: Path, trained: Trained, model: keras.Model, picture: np.ndarray, target: str | None, top: int, name: str
+    folder: Path, trained: Trained, model: keras.Model, image: np.ndarray, target: str | None, top: int, name: str
 ) -> Path:
-    """Grad-CAM over a picture, for one class or for the likeliest ones."""
+    """Grad-CAM over an image, for one class or for the likeliest ones."""
     task = trained.task
     cam = GradCam(model)
     if target is not None:
         chosen = [task.classes.index(target)]
     else:
-        logits = keras.ops.convert_to_numpy(model(picture[None].astype(np.float32), training=False))
+        logits = keras.ops.convert_to_numpy(model(image[None].astype(np.float32), training=False))
         most = min(top, attention.MOST)
         chosen = list(np.argsort(-probabilities(logits, task.kind)[0], kind="stable")[:most])
-    heats, logits = cam(picture, chosen)
+    heats, logits = cam(image, chosen)
     shares = probabilities(logits[None], task.kind)[0]
     named = [
         (task.classes[number], f"probability {shares[number]:.1%}", heat)
@@ -107,14 +107,14 @@ def draw_attention(
     ]
     likeliest = f"; the {len(chosen)} likeliest of {len(task.classes):,} classes" if top > attention.MOST else ""
     below = f"{name}; Grad-CAM on {cam.step.name}{likeliest}"
-    return attention.draw(folder / "attention.png", picture, named, "Where the evidence lies", below)
+    return attention.draw(folder / "attention.png", image, named, "Where the evidence lies", below)
 
 
 def totals(steps: Sequence[Step]) -> str:
     """Parameters, how many of them train, and operations, as one line."""
     parameters, trainable = sum(step.parameters for step in steps), sum(step.trainable for step in steps)
     flops = layer_table.amount(sum(step.flops for step in steps))
-    return f"{parameters:,} parameters, {trainable:,} of them trainable, {flops} operations a picture"
+    return f"{parameters:,} parameters, {trainable:,} of them trainable, {flops} operations an image"
 
 
 def summary(steps: Sequence[Step]) -> str:

@@ -1,4 +1,4 @@
-"""What an exported file holds: the classifier from raw pictures to the answer that is wanted."""
+"""What an exported file holds: the classifier from raw images to the answer that is wanted."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ def answering(model: keras.Model, task: Task, answer: Answer) -> keras.Model:
     """The model with the answer for its output, in Keras's own layers and operations, computing in float32.
 
     Args:
-        model: from raw RGB pictures, float32 0-255 (batch, height, width, 3), to logits (batch, task.units).
+        model: from raw RGB images, float32 0-255 (batch, height, width, 3), to logits (batch, task.units).
         task: what is asked.
         answer: ``logits`` as they are, or ``probabilities``, float32 (batch, classes): a row sums to 1, or has an own
             probability for each label. A binary task has two columns, no and yes.
     """
     model = in_float32(model)
-    pictures = keras.Input(model.input_shape[1:], dtype="float32", name=INPUT)
+    images = keras.Input(model.input_shape[1:], dtype="float32", name=INPUT)
     # call, not __call__: the layers stay layers of the new model, with their names
-    logits = keras.ops.cast(model.call(pictures), "float32")
+    logits = keras.ops.cast(model.call(images), "float32")
     if answer == "logits":
-        return keras.Model(pictures, logits, name=model.name)
+        return keras.Model(images, logits, name=model.name)
     if task.kind == "multiclass":
         shares = keras.ops.softmax(logits, axis=-1)
     else:
         shares = keras.ops.sigmoid(logits)
         if task.kind == "binary":
             shares = keras.ops.concatenate([1.0 - shares, shares], axis=-1)
-    return keras.Model(pictures, shares, name=model.name)
+    return keras.Model(images, shares, name=model.name)
 
 
 def in_float32(model: keras.Model) -> keras.Model:

@@ -20,7 +20,7 @@ from framework.exports.formats import Format, Quantize
 
 OWN = "framework"
 
-_HEAD = '''"""Says what pictures show: python call.py PICTURE ...
+_HEAD = '''"""Says what images show: python call.py IMAGE ...
 
 Needs: pip install {needs}
 {note}"""
@@ -62,9 +62,9 @@ _BODIES: dict[Format, tuple[str, str, str]] = {
 MODEL = keras.saving.load_model(HERE / "model.keras", compile=False)
 
 
-def answer(picture):
-    """{answer} of a picture, float32 ({columns},)."""
-    return MODEL.predict_on_batch(picture[None].astype("float32"))[0]
+def answer(image):
+    """{answer} of an image, float32 ({columns},)."""
+    return MODEL.predict_on_batch(image[None].astype("float32"))[0]
 ''',
     ),
     "saved_model": (
@@ -74,9 +74,9 @@ def answer(picture):
 MODEL = tf.saved_model.load(str(HERE / "saved_model"))
 
 
-def answer(picture):
-    """{answer} of a picture, float32 ({columns},)."""
-    image = tf.constant(picture[None], tf.float32)
+def answer(image):
+    """{answer} of an image, float32 ({columns},)."""
+    image = tf.constant(image[None], tf.float32)
     return MODEL.signatures["serving_default"](image=image)["{answer}"].numpy()[0]
 
 
@@ -97,9 +97,9 @@ MODEL.allocate_tensors()
 INTO, OUT = MODEL.get_input_details()[0], MODEL.get_output_details()[0]
 
 
-def answer(picture):
-    """{answer} of a picture, float32 ({columns},)."""
-    MODEL.set_tensor(INTO["index"], picture[None].astype(INTO["dtype"]))
+def answer(image):
+    """{answer} of an image, float32 ({columns},)."""
+    MODEL.set_tensor(INTO["index"], image[None].astype(INTO["dtype"]))
     MODEL.invoke()
     scale, zero = OUT["quantization"]
     row = MODEL.get_tensor(OUT["index"])[0].astype(np.float32)
@@ -113,9 +113,9 @@ def answer(picture):
 MODEL = onnxruntime.InferenceSession(str(HERE / "model.onnx"), providers=["CPUExecutionProvider"])
 
 
-def answer(picture):
-    """{answer} of a picture, float32 ({columns},)."""
-    return MODEL.run(None, {{MODEL.get_inputs()[0].name: picture[None].astype(np.float32)}})[0][0]
+def answer(image):
+    """{answer} of an image, float32 ({columns},)."""
+    return MODEL.run(None, {{MODEL.get_inputs()[0].name: image[None].astype(np.float32)}})[0][0]
 ''',
     ),
 }
@@ -145,7 +145,7 @@ def script(
     Args:
         format: of the model.
         model: the written file.
-        size: height and width of its pictures.
+        size: height and width of its images.
         classes: how many labels there are.
         columns: how many numbers it answers.
         answer: what they are.

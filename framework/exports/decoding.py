@@ -1,4 +1,4 @@
-"""The bytes of a picture's file to pixels within a SavedModel's graph: as near to ``data.upright`` as TensorFlow goes."""
+"""The bytes of an image's file to pixels within a SavedModel's graph: as near to ``data.upright`` as TensorFlow goes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAD = 1 << 16
 
 
 def decoded(data: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """One picture.
+    """One image.
 
     Args:
         data: scalar string, a file's bytes.
@@ -27,11 +27,11 @@ def decoded(data: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
         float32 of shape (height, width, 3), whole numbers 0-255.
     """
     is_png = tf.equal(tf.strings.substr(data, 0, 4), b"\x89PNG")
-    picture = tf.case(
+    image = tf.case(
         [(tf.io.is_jpeg(data), lambda: _jpeg(data, size)), (is_png, lambda: _turned(_png(data), _orientation(data)))],
         lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
     )
-    return tf.round(tf.image.resize(_shrunk(tf.ensure_shape(picture, (None, None, 3)), size), size))
+    return tf.round(tf.image.resize(_shrunk(tf.ensure_shape(image, (None, None, 3)), size), size))
 
 
 def _jpeg(data: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
@@ -81,26 +81,26 @@ def _orientation(data: tf.Tensor) -> tf.Tensor:
     return found
 
 
-def _turned(picture: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+def _turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     turns = [
-        lambda: picture,
-        lambda: picture[:, ::-1],
-        lambda: picture[::-1, ::-1],
-        lambda: picture[::-1],
-        lambda: tf.transpose(picture, (1, 0, 2)),
-        lambda: tf.transpose(picture[::-1], (1, 0, 2)),
-        lambda: tf.transpose(picture[::-1, ::-1], (1, 0, 2)),
-        lambda: tf.transpose(picture[:, ::-1], (1, 0, 2)),
+        lambda: image,
+        lambda: image[:, ::-1],
+        lambda: image[::-1, ::-1],
+        lambda: image[::-1],
+        lambda: tf.transpose(image, (1, 0, 2)),
+        lambda: tf.transpose(image[::-1], (1, 0, 2)),
+        lambda: tf.transpose(image[::-1, ::-1], (1, 0, 2)),
+        lambda: tf.transpose(image[:, ::-1], (1, 0, 2)),
     ]
     return tf.switch_case(orientation - 1, turns)
 
 
-def _shrunk(picture: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def _shrunk(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """By means over squares of a whole side, to no less than twice the size; the last squares are cut by the edge."""
-    height, width = tf.unstack(tf.shape(picture)[:2])
+    height, width = tf.unstack(tf.shape(image)[:2])
     side = tf.maximum(1, tf.minimum(height // (2 * size[0]), width // (2 * size[1])))
     rows, columns = -(-height // side), -(-width // side)
-    padded = tf.pad(tf.cast(picture, tf.int32), [[0, rows * side - height], [0, columns * side - width], [0, 0]])
+    padded = tf.pad(tf.cast(image, tf.int32), [[0, rows * side - height], [0, columns * side - width], [0, 0]])
     sums = tf.reduce_sum(tf.reshape(padded, (rows, side, columns, side, 3)), (1, 3))
     tall = tf.minimum(side, height - side * tf.range(rows))
     wide = tf.minimum(side, width - side * tf.range(columns))

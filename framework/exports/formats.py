@@ -1,6 +1,6 @@
 """The formats: how each is written.
 
-Every file takes raw RGB pictures, 0-255, of the size that the classifier was trained on: preprocessing is inside.
+Every file takes raw RGB images, 0-255, of the size that the classifier was trained on: preprocessing is inside.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Request:
     """What is to be written.
 
     Attributes:
-        model: from raw pictures, float32 0-255 (batch, height, width, 3), to the answer.
+        model: from raw images, float32 0-255 (batch, height, width, 3), to the answer.
         answer: what that is called.
         classes: names, in the order of its columns.
-        quantize: ``none``; ``dynamic``: weights of 8 bits; ``int8``: all arithmetic in 8 bits, pictures go in and
+        quantize: ``none``; ``dynamic``: weights of 8 bits; ``int8``: all arithmetic in 8 bits, images go in and
             answers come out as uint8.
-        samples: pictures to calibrate ``int8`` with, uint8 (pictures, height, width, 3).
+        samples: images to calibrate ``int8`` with, uint8 (images, height, width, 3).
     """
 
     model: keras.Model
@@ -100,7 +100,7 @@ def _write_keras(request: Request, path: Path) -> None:
 
 
 def _write_saved_model(request: Request, path: Path) -> None:
-    """Two signatures: ``serving_default`` takes pixels, ``from_bytes`` the bytes of picture files, as far as
+    """Two signatures: ``serving_default`` takes pixels, ``from_bytes`` the bytes of image files, as far as
     ``decoding.LIMITS`` says."""
     model, answer, size = request.model, request.answer, request.size
 
@@ -109,8 +109,8 @@ def _write_saved_model(request: Request, path: Path) -> None:
 
     def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         kind = tf.TensorSpec((*size, 3), tf.float32)
-        pictures = tf.map_fn(lambda data: decoded(data, size), image_bytes, fn_output_signature=kind)
-        return {answer: model(pictures, training=False)}
+        images = tf.map_fn(lambda data: decoded(data, size), image_bytes, fn_output_signature=kind)
+        return {answer: model(images, training=False)}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -125,7 +125,7 @@ def _write_saved_model(request: Request, path: Path) -> None:
 
 
 def _write_litert(request: Request, path: Path) -> None:
-    """One picture at a time, as a phone asks; labels travel in the file as a ZIP's entry, where LiteRT's tools look."""
+    """One image at a time, as a phone asks; labels travel in the file as a ZIP's entry, where LiteRT's tools look."""
     model, answer, samples = request.model, request.answer, request.samples
     one = tf.TensorSpec((1, *request.size, 3), tf.float32, name=INPUT)
     archive = keras.export.ExportArchive()

@@ -1,4 +1,4 @@
-"""The gate: labelled pictures' files through the classifier and through ``call.py`` beside the exported file."""
+"""The gate: labelled images' files through the classifier and through ``call.py`` beside the exported file."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Replay:
     """What came of it.
 
     Attributes:
-        pictures: how many were replayed.
+        images: how many were replayed.
         before: share that the classifier answers right.
         after: share that the file answers right.
-        agreement: share of pictures for which both give the same answer.
+        agreement: share of images for which both give the same answer.
         difference: the largest absolute difference between two numbers of their answers.
         levels: the largest difference, of 255, between two pixels that the run and the script read of a file.
-        before_ms: median milliseconds of one picture through the classifier.
-        after_ms: median milliseconds of one picture through the file.
+        before_ms: median milliseconds of one image through the classifier.
+        after_ms: median milliseconds of one image through the file.
     """
 
-    pictures: int
+    images: int
     before: float
     after: float
     agreement: float
@@ -55,12 +55,12 @@ class Replay:
     def record(self) -> dict[str, Any]:
         """For ``export.json``."""
         return {
-            "pictures": self.pictures,
+            "images": self.images,
             "accuracy": {"before": self.before, "after": self.after},
             "agreement": self.agreement,
             "largest_difference": self.difference,
             "largest_difference_of_pixels": self.levels,
-            "milliseconds_a_picture": {"before": self.before_ms, "after": self.after_ms},
+            "milliseconds_an_image": {"before": self.before_ms, "after": self.after_ms},
         }
 
 
@@ -69,54 +69,54 @@ def replay(
     script: Mapping[str, Any],
     task: Task,
     answer: Answer,
-    pictures: Labelled,
+    images: Labelled,
     most: int | None,
     size: tuple[int, int],
 ) -> Replay:
     """Hold a file against the classifier that it was made from.
 
     Args:
-        model: from raw pictures to logits.
+        model: from raw images to logits.
         script: what ``call.py`` defines: ``pixels`` reads a file, ``answer`` answers to that.
         task: what is asked.
         answer: what the file gives.
-        pictures: labelled ones.
+        images: labelled ones.
         most: replay so many at most, spread over all of them; None for all.
         size: height and width in pixels.
 
     Raises:
-        BadInput: some pictures can't be read, and they are not to be skipped, or none can be.
+        BadInput: some images can't be read, and they are not to be skipped, or none can be.
         RunFailed: the script can't read what the classifier reads.
     """
-    count = len(pictures.split)
+    count = len(images.split)
     chosen = np.unique(np.linspace(0, count - 1, min(most or count, count)).astype(int))
-    paths = [pictures.split.paths[place] for place in chosen]
+    paths = [images.split.paths[place] for place in chosen]
     bad: list[tuple[str, str]] = []
     network = inference(model)
     logits: list[np.ndarray] = []
     theirs: list[np.ndarray] = []
     sample, levels = None, 0
-    with progress("Replaying", len(paths), "pictures") as advance, ThreadPoolExecutor() as pool:
+    with progress("Replaying", len(paths), "images") as advance, ThreadPoolExecutor() as pool:
         for names, batch in batches(paths, size, 32, bad):
             logits.append(network(batch).numpy())
             read = _read(script, names, pool)
-            theirs.append(np.stack([script["answer"](picture) for picture in read]))
+            theirs.append(np.stack([script["answer"](image) for image in read]))
             levels = max(levels, int(np.abs(np.stack(read) - batch.numpy().astype(int)).max()))
             sample = batch[:1].numpy()
             advance(len(names))
-    if sample is None or (bad and not pictures.skip):
+    if sample is None or (bad and not images.skip):
         lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
-        what = f"{len(bad)} of {len(paths)} pictures can't be read:{lines}"
-        raise BadInput(Problem(what, pictures.origin, "data.on_error=skip leaves them out"))
+        what = f"{len(bad)} of {len(paths)} images can't be read:{lines}"
+        raise BadInput(Problem(what, images.origin, "data.on_error=skip leaves them out"))
     unread = {path for path, _ in bad}
-    labels = pictures.split.labels[[place for place in chosen if pictures.split.paths[place] not in unread]]
+    labels = images.split.labels[[place for place in chosen if images.split.paths[place] not in unread]]
     ours, told = np.concatenate(logits), np.concatenate(theirs)
     shares = probabilities(ours, task.kind)
     same_kind = ours if answer == "logits" else shares
     first = _decide(shares, task)
     second = _decide(probabilities(told, task.kind) if answer == "logits" else told, task)
     return Replay(
-        pictures=len(labels),
+        images=len(labels),
         before=float(np.mean(first == labels)),
         after=float(np.mean(second == labels)),
         agreement=float(np.mean(first == second)),
@@ -131,7 +131,7 @@ def _read(script: Mapping[str, Any], names: Sequence[str], pool: ThreadPoolExecu
     try:
         return list(pool.map(script["pixels"], names))
     except Exception as error:
-        raise RunFailed(f"call.py can't read a picture that the run reads: {error}") from error
+        raise RunFailed(f"call.py can't read an image that the run reads: {error}") from error
 
 
 def _decide(shares: np.ndarray, task: Task) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Rounds a network's weights to 8 bits so that its answers change least: what plain rounding loses is most of the loss.
 
-Layer after layer, on calibration pictures: the weights are first fitted so that, on what the already rounded network below
+Layer after layer, on calibration images: the weights are first fitted so that, on what the already rounded network below
 gives, the layer answers as the original does on its own input; then they are rounded one input after another, each
 rounding error made up for by the weights that are still to be rounded. GPTQ, Frantar et al. 2023,
 https://arxiv.org/abs/2210.17323; the fit to the original's answers is GPTAQ's idea, Li et al. 2025,
@@ -21,28 +21,28 @@ from framework.core.backend import keras, tf
 from framework.core.console import progress
 
 LEVELS = 127
-# share of the mean square that is added to all: what calibration pictures say is not the whole truth
+# share of the mean square that is added to all: what calibration images say is not the whole truth
 DAMPING, FIT_DAMPING = 0.01, 0.003
 # step sizes that are tried, as shares of the one that just covers the largest weight
 CLIPS = np.linspace(1.0, 0.3, 15)
 AT_ONCE = 16
-ROWS = 400  # positions of a picture that are looked at
+ROWS = 400  # positions of an image that are looked at
 MEMORY = 2**30  # bytes of a network's inner values that are kept
 
 
-def rounded(model: keras.Model, pictures: np.ndarray, smallest: int) -> keras.Model:
+def rounded(model: keras.Model, images: np.ndarray, smallest: int) -> keras.Model:
     """A copy of the model whose convolutions and dense layers hold weights of 8 bits.
 
     Args:
-        model: from raw pictures, float32 0-255 (batch, height, width, 3).
-        pictures: to calibrate with, uint8 (pictures, height, width, 3).
+        model: from raw images, float32 0-255 (batch, height, width, 3).
+        images: to calibrate with, uint8 (images, height, width, 3).
         smallest: kernels of fewer weights are left as they are.
     """
     # clones: a layer of the model itself may be part of other graphs too, and have several inputs
     original, copy = _clone(model), _clone(model)
     pairs = [(layer, copy.get_layer(layer.name)) for layer in original.layers if _is_rounded(layer, smallest)]
     random = np.random.default_rng(0)
-    ours, theirs = _Walk(original, pictures), _Walk(copy, pictures)
+    ours, theirs = _Walk(original, images), _Walk(copy, images)
     with progress("Rounding", len(pairs), "layers") as advance:
         for layer, twin in pairs:
             same, mixed = _moments(layer, ours.to(layer), theirs.to(twin), random)
@@ -67,11 +67,11 @@ def _is_rounded(layer: keras.Layer, smallest: int) -> bool:
 
 
 class _Walk:
-    """The pictures on their way through a network, up to one layer's input after the other."""
+    """The images on their way through a network, up to one layer's input after the other."""
 
-    def __init__(self, model: keras.Model, pictures: np.ndarray):
+    def __init__(self, model: keras.Model, images: np.ndarray):
         self._kept: list[tuple[Any, list[np.ndarray]]] = [
-            (model.input, np.array_split(pictures, -(-len(pictures) // AT_ONCE)))
+            (model.input, np.array_split(images, -(-len(images) // AT_ONCE)))
         ]
 
     def to(self, layer: keras.Layer) -> list[np.ndarray]:
@@ -88,7 +88,7 @@ class _Walk:
             while len(self._kept) > 2 and sum(batch.nbytes for _, kept in self._kept for batch in kept) > MEMORY:
                 del self._kept[1]
             return found
-        raise AssertionError("every layer hangs on the pictures")
+        raise AssertionError("every layer hangs on the images")
 
 
 def _moments(

@@ -1,4 +1,4 @@
-"""Runs the frozen prefix over the pictures that are not kept yet, and hands out the features of all asked for."""
+"""Runs the frozen prefix over the images that are not kept yet, and hands out the features of all asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from framework.core.backend import keras, tf
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.data.decode import DECODER_VERSION
-from framework.data.rows import WORKERS, FilePictures, undecodable, untuned
+from framework.data.rows import WORKERS, FileImages, undecodable, untuned
 from framework.features.folding import folded
 from framework.features.graph import has_kernel
 from framework.features.key import describe
@@ -24,7 +24,7 @@ from framework.features.upkeep import root_folder
 
 BATCH_SIZE = 64
 
-# From positions among the pictures that were asked for to a dataset of batches of them, in that order.
+# From positions among the images that were asked for to a dataset of batches of them, in that order.
 Batches = Callable[[np.ndarray], "tf.data.Dataset"]
 
 
@@ -38,22 +38,22 @@ def features(
     about: Mapping[str, Any],
     batches: Batches | None = None,
 ) -> FeatureRows:
-    """The prefix's output on each picture, computed where it is not kept yet, and then kept.
+    """The prefix's output on each image, computed where it is not kept yet, and then kept.
 
     Two processes that want the same features compute them once. What is done when one is killed is kept. Several splits
     are best asked for at once and taken apart with ``FeatureRows.part``: the graph is then built once.
 
     Args:
-        prefix: from pictures, float32 of shape (batch, height, width, 3) in 0-255, to what is kept.
-        paths: the pictures' files.
-        keys: what each picture is: the hash of its contents; for augmented copies also which copy of what augmentation.
+        prefix: from images, float32 of shape (batch, height, width, 3) in 0-255, to what is kept.
+        paths: the images' files.
+        keys: what each image is: the hash of its contents; for augmented copies also which copy of what augmentation.
         cache: where, in which dtype, and how many GiB at most.
         precision: ``float32`` runs the prefix as it is, ``bfloat16`` in mixed_bfloat16.
         about: what ``listing`` shows of the features, such as the base's name and the cut.
-        batches: gives batches of the pictures at some positions, in order, uint8 or float32; None reads ``paths``.
+        batches: gives batches of the images at some positions, in order, uint8 or float32; None reads ``paths``.
 
     Raises:
-        BadInput: pictures that can't be decoded, all named; features larger than the cache may be; a folder that
+        BadInput: images that can't be decoded, all named; features larger than the cache may be; a folder that
             can't be used.
         RunFailed: the disk is full or failing.
     """
@@ -70,7 +70,7 @@ def features(
                     store.make_room(len(missing), cache.size_limit)
                     positions = {key: position for position, key in enumerate(keys)}
                     wanted = np.array([positions[key] for key in missing], np.int64)
-                    files = batches or picture_batches(paths, _size(prefix))
+                    files = batches or image_batches(paths, _size(prefix))
                     store.add(_compute(prefix, files, paths, wanted, missing, store.layout, precision))
                 computed, seconds = len(missing), time.perf_counter() - started
         if store.missing(keys):
@@ -82,14 +82,14 @@ def features(
 
 
 def kept(prefix: keras.Model, keys: Sequence[str], *, cache: CacheSettings, precision: str) -> int:
-    """How many of these pictures' features are kept already."""
+    """How many of these images' features are kept already."""
     store = _store(prefix, cache, precision)
     store.refresh()
     return len(set(keys)) - len(store.missing(keys))
 
 
 def measured(prefix: keras.Model, *, cache: CacheSettings, precision: str) -> tuple[float, float]:
-    """Seconds until the pass can begin, and seconds a picture from then on, found on a batch of noise."""
+    """Seconds until the pass can begin, and seconds an image from then on, found on a batch of noise."""
     layout = _store(prefix, cache, precision).layout
     noise = tf.cast(tf.random.uniform((BATCH_SIZE, *_size(prefix), 3), 0, 256, tf.int32), tf.uint8)
     started = time.perf_counter()
@@ -101,14 +101,14 @@ def measured(prefix: keras.Model, *, cache: CacheSettings, precision: str) -> tu
     return max(0.0, ready - started - taken), taken / BATCH_SIZE
 
 
-def picture_batches(paths: Sequence[str], size: tuple[int, int]) -> Batches:
-    """Batches of pictures decoded from their files while the ones before are computed on; uint8."""
+def image_batches(paths: Sequence[str], size: tuple[int, int]) -> Batches:
+    """Batches of images decoded from their files while the ones before are computed on; uint8."""
 
     def batches(positions: np.ndarray) -> tf.data.Dataset:
-        files = FilePictures([paths[position] for position in positions], size)
+        files = FileImages([paths[position] for position in positions], size)
         indices = tf.data.Dataset.range(len(files)).batch(BATCH_SIZE)
-        pictures = indices.map(files.read, num_parallel_calls=WORKERS, deterministic=True)
-        return untuned(pictures.prefetch(2))
+        images = indices.map(files.read, num_parallel_calls=WORKERS, deterministic=True)
+        return untuned(images.prefetch(2))
 
     return batches
 
@@ -116,7 +116,7 @@ def picture_batches(paths: Sequence[str], size: tuple[int, int]) -> Batches:
 def in_bfloat16(prefix: keras.Model) -> keras.Model:
     """A copy that computes in bfloat16 from its first layer with a matrix of weights on; weights stay float32.
 
-    What comes before prepares the pictures, and would lose their lower bits.
+    What comes before prepares the images, and would lose their lower bits.
     """
     first = next((number for number, operation in enumerate(prefix.operations) if has_kernel(operation)), 0)
     later = {id(operation) for operation in prefix.operations[first:]}
@@ -157,10 +157,10 @@ def _compute(
     dataset = batches(wanted)
     forward = _forward(prefix, layout, dataset.element_spec, precision)
     done = 0
-    with progress("Computing features", len(keys), "pictures") as advance:
+    with progress("Computing features", len(keys), "images") as advance:
         try:
-            for pictures in dataset:
-                records = forward(pictures).numpy()
+            for images in dataset:
+                records = forward(images).numpy()
                 if layout.dtype == "float16" and not np.isfinite(records.view(np.float16)).all():
                     raise BadInput(
                         Problem("features are too large for float16", "cache.dtype", "cache.dtype=bfloat16 or float32")
@@ -173,25 +173,22 @@ def _compute(
         except tf.errors.OpError:
             raise undecodable([paths[position] for position in wanted], _size(prefix)) from None
     if done != len(keys):
-        raise RunFailed(
-            f"{len(keys)} pictures were to be read, and {done} came: their files may have changed meanwhile"
-        )
+        raise RunFailed(f"{len(keys)} images were to be read, and {done} came: their files may have changed meanwhile")
 
 
 def _forward(
     prefix: keras.Model, layout: Layout, spec: tf.TensorSpec | tf.Tensor, precision: str
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """From a batch of pictures to their records, uint8 of shape (batch, bytes), in one graph."""
+    """From a batch of images to their records, uint8 of shape (batch, bytes), in one graph."""
     network = in_bfloat16(folded(prefix)) if precision == "bfloat16" else folded(prefix)
 
-    def forward(pictures: tf.Tensor) -> tf.Tensor:
-        outputs = network(tf.cast(pictures, tf.float32), training=False)
+    def forward(images: tf.Tensor) -> tf.Tensor:
+        outputs = network(tf.cast(images, tf.float32), training=False)
         flat = [
-            tf.reshape(tf.cast(tensor, layout.dtype), (tf.shape(pictures)[0], -1))
-            for tensor in tf.nest.flatten(outputs)
+            tf.reshape(tf.cast(tensor, layout.dtype), (tf.shape(images)[0], -1)) for tensor in tf.nest.flatten(outputs)
         ]
         records = tf.bitcast(tf.concat(flat, axis=1), tf.uint8)
-        return tf.reshape(records, (tf.shape(pictures)[0], layout.bytes))
+        return tf.reshape(records, (tf.shape(images)[0], layout.bytes))
 
     signature = tf.TensorSpec((None, *spec.shape[1:]), spec.dtype)
     return tf.function(forward, input_signature=[signature], autograph=False)

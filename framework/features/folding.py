@@ -22,7 +22,7 @@ def folded(model: keras.Model) -> keras.Model:
     then runs convolution, bias and activation as one.
 
     Args:
-        model: one from pictures to whatever; it is not changed, and layers without a part in this are shared with it.
+        model: one from images to whatever; it is not changed, and layers without a part in this are shared with it.
             A model that is not functional is given back.
 
     Source: https://arxiv.org/abs/1712.05877, section 3.2.
@@ -78,7 +78,7 @@ def _with_normalisation(layer: Any, norm: Any, shape: Shape) -> keras.Layer:
 
 
 def _takes_padding(layer: Any, padding: Any, shape: Shape) -> bool:
-    """Whether the layer would by itself pad pictures of this shape as is done before it."""
+    """Whether the layer would by itself pad images of this shape as is done before it."""
     if not _plain(layer, keras.layers.Conv2D, keras.layers.DepthwiseConv2D) or layer.padding != "valid":
         return False
     if padding.data_format != "channels_last":

@@ -31,7 +31,7 @@ class Cut:
 
     @property
     def at_input(self) -> bool:
-        """Whether nothing is kept, and what trains takes pictures."""
+        """Whether nothing is kept, and what trains takes images."""
         return not self.tensors
 
     @property
@@ -41,17 +41,17 @@ class Cut:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of each tensor for one picture."""
+        """Shape of each tensor for one image."""
         return tuple(tuple(tensor.shape[1:]) for tensor in self.tensors)
 
     @property
     def numbers(self) -> int:
-        """How many numbers are kept for one picture."""
+        """How many numbers are kept for one image."""
         return sum(prod(shape) for shape in self.shapes)
 
 
 def frozen_prefix(model: keras.Model, trained: Trained, inference: Collection[str] = ()) -> Cut:
-    """The longest part of the graph, from the input on, whose output on a picture stays the same throughout a stage.
+    """The longest part of the graph, from the input on, whose output on an image stays the same throughout a stage.
 
     An operation is constant if its inputs are, none of its weights trains, and it does not behave otherwise in
     training: draw at random, or follow the batch. The cut is where constant tensors meet other operations. Where
@@ -102,13 +102,13 @@ def frozen_prefix(model: keras.Model, trained: Trained, inference: Collection[st
 
 
 def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tuple[keras.Model | None, keras.Model]:
-    """The model as two: from pictures to the cut's tensors, and from there to the output.
+    """The model as two: from images to the cut's tensors, and from there to the output.
 
     Both share the model's layers: training the second trains the model, which can be saved as before.
 
     Args:
         model: a functional model.
-        cut: where to; with a cut at the input there is no prefix, and the second model takes pictures.
+        cut: where to; with a cut at the input there is no prefix, and the second model takes images.
         inference: names of layers that the second model runs as in inference even while it trains.
 
     Returns:

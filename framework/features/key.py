@@ -1,4 +1,4 @@
-"""What a kept feature depends on: a description of the prefix, its pictures and the machine, and the key made of it."""
+"""What a kept feature depends on: a description of the prefix, its images and the machine, and the key made of it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def describe(prefix: keras.Model, *, decoding: str, precision: str, dtype: str) 
     """Everything that could change a feature, in plain values.
 
     Args:
-        prefix: from pictures to the tensors that are kept; the pictures' size is part of it.
-        decoding: how a file becomes a picture, with the decoder's version.
+        prefix: from images to the tensors that are kept; the images' size is part of it.
+        decoding: how a file becomes an image, with the decoder's version.
         precision: in which numbers the prefix is run.
         dtype: in which numbers its output is kept.
     """

@@ -16,11 +16,11 @@ _CHUNK = 16 << 20
 
 
 class FeatureRows:
-    """The kept features of some pictures, in their order, float32; ``framework.data.rows.Rows`` is what it fulfils.
+    """The kept features of some images, in their order, float32; ``framework.data.rows.Rows`` is what it fulfils.
 
     Args:
         store: where they are; it stays in use as long as these rows.
-        keys: row of each picture in the store, repeats allowed.
+        keys: row of each image in the store, repeats allowed.
         computed: how many had to be computed.
         seconds: how long that took.
         memory_limit: bytes that may be held in memory.
@@ -61,7 +61,7 @@ class FeatureRows:
         return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
     def arrays(self) -> Any:
-        """All features as one eager float32 tensor of shape (pictures, …), or a tuple; only if ``in_memory``."""
+        """All features as one eager float32 tensor of shape (images, …), or a tuple; only if ``in_memory``."""
         arrays = self._load()
         return arrays[0] if len(arrays) == 1 else tuple(arrays)
 

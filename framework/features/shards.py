@@ -1,4 +1,4 @@
-"""Shards of the feature cache: records of some pictures in one file, and the index beside it that says which."""
+"""Shards of the feature cache: records of some images in one file, and the index beside it that says which."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _CHUNK = 8 << 20
 
 @dataclass(frozen=True)
 class Layout:
-    """How a picture's record is made up: its tensors one after another, row-major, little-endian.
+    """How an image's record is made up: its tensors one after another, row-major, little-endian.
 
     Attributes:
-        shapes: of each tensor, for one picture.
+        shapes: of each tensor, for one image.
         dtype: in which the numbers are kept: float32, float16 or bfloat16.
     """
 
@@ -33,7 +33,7 @@ class Layout:
         return sum(prod(shape) for shape in self.shapes) * numpy_type(self.dtype).itemsize
 
     def tensors(self, records: np.ndarray) -> list[np.ndarray]:
-        """Float32 tensors of shape (pictures, …) from uint8 records of shape (pictures, bytes)."""
+        """Float32 tensors of shape (images, …) from uint8 records of shape (images, bytes)."""
         values = records.view(numpy_type(self.dtype))
         ends = np.cumsum([prod(shape) for shape in self.shapes])
         parts = np.split(values, ends[:-1], axis=1)
@@ -45,7 +45,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Shard:
-    """Some pictures' records in one file."""
+    """Some images' records in one file."""
 
     path: Path
     rows: tuple[str, ...]

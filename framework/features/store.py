@@ -1,8 +1,8 @@
 """The feature cache on disk: a folder for each key, filled in whole shards, shared by all processes of a machine.
 
     <root>/<key>/key.json      what the features depend on; its time is when they were last used
-    <root>/<key>/<id>.rows     the features of some pictures: one record a picture, one after another
-    <root>/<key>/<id>.json     which pictures, in which order, with shapes, dtype, size and checksum of the rows
+    <root>/<key>/<id>.rows     the features of some images: one record an image, one after another
+    <root>/<key>/<id>.json     which images, in which order, with shapes, dtype, size and checksum of the rows
     <root>/locks/<key>.*       who writes (one process) and who uses (any number): locks that die with their process
 
 A shard is there once its ``.json`` is, which is written last; both are written beside their names and renamed. What a
@@ -163,18 +163,18 @@ class Store:
             raise
         self.refresh()
 
-    def make_room(self, pictures: int, limit: float) -> None:
-        """Before so many pictures are added, clear other keys until all keep to ``limit``, least recently used first.
+    def make_room(self, images: int, limit: float) -> None:
+        """Before so many images are added, clear other keys until all keep to ``limit``, least recently used first.
 
         Args:
-            pictures: how many records will be added.
+            images: how many records will be added.
             limit: GiB that all features may take.
 
         Raises:
             BadInput: these features alone would take more.
             RunFailed: the disk has no room for them.
         """
-        more = pictures * self.layout.bytes
+        more = images * self.layout.bytes
         own = sum(shard.size for shard in self._shards.values())
         if own + more > limit * GIB:
             raise BadInput(

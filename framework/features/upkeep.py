@@ -35,7 +35,7 @@ class Entry:
         key: the folder's name.
         about: what was said of the features when they were first computed.
         depends_on: their description.
-        pictures: how many records.
+        images: how many records.
         bytes: size on disk.
         last_used: seconds since the epoch.
         in_use: whether a process reads or writes them now.
@@ -44,7 +44,7 @@ class Entry:
     key: str
     about: Mapping[str, Any]
     depends_on: Mapping[str, Any]
-    pictures: int
+    images: int
     bytes: int
     last_used: float
     in_use: bool

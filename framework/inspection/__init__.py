@@ -1,1 +1,1 @@
-"""What is wrong with pictures and labels before anything is trained on them."""
+"""What is wrong with images and labels before anything is trained on them."""

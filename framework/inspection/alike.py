@@ -1,4 +1,4 @@
-"""Pictures that are the same, and pictures that are nearly so: resized, compressed again, made a little brighter."""
+"""Images that are the same, and images that are nearly so: resized, compressed again, made a little brighter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from framework.inspection.look import Look
 # photos, copies of half the size or of JPEG quality 40 reach 0.995 at least, 15 % brighter ones 0.9898; of all pairs of
 # different photos among 3,409 the most alike reach 0.984.
 NEAR = 0.988
-# A picture without contrast is like any other one.
+# An image without contrast is like any other one.
 _FLAT = 4.0
 _BLOCK = 2048
 
@@ -29,9 +29,9 @@ def same(looks: Sequence[Look]) -> list[list[int]]:
 
 
 def near(looks: Sequence[Look], apart: float = NEAR) -> list[list[int]]:
-    """Groups of positions of pictures that look the same and are other files, two at least in each.
+    """Groups of positions of images that look the same and are other files, two at least in each.
 
-    Files with the same bytes count once. All are held against all, as a product of matrices: 100,000 pictures take
+    Files with the same bytes count once. All are held against all, as a product of matrices: 100,000 images take
     some minutes.
     """
     first: dict[str, int] = {}
@@ -43,7 +43,7 @@ def near(looks: Sequence[Look], apart: float = NEAR) -> list[list[int]]:
         return []
     rows = np.stack([vector(look.small) for look in map(looks.__getitem__, positions) if look.small is not None])
     pairs: list[tuple[int, int]] = []
-    with progress("Comparing pictures", len(rows), "pictures") as advance:
+    with progress("Comparing images", len(rows), "images") as advance:
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             ours, theirs = np.nonzero(block @ rows[start:].T > apart)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from framework.core.errors import many
-from framework.data.pictures import Pictures
+from framework.data.images import Images
 from framework.inspection import alike
 from framework.inspection.look import Look
 from framework.inspection.neighbours import Suspect
@@ -47,20 +47,20 @@ class Finding:
         return {**told, "groups": groups}
 
 
-def findings(pictures: Pictures, looks: Sequence[Look], suspects: Sequence[Suspect] = ()) -> list[Finding]:
+def findings(images: Images, looks: Sequence[Look], suspects: Sequence[Suspect] = ()) -> list[Finding]:
     """All findings, the gravest first.
 
     Args:
-        pictures: the data set.
-        looks: at each picture, split after split in the order of ``pictures.splits``.
-        suspects: pictures whose label may be wrong, by their position among all.
+        images: the data set.
+        looks: at each image, split after split in the order of ``images.splits``.
+        suspects: images whose label may be wrong, by their position among all.
     """
-    places = _places(pictures)
+    places = _places(images)
     found = [
-        *_files(looks, pictures),
+        *_files(looks, images),
         *_alike(looks, places),
-        *_classes(pictures),
-        *_labels(looks, places, pictures, suspects),
+        *_classes(images),
+        *_labels(looks, places, images, suspects),
     ]
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
@@ -77,16 +77,16 @@ class _Place:
     label: str
 
 
-def _places(pictures: Pictures) -> list[_Place]:
-    """Split and label of each picture."""
+def _places(images: Images) -> list[_Place]:
+    """Split and label of each image."""
     places = []
-    for split, listed in pictures.splits.items():
+    for split, listed in images.splits.items():
         for label in listed.labels:
-            if pictures.multilabel:
-                names = [pictures.classes[number] for number in np.flatnonzero(label)]
+            if images.multilabel:
+                names = [images.classes[number] for number in np.flatnonzero(label)]
                 places.append(_Place(split, ", ".join(names) or "none"))
             else:
-                places.append(_Place(split, pictures.classes[int(label)]))
+                places.append(_Place(split, images.classes[int(label)]))
     return places
 
 
@@ -102,17 +102,17 @@ def _apart(files: Iterable[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...
     return tuple((one,) for one in files)
 
 
-def _files(looks: Sequence[Look], pictures: Pictures) -> Iterator[Finding]:
+def _files(looks: Sequence[Look], images: Images) -> Iterator[Finding]:
     """What is odd about single files."""
     good = [look for look in looks if not look.error]
     bad = [(look.path, look.error) for look in looks if look.error]
     right = "nothing to do: it is read right"
     yield from _each("unreadable", "error", "can't be read", "remove, or train with data.on_error=skip", bad)
-    unused = [(path, one.kind.one) for one in pictures.unused for path in one.examples]
+    unused = [(path, one.kind.one) for one in images.unused for path in one.examples]
     if unused:
-        told = ", ".join(map(str, pictures.unused))
-        yield Finding("not used", "warning", f"not used: {told}", "move away, or make pictures of it", _apart(unused))
-    for note in pictures.notes:
+        told = ", ".join(map(str, images.unused))
+        yield Finding("not used", "warning", f"not used: {told}", "move away, or make images of it", _apart(unused))
+    for note in images.notes:
         yield Finding("data", "note", note, "have a look")
     size = [(look, look.width * look.height) for look in good]
     yield from _each(
@@ -164,9 +164,9 @@ def _files(looks: Sequence[Look], pictures: Pictures) -> Iterator[Finding]:
     yield from _each(
         "animated",
         "note",
-        "with an animation: its first picture counts",
+        "with an animation: its first image counts",
         right,
-        ((look.path, f"{look.frames} pictures") for look in good if look.frames > 1),
+        ((look.path, f"{look.frames} images") for look in good if look.frames > 1),
     )
 
 
@@ -175,10 +175,10 @@ def _colours(mode: str) -> str:
 
 
 def _alike(looks: Sequence[Look], places: Sequence[_Place]) -> Iterator[Finding]:
-    """Pictures that are there twice."""
+    """Images that are there twice."""
     for groups, how, copies in (
         (alike.same(looks), "same", "the same file"),
-        (alike.near(looks), "near", "nearly the same picture"),
+        (alike.near(looks), "near", "nearly the same image"),
     ):
         leaks = [group for group in groups if len({places[one].split for one in group}) > 1]
         torn = [group for group in groups if len({places[one].label for one in group}) > 1]
@@ -201,38 +201,38 @@ def _told(groups: Sequence[Sequence[int]], looks: Sequence[Look], places: Sequen
     )
 
 
-def _classes(pictures: Pictures) -> Iterator[Finding]:
-    """Classes with few pictures, and classes of very different size."""
-    train = pictures.counts().get("train", {})
+def _classes(images: Images) -> Iterator[Finding]:
+    """Classes with few images, and classes of very different size."""
+    train = images.counts().get("train", {})
     few = {name: count for name, count in train.items() if count < FEW}
     if few:
         listed = ", ".join(f"{name} {count}" for name, count in few.items())
-        what = f"{many(len(few), 'class', 'classes')} of less than {FEW} training pictures: {listed}"
+        what = f"{many(len(few), 'class', 'classes')} of less than {FEW} training images: {listed}"
         yield Finding("few", "warning", what, "collect more, or leave them out: data.classes=[…]")
     present = {name: count for name, count in train.items() if count}
     if len(present) > 1 and max(present.values()) >= UNEVEN * min(present.values()):
         most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
-        what = f"{most} has {present[most] / present[least]:.0f} times as many training pictures as {least}"
+        what = f"{most} has {present[most] / present[least]:.0f} times as many training images as {least}"
         yield Finding("uneven", "warning", what, "data.class_weights=balanced, and look at recall by class")
-    for split, found in pictures.counts().items():
+    for split, found in images.counts().items():
         empty = [name for name, count in found.items() if not count]
         if empty:
-            what = f"no {split} pictures of {', '.join(empty)}"
+            what = f"no {split} images of {', '.join(empty)}"
             yield Finding("absent", "warning", what, "their scores can't be told")
 
 
 def _labels(
-    looks: Sequence[Look], places: Sequence[_Place], pictures: Pictures, suspects: Sequence[Suspect]
+    looks: Sequence[Look], places: Sequence[_Place], images: Images, suspects: Sequence[Suspect]
 ) -> Iterator[Finding]:
     if suspects:
         groups = tuple(
             (
                 (
                     looks[one.position].path,
-                    f"{places[one.position].label}? like {pictures.classes[one.suggested]} ({one.share:.0%})",
+                    f"{places[one.position].label}? like {images.classes[one.suggested]} ({one.share:.0%})",
                 ),
             )
             for one in suspects
         )
-        what = f"{many(len(groups), 'picture')} with a label that most like {'them' if len(groups) > 1 else 'it'} do not have"
+        what = f"{many(len(groups), 'image')} with a label that most like {'them' if len(groups) > 1 else 'it'} do not have"
         yield Finding("label", "warning", what, "look at them, the surest first", groups)

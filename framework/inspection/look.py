@@ -28,7 +28,7 @@ class Look:
     Attributes:
         path: the file.
         error: why it can't be decoded; empty if it can.
-        format: by its contents, as Pillow calls it; empty if it is no picture.
+        format: by its contents, as Pillow calls it; empty if it is no image.
         named: the format that its ending names.
         mode: of its pixels, as Pillow calls it.
         width: in pixels, as stored.
@@ -54,7 +54,7 @@ class Look:
 
 def look_at(paths: Sequence[str]) -> list[Look]:
     """Look at files, in their order, with progress; each is decoded to its end."""
-    with progress("Looking at pictures", len(paths), "files") as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with progress("Looking at images", len(paths), "files") as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = []
         for look in pool.map(_look, paths):
             looks.append(look)
@@ -69,16 +69,16 @@ def _look(path: str) -> Look:
         if os.path.getsize(path) == 0:
             return Look(path, "empty, 0 bytes")
         hash = file_hash(path)
-        with warnings.catch_warnings(), Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
             known = {
-                "format": _SAME.get(picture.format or "", picture.format or ""),
+                "format": _SAME.get(image.format or "", image.format or ""),
                 "named": _named(path),
-                "mode": picture.mode,
-                "width": picture.width,
-                "height": picture.height,
-                "frames": 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1),
-                "orientation": int(picture.getexif().get(0x0112, 1) or 1),
+                "mode": image.mode,
+                "width": image.width,
+                "height": image.height,
+                "frames": 1 if image.format == "MPO" else getattr(image, "n_frames", 1),
+                "orientation": int(image.getexif().get(0x0112, 1) or 1),
                 "hash": hash,
             }
     except BadInput as error:

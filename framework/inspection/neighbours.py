@@ -1,4 +1,4 @@
-"""Labels that a picture's neighbours contradict, in the features of a frozen base."""
+"""Labels that an image's neighbours contradict, in the features of a frozen base."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Each picture is held against so many neighbours; of them this share must agree on another class.
+# Each image is held against so many neighbours; of them this share must agree on another class.
 NEIGHBOURS, AGREED = 10, 0.9
 _BLOCK = 1024
 
 
 class Suspect(NamedTuple):
-    """A picture whose label may be wrong: its position, the class that its neighbours have, and their share of it."""
+    """An image whose label may be wrong: its position, the class that its neighbours have, and their share of it."""
 
     position: int
     suggested: int
@@ -20,11 +20,11 @@ class Suspect(NamedTuple):
 
 
 def suspects(features: np.ndarray, labels: np.ndarray) -> list[Suspect]:
-    """Pictures whose neighbours have another label, the surest first.
+    """Images whose neighbours have another label, the surest first.
 
     Args:
-        features: float (pictures, numbers) of the frozen base; they are compared by the angle between them.
-        labels: int (pictures,).
+        features: float (images, numbers) of the frozen base; they are compared by the angle between them.
+        labels: int (images,).
     """
     rows = features - features.mean(axis=0)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)

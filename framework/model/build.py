@@ -23,7 +23,7 @@ class Network:
     Attributes:
         model: from ``image``, raw RGB of 0-255, float32 (batch, height, width, 3), to float32 logits
             (batch, task.units).
-        base_layers: the base without what prepares pictures for it.
+        base_layers: the base without what prepares images for it.
         head_layers: pooling and head.
     """
 
@@ -36,18 +36,18 @@ def build(settings: Settings, task: Task) -> Network:
     """The network that the settings name, with its weights; its base trains if ``model.trainable`` says so.
 
     Raises:
-        BadInput: parts don't fit each other or the picture size, or the weights can't be had or don't fit.
+        BadInput: parts don't fit each other or the image size, or the weights can't be had or don't fit.
     """
     choice, size = settings.model, settings.data.size
     _restart_names()
     with _precision(settings.trainer.precision):
-        pictures = keras.Input((*size, 3), dtype="float32", name="image")
-        maps = _part("base", choice, "model", pictures)
+        images = keras.Input((*size, 3), dtype="float32", name="image")
+        maps = _part("base", choice, "model", images)
         vectors = _part("pooling", settings.pooling, "pooling", maps)
         logits = _part("head", settings.head, "head", vectors, task)
-        model = keras.Model(pictures, logits, name="classifier")
+        model = keras.Model(images, logits, name="classifier")
 
-    base = keras.Model(pictures, maps)
+    base = keras.Model(images, maps)
     weights.load(base, registry.get("base", choice.name), choice.weights, size, choice.parameters)
     inside = {layer.name for layer in base.layers}
     own = [layer for layer in base.layers if not layer.name.startswith(("image", bases.PREPROCESS))]
@@ -64,7 +64,7 @@ def _part(kind: str, choice: PartSettings, where: str, *supplied: Any) -> Any:
     """What the chosen part makes of what it is supplied with.
 
     Raises:
-        BadInput: Keras refuses it, for instance since a width comes to no filters or the pictures are too small.
+        BadInput: Keras refuses it, for instance since a width comes to no filters or the images are too small.
     """
     try:
         return registry.get(kind, choice.name)(*supplied, **choice.parameters)

@@ -20,8 +20,8 @@ class Description:
     """What a model's file says, each None where it does not.
 
     Attributes:
-        size: height and width in pixels of the pictures it takes.
-        units: how many numbers it gives a picture.
+        size: height and width in pixels of the images it takes.
+        units: how many numbers it gives an image.
         activation: of its last layer.
     """
 
@@ -56,7 +56,7 @@ def describe(file: Path) -> Description:
     if lambdas or any(node.get("class_name") == "__lambda__" for node in nodes):
         what = f"{file} has code in it (Lambda: {listing(lambdas)}): it is not opened"
         raise BadInput(Problem(what, str(file), "a model of layers without lambda functions"))
-    return Description(_picture_size(nodes), *_last_layer(config))
+    return Description(_image_size(nodes), *_last_layer(config))
 
 
 def _read_zip(file: Path) -> Any:
@@ -94,7 +94,7 @@ def _lambda(node: Mapping[str, Any]) -> str | None:
     return None if by_name else str(config.get("name"))
 
 
-def _picture_size(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
+def _image_size(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
     """Height and width from the first shape (batch, height, width, 3) that an input layer states."""
     for node in reversed(nodes):  # the walk is depth first from the end
         config = node.get("config")

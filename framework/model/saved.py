@@ -41,9 +41,7 @@ class ModelOptions:
     ] = None
     model: Annotated[PathText | None, "in place of run: a .keras or .h5 file from elsewhere"] = None
     classes: Annotated[list[str] | None, "with model: class names in the order of its outputs, [hat,shoes]"] = None
-    image_size: Annotated[Count | list[Count] | None, "with model: picture side, or [height,width]; null asks it"] = (
-        None
-    )
+    image_size: Annotated[Count | list[Count] | None, "with model: image side, or [height,width]; null asks it"] = None
     preprocess: Annotated[Preprocess, "with model: what it wants done to pixels of 0-255 that it does not itself"] = (
         "none"
     )
@@ -56,7 +54,7 @@ class Trained:
     Attributes:
         file: the model's file.
         task: what it answers; ``labels`` means nothing here, for that depends on the loss.
-        size: height and width in pixels of the pictures it takes.
+        size: height and width in pixels of the images it takes.
         folder: where results go: the run folder, or one beside a foreign file, named like it.
         run: the run; None for a foreign file.
         preprocess: what ``load`` puts in front of a foreign model.
@@ -128,7 +126,7 @@ class Trained:
         return inside(self.folder, *names)
 
     def load(self) -> keras.Model:
-        """The model, from raw RGB pictures, float32 0-255 (batch, height, width, 3), to logits (batch, task.units).
+        """The model, from raw RGB images, float32 0-255 (batch, height, width, 3), to logits (batch, task.units).
 
         A softmax or sigmoid at a foreign model's end is taken off. Layers keep their names and stay flat.
 
@@ -145,7 +143,7 @@ class Trained:
             model = _with_preprocessing(_to_logits(model), self.size, self.preprocess)
         units = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
         if units != self.task.units:
-            what = f"the model gives {units} numbers a picture; its classes need {self.task.units}"
+            what = f"the model gives {units} numbers an image; its classes need {self.task.units}"
             raise BadInput(Problem(what, str(self.file)))
         return model
 
@@ -205,7 +203,7 @@ def open_run(run: str) -> Trained:
     looked = describe(file)
     task = Task(kind, tuple(classes), "index")
     if looked.size is None:
-        raise BadInput(Problem("the model does not say how large its pictures are", str(file)))
+        raise BadInput(Problem("the model does not say how large its images are", str(file)))
     _check_units(file, looked, task)
     return Trained(file, task, looked.size, folder.path, folder, missing=_register_parts(folder), chosen=found.told())
 
@@ -230,7 +228,7 @@ def open_file(
     Args:
         model: the file.
         classes: names in the order of its outputs.
-        size: height and width of its pictures; None reads them from the file.
+        size: height and width of its images; None reads them from the file.
         preprocess: what it wants done to pixels of 0-255 before it sees them.
 
     Raises:
@@ -244,7 +242,7 @@ def open_file(
         count = f"{looked.units} names" if looked.units else "a name for each output"
         problems.append(Problem("classes must be given with model", "command line", f"classes=[a,b], {count}"))
     if size is None:
-        what = "the model takes pictures of any size: image_size must be given"
+        what = "the model takes images of any size: image_size must be given"
         problems.append(Problem(what, "command line", "image_size=224"))
     elif looked.size not in (None, size):
         what = f"image_size is {size[0]}×{size[1]}, but the model takes {looked.size[0]}×{looked.size[1]}"  # type: ignore[index]
@@ -289,7 +287,7 @@ def _without_model(folder: RunFolder, said: Mapping[str, Any]) -> Problem:
 
 def _check_units(file: Path, looked: Description, task: Task) -> None:
     if looked.units not in (None, task.units) or (task.kind == "binary" and len(task.classes) != 2):
-        what = f"the model gives {looked.units} numbers a picture; {len(task.classes)} classes are named"
+        what = f"the model gives {looked.units} numbers an image; {len(task.classes)} classes are named"
         raise BadInput(Problem(f"{what}: {listing(task.classes)}", str(file), "a name for each number, in its order"))
 
 
@@ -306,11 +304,11 @@ def _to_logits(model: keras.Model) -> keras.Model:
 
 
 def _with_preprocessing(model: keras.Model, size: tuple[int, int], preprocess: Preprocess) -> keras.Model:
-    """The model for raw pictures of 0-255."""
+    """The model for raw images of 0-255."""
     from framework.parts import bases
 
     if preprocess == "none":
         return model
-    pictures = keras.Input((*size, 3), dtype="float32", name="image")
+    images = keras.Input((*size, 3), dtype="float32", name="image")
     # call, not __call__: the layers are applied one by one and stay layers of the new model
-    return keras.Model(pictures, model.call(bases.preprocess(pictures, preprocess)), name=model.name)
+    return keras.Model(images, model.call(bases.preprocess(images, preprocess)), name=model.name)

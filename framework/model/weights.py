@@ -55,7 +55,7 @@ def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, A
     Args:
         part: the base.
         weights: ``imagenet``, a file, or None.
-        size: height and width of the pictures in pixels.
+        size: height and width of the images in pixels.
         parameters: the base's own.
 
     Returns:
@@ -139,7 +139,7 @@ def _unreadable(path: Path, error: Exception) -> Problem:
 
 
 def load(base: keras.Model, part: Part, weights: str | None, size: Size, parameters: Mapping[str, Any]) -> None:
-    """Read weights into ``base``, a flat model from pictures to feature maps; the rest is as for ``find``.
+    """Read weights into ``base``, a flat model from images to feature maps; the rest is as for ``find``.
 
     Raises:
         BadInput: the weights can't be had, the file can't be read, or it is not one of this base.

@@ -1,7 +1,7 @@
-"""Augmentations: how training pictures are varied, as pure functions of pictures, labels and uniform numbers.
+"""Augmentations: how training images are varied, as pure functions of images, labels and uniform numbers.
 
-Nothing here draws: the pipeline hands in uniform numbers for each picture, so that the same seed, epoch and picture
-always give the same result. Work is done on whole batches, in the picture's own 0–255.
+Nothing here draws: the pipeline hands in uniform numbers for each image, so that the same seed, epoch and image
+always give the same result. Work is done on whole batches, in the image's own 0–255.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Fill = Literal["reflect", "nearest"]
 def geometric(
     *, flip: bool, rotation: NonNegative, zoom: Share, shear: NonNegative, shift: Share, fill: Fill
 ) -> Augmentation:
-    """Left-right flip, rotation, zoom, shear and shift, as one transform a picture.
+    """Left-right flip, rotation, zoom, shear and shift, as one transform an image.
 
     ``rotation`` and ``shear`` in degrees, either way; ``zoom`` 0.1 for 0.9 to 1.1 times; ``shift`` as a share of height
     and width; ``fill`` for what comes into view from outside.
@@ -53,7 +53,7 @@ def geometric(
 
 @augmentation("crop")
 def crop(*, cut: Share, aspect: NonNegative) -> Augmentation:
-    """A part of the picture, brought back to full size (Szegedy et al. 2014, arXiv:1409.4842).
+    """A part of the image, brought back to full size (Szegedy et al. 2014, arXiv:1409.4842).
 
     ``cut`` is how much of the area goes at most; ``aspect`` 0.33 lets the part's sides stand at 3:4 to 4:3.
     """
@@ -83,7 +83,7 @@ def color(*, brightness: Share, contrast: Share, saturation: Share) -> Augmentat
 
 @augmentation("erase")
 def erase(*, area: Share) -> Augmentation:
-    """A rectangle of up to this share of the picture becomes its mean colour (Zhong et al. 2017, arXiv:1708.04896)."""
+    """A rectangle of up to this share of the image becomes its mean colour (Zhong et al. 2017, arXiv:1708.04896)."""
 
     def apply(x: tf.Tensor, y: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         share, ratio, across, along = tf.unstack(uniforms, axis=1)
@@ -96,22 +96,22 @@ def erase(*, area: Share) -> Augmentation:
 
 @augmentation("randaugment")
 def randaugment(*, layers: Whole, magnitude: NonNegative) -> Augmentation:
-    """So many changes a picture, each chosen out of thirteen (Cubuk et al. 2019, arXiv:1909.13719; all but equalize).
+    """So many changes an image, each chosen out of thirteen (Cubuk et al. 2019, arXiv:1909.13719; all but equalize).
 
     ``magnitude`` counts to 10, as in the paper.
     """
     changes = _changes(magnitude / 10)
 
-    def one(picture: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        x, uniforms = picture[0][None], picture[1]
+    def one(image: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        x, uniforms = image[0][None], image[1]
         for number in range(layers):
             chosen = tf.cast(uniforms[2 * number] * len(changes), tf.int32)
             sign = tf.where(uniforms[2 * number + 1 : 2 * number + 2] < 0.5, -1.0, 1.0)
             x = tf.switch_case(chosen, [partial(change, x, sign) for change in changes])
-        return tf.ensure_shape(x[0], picture[0].shape)
+        return tf.ensure_shape(x[0], image[0].shape)
 
     def apply(x: tf.Tensor, y: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Picture by picture, so that each pays for its own changes only.
+        # Image by image, so that each pays for its own changes only.
         return tf.map_fn(one, (x, uniforms), fn_output_signature=tf.TensorSpec(x.shape[1:], tf.float32)), y
 
     return Augmentation(2 * layers, apply)
@@ -119,7 +119,7 @@ def randaugment(*, layers: Whole, magnitude: NonNegative) -> Augmentation:
 
 @augmentation("mixup", mixes=True)
 def mixup(*, alpha: NonNegative) -> Augmentation:
-    """Each picture blended with its neighbour in the batch, and so their labels (Zhang et al. 2017, arXiv:1710.09412).
+    """Each image blended with its neighbour in the batch, and so their labels (Zhang et al. 2017, arXiv:1710.09412).
 
     The share follows Beta(alpha, alpha); 0 blends nothing.
     """
@@ -127,14 +127,14 @@ def mixup(*, alpha: NonNegative) -> Augmentation:
 
     def apply(x: tf.Tensor, y: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         share = _share(quantiles, uniforms[:, 0])
-        return _blended(x, _per_picture(share)), _blended(_of_classes(y), share[:, None])
+        return _blended(x, _per_image(share)), _blended(_of_classes(y), share[:, None])
 
     return Augmentation(1, apply)
 
 
 @augmentation("cutmix", mixes=True)
 def cutmix(*, alpha: NonNegative) -> Augmentation:
-    """A rectangle of each picture's neighbour pasted in, labels by area (Yun et al. 2019, arXiv:1905.04899).
+    """A rectangle of each image's neighbour pasted in, labels by area (Yun et al. 2019, arXiv:1905.04899).
 
     The share kept follows Beta(alpha, alpha); 0 pastes nothing.
     """
@@ -151,7 +151,7 @@ def cutmix(*, alpha: NonNegative) -> Augmentation:
 
 
 def _changes(strength: float) -> list[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
-    """RandAugment's, each from one picture of shape (1, height, width, 3) and a sign of shape (1,) to the picture."""
+    """RandAugment's, each from one image of shape (1, height, width, 3) and a sign of shape (1,) to the image."""
 
     def moved(name: str, most: float) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         return lambda x, sign: _transformed(x, **{name: sign * strength * most}, fill="reflect")
@@ -195,7 +195,7 @@ def _either_way(uniforms: tf.Tensor) -> tf.Tensor:
     return 2 * uniforms - 1
 
 
-def _per_picture(values: tf.Tensor) -> tf.Tensor:
+def _per_image(values: tf.Tensor) -> tf.Tensor:
     """Shape (batch,) to (batch, 1, 1, 1)."""
     return values[:, None, None, None]
 
@@ -212,7 +212,7 @@ def _transformed(
     right: tf.Tensor | float = 0.0,
     down: tf.Tensor | float = 0.0,
 ) -> tf.Tensor:
-    """Move each picture about its centre: numbers, or one a picture; right and down as shares of the sides.
+    """Move each image about its centre: numbers, or one an image; right and down as shares of the sides.
 
     The matrix leads from a place in the result to the place it comes from.
     """
@@ -244,11 +244,11 @@ def _recoloured(
 ) -> tf.Tensor:
     """Away from black, from each pixel's grey and from the mean grey by these factors of shape (batch,); 0 is as is."""
     if brightness is not None:
-        x = x * _per_picture(1 + brightness)
+        x = x * _per_image(1 + brightness)
     if saturation is not None:
-        x = x + _per_picture(saturation) * (x - _grey(x))
+        x = x + _per_image(saturation) * (x - _grey(x))
     if contrast is not None:
-        x = x + _per_picture(contrast) * (x - tf.reduce_mean(_grey(x), axis=(1, 2), keepdims=True))
+        x = x + _per_image(contrast) * (x - tf.reduce_mean(_grey(x), axis=(1, 2), keepdims=True))
     return tf.clip_by_value(x, 0.0, 255.0)
 
 
@@ -265,9 +265,9 @@ def _softened(x: tf.Tensor) -> tf.Tensor:
 
 
 def _box(x: tf.Tensor, across: tf.Tensor, along: tf.Tensor, *, width: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
-    """Whether each pixel is in a rectangle wholly inside the picture: bool of shape (batch, height, width, 1).
+    """Whether each pixel is in a rectangle wholly inside the image: bool of shape (batch, height, width, 1).
 
-    Sides are shares of the picture's; ``across`` and ``along`` in [0, 1) say where in the room that is left.
+    Sides are shares of the image's; ``across`` and ``along`` in [0, 1) say where in the room that is left.
     """
 
     def within(pixels: tf.Tensor, side: tf.Tensor, place: tf.Tensor) -> tf.Tensor:

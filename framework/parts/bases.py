@@ -1,7 +1,7 @@
 """Bases: every network of ``keras.applications``, and a small convolutional one built from config.
 
-A base takes raw RGB pictures, float32 0-255 of shape (batch, height, width, 3), and gives feature maps of shape
-(batch, rows, columns, channels). What prepares the pictures for it comes first: operations, or layers whose names
+A base takes raw RGB images, float32 0-255 of shape (batch, height, width, 3), and gives feature maps of shape
+(batch, rows, columns, channels). What prepares the images for it comes first: operations, or layers whose names
 start with ``preprocess``. The graph is flat: the layers of the network are layers of the whole model.
 
 Source: https://keras.io/api/applications/.
@@ -28,8 +28,8 @@ BLUE_GREEN_RED = (103.939, 116.779, 123.68)
 PREPROCESS = "preprocess"
 
 
-def preprocess(pictures: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
-    """Pictures of 0-255 as the base was trained on them, in steps that a saved model keeps.
+def preprocess(images: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
+    """Images of 0-255 as the base was trained on them, in steps that a saved model keeps.
 
     - ``tf``: from -1 to 1; ``tf128``: the same, by 128 in place of 127.5
     - ``torch``: less ImageNet's mean, by its deviation, for each channel
@@ -42,10 +42,10 @@ def preprocess(pictures: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
     """
 
     def rescale(scale: Any, offset: Any) -> keras.KerasTensor:
-        return keras.layers.Rescaling(scale, offset, dtype="float32", name=f"{PREPROCESS}_rescale")(pictures)
+        return keras.layers.Rescaling(scale, offset, dtype="float32", name=f"{PREPROCESS}_rescale")(images)
 
     if mode == "caffe":
-        pictures = pictures[..., ::-1]
+        images = images[..., ::-1]
         return rescale(1, [-mean for mean in BLUE_GREEN_RED])
     if mode == "tf":
         return rescale(1 / 127.5, -1)
@@ -213,8 +213,8 @@ def _register(family: _Family, constructor: str, file: str) -> None:
     """Register one network of a family under its name in lower case."""
     name = constructor.lower()
 
-    def build(pictures: keras.KerasTensor) -> keras.KerasTensor:
-        return feature_maps(name, preprocess(pictures, family.mode), **family.fixed)
+    def build(images: keras.KerasTensor) -> keras.KerasTensor:
+        return feature_maps(name, preprocess(images, family.mode), **family.fixed)
 
     build.__name__ = build.__qualname__ = name
     build.__doc__ = f"{constructor} ({family.source})."
@@ -248,7 +248,7 @@ def _published(base: str, parameters: Mapping[str, Any], **choices: tuple[Any, .
 
 
 def _trained_side(size: Size, sides: tuple[int, ...]) -> int:
-    """The side of the pictures that the published weights were trained on: ours where it is one, else 224."""
+    """The side of the images that the published weights were trained on: ours where it is one, else 224."""
     return size[0] if size[0] == size[1] and size[0] in sides else 224
 
 
@@ -275,9 +275,9 @@ def _mobilenet_outline(parameters: Mapping[str, Any]) -> Outline:
 
 
 @base("mobilenet", minimum_size=32, imagenet=_mobilenet_file, outline=_mobilenet_outline)
-def mobilenet(pictures: keras.KerasTensor, *, alpha: Positive, depth_multiplier: Count) -> keras.KerasTensor:
+def mobilenet(images: keras.KerasTensor, *, alpha: Positive, depth_multiplier: Count) -> keras.KerasTensor:
     """MobileNet (Howard et al., 2017, https://arxiv.org/abs/1704.04861)."""
-    return feature_maps("mobilenet", preprocess(pictures, "tf"), alpha=alpha, depth_multiplier=depth_multiplier)
+    return feature_maps("mobilenet", preprocess(images, "tf"), alpha=alpha, depth_multiplier=depth_multiplier)
 
 
 def _mobilenetv2_file(size: Size, parameters: Mapping[str, Any]) -> str:
@@ -292,9 +292,9 @@ def _mobilenetv2_outline(parameters: Mapping[str, Any]) -> Outline:
 
 
 @base("mobilenetv2", minimum_size=32, imagenet=_mobilenetv2_file, outline=_mobilenetv2_outline)
-def mobilenetv2(pictures: keras.KerasTensor, *, alpha: Positive) -> keras.KerasTensor:
+def mobilenetv2(images: keras.KerasTensor, *, alpha: Positive) -> keras.KerasTensor:
     """MobileNetV2 (Sandler et al., 2018, https://arxiv.org/abs/1801.04381)."""
-    return feature_maps("mobilenetv2", preprocess(pictures, "tf"), alpha=alpha)
+    return feature_maps("mobilenetv2", preprocess(images, "tf"), alpha=alpha)
 
 
 def _mobilenetv3_file(kind: str, parameters: Mapping[str, Any]) -> str:
@@ -315,9 +315,9 @@ def _mobilenetv3_outline(channels: int, parameters: Mapping[str, Any]) -> Outlin
     imagenet=lambda size, parameters: _mobilenetv3_file("small", parameters),
     outline=lambda parameters: _mobilenetv3_outline(96, parameters),
 )
-def mobilenetv3small(pictures: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
+def mobilenetv3small(images: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
     """MobileNetV3Small (Howard et al., 2019, https://arxiv.org/abs/1905.02244)."""
-    preprocessed = preprocess(pictures, "tf")
+    preprocessed = preprocess(images, "tf")
     return feature_maps("mobilenetv3small", preprocessed, alpha=alpha, minimalistic=minimalistic, **_OWN_PREPROCESSING)
 
 
@@ -327,9 +327,9 @@ def mobilenetv3small(pictures: keras.KerasTensor, *, alpha: Positive, minimalist
     imagenet=lambda size, parameters: _mobilenetv3_file("large", parameters),
     outline=lambda parameters: _mobilenetv3_outline(160, parameters),
 )
-def mobilenetv3large(pictures: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
+def mobilenetv3large(images: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
     """MobileNetV3Large (Howard et al., 2019, https://arxiv.org/abs/1905.02244)."""
-    preprocessed = preprocess(pictures, "tf")
+    preprocessed = preprocess(images, "tf")
     return feature_maps("mobilenetv3large", preprocessed, alpha=alpha, minimalistic=minimalistic, **_OWN_PREPROCESSING)
 
 
@@ -341,7 +341,7 @@ def _cnn_outline(parameters: Mapping[str, Any]) -> Outline:
 
 @base("cnn", minimum_size=8, outline=_cnn_outline)
 def cnn(
-    pictures: keras.KerasTensor,
+    images: keras.KerasTensor,
     *,
     filters: list[Count],
     convolutions: Count,
@@ -356,7 +356,7 @@ def cnn(
     A block is ``convolutions`` times convolution, normalisation and activation, then pooling and dropout.
     """
     pool = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}[pooling]
-    x = preprocess(pictures, "tf")
+    x = preprocess(images, "tf")
     for block, width in enumerate(filters, start=1):
         for index in range(1, convolutions + 1):
             # a normalisation has a bias of its own

@@ -1,4 +1,4 @@
-"""Heads: from one vector a picture, float (batch, features), to float32 logits (batch, task.units).
+"""Heads: from one vector an image, float (batch, features), to float32 logits (batch, task.units).
 
 Sigmoid and softmax come where people read numbers; losses and metrics read logits.
 """

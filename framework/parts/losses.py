@@ -1,6 +1,6 @@
 """Losses: what training makes small. All read logits, so that no precision is lost in a softmax or sigmoid before.
 
-Shapes: logits float (batch, task.units); labels as ``task.labels`` says; the loss is one number a picture, which Keras
+Shapes: logits float (batch, task.units); labels as ``task.labels`` says; the loss is one number an image, which Keras
 averages with the sample weights.
 """
 
@@ -51,7 +51,7 @@ def binary_crossentropy(task: Task, *, label_smoothing: Share) -> keras.losses.L
 
 @loss("focal")
 def focal(task: Task, *, gamma: NonNegative, alpha: Share | None, label_smoothing: Share) -> keras.losses.Loss:
-    """Cross-entropy that pictures which are right already hardly count in; for rare classes.
+    """Cross-entropy that images which are right already hardly count in; for rare classes.
 
     ``alpha`` is the weight of yes against ``1 - alpha`` of no; among many classes it scales the whole loss. None
     leaves both out.

@@ -44,7 +44,7 @@ class _ClassMetric(keras.metrics.Metric):
         return ops.cast(ops.reshape(y_true, (-1, self.units)) > 0.5, self.dtype)
 
     def _weights(self, y_true: Any, sample_weight: Any) -> Any:
-        """A weight a picture, shape (batch, 1)."""
+        """A weight an image, shape (batch, 1)."""
         if sample_weight is None:
             return ops.ones((ops.shape(y_true)[0], 1), dtype=self.dtype)
         return ops.reshape(ops.cast(sample_weight, self.dtype), (-1, 1))
@@ -114,7 +114,7 @@ class MacroF1(_MacroScore):
 class RocArea(_ClassMetric):
     """Area under the ROC curve of each class against the rest, averaged over the classes that have both sides.
 
-    Exact, so it keeps the epoch: 4 bytes a picture for each logit, label and weight (100,000 pictures of 10 classes
+    Exact, so it keeps the epoch: 4 bytes an image for each logit, label and weight (100,000 images of 10 classes
     take 5 MB). Ranking all of them costs more than a step of training; so within a compiled step the result is NaN, and
     Keras's ``fit`` and ``evaluate`` read it where it is known, at the end of an epoch.
     """
@@ -153,7 +153,7 @@ class RocArea(_ClassMetric):
         self.count.assign(end)
 
     def result(self) -> Any:
-        """The average so far; NaN if no class has pictures on both sides, or within a compiled step."""
+        """The average so far; NaN if no class has images on both sides, or within a compiled step."""
         if not tf.executing_eagerly():
             return tf.constant(float("nan"))
         kept = self.kept.numpy()[: int(self.count)]
@@ -174,7 +174,7 @@ class RocArea(_ClassMetric):
 
 @keras.saving.register_keras_serializable(package="framework")
 class TopK(keras.metrics.Mean):
-    """Share of pictures whose class is among the ``k`` most likely; of equal ones the first is taken to be likelier.
+    """Share of images whose class is among the ``k`` most likely; of equal ones the first is taken to be likelier.
 
     Keras's own counts every class that is tied with the k-th as among them: a network that says the same of all
     classes would always be right.

@@ -14,7 +14,7 @@ from framework.core.task import Task
 
 @metric("accuracy")
 def accuracy(task: Task, name: str) -> keras.metrics.Metric:
-    """Share of pictures that are classified right; for several labels, share of labels."""
+    """Share of images that are classified right; for several labels, share of labels."""
     if task.kind != "multiclass":
         return keras.metrics.BinaryAccuracy(name=name, threshold=0.0)
     if task.labels == "index":
@@ -24,7 +24,7 @@ def accuracy(task: Task, name: str) -> keras.metrics.Metric:
 
 @metric("top_k", tasks=("multiclass",))
 def top_k(task: Task, name: str, *, k: Count) -> keras.metrics.Metric:
-    """Share of pictures whose class is among the ``k`` most likely."""
+    """Share of images whose class is among the ``k`` most likely."""
     from framework.parts.metric_classes import TopK
 
     return TopK(labels=task.labels, k=k, name=name)

@@ -1,4 +1,4 @@
-"""Poolings: from feature maps (batch, height, width, channels) to one vector a picture."""
+"""Poolings: from feature maps (batch, height, width, channels) to one vector an image."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def flatten(maps: keras.KerasTensor) -> keras.KerasTensor:
 
 @pooling("none")
 def none(maps: keras.KerasTensor) -> keras.KerasTensor:
-    """What the base gives, as it is, for bases that end in one vector a picture.
+    """What the base gives, as it is, for bases that end in one vector an image.
 
     Raises:
         BadInput: the base ends in feature maps.

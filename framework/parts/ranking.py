@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-BLOCK = 1024  # pictures that are worked on at once
+BLOCK = 1024  # images that are worked on at once
 BITS = 48  # of 53: what an order of summation changes lies below
 
 
 def log_odds(logits: np.ndarray) -> Iterator[np.ndarray]:
-    """For one class after the other its log-odds against all others, by which pictures are ranked for its ROC curve.
+    """For one class after the other its log-odds against all others, by which images are ranked for its ROC curve.
 
     log p - log(1 - p) of a softmax is the class's logit less the log-sum-exp of the others. Softmax itself would tie
-    every picture that is surer than float64 can tell from 1.
+    every image that is surer than float64 can tell from 1.
 
     Args:
-        logits: float (pictures, classes), two classes at least.
+        logits: float (images, classes), two classes at least.
 
     Yields:
-        float64 (pictures,). Rounded to ``BITS`` bits, so that what is tied is not torn apart by rounding.
+        float64 (images,). Rounded to ``BITS`` bits, so that what is tied is not torn apart by rounding.
     """
     count = len(logits)
     top = logits.argmax(axis=1)
@@ -48,9 +48,9 @@ def roc_area(scores: np.ndarray, yes: np.ndarray, weights: np.ndarray) -> float:
     ten times as long as the work.
 
     Args:
-        scores: float (pictures,).
-        yes: bool (pictures,).
-        weights: of the pictures, float (pictures,).
+        scores: float (images,).
+        yes: bool (images,).
+        weights: of the images, float (images,).
     """
     order = np.argsort(scores[~yes])
     against = scores[~yes][order]

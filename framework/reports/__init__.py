@@ -1,1 +1,1 @@
-"""Pictures and tables made from run folders; builds no model."""
+"""Figures and tables made from run folders; builds no model."""

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of each class as one picture, the best class on top; of many the ``MOST`` worst."""
+"""Precision, recall and F1 of each class as one figure, the best class on top; of many the ``MOST`` worst."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 40
 
 
 def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str, below: str) -> Path:
-    """Write the picture.
+    """Write the figure.
 
     Args:
         path: a PNG file.
@@ -23,7 +23,7 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]], title: str, below: str) 
     """
     ordered = sorted(rows, key=lambda row: (row["f1"], row["class"]))
     if len(ordered) > MOST:
-        # a class without pictures says nothing
+        # a class without figures says nothing
         ordered = sorted(ordered, key=lambda row: not row["support"])[:MOST]
         title += f": the {MOST} worst of {len(rows):,}"
     places = range(len(ordered))

@@ -18,7 +18,7 @@ from framework.reports.entries import NOT_MEASURED, Entry, Sweep, read_entries, 
 from framework.reports.interval import Spread, pooled, wilson
 
 SEED = "trainer.seed"
-# metrics that are a share of the validation pictures, which is what a picture-count interval is for
+# metrics that are a share of the validation images, which is what an image-count interval is for
 SHARES = ("accuracy", "top_k")
 CUT_SHORT = ("failed", "pruned")
 
@@ -164,14 +164,14 @@ class Comparison:
         return min(((score, run) for score, run in scores if is_number(score)), key=place)[1]
 
     @cached_property
-    def pictures(self) -> int | None:
-        """How many validation pictures every run was measured on; None where they differ or are unknown."""
-        counts = {entry.pictures for entry in self.entries if entry.best}
+    def images(self) -> int | None:
+        """How many validation images every run was measured on; None where they differ or are unknown."""
+        counts = {entry.images for entry in self.entries if entry.best}
         return counts.pop() if len(counts) == 1 else None
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the best variant's score for that many pictures; None where it has none."""
+        """The 95 % interval of the best variant's score for that many images; None where it has none."""
         return self._interval_of(self.best.mean(self.monitor)) if self.best else None
 
     @cached_property
@@ -186,7 +186,7 @@ class Comparison:
     def ties(self) -> frozenset[str]:
         """Labels of the variants whose distance from the best is no more than chance, the best left out.
 
-        Chance is that of the pictures (the interval of the best) or that of the seeds, whichever is wider.
+        Chance is that of the images (the interval of the best) or that of the seeds, whichever is wider.
         """
         if self.best is None:
             return frozenset()
@@ -209,7 +209,7 @@ class Comparison:
         if self.interval is not None:
             low, high = self.interval
             chances.append(
-                f"its 95 % interval, {rounded(low)} to {rounded(high)} for {self.pictures:,} validation pictures (Wilson)"
+                f"its 95 % interval, {rounded(low)} to {rounded(high)} for {self.images:,} validation images (Wilson)"
             )
         if self.seeds.freedom:
             repeats = {len(variant.all(self.monitor)) for variant in self.variants if not variant.cut_short} - {0}
@@ -242,21 +242,21 @@ class Comparison:
         chance, lies = ("no more than chance", "within") if within else ("more than chance", "outside")
         return (
             f"{lead}: {chance}, for {rounded(low)} lies {lies} the 95 % interval of the better, "
-            f"{rounded(interval[0])} to {rounded(interval[1])} for {self.pictures:,} validation pictures (Wilson)"
+            f"{rounded(interval[0])} to {rounded(interval[1])} for {self.images:,} validation images (Wilson)"
         )
 
     def _interval_of(self, score: float | None) -> tuple[float, float] | None:
-        """The 95 % interval of a score of the compared column for the number of pictures; None where it has none."""
-        if score is None or self.pictures is None or not self._is_share or not 0 <= score <= 1:
+        """The 95 % interval of a score of the compared column for the number of images; None where it has none."""
+        if score is None or self.images is None or not self._is_share or not 0 <= score <= 1:
             return None
-        return wilson(score, self.pictures)
+        return wilson(score, self.images)
 
     @property
     def _no_interval(self) -> str:
         if self._is_share:
-            return "the runs were not all measured on one known number of validation pictures"
+            return "the runs were not all measured on one known number of validation images"
         score = self.monitor.removeprefix("val_").replace("_", " ")
-        return f"{score} has no interval for the number of pictures"
+        return f"{score} has no interval for the number of images"
 
     @property
     def failures(self) -> tuple[Entry, ...]:
@@ -276,7 +276,7 @@ class Comparison:
         if pruned := sum(entry.status == "pruned" for entry in self.entries):
             notes.append(f"{pruned} pruned: the search ended {'it' if pruned == 1 else 'them'} early")
         if len({entry.fingerprint for entry in self.entries if entry.fingerprint}) > 1:
-            notes.append("not all runs saw the same pictures: part of a difference may come from the data")
+            notes.append("not all runs saw the same images: part of a difference may come from the data")
         return tuple(notes)
 
     @property

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture: a row a true class, right answers in blue, mistakes in orange.
+"""The confusion matrix as a figure: a row a true class, right answers in blue, mistakes in orange.
 
 Of more than ``WHOLE_UP_TO`` classes those that are most often mistaken for each other.
 """
@@ -17,7 +17,7 @@ WHOLE_UP_TO, NUMBERS_UP_TO = 100, 30
 
 
 def draw(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str, below: str) -> Path:
-    """Write the picture of a confusion matrix.
+    """Write the figure of a confusion matrix.
 
     Args:
         path: a PNG file.
@@ -65,7 +65,7 @@ def draw(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str, 
     axes.tick_params(which="minor", length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_ylabel("true class, and its pictures", color=GREY)
+    axes.set_ylabel("true class, and its images", color=GREY)
     axes.set_xlabel("predicted class", color=GREY)
     heading(page, title, below)
     return save(page, path)

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures in a grid, each with its file and a line or two under it."""
+"""A contact sheet: images in a grid, each with its file and a line or two under it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from framework.core.names import short
 from framework.reports.style import EDGE, GREY, HEADING, INK, ORANGE, bare, figure, heading, save
 
 COLUMNS, FEWEST = 6, 4
-CELL, GAP, TEXT = 1.7, 0.16, 0.6  # inches: a picture, between two, and the lines under it
+CELL, GAP, TEXT = 1.7, 0.16, 0.6  # inches: an image, between two, and the lines under it
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a sheet: RGB of 0-255, uint8 (height, width, 3), a headline in orange, a line below, its file."""
+    """One image of a sheet: RGB of 0-255, uint8 (height, width, 3), a headline in orange, a line below, its file."""
 
-    picture: np.ndarray
+    image: np.ndarray
     headline: str
     line: str
     file: str
@@ -38,7 +38,7 @@ def draw(path: Path, frames: Sequence[Frame], title: str, below: str) -> Path:
         left, bottom = EDGE + column * (CELL + GAP), height - HEADING - (row + 1) * CELL - row * TEXT
         axes = page.add_axes((left / width, bottom / height, CELL / width, CELL / height))
         bare(axes)
-        axes.imshow(_square(frame.picture))
+        axes.imshow(_square(frame.image))
         lines = (
             (0.05, short(frame.headline, 22), 9.5, ORANGE, "bold"),
             (0.215, short(frame.line, 26), 8.5, INK, "normal"),
@@ -50,11 +50,11 @@ def draw(path: Path, frames: Sequence[Frame], title: str, below: str) -> Path:
     return save(page, path)
 
 
-def _square(picture: np.ndarray) -> np.ndarray:
-    """The picture in the middle of a pale square of its longer side."""
-    height, width = picture.shape[:2]
+def _square(image: np.ndarray) -> np.ndarray:
+    """The image in the middle of a pale square of its longer side."""
+    height, width = image.shape[:2]
     side = max(height, width)
     square = np.full((side, side, 3), 244, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = picture
+    square[top : top + height, left : left + width] = image
     return square

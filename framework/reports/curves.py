@@ -1,4 +1,4 @@
-"""The learning curves of one run, as a picture fit for a talk.
+"""The learning curves of one run, as a figure fit for a talk.
 
 Drawn on Matplotlib's ``Figure`` alone, never ``pyplot``: no window system is looked for, and threads don't share state.
 """
@@ -34,7 +34,7 @@ def draw(folder: RunFolder) -> Path:
     it is the best by the column that the run watches.
 
     Returns:
-        The picture's path.
+        The figure's path.
 
     Raises:
         BadInput: the history has no epoch, or ``run.json`` can't be read.

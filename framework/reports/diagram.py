@@ -28,7 +28,7 @@ class Box:
 
 
 def draw(path: Path, boxes: Sequence[Box], classes: Sequence[str], title: str, below: str) -> Path:
-    """Write the picture; orange trains, blue is frozen, grey has no weights. The class names stand at the end."""
+    """Write the figure; orange trains, blue is frozen, grey has no weights. The class names stand at the end."""
     from matplotlib.patches import Polygon
 
     boxes = _joined(boxes)

@@ -25,7 +25,7 @@ TRACES = ("run.json", "config.yaml", "history.csv")
 
 @dataclass(frozen=True)
 class Confusion:
-    """Pictures counted by true class (row) and predicted class (column)."""
+    """Images counted by true class (row) and predicted class (column)."""
 
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
@@ -109,14 +109,14 @@ class Entry:
         return count if isinstance(count, int) else None
 
     @property
-    def pictures(self) -> int | None:
-        """How many validation pictures the run was measured on."""
-        count = _mapping(_mapping(self.run.get("data")).get("pictures")).get("validation")
+    def images(self) -> int | None:
+        """How many validation images the run was measured on."""
+        count = _mapping(_mapping(self.run.get("data")).get("images")).get("validation")
         return count if isinstance(count, int) and count > 0 else None
 
     @property
     def fingerprint(self) -> str | None:
-        """Digest of the pictures and labels that the run saw."""
+        """Digest of the images and labels that the run saw."""
         return _mapping(self.run.get("data")).get("fingerprint")
 
 

@@ -1,4 +1,4 @@
-"""Feature maps of several layers for one picture: a row a layer, its strongest channels beside each other."""
+"""Feature maps of several layers for one image: a row a layer, its strongest channels beside each other."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CHANNELS, LAYERS = 8, 20  # at most
 CELL, GAP, NAME = 1.15, 0.06, 1.75
 
 
-def draw(path: Path, picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], title: str, below: str) -> Path:
-    """Write the picture. Of each layer the channels that respond most are shown, each on its own scale.
+def draw(path: Path, image: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], title: str, below: str) -> Path:
+    """Write the figure. Of each layer the channels that respond most are shown, each on its own scale.
 
     Args:
         path: a PNG file.
-        picture: RGB 0-255, uint8 (height, width, 3), as the network saw it.
+        image: RGB 0-255, uint8 (height, width, 3), as the network saw it.
         layers: name and float (rows, columns, channels) of each, from the input on.
         title: above it.
         below: a line under the title.
@@ -32,7 +32,7 @@ def draw(path: Path, picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray
     heading(page, title, below)
     place = page.add_axes((EDGE / width, 1 - (HEADING + CELL) / height, CELL / width, CELL / height))
     bare(place)
-    place.imshow(picture)
+    place.imshow(image)
     for row, (name, maps) in enumerate(layers):
         bottom = height - HEADING - row * (CELL + GAP) - CELL
         rows, columns, channels = maps.shape

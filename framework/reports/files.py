@@ -1,4 +1,4 @@
-"""The files that a comparison leaves: table, picture and page."""
+"""The files that a comparison leaves: table, figure and page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from framework.reports.comparison import Comparison
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
     """Write ``comparison.csv``, ``comparison.png`` (where a run has an epoch) and ``report.html`` to ``folder``."""
-    picture = overlay.draw(comparison, folder / "comparison.png")
+    figure = overlay.draw(comparison, folder / "comparison.png")
     return [
         table.write_csv(comparison, folder / "comparison.csv"),
-        *([picture] if picture else []),
+        *([figure] if figure else []),
         page.write(comparison, folder / "report.html"),
     ]

@@ -13,7 +13,7 @@ MOST = 64
 
 
 def draw(path: Path, kernel: np.ndarray, title: str, below: str) -> Path:
-    """Write the picture; each filter is scaled by its own largest weight, grey is none.
+    """Write the figure; each filter is scaled by its own largest weight, grey is none.
 
     Args:
         path: a PNG file.

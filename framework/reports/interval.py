@@ -1,4 +1,4 @@
-"""How far two results may differ by chance: 95 % intervals for a share of pictures and for repeats of a training."""
+"""How far two results may differ by chance: 95 % intervals for a share of images and for repeats of a training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Z = statistics.NormalDist().inv_cdf(1 - OUTSIDE / 2)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (0 to 1) seen on ``count`` pictures.
+    """The 95 % score interval of a share (0 to 1) seen on ``count`` images.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927);
     recommended for any count by Brown, Cai and DasGupta, Statistical Science 16 (2001).

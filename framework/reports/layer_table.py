@@ -27,7 +27,7 @@ class Row:
 
 
 def draw(path: Path, rows: Sequence[Row], title: str, below: str) -> Path:
-    """Write the picture; orange trains, blue is frozen, grey has no weights."""
+    """Write the figure; orange trains, blue is frozen, grey has no weights."""
     height = HEADING + (len(rows) + 1) * ROW + 2 * EDGE
     page = figure(WIDTH, height)
     page.set_layout_engine("none")

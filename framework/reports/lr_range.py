@@ -1,4 +1,4 @@
-"""The picture of a learning rate range test."""
+"""The figure of a learning rate range test."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def draw(
     path: Path, title: str, rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], suggestion: float
 ) -> None:
     """Write the loss against the rate as a PNG: each step's grey, smoothed blue, the suggestion marked."""
-    picture = figure(7.5, 4.5)
-    heading(picture, "Learning rate range test", title)
-    axes = picture.add_subplot()
+    page = figure(7.5, 4.5)
+    heading(page, "Learning rate range test", title)
+    axes = page.add_subplot()
     axes.set_xscale("log")
     axes.plot(rates, losses, color=GREY, linewidth=0.8, alpha=0.5, label="each step")
     axes.plot(rates, smooth, color=BLUE, linewidth=2, label="smoothed")
@@ -28,4 +28,4 @@ def draw(
     axes.set_ylabel("loss")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    save(picture, path)
+    save(page, path)

@@ -29,10 +29,10 @@ MOST_KEYS = 3
 
 
 def draw(comparison: Comparison, path: Path) -> Path | None:
-    """Write the picture; with more variants than colours the best have one each and the others are grey.
+    """Write the figure; with more variants than colours the best have one each and the others are grey.
 
     Returns:
-        The picture's path, or None where no run has an epoch.
+        The figure's path, or None where no run has an epoch.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -180,11 +180,11 @@ def _against(axes: Axes, comparison: Comparison, key: str) -> None:
 
 
 def _errors(comparison: Comparison, variants: Sequence[Variant]) -> Any:
-    """Distances to both ends of each variant's 95 % interval for the number of pictures; None where there is none."""
-    if comparison.interval is None or comparison.pictures is None:
+    """Distances to both ends of each variant's 95 % interval for the number of figures; None where there is none."""
+    if comparison.interval is None or comparison.images is None:
         return None
     means = [variant.mean(comparison.monitor) or 0.0 for variant in variants]
-    ends = [wilson(mean, comparison.pictures) for mean in means]
+    ends = [wilson(mean, comparison.images) for mean in means]
     low = [max(0.0, mean - end[0]) for mean, end in zip(means, ends, strict=True)]
     high = [max(0.0, end[1] - mean) for mean, end in zip(means, ends, strict=True)]
     return [low, high]

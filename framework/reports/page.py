@@ -72,7 +72,7 @@ def tell(comparison: Comparison) -> dict[str, Any]:
         "metrics": list(comparison.metrics),
         "columns": list(comparison.columns),
         "repeated": comparison.repeated,
-        "pictures": comparison.pictures,
+        "images": comparison.images,
         "interval": comparison.interval and [rounded(end) for end in comparison.interval],
         "ties": comparison.interval is not None or comparison.seeds.freedom > 0,
         "rule": comparison.tie_rule,

@@ -12,7 +12,7 @@ from framework.reports.style import BLUE, GREY, INK, ORANGE, figure, heading, qu
 def draw(
     path: Path, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray, error: float, title: str, below: str
 ) -> Path:
-    """Write the picture: above, accuracy against confidence in bins of equal width; below, how many answers each has.
+    """Write the figure: above, accuracy against confidence in bins of equal width; below, how many answers each has.
 
     Args:
         path: a PNG file.

@@ -1,4 +1,4 @@
-"""How this project's pictures look: one figure, one kind of axes, one way to save, for all of them but the curves."""
+"""How this project's figures look: one figure, one kind of axes, one way to save, for all of them but the curves."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def quiet(axes: Axes, grid: str = "both") -> None:
 
 
 def bare(axes: Axes) -> None:
-    """Axes that only hold a picture."""
+    """Axes that only hold an image."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

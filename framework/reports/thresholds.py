@@ -25,12 +25,12 @@ def draw(
     title: str,
     below: str,
 ) -> Path:
-    """Write the picture.
+    """Write the figure.
 
     Args:
         path: a PNG file.
-        yes: probability of yes, (pictures,).
-        labels: 1 for yes, 0 for no, (pictures,).
+        yes: probability of yes, (images,).
+        labels: 1 for yes, 0 for no, (images,).
         curve: ``recall``, ``false_alarm_rate`` and ``precision`` at each threshold, from the highest down.
         marked: name of a point to its threshold and its index on the curve; -1 is before the first.
         numbers: ``roc_area`` and ``average_precision``, None where they mean nothing.
@@ -77,7 +77,7 @@ def draw(
     for name, (threshold, _) in marked.items():
         right.axvline(threshold, color=colours[name], linewidth=1.2, linestyle=":")
     right.set_xlabel(f"probability of {short(classes[1])}", color=GREY)
-    right.set_ylabel("pictures", color=GREY)
+    right.set_ylabel("images", color=GREY)
     right.set_yscale("symlog", linthresh=10)
     right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     right.set_title("Where both answers lie", loc="left", fontsize=12, color=INK)

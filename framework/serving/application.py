@@ -1,4 +1,4 @@
-"""The HTTP application: pictures in, classes out; a page for people, figures for Prometheus, a description for programs."""
+"""The HTTP application: images in, classes out; a page for people, figures for Prometheus, a description for programs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         # nothing of the model's name: the pages take the title for HTML
         title="framework serve",
         version=__version__,
-        description="Classes of pictures. Whatever is wrong with a request is said in one sentence: `error`.",
+        description="Classes of images. Whatever is wrong with a request is said in one sentence: `error`.",
     )
     desk = _Desk(classifier, limits)
     several = classifier.task.kind == "multilabel"
@@ -52,7 +52,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
     def page() -> HTMLResponse:
         return HTMLResponse(_page(), headers={"Content-Security-Policy": POLICY})
 
-    @pages.post("/predict", openapi_extra=_BODY, responses=_REFUSED, summary="The classes of pictures")
+    @pages.post("/predict", openapi_extra=_BODY, responses=_REFUSED, summary="The classes of images")
     async def predict(
         request: Request,
         top: Annotated[int, Query(ge=1, description="how many of the likeliest classes are named")] = min(5, top),
@@ -60,7 +60,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         async def work(uploads: list[Upload]) -> dict[str, Any]:
             found = await classifier.predict(uploads, top)
             named = zip(uploads, found, strict=True)
-            return {"predictions": [{"picture": upload.name, **record(one, several)} for upload, one in named]}
+            return {"predictions": [{"image": upload.name, **record(one, several)} for upload, one in named]}
 
         return await desk.handle(request, work)
 
@@ -69,14 +69,14 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         openapi_extra=_BODY,
         responses={200: {"content": {"image/jpeg": {}}}, **_REFUSED},
         response_class=Response,
-        summary="Where in a picture the evidence for a class lies (Grad-CAM)",
+        summary="Where in an image the evidence for a class lies (Grad-CAM)",
     )
     async def attention(
         request: Request, target: Annotated[str | None, Query(description="a class; the likeliest if none")] = None
     ) -> Response:
         async def work(uploads: list[Upload]) -> Response:
             if len(uploads) > 1:
-                raise Refusal(400, "one picture at a time, please")
+                raise Refusal(400, "one image at a time, please")
             if target is not None and target not in classifier.task.classes:
                 raise Refusal(400, "there is no such class; /model lists them")
             number = None if target is None else classifier.task.classes.index(target)
@@ -94,7 +94,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
             "height": height,
             "width": width,
             "explains": classifier.explains,
-            "limits": {"bytes": limits.bytes, "pixels": limits.pixels, "pictures": limits.pictures},
+            "limits": {"bytes": limits.bytes, "pixels": limits.pixels, "images": limits.images},
         }
 
     @pages.get("/health", responses={503: {}}, summary="Whether the model answers")
@@ -130,7 +130,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
 
 
 class _Desk:
-    """Takes requests with pictures: reads them, keeps to the limits, has them answered in time."""
+    """Takes requests with images: reads them, keeps to the limits, has them answered in time."""
 
     def __init__(self, classifier: Classifier, limits: Limits):
         self._classifier, self._limits, self._in_hand = classifier, limits, 0
@@ -186,7 +186,7 @@ class _Counting:
 
 
 def _busy() -> Refusal:
-    return Refusal(503, "too many pictures are in hand already; try again soon", RETRY_SECONDS)
+    return Refusal(503, "too many images are in hand already; try again soon", RETRY_SECONDS)
 
 
 def _page() -> str:
@@ -199,9 +199,9 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"description": what, "content": {"application/json": {"schema": _ERROR}}}
     for status, what in {
         400: "the request can't be understood",
-        413: "more bytes, pixels or pictures than are taken",
-        415: "no kind of picture, or of request, that is read here",
-        422: "a damaged picture",
+        413: "more bytes, pixels or images than are taken",
+        415: "no kind of image, or of request, that is read here",
+        422: "a damaged image",
         503: "too busy, or not in time: try again",
     }.items()
 }

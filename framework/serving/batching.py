@@ -15,21 +15,21 @@ Row = np.ndarray
 
 
 class _Item(NamedTuple):
-    picture: np.ndarray
+    image: np.ndarray
     answer: Future[Row]
 
 
 class Batcher:
-    """Gathers pictures to batches and works on one batch at a time, in a thread of its own.
+    """Gathers images to batches and works on one batch at a time, in a thread of its own.
 
-    A batch starts when it is full, when its first picture has waited long enough, or when no picture is on its way: a
+    A batch starts when it is full, when its first image has waited long enough, or when no image is on its way: a
     lone client never waits for others.
 
     Args:
-        work: from uint8 pictures (batch, height, width, 3) to rows, (batch, …), in their order.
-        most: pictures a batch.
-        wait: seconds that a picture waits for others at most.
-        coming: how many pictures are on their way here.
+        work: from uint8 images (batch, height, width, 3) to rows, (batch, …), in their order.
+        most: images a batch.
+        wait: seconds that an image waits for others at most.
+        coming: how many images are on their way here.
         seen: told the size and the seconds of each batch that was worked on.
     """
 
@@ -46,13 +46,13 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
-    def put(self, picture: np.ndarray, answer: Future[Row]) -> None:
-        """Queue a picture, uint8 (height, width, 3); ``answer`` gets its row, unless it is cancelled before."""
-        self._queue.put(_Item(picture, answer))
+    def put(self, image: np.ndarray, answer: Future[Row]) -> None:
+        """Queue an image, uint8 (height, width, 3); ``answer`` gets its row, unless it is cancelled before."""
+        self._queue.put(_Item(image, answer))
 
     @property
     def waiting(self) -> int:
-        """Pictures in the queue."""
+        """Images in the queue."""
         return self._queue.qsize()
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Batcher:
     def _answer(self, items: list[_Item]) -> None:
         started = time.perf_counter()
         try:
-            rows = self._work(np.stack([item.picture for item in items]))
+            rows = self._work(np.stack([item.image for item in items]))
         except Exception as error:
             for item in items:
                 item.answer.set_exception(error)

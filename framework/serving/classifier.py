@@ -26,7 +26,7 @@ from framework.serving.metrics import Metrics
 
 
 class Upload(NamedTuple):
-    """A picture as it came: what messages call it, the name that its sender gave it, its bytes."""
+    """An image as it came: what messages call it, the name that its sender gave it, its bytes."""
 
     called: str
     name: str | None
@@ -38,10 +38,10 @@ class Classifier:
 
     Args:
         trained: the classifier.
-        limits: on pictures.
+        limits: on images.
         metrics: told of batches.
-        batch: pictures that the network gets at once, at most.
-        wait: seconds that a picture waits for others at most.
+        batch: images that the network gets at once, at most.
+        wait: seconds that an image waits for others at most.
     """
 
     def __init__(self, trained: Trained, limits: Limits, metrics: Metrics, batch: int, wait: float):
@@ -55,11 +55,11 @@ class Classifier:
         self._batcher: Batcher | None = None
         self._cam: GradCam | None = None
         metrics.watch(
-            "framework_queue_pictures",
-            "Decoded pictures that wait for the network.",
+            "framework_queue_images",
+            "Decoded images that wait for the network.",
             lambda: self._batcher.waiting if self._batcher else 0,
         )
-        metrics.watch("framework_decoding_pictures", "Pictures that wait for or are in decoding.", lambda: self._coming)
+        metrics.watch("framework_decoding_images", "Images that wait for or are in decoding.", lambda: self._coming)
 
     @property
     def explains(self) -> bool:
@@ -82,11 +82,11 @@ class Classifier:
         grey = np.full((*self.size, 3), 128, np.uint8)
         for size in sorted({1, 2, self._batch}):
             network(tensorflow.constant(np.stack([grey] * size)))
-        self._decoder(_picture(grey), "a grey picture")
+        self._decoder(_image(grey), "a grey image")
         if self._cam is not None:
             self._cam(grey, [0])
         self._batcher = Batcher(
-            lambda pictures: network(tensorflow.constant(pictures)).numpy(),
+            lambda images: network(tensorflow.constant(images)).numpy(),
             self._batch,
             self._wait,
             lambda: self._coming,
@@ -95,10 +95,10 @@ class Classifier:
         self.ready = True
 
     async def predict(self, uploads: Sequence[Upload], top: int) -> list[Prediction]:
-        """What the pictures show, in their order; ``top`` classes of each.
+        """What the images show, in their order; ``top`` classes of each.
 
         Raises:
-            Refusal: for the first picture that can't be read.
+            Refusal: for the first image that can't be read.
         """
         answers: list[Future[Row]] = [self._start(upload) for upload in uploads]
         rows: list[Row] = []
@@ -113,14 +113,14 @@ class Classifier:
         return list(predictions([upload.name or "" for upload in uploads], np.stack(rows), self.task, top))
 
     async def attention(self, upload: Upload, target: int | None) -> tuple[int, bytes]:
-        """Where in a picture the evidence for a class lies: the class, and the picture with heat over it as JPEG.
+        """Where in an image the evidence for a class lies: the class, and the image with heat over it as JPEG.
 
         Args:
-            upload: the picture.
+            upload: the image.
             target: number of the class; None is the likeliest.
 
         Raises:
-            Refusal: the picture can't be read, or the model has no feature maps.
+            Refusal: the image can't be read, or the model has no feature maps.
         """
         return await asyncio.wrap_future(self._looking.submit(self._look, upload, target))
 
@@ -158,16 +158,16 @@ class Classifier:
     def _look(self, upload: Upload, target: int | None) -> tuple[int, bytes]:
         if self._cam is None:
             raise Refusal(404, "this model has no feature maps, so where it looks can't be shown")
-        picture = self._decoder(upload.data, upload.called)
+        image = self._decoder(upload.data, upload.called)
         if target is None:
             numbers = range(len(self.task.classes))
-            answer = next(predictions([""], self._cam(picture, [0])[1][None], self.task, 1))
+            answer = next(predictions([""], self._cam(image, [0])[1][None], self.task, 1))
             target = next(number for number in numbers if self.task.classes[number] == answer.top[0][0])
-        heats, _ = self._cam(picture, [target])
-        return target, _picture(overlay(self._decoder.upright(upload.data, upload.called), heats[0]))
+        heats, _ = self._cam(image, [target])
+        return target, _image(overlay(self._decoder.upright(upload.data, upload.called), heats[0]))
 
 
-def _picture(pixels: np.ndarray) -> bytes:
+def _image(pixels: np.ndarray) -> bytes:
     """Pixels, uint8 RGB, as a JPEG file."""
     from PIL import Image
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from framework.data.decode import picture, pixels
+from framework.data.decode import image, pixels
 from framework.data.headers import HEAD, format_of
 from framework.serving.limits import Limits, Refusal, amount
 
 # Other formats that Pillow reads are refused: some run other programs.
 ACCEPTED = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WebP", "AVIF")
-# A few bytes make a scan that costs a pass over the picture; a progressive photo has ten or so.
+# A few bytes make a scan that costs a pass over the image; a progressive photo has ten or so.
 MOST_SCANS = 200
 DISPLAY = 720
 
@@ -26,7 +26,7 @@ DISPLAY = 720
 class Decoder:
     """Decodes uploads to what the network takes; may be called from several threads.
 
-    The bytes go through a file in a folder that only this user can read, gone as soon as they are decoded: so a picture
+    The bytes go through a file in a folder that only this user can read, gone as soon as they are decoded: so an image
     has the very pixels that ``predict`` gives it.
 
     Args:
@@ -39,17 +39,17 @@ class Decoder:
         self._folder = tempfile.TemporaryDirectory(prefix="framework-serve-")
 
     def __call__(self, data: bytes, name: str) -> np.ndarray:
-        """The picture as the network gets it, uint8 (height, width, 3); ``name`` is what messages call it.
+        """The image as the network gets it, uint8 (height, width, 3); ``name`` is what messages call it.
 
         Raises:
-            Refusal: it is no picture, damaged, or larger than allowed.
+            Refusal: it is no image, damaged, or larger than allowed.
         """
         self.check(data, name)
         with self._file(data, name) as path:
-            return picture(path, self.size)
+            return image(path, self.size)
 
     def upright(self, data: bytes, name: str) -> np.ndarray:
-        """The picture for people: uint8 RGB, its aspect kept, its longer side ``DISPLAY`` at most.
+        """The image for people: uint8 RGB, its aspect kept, its longer side ``DISPLAY`` at most.
 
         Raises:
             Refusal: as above.
@@ -66,7 +66,7 @@ class Decoder:
         """Look at size, kind and header; nothing is decoded.
 
         Raises:
-            Refusal: it is no picture, its header is damaged, or it is larger than allowed.
+            Refusal: it is no image, its header is damaged, or it is larger than allowed.
         """
         if len(data) > self.limits.bytes:
             what = f"{name} has {amount(len(data))}bytes"
@@ -76,7 +76,7 @@ class Decoder:
         kind = format_of(data[:HEAD])
         if kind not in ACCEPTED:
             told = f", but {kind}" if kind else ""
-            what = f"{name} is not a picture of a kind that is read here{told}"
+            what = f"{name} is not an image of a kind that is read here{told}"
             raise Refusal(415, f"{what}; these are: {', '.join(ACCEPTED)}")
         width, height = dimensions(data, kind, name)
         if width * height > self.limits.pixels:
@@ -97,7 +97,7 @@ class Decoder:
         try:
             yield str(path)
         except ValueError as error:
-            why = str(error).removeprefix(f"{path}: ").replace(str(path), "the picture")
+            why = str(error).removeprefix(f"{path}: ").replace(str(path), "the image")
             raise Refusal(422, f"{name} can't be read: {why}") from None
         finally:
             path.unlink(missing_ok=True)
@@ -114,8 +114,8 @@ def dimensions(data: bytes, kind: str, name: str) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of many pixels: the limit is ours
-            with Image.open(io.BytesIO(data), formats=[kind.upper()]) as picture:
-                return picture.size
+            with Image.open(io.BytesIO(data), formats=[kind.upper()]) as image:
+                return image.size
     except Image.DecompressionBombError:
         raise Refusal(413, f"{name} has more pixels than any photo has") from None
     except Exception:

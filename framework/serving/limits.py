@@ -12,12 +12,12 @@ from framework.core.schema import Count, Positive
 class Limits:
     """Limits on requests; each is also an option of the command."""
 
-    bytes: Annotated[Count, "of a picture's file; a larger one gets 413"] = 16_000_000
+    bytes: Annotated[Count, "of an image's file; a larger one gets 413"] = 16_000_000
     request_bytes: Annotated[Count, "of a whole request, base64 as it is sent"] = 64_000_000
-    pixels: Annotated[Count, "of a picture, read from its header before it is decoded"] = 50_000_000
-    pictures: Annotated[Count, "in one request"] = 16
+    pixels: Annotated[Count, "of an image, read from its header before it is decoded"] = 50_000_000
+    images: Annotated[Count, "in one request"] = 16
     seconds: Annotated[Positive, "for a request, from its first byte to its answer"] = 30.0
-    queue: Annotated[Count, "pictures in hand at once, of all clients; one more gets 503 and when to try again"] = 64
+    queue: Annotated[Count, "images in hand at once, of all clients; one more gets 503 and when to try again"] = 64
 
 
 class Refusal(Exception):

@@ -27,8 +27,8 @@ class Metrics:
             registry=self.registry,
         )
         self.batch_size = prometheus.Histogram(
-            "framework_batch_pictures",
-            "Pictures that the network got at once.",
+            "framework_batch_images",
+            "Images that the network got at once.",
             buckets=BATCHES,
             registry=self.registry,
         )

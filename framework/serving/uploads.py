@@ -1,4 +1,4 @@
-"""The pictures in a request: files of a form, or base64 in JSON."""
+"""The images in a request: files of a form, or base64 in JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from framework.serving.classifier import Upload
 from framework.serving.limits import Limits, Refusal, amount
 
-FIELD = "picture"
+FIELD = "image"
 FORM, JSON = "multipart/form-data", "application/json"
 DRAIN_SECONDS = 5.0
 _PARTS = 1000
@@ -29,7 +29,7 @@ class Encoded(BaseModel):
     """A request in JSON."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    picture: str | list[str] = Field(description="A picture's file in base64, or a list of such.")
+    image: str | list[str] = Field(description="An image's file in base64, or a list of such.")
 
 
 SCHEMAS = {
@@ -87,7 +87,7 @@ class Body:
 
 
 async def read(body: Body, limits: Limits) -> list[Upload]:
-    """The pictures of a request, one at least; they are not looked at yet.
+    """The images of a request, one at least; they are not looked at yet.
 
     Raises:
         Refusal: it is not in a form that is read here, or has more than allowed.
@@ -105,18 +105,18 @@ async def read(body: Body, limits: Limits) -> list[Upload]:
     except ClientDisconnect:
         raise Refusal(400, "the client went away before the request was whole") from None
     if not found:
-        raise Refusal(400, f"the request holds no picture; send one as '{FIELD}'")
+        raise Refusal(400, f"the request holds no image; send one as '{FIELD}'")
     return found
 
 
 def check_count(count: int, limits: Limits) -> None:
-    """Refuse too many pictures.
+    """Refuse too many images.
 
     Raises:
         Refusal: there are more than one request may hold.
     """
-    if count > limits.pictures:
-        raise Refusal(413, f"the request holds {count} pictures; at most {limits.pictures} are taken at once")
+    if count > limits.images:
+        raise Refusal(413, f"the request holds {count} images; at most {limits.images} are taken at once")
 
 
 async def _form(request: Request, limits: Limits) -> list[Upload]:
@@ -156,7 +156,7 @@ async def _json(request: Request, limits: Limits) -> list[Upload]:
 
 def _decoded(data: bytes, limits: Limits) -> list[Upload]:
     try:
-        given = Encoded.model_validate_json(data).picture
+        given = Encoded.model_validate_json(data).image
     except ValidationError as error:
         raise Refusal(400, _sentence(error)) from None
     texts = [given] if isinstance(given, str) else given
@@ -177,7 +177,7 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "json_invalid":
         return f"the request is not JSON: {first['ctx']['error']}"
     if first["type"] == "extra_forbidden":
-        return f"there is no field {_quoted(str(first['loc'][-1]))}; send pictures as '{FIELD}'"
+        return f"there is no field {_quoted(str(first['loc'][-1]))}; send images as '{FIELD}'"
     if first["type"] == "missing":
         return f'the field \'{FIELD}\' is missing; send {{"{FIELD}": "BASE64"}}'
     return f'\'{FIELD}\' must be a text in base64, or a list of such: {{"{FIELD}": "BASE64"}}'
@@ -188,7 +188,7 @@ def _too_long(most: int) -> Refusal:
 
 
 def _called(number: int, count: int, name: str | None) -> str:
-    place = f"picture {number}" if count > 1 else "the picture"
+    place = f"image {number}" if count > 1 else "the image"
     return f"{place} ({_quoted(name)})" if name else place
 
 

@@ -211,9 +211,9 @@ class View:
         if self._live is None:
             return
         self._drawn = time.monotonic()
-        self._live.update(self._picture(), refresh=True)
+        self._live.update(self._image(), refresh=True)
 
-    def _picture(self) -> RenderableType:
+    def _image(self) -> RenderableType:
         from rich.console import Group
         from rich.text import Text
 
@@ -264,7 +264,7 @@ def _kind(job: Job) -> Hashable:
 
 
 def _shared(folder: RunFolder) -> float:
-    """Seconds in which a run got its pictures ready and their features."""
+    """Seconds in which a run got its images ready and their features."""
     try:
         seconds = folder.read_run().get("seconds", {})
     except BadInput:

@@ -16,8 +16,8 @@ from framework.training.preflight import Experiment
 
 def announce(experiment: Experiment, network: Network, folder: RunFolder, keeps_best: bool) -> None:
     """Say what is about to happen; ``keeps_best`` tells whether ``model.keras`` will be the best epoch or the last."""
-    settings, pictures, task = experiment.settings, experiment.pictures, experiment.task
-    counts = ", ".join(f"{len(split):,} {name}" for name, split in pictures.splits.items())
+    settings, images, task = experiment.settings, experiment.images, experiment.task
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in images.splits.items())
     height, width = settings.data.size
     weights = settings.model.weights or "random weights"
     total = network.model.count_params()
@@ -25,8 +25,8 @@ def announce(experiment: Experiment, network: Network, folder: RunFolder, keeps_
     layers = " → ".join([settings.model.name, settings.pooling.name, *map(str, hidden), f"{task.units} logits"])
     augment = ", ".join(settings.augment.parts) or "none"
     _lines(
-        ("data", f"{pictures.origin}: {counts} pictures, {height}×{width}"),
-        *pictures.told(),
+        ("data", f"{images.origin}: {counts} images, {height}×{width}"),
+        *images.told(),
         ("classes", f"{len(task.classes)} ({task.kind}): {listing(task.classes)}"),
         ("model", f"{layers}, {total:,} parameters, {weights}"),
         ("optimizer", f"{settings.optim.name}, {_schedule(settings.optim.schedule)}, loss {settings.loss.name}"),
@@ -49,7 +49,7 @@ def summarise(folder: RunFolder, run: Mapping[str, Any]) -> None:
         ("files", [str(file.relative_to(folder.path)) for file in files if file.exists()]),
         ("in", [shown(folder.path)]),
     )
-    # without validation pictures there is nothing to measure it on
+    # without validation images there is nothing to measure it on
     command = "evaluate" if any(key.startswith("val_") for key in best["metrics"]) else "export"
     follow("python", "-m", f"framework.{command}", f"run={shown(folder.path)}")
 

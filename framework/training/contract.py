@@ -123,7 +123,7 @@ def _early(name: str, file: Path, line: int) -> Problem:
 
 
 def _small(config: Mapping[str, Any], folder: Path) -> list[str]:
-    """Overrides that make the recipe two steps on pictures made for it, with random weights, leaving nothing behind."""
+    """Overrides that make the recipe two steps on images made for it, with random weights, leaving nothing behind."""
     source, data = str(config["data"].get("name")), config["data"]
     overrides = [
         f"trainer.batch_size={BATCH}",
@@ -135,10 +135,10 @@ def _small(config: Mapping[str, Any], folder: Path) -> list[str]:
     if source == "garments":
         return [*overrides, f"data.train={BATCH * STEPS}", f"data.validation={BATCH}", "data.limit=null"]
     if source == "image_folder":
-        make_pictures(folder / "pictures", _classes(config))
-        return [*overrides, f"data.dir='{folder / 'pictures'}'", "data.limit=null"]
+        make_images(folder / "images", _classes(config))
+        return [*overrides, f"data.dir='{folder / 'images'}'", "data.limit=null"]
     if source == "csv":
-        file = _make_manifest(folder / "pictures", _classes(config), data)
+        file = _make_manifest(folder / "images", _classes(config), data)
         return [*overrides, f"data.file='{file}'", "data.limit=null"]
     return [*overrides, f"data.limit={BATCH * STEPS}"]
 
@@ -165,8 +165,8 @@ def _only(task: str) -> list[str]:
     return [part.name for part in registry.parts("head") if part.details["tasks"] == (task,)]
 
 
-def make_pictures(folder: Path, classes: Sequence[str], seed: int = 0) -> list[tuple[str, str, str]]:
-    """Write noisy pictures, a colour a class, as an image folder: ``STEPS`` batches to train on, one to validate.
+def make_images(folder: Path, classes: Sequence[str], seed: int = 0) -> list[tuple[str, str, str]]:
+    """Write noisy images, a colour a class, as an image folder: ``STEPS`` batches to train on, one to validate.
 
     Returns:
         split, class and file, relative to the folder, of each.
@@ -186,16 +186,16 @@ def make_pictures(folder: Path, classes: Sequence[str], seed: int = 0) -> list[t
 
 
 def _make_manifest(folder: Path, classes: Sequence[str], data: Mapping[str, Any]) -> Path:
-    """Pictures and a CSV file that names them in the columns that the recipe reads."""
+    """Images and a CSV file that names them in the columns that the recipe reads."""
     columns = [data["path_column"], data["label_column"], *([data["split_column"]] if data["split_column"] else [])]
     rows = [columns]
-    for number, (split, name, file) in enumerate(make_pictures(folder, classes)):
+    for number, (split, name, file) in enumerate(make_images(folder, classes)):
         both = data["separator"] and number % 2
         label = f"{name}{data['separator']}{classes[(number + 1) % len(classes)]}" if both else name
         rows.append([file, label, split][: len(columns)])
-    with open(folder / "pictures.csv", "w", newline="", encoding="utf-8") as manifest:
+    with open(folder / "images.csv", "w", newline="", encoding="utf-8") as manifest:
         csv.writer(manifest).writerows(rows)
-    return folder / "pictures.csv"
+    return folder / "images.csv"
 
 
 def _train(recipe: Recipe, recipes: Sequence[Recipe], overrides: Sequence[str], folder: Path) -> list[Problem]:
@@ -212,29 +212,29 @@ def _train(recipe: Recipe, recipes: Sequence[Recipe], overrides: Sequence[str], 
     assert settings is not None
     seed_everything(settings.trainer)
     start = experiment(settings)
-    if start.pictures.prepare:
-        start.pictures.prepare()
+    if start.images.prepare:
+        start.images.prepare()
     network = build(settings, start.task)
     run = RunFolder(folder / "run")
     run.path.mkdir()
     Fit(start, network, run, Record(run, Job(settings, "", run.path, ()))).run()
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, *settings.data.size, 3)).astype(np.float32)
-    before = np.asarray(network.model(pictures, training=False))
+    images = np.random.default_rng(0).uniform(0, 255, (2, *settings.data.size, 3)).astype(np.float32)
+    before = np.asarray(network.model(images, training=False))
     if not np.isfinite(before).all():
         return [Problem(f"recipe '{recipe.name}': its predictions are not finite numbers", shown(recipe.file))]
     network.model.save(run.model)
     load_classes(recipes)
     loaded = load_model(run.model)
-    after = np.asarray(loaded(pictures, training=False))
+    after = np.asarray(loaded(images, training=False))
     if not np.allclose(before, after, rtol=1e-4, atol=1e-4):
         what = f"recipe '{recipe.name}': the saved model, loaded again, predicts something else"
         right = "a get_config that says what __init__ takes, and weights made by add_weight"
         return [Problem(what, shown(recipe.file), right)]
-    return _export(recipe, loaded, start.task, folder, pictures, after)
+    return _export(recipe, loaded, start.task, folder, images, after)
 
 
 def _export(
-    recipe: Recipe, model: keras.Model, task: Task, folder: Path, pictures: np.ndarray, logits: np.ndarray
+    recipe: Recipe, model: keras.Model, task: Task, folder: Path, images: np.ndarray, logits: np.ndarray
 ) -> list[Problem]:
     """The loaded model as a SavedModel, which holds nothing but TensorFlow's operations, and what that answers."""
     from framework.exports import formats
@@ -250,7 +250,7 @@ def _export(
             Problem(f"recipe '{recipe.name}': {what}", shown(recipe.file), "keras.ops in call, no Python on values")
         ]
     loaded = tf.saved_model.load(file)
-    found = loaded.signatures["serving_default"](image=tf.constant(pictures, tf.float32))["logits"]
+    found = loaded.signatures["serving_default"](image=tf.constant(images, tf.float32))["logits"]
     keras.backend.clear_session(free_memory=False)
     if not np.allclose(found, logits, rtol=1e-3, atol=1e-3):
         what = f"recipe '{recipe.name}': the exported model predicts something else"

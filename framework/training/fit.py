@@ -69,10 +69,10 @@ class Fit:
         self.supply = Supply(experiment, network, record)
         self.history: list[dict[str, Any]] = []
         self.data = data
-        self.steps = pipeline.steps(len(experiment.pictures.splits["train"]), self.settings.trainer.batch_size)
+        self.steps = pipeline.steps(len(experiment.images.splits["train"]), self.settings.trainer.batch_size)
         self._learned: set[str] = set()
         self._last: Material | None = None
-        self.yardstick = self.settings.yardstick("validation" in experiment.pictures.splits)
+        self.yardstick = self.settings.yardstick("validation" in experiment.images.splits)
 
     def run(self) -> None:
         """Train all stages, from where the folder's state stands if there is one; the last state stays.
@@ -151,11 +151,11 @@ class Fit:
 
     def given(self, stage: Stage) -> dict[str, Any]:
         """What a state rests on, for the run that takes it up to see what has changed since."""
-        splits = self.experiment.pictures.splits
+        splits = self.experiment.images.splits
         return {
             "data": self.data,
             "classes": list(self.experiment.task.classes),
-            "pictures": {name: len(split) for name, split in splits.items()},
+            "images": {name: len(split) for name, split in splits.items()},
             "batch_size": self.settings.trainer.batch_size,
             "steps": self.steps,
             "lr": stage.lr,
@@ -245,7 +245,7 @@ class Fit:
         validation = batches = None
         if material.validation is not None:
             batch_size = EVALUATION_BATCH if material.cached else settings.trainer.batch_size
-            targets = labels.encode(self.experiment.pictures.splits["validation"].labels, self.experiment.task)
+            targets = labels.encode(self.experiment.images.splits["validation"].labels, self.experiment.task)
             validation = pipeline.evaluation_dataset(material.validation, targets, batch_size)
             batches = pipeline.steps(len(targets), batch_size)
             look = bridge.look_while_validating
@@ -282,7 +282,7 @@ class Fit:
         """Batches from where the stage stands on."""
         return pipeline.training_dataset(
             material.train,
-            labels.encode(self.experiment.pictures.splits["train"].labels, self.experiment.task),
+            labels.encode(self.experiment.images.splits["train"].labels, self.experiment.task),
             batch_size=self.settings.trainer.batch_size,
             seed=self.settings.trainer.seed,
             start=(standing.epoch, standing.step),
@@ -323,7 +323,7 @@ class Fit:
         return self.history[-1], None, "last"
 
     def answers(self) -> np.ndarray | None:
-        """Logits of the validation pictures as the network stands, float32 (pictures, task.units); None without such.
+        """Logits of the validation images as the network stands, float32 (images, task.units); None without such.
 
         On kept features eagerly, batch by batch: tracing a graph for one pass takes longer than it saves.
         """
@@ -337,7 +337,7 @@ class Fit:
 
 
 def _check_formats(settings: Settings, model: keras.Model) -> None:
-    """The older file format holds layers only: a base whose pictures are prepared by operations can't be read back.
+    """The older file format holds layers only: a base whose images are prepared by operations can't be read back.
 
     Raises:
         BadInput: a checkpoint is to be written as such a file.
@@ -400,5 +400,5 @@ def make_metrics(settings: Settings, task: Task) -> list[keras.metrics.Metric]:
 
 def class_weights(experiment: Experiment) -> Any:
     """A weight for each class, or None where all count the same."""
-    train = experiment.pictures.splits["train"]
+    train = experiment.images.splits["train"]
     return labels.class_weights(experiment.settings.data.class_weights, train.labels, experiment.task.classes)

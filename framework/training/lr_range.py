@@ -81,14 +81,14 @@ def range_test(fit: Fit) -> RangeTest:
     return RangeTest(stage.name, tuple(rates), tuple(losses), tuple(smooth), suggest(rates, losses, ran_away))
 
 
-def too_few(settings: Settings, pictures: int) -> list[Problem]:
-    """A problem where so many training pictures are too few batches for a suggestion."""
+def too_few(settings: Settings, images: int) -> list[Problem]:
+    """A problem where so many training images are too few batches for a suggestion."""
     size = settings.trainer.batch_size
-    if pictures // size >= FEWEST_BATCHES:
+    if images // size >= FEWEST_BATCHES:
         return []
-    what = f"{pictures} training pictures are {pictures // size} whole batches of {size}: too few for a suggestion"
-    fitting = pictures // FEWEST_BATCHES
-    right = f"trainer.batch_size={1 << (fitting.bit_length() - 1)}" if fitting else f"{FEWEST_BATCHES} pictures or more"
+    what = f"{images} training images are {images // size} whole batches of {size}: too few for a suggestion"
+    fitting = images // FEWEST_BATCHES
+    right = f"trainer.batch_size={1 << (fitting.bit_length() - 1)}" if fitting else f"{FEWEST_BATCHES} images or more"
     return [Problem(what, "trainer.batch_size", right)]
 
 
@@ -126,7 +126,7 @@ def _batches(fit: Fit, material: Material) -> Iterator[Any]:
     size = fit.settings.trainer.batch_size
     batches = pipeline.training_dataset(
         material.train,
-        labels.encode(fit.experiment.pictures.splits["train"].labels, fit.experiment.task),
+        labels.encode(fit.experiment.images.splits["train"].labels, fit.experiment.task),
         batch_size=size,
         seed=fit.settings.trainer.seed,
         augmentations=material.augmentations,

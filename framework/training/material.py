@@ -1,4 +1,4 @@
-"""What a stage trains on: the pictures themselves, or the kept output of the frozen prefix."""
+"""What a stage trains on: the images themselves, or the kept output of the frozen prefix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from framework.core.backend import keras
 from framework.core.console import warn
 from framework.data import fingerprint, pipeline
 from framework.data.pipeline import Augmentation
-from framework.data.rows import FilePictures, Rows, picture_rows
+from framework.data.rows import FileImages, Rows, image_rows
 from framework.features.compute import BATCH_SIZE, Batches, features
 from framework.features.folding import folded
 from framework.features.graph import Cut, frozen_prefix, split
@@ -37,11 +37,11 @@ class Material:
 
     Attributes:
         tail: takes a row; shares its layers with the whole network.
-        train: rows of the training pictures.
-        validation: of the validation pictures, None where there are none.
+        train: rows of the training images.
+        validation: of the validation images, None where there are none.
         augmentations: by name, applied to what is read; empty where features are.
         cached: whether rows are kept features.
-        copies: how many rows of each training picture there are, one augmented version after the other.
+        copies: how many rows of each training image there are, one augmented version after the other.
         says: a clause for the person who waits.
     """
 
@@ -55,11 +55,11 @@ class Material:
 
 
 def behind(prefix: keras.Model, tail: keras.Model) -> keras.Model:
-    """A frozen prefix, folded and in inference, with the tail behind it: from pictures to the output."""
+    """A frozen prefix, folded and in inference, with the tail behind it: from images to the output."""
     from framework.features.inference import Inference
 
-    pictures = keras.Input(batch_shape=prefix.input.shape, dtype=prefix.input.dtype)
-    return keras.Model(pictures, tail(Inference(folded(prefix), autocast=False)(pictures)), name="tail")
+    images = keras.Input(batch_shape=prefix.input.shape, dtype=prefix.input.dtype)
+    return keras.Model(images, tail(Inference(folded(prefix), autocast=False)(images)), name="tail")
 
 
 class Supply:
@@ -68,15 +68,15 @@ class Supply:
     def __init__(self, experiment: Experiment, network: Network, record: Record):
         self.experiment, self.network, self.record = experiment, network, record
         self.settings = experiment.settings
-        self.splits = {name: experiment.pictures.splits[name] for name in SPLITS if name in experiment.pictures.splits}
-        self._pictures: dict[str, Rows] = {}
+        self.splits = {name: experiment.images.splits[name] for name in SPLITS if name in experiment.images.splits}
+        self._images: dict[str, Rows] = {}
 
     def material(self, stage: Stage) -> Material:
         """Rows for this stage, computed or read with progress, and the part of the network that they go into."""
         cut = frozen_prefix(self.network.model, stage.trained, stage.inference)
         hindrance = self.hindrance(cut)
         if hindrance is not None:
-            return self._from_pictures(stage, cut, hindrance)
+            return self._from_images(stage, cut, hindrance)
         return self._from_features(stage, cut)
 
     def hindrance(self, cut: Cut) -> str | None:
@@ -87,10 +87,10 @@ class Supply:
             return "features are not kept: cache=off"
         if self.settings.augment.parts and not self.settings.augment.copies:
             names = ", ".join(self.settings.augment.parts)
-            return f"features are not kept: augmentation ({names}) changes the pictures each epoch"
+            return f"features are not kept: augmentation ({names}) changes the images each epoch"
         return None
 
-    def _from_pictures(self, stage: Stage, cut: Cut, why: str) -> Material:
+    def _from_images(self, stage: Stage, cut: Cut, why: str) -> Material:
         prefix, tail = split(self.network.model, cut, stage.inference)
         if prefix is not None:
             tail = behind(prefix, tail)
@@ -115,7 +115,7 @@ class Supply:
         return Material(tail, train, validation, cached=True, copies=copies or 1, says=says)
 
     def _features(self, prefix: Any, cut: Cut, copies: int) -> FeatureRows:
-        """Features of all splits in one pass, so that the prefix is traced once; of the training pictures' copies first."""
+        """Features of all splits in one pass, so that the prefix is traced once; of the training images' copies first."""
         settings = self.settings
         paths = [path for split_ in self.splits.values() for path in split_.paths]
         keys, batches = fingerprint.contents(paths), None
@@ -148,7 +148,7 @@ class Supply:
                 f"{content}-{hashlib.blake2b(what.encode() + row.tobytes(), digest_size=8).hexdigest()}"
                 for content, row in zip(contents, uniforms, strict=True)
             ]
-        files = FilePictures([*self.splits["train"].paths, *others], size)
+        files = FileImages([*self.splits["train"].paths, *others], size)
 
         def some(copy: int, positions: np.ndarray) -> Any:
             varied = copy < copies
@@ -160,7 +160,7 @@ class Supply:
                 epoch=copy,
                 augmentations=parts if varied else {},
                 positions=positions - copy * count if varied else positions - (copies - 1) * count,
-            ).map(lambda pictures, _: pictures)
+            ).map(lambda images, _: images)
 
         def batches(positions: np.ndarray) -> Any:
             copy_of = np.minimum(positions // count, copies)
@@ -188,12 +188,12 @@ class Supply:
         return {name: registry.get("augmentation", part.name)(**part.parameters) for name, part in chosen.items()}
 
     def _rows(self, name: str) -> Rows:
-        if name not in self._pictures:
+        if name not in self._images:
             with self.record.phase("reading"):
                 data = self.settings.data
                 share = data.memory_limit * len(self.splits[name]) // sum(map(len, self.splits.values()))
-                self._pictures[name] = picture_rows(self.splits[name].paths, data.size, share)
-        return self._pictures[name]
+                self._images[name] = image_rows(self.splits[name].paths, data.size, share)
+        return self._images[name]
 
     def _says(self, why: str) -> str:
         model = self.network.model

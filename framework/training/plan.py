@@ -13,7 +13,7 @@ from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.registry import get
 from framework.data import fingerprint, pipeline
 from framework.data.rows import untuned
-from framework.features.compute import BATCH_SIZE, kept, measured, picture_batches
+from framework.features.compute import BATCH_SIZE, image_batches, kept, measured
 from framework.features.graph import Cut, frozen_prefix, split
 from framework.model import weights
 from framework.model.build import Network, build
@@ -26,7 +26,7 @@ from framework.training.stages import Stage, freeze, stage_of
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 MEASURED = 16
 AT_ONCE = 32
-# seconds: to decode a picture that is not there yet; of Python, Hydra and a look at the data; of files and curves
+# seconds: to decode an image that is not there yet; of Python, Hydra and a look at the data; of files and curves
 DECODING = 1 / 800
 START = 1.5
 END = 1.0
@@ -43,8 +43,8 @@ class StagePlan:
         frozen: parameters that don't.
         cut: where the frozen prefix ends.
         why: why nothing is kept, empty if something is.
-        known: pictures whose features are kept already; None where that can't be known.
-        pictures: how many are trained and validated on.
+        known: images whose features are kept already; None where that can't be known.
+        images: how many are trained and validated on.
         bytes: that all features take on disk.
         steps: training steps of an epoch.
         seconds: estimate for the whole stage.
@@ -56,7 +56,7 @@ class StagePlan:
     cut: Cut
     why: str
     known: int | None
-    pictures: int
+    images: int
     bytes: int
     steps: int
     seconds: float
@@ -71,7 +71,7 @@ class RunPlan:
         network: as it would be trained; with random weights where ``note`` says so.
         note: what is not as it would be, empty if nothing.
         stages: in order.
-        memory: estimate in bytes of weights, optimizer state and pictures or features.
+        memory: estimate in bytes of weights, optimizer state and images or features.
         model_bytes: estimate of one saved model with its optimizer.
         seconds: estimate for the whole run, the start of TensorFlow included.
     """
@@ -86,7 +86,7 @@ class RunPlan:
 
 
 def plan(start: Experiment) -> RunPlan:
-    """The plan of a run; downloads nothing, trains nothing, writes nothing but the memory of picture hashes.
+    """The plan of a run; downloads nothing, trains nothing, writes nothing but the memory of image hashes.
 
     Raises:
         BadInput: the network can't be built.
@@ -101,16 +101,16 @@ def plan(start: Experiment) -> RunPlan:
     planned = tuple(_stage(start, network, stage, not note, decoding) for stage in stages)
     total = network.model.count_params()
     trained = max(stage.trained for stage in planned)
-    read = sum(len(start.pictures.splits[name]) for name in SPLITS if name in start.pictures.splits)
-    pictures = min(read * int(np.prod(start.settings.data.size)) * 3, start.settings.data.memory_limit << 20)
-    held = max([stage.bytes if not stage.why else pictures for stage in planned], default=0)
+    read = sum(len(start.images.splits[name]) for name in SPLITS if name in start.images.splits)
+    images = min(read * int(np.prod(start.settings.data.size)) * 3, start.settings.data.memory_limit << 20)
+    held = max([stage.bytes if not stage.why else images for stage in planned], default=0)
     model_bytes = 4 * (total + 2 * trained)
     seconds = START + ready + sum(stage.seconds for stage in planned) + END + 2 * model_bytes / WRITTEN
     return RunPlan(start, network, note, planned, 4 * (total + 3 * trained) + held, model_bytes, seconds)
 
 
 def layers(network: Network, stage: Stage) -> Iterator[tuple[str, str, str, str, str]]:
-    """Name, type, shape of the output for one picture, parameters and whether it trains, of every layer."""
+    """Name, type, shape of the output for one image, parameters and whether it trains, of every layer."""
     for layer in network.model.layers:
         shapes = [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(layer.output)]
         count = f"{layer.count_params():,}" if layer.weights else ""
@@ -137,38 +137,38 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
     supply = Supply(start, network, None)  # type: ignore[arg-type]
     why = supply.hindrance(cut)
     if why == "":
-        why = "nothing is kept: what trains begins at the pictures"
+        why = "nothing is kept: what trains begins at the images"
     prefix, tail = split(network.model, cut, stage.inference)
     if why and prefix is not None:
         tail = behind(prefix, tail)
     counts = {name: len(split) for name, split in supply.splits.items()}
-    pictures = sum(counts.values())
+    images = sum(counts.values())
     trained = sum(int(np.prod(weight.shape)) for weight in network.model.trainable_variables)
     steps = pipeline.steps(counts["train"], settings.trainer.batch_size)
     hits: int | None = None
     size = 0
     if why:
         # read once where they fit into memory, else in every epoch
-        once = pictures * int(np.prod(settings.data.size)) * 3 <= settings.data.memory_limit << 20
-        seconds = decoding * pictures * (1 if once else stage.epochs)
+        once = images * int(np.prod(settings.data.size)) * 3 <= settings.data.memory_limit << 20
+        seconds = decoding * images * (1 if once else stage.epochs)
     else:
         assert prefix is not None
         hits = _known(start, prefix, supply) if known else None
-        size = cut.numbers * BYTES[settings.cache.dtype] * pictures
+        size = cut.numbers * BYTES[settings.cache.dtype] * images
         seconds = 0.0
-        if pictures > (hits or 0):
+        if images > (hits or 0):
             precision = settings.trainer.feature_precision
             begin, forward = measured(prefix, cache=settings.cache, precision=precision)
-            seconds = begin + (pictures - (hits or 0)) * (decoding + forward)
+            seconds = begin + (images - (hits or 0)) * (decoding + forward)
     seconds += _training_seconds(start, network, stage, tail, steps, not why, counts.get("validation", 0))
     total = network.model.count_params()
-    return StagePlan(stage, trained, total - trained, cut, why or "", hits, pictures, size, steps, seconds)
+    return StagePlan(stage, trained, total - trained, cut, why or "", hits, images, size, steps, seconds)
 
 
 def _known(start: Experiment, prefix: keras.Model, supply: Supply) -> int:
-    """How many pictures' features are kept; none where the pictures are still to be made."""
+    """How many images' features are kept; none where the images are still to be made."""
     paths = [path for split in supply.splits.values() for path in split.paths]
-    if start.pictures.prepare and not all(Path(path).exists() for path in paths[:1]):
+    if start.images.prepare and not all(Path(path).exists() for path in paths[:1]):
         return 0
     settings = start.settings
     keys = fingerprint.contents(paths)
@@ -217,12 +217,12 @@ def _first_and_later(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def _decoding_seconds(start: Experiment) -> float:
-    """Of one picture, from some of those that are to be read."""
-    paths = [path for name in SPLITS if name in start.pictures.splits for path in start.pictures.splits[name].paths]
+    """Of one image, from some of those that are to be read."""
+    paths = [path for name in SPLITS if name in start.images.splits for path in start.images.splits[name].paths]
     some = [path for path in paths[:: max(1, len(paths) // (2 * BATCH_SIZE))] if Path(path).exists()]
     if not some:
         return DECODING
-    batches = picture_batches(some, start.settings.data.size)
+    batches = image_batches(some, start.settings.data.size)
     places = np.arange(len(some))
     try:
         _, later = _first_and_later(lambda: [None for _ in batches(places)])

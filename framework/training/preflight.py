@@ -15,13 +15,13 @@ from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
 from framework.core.task import Task
 from framework.data import sources
+from framework.data.images import Images
 from framework.data.labels import class_name
-from framework.data.pictures import Pictures
 from framework.data.selection import left_out, readable
 from framework.features.upkeep import root_folder
 from framework.model import weights
 
-# Where something else is wrong already, nobody waits for a first look at more pictures than these.
+# Where something else is wrong already, nobody waits for a first look at more images than these.
 QUICK = 5_000
 
 
@@ -30,20 +30,20 @@ class Experiment:
     """Settings that fit their data: what training starts from."""
 
     settings: Settings
-    pictures: Pictures
+    images: Images
     task: Task
     demonstration: bool
 
 
 class Data:
-    """The data sets of one command line: each is listed, and its pictures looked at, once for all variants."""
+    """The data sets of one command line: each is listed, and its images looked at, once for all variants."""
 
     def __init__(self) -> None:
-        self._listed: dict[str, Pictures | BadInput] = {}
+        self._listed: dict[str, Images | BadInput] = {}
         self._problems: dict[str, list[Problem]] = {}
         self._skipped: list[tuple[str, str]] = []
 
-    def pictures(self, settings: DataSettings) -> Pictures:
+    def images(self, settings: DataSettings) -> Images:
         """What the settings ask for.
 
         Raises:
@@ -61,11 +61,11 @@ class Data:
         return found
 
     def unreadable(self, settings: DataSettings) -> list[Problem]:
-        """Why a training would refuse pictures that can't be read; files that are still to be made are none."""
-        pictures, key = self.pictures(settings), repr(settings)
-        if key not in self._problems and pictures.prepare is None:
+        """Why a training would refuse images that can't be read; files that are still to be made are none."""
+        images, key = self.images(settings), repr(settings)
+        if key not in self._problems and images.prepare is None:
             try:
-                _, skipped = readable(pictures, settings.on_error)
+                _, skipped = readable(images, settings.on_error)
                 self._problems[key] = []
                 self._skipped += [("not used", left_out(len(skipped)))] * bool(skipped)
             except BadInput as error:
@@ -74,12 +74,12 @@ class Data:
 
     def told(self) -> list[tuple[str, str]]:
         """What people should know of the data, a heading and a text each."""
-        listed = [found for found in self._listed.values() if isinstance(found, Pictures)]
-        return list(dict.fromkeys([line for pictures in listed for line in pictures.told()] + self._skipped))
+        listed = [found for found in self._listed.values() if isinstance(found, Images)]
+        return list(dict.fromkeys([line for images in listed for line in images.told()] + self._skipped))
 
 
 def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
-    """All problems of these settings, pictures that can't be read among them.
+    """All problems of these settings, images that can't be read among them.
 
     Args:
         settings: of one run.
@@ -87,13 +87,13 @@ def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
     """
     data = Data() if data is None else data
     found, problems = _examine(settings, data)
-    if found is not None and (not problems or _count(found.pictures) <= QUICK):
+    if found is not None and (not problems or _count(found.images) <= QUICK):
         problems += data.unreadable(settings.data)
     return problems
 
 
 def experiment(settings: Settings) -> Experiment:
-    """The settings with their data and task; the pictures have not been looked at.
+    """The settings with their data and task; the images have not been looked at.
 
     Raises:
         BadInput: with every problem.
@@ -114,48 +114,48 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     problems = [*_size(settings), *_schedule(settings), *_cache(settings)]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
-        pictures = data.pictures(settings.data)
+        images = data.images(settings.data)
     except BadInput as error:
         problems += [*_callbacks(settings, True), *error.problems]
         return None, [*problems, *_weights(settings, demonstration, hurried=True)]
-    problems += _callbacks(settings, "validation" in pictures.splits)
-    problems += _sweep(settings, "validation" in pictures.splits)
-    task, wrong = _task(settings, pictures)
+    problems += _callbacks(settings, "validation" in images.splits)
+    problems += _sweep(settings, "validation" in images.splits)
+    task, wrong = _task(settings, images)
     problems += wrong
     if task is not None:
         problems += [*_fit_to_task(settings, task), *_class_weights(settings, task)]
     problems += _weights(settings, demonstration, hurried=bool(problems))
     if task is None:
         return None, problems
-    return Experiment(settings, pictures, task, demonstration), problems
+    return Experiment(settings, images, task, demonstration), problems
 
 
-def _count(pictures: Pictures) -> int:
-    return sum(map(len, pictures.splits.values()))
+def _count(images: Images) -> int:
+    return sum(map(len, images.splits.values()))
 
 
-def _task(settings: Settings, pictures: Pictures) -> tuple[Task | None, list[Problem]]:
+def _task(settings: Settings, images: Images) -> tuple[Task | None, list[Problem]]:
     """The question that data and head agree on, or a problem where they do not."""
     head = registry.get("head", settings.head.name)
     tasks = head.details["tasks"]
-    two = len(pictures.classes) == 2
+    two = len(images.classes) == 2
     if settings.data.positive is not None or (tasks == ("binary",) and two):
         kind: registry.TaskKind = "binary"
-    elif pictures.multilabel:
+    elif images.multilabel:
         kind = "multilabel"
     else:
         kind = "multiclass"
     if kind not in tasks:
         fitting = [part.name for part in registry.parts("head") if kind in part.details["tasks"]]
         what = f"head '{head.name}' answers {' or '.join(tasks)} questions; the data ask a {kind} one"
-        what += f" ({len(pictures.classes)} classes: {listing(pictures.classes)})"
+        what += f" ({len(images.classes)} classes: {listing(images.classes)})"
         right = f"head={fitting[0]}" if fitting else ""
         if tasks == ("binary",):
             right += " or data.positive=CLASS"
         return None, [Problem(what, "head.name", right)]
     loss = registry.get("loss", settings.loss.name)
     labels = {"binary": "binary", "multilabel": "multi_hot", "multiclass": loss.details["labels"]}[kind]
-    return Task(kind, tuple(pictures.classes), labels), []
+    return Task(kind, tuple(images.classes), labels), []
 
 
 def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
@@ -176,7 +176,7 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
             what = f"augmentation '{name}' blends labels, which loss '{loss.name}' can't take"
             yield Problem(what, f"augment.{name}", "loss=categorical_crossentropy")
         if registry.get("augmentation", chosen.name).details["mixes"] and settings.augment.copies:
-            what = f"augment.copies keeps each picture by itself, but augmentation '{name}' blends several"
+            what = f"augment.copies keeps each image by itself, but augmentation '{name}' blends several"
             yield Problem(what, "augment.copies", f"augment.copies=0, or leave '{name}' out")
     for name, chosen in settings.metrics.items():
         tasks = registry.get("metric", chosen.name).details["tasks"]
@@ -270,7 +270,7 @@ def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
                 where = "data.class_weights"
                 yield Problem(f"{where} names '{name}', which is no class", where, suggestion(name, task.classes))
     if given is not None and task.kind == "multilabel":
-        what = "data.class_weights: a picture with several labels has no one class weight"
+        what = "data.class_weights: an image with several labels has no one class weight"
         yield Problem(what, "data.class_weights", "null")
 
 

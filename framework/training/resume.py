@@ -180,7 +180,7 @@ def refuse_data(job: Job, state: State, said: Config, now: Config) -> None:
         job: what is asked for.
         state: where the run stands.
         said: what ``run.json`` said, for a state that does not know its data.
-        now: ``data``, ``pictures`` and ``classes`` as ``Fit.given`` says them.
+        now: ``data``, ``images`` and ``classes`` as ``Fit.given`` says them.
 
     Raises:
         BadInput: the data are others.
@@ -188,7 +188,7 @@ def refuse_data(job: Job, state: State, said: Config, now: Config) -> None:
     noted = said.get("data") or {}
     then = state.given or {
         "data": noted.get("fingerprint"),
-        "pictures": noted.get("pictures"),
+        "images": noted.get("images"),
         "classes": said.get("classes"),
     }
     if then.get("data") in (None, now["data"]):
@@ -198,10 +198,10 @@ def refuse_data(job: Job, state: State, said: Config, now: Config) -> None:
         raise BadInput(Problem(what, "data", "the classes as they were, or another folder for a new run"))
     if not _is_allowed("data", job.settings.resume.allow):
         counts = [
-            f"{then['pictures'].get(name, 0)} {name} pictures then, {now['pictures'].get(name, 0)} now"
-            for name in dict.fromkeys([*then["pictures"], *now["pictures"]])
+            f"{then['images'].get(name, 0)} {name} images then, {now['images'].get(name, 0)} now"
+            for name in dict.fromkeys([*then["images"], *now["images"]])
         ]
-        if then["pictures"] == now["pictures"]:
+        if then["images"] == now["images"]:
             counts.append("as many, but others, or with other labels")
         what = f"{job.folder} holds a run on other data: {'; '.join(counts)}"
         right = "the data as they were, resume.allow=[data] to go on with these, or another folder for a new run"

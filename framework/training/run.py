@@ -122,8 +122,8 @@ class Run:
         state = State.read(self.folder.state, arrays=False)
         if state is not None:
             start, _, digest = self._looked
-            counts = {name: len(split) for name, split in start.pictures.splits.items()}
-            now = {"data": digest, "pictures": counts, "classes": list(start.task.classes)}
+            counts = {name: len(split) for name, split in start.images.splits.items()}
+            now = {"data": digest, "images": counts, "classes": list(start.task.classes)}
             resume.refuse_data(self.job, state, before, now)
         return False
 
@@ -153,7 +153,7 @@ class Run:
                 self._unread |= found
                 del self._looked
                 self.folder.state.unlink(missing_ok=True)
-                warn("some pictures turned out to be damaged when they were read: beginning again without them")
+                warn("some images turned out to be damaged when they were read: beginning again without them")
 
     def _attempt(self) -> None:
         fit = self.prepare()
@@ -167,7 +167,7 @@ class Run:
         try:
             fit.run()
         except tf.errors.OpError:
-            splits = fit.experiment.pictures.splits.values()
+            splits = fit.experiment.images.splits.values()
             error = undecodable([path for split in splits for path in split.paths], fit.settings.data.size)
             if isinstance(error, Undecodable):
                 raise error from None
@@ -192,31 +192,31 @@ class Run:
         """What is trained: files made if the source makes them, each looked at once; those left out; the fingerprint."""
         load_tensorflow()
         start = self._weights(experiment(self.job.settings))
-        pictures = start.pictures
+        images = start.images
         with self.record.phase("data"):
-            if pictures.prepare:
-                pictures.prepare()
-            pictures, skipped = readable(pictures, start.settings.data.on_error, self._unread)
+            if images.prepare:
+                images.prepare()
+            images, skipped = readable(images, start.settings.data.on_error, self._unread)
             if skipped:
                 warn(left_out(len(skipped)))
-            digest = fingerprint.dataset(pictures)
-        return replace(start, pictures=pictures), skipped, digest
+            digest = fingerprint.dataset(images)
+        return replace(start, images=images), skipped, digest
 
     def _data(self) -> Experiment:
         """Note what the run is trained on."""
         start, skipped, digest = self._looked
-        pictures = start.pictures
+        images = start.images
         self.record.note(
             title=title(start.settings, start.task.classes),
             classes=list(start.task.classes),
             task=start.task.kind,
             data={
-                "origin": pictures.origin,
+                "origin": images.origin,
                 "fingerprint": digest,
-                "pictures": {name: len(split) for name, split in pictures.splits.items()},
+                "images": {name: len(split) for name, split in images.splits.items()},
                 "skipped": skipped,
-                "not_used": {one.kind.several: one.count for one in pictures.unused},
-                "notes": [text for heading, text in pictures.told() if heading == "note"],
+                "not_used": {one.kind.several: one.count for one in images.unused},
+                "notes": [text for heading, text in images.told() if heading == "note"],
             },
         )
         if self.job.repeats:
@@ -237,13 +237,13 @@ class Run:
         return said | {"monitor": fit.yardstick.column, "mode": fit.yardstick.mode, "metrics": metrics}
 
     def _write_confusion(self, fit: Fit) -> None:
-        """Count the best model's answers on validation pictures: a row a true class, a column a predicted one."""
+        """Count the best model's answers on validation images: a row a true class, a column a predicted one."""
         logits, task = fit.answers(), fit.experiment.task
         if logits is None or task.kind == "multilabel":
             return
         predicted = (logits[:, 0] > 0).astype(int) if task.kind == "binary" else logits.argmax(axis=1)
         counts = np.zeros((len(task.classes), len(task.classes)), int)
-        np.add.at(counts, (fit.experiment.pictures.splits["validation"].labels, predicted), 1)
+        np.add.at(counts, (fit.experiment.images.splits["validation"].labels, predicted), 1)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         names = [in_csv(name) for name in task.classes]
@@ -256,7 +256,7 @@ _NO_METRIC = ("seconds", "learning_rate")
 
 
 def title(settings: Settings, classes: Sequence[str]) -> str:
-    """What the run is, in a line for a picture: ``mobilenet, 10 classes, adam 0.01``."""
+    """What the run is, in a line for an image: ``mobilenet, 10 classes, adam 0.01``."""
     return f"{settings.model.name}, {len(classes)} classes, {settings.optim.name} {settings.optim.lr:g}"
 
 

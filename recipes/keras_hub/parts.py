@@ -12,7 +12,7 @@ from framework.core.schema import PathOrName
 
 
 @base("keras_hub", minimum_size=32)
-def keras_hub(pictures: keras.KerasTensor, *, preset: PathOrName | None) -> keras.KerasTensor:
+def keras_hub(images: keras.KerasTensor, *, preset: PathOrName | None) -> keras.KerasTensor:
     """A backbone of Keras Hub by preset, behind the scaling that its own converter does (https://keras.io/keras_hub).
 
     Raises:
@@ -21,8 +21,8 @@ def keras_hub(pictures: keras.KerasTensor, *, preset: PathOrName | None) -> kera
     if find_spec("keras_hub") is None:
         right = "pip install 'framework[keras-hub]'"
         raise BadInput(Problem("base 'keras_hub' needs the package keras-hub, which is not installed", "model", right))
-    backbone, scale, offset = _small(pictures) if preset is None else _preset(preset, pictures)
-    scaled = keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocess_rescale")(pictures)
+    backbone, scale, offset = _small(images) if preset is None else _preset(preset, images)
+    scaled = keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocess_rescale")(images)
     # call, not __call__: the layers are applied one by one and stay layers of the whole model
     maps = backbone.call(scaled)
     if len(getattr(maps, "shape", ())) != 4:
@@ -32,15 +32,15 @@ def keras_hub(pictures: keras.KerasTensor, *, preset: PathOrName | None) -> kera
     return maps
 
 
-def _preset(preset: str, pictures: keras.KerasTensor) -> tuple[keras.Model, Any, Any]:
-    """Backbone, scale and offset of a preset, for pictures of this size."""
+def _preset(preset: str, images: keras.KerasTensor) -> tuple[keras.Model, Any, Any]:
+    """Backbone, scale and offset of a preset, for images of this size."""
     import keras_hub
 
     try:
-        backbone = keras_hub.models.Backbone.from_preset(preset, image_shape=tuple(pictures.shape[1:]))
+        backbone = keras_hub.models.Backbone.from_preset(preset, image_shape=tuple(images.shape[1:]))
     except (ValueError, TypeError, OSError) as error:
         what = f"preset {preset} can't be used: {str(error).strip().splitlines()[0]}"
-        raise BadInput(Problem(what, "model.preset", "the name of a preset for pictures, or its folder")) from error
+        raise BadInput(Problem(what, "model.preset", "the name of a preset for images, or its folder")) from error
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
     except (ValueError, OSError):
@@ -52,7 +52,7 @@ def _or(value: Any, otherwise: float) -> Any:
     return otherwise if value is None else value
 
 
-def _small(pictures: keras.KerasTensor) -> tuple[keras.Model, float, float]:
+def _small(images: keras.KerasTensor) -> tuple[keras.Model, float, float]:
     """A ResNet of two blocks with random weights."""
     import keras_hub
 
@@ -63,6 +63,6 @@ def _small(pictures: keras.KerasTensor) -> tuple[keras.Model, float, float]:
         stackwise_num_blocks=[1, 1],
         stackwise_num_strides=[1, 2],
         block_type="basic_block",
-        image_shape=tuple(pictures.shape[1:]),
+        image_shape=tuple(images.shape[1:]),
     )
     return backbone, 1 / 255, 0.0

@@ -14,14 +14,14 @@ from framework.core.schema import Count, Share
 
 @dataclass(frozen=True)
 class DataOptions:
-    dir: Annotated[str | None, "folder of pictures"] = None
+    dir: Annotated[str | None, "folder of images"] = None
     seed: Annotated[int, "seed"] = 1
 
 
 @dataclass(frozen=True)
 class Options:
     data: DataOptions
-    inputs: Annotated[list[str], Words("FILE ..."), "pictures"]
+    inputs: Annotated[list[str], Words("FILE ..."), "images"]
     model: Annotated[str, "a file"]
     run: Annotated[str, "run folder, or latest"] = "latest"
     top: Annotated[Count, "classes to show"] = 1

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from framework.config.typed import in_full
-from tests.conftest import bash, make_pictures
+from tests.conftest import bash, make_images
 
 SMALL = "data=image_folder model.filters=[4] data.image_size=16 trainer.epochs=1 trainer.batch_size=8"
 
@@ -31,7 +31,7 @@ def ran(line: str, folder: Path, code: int = 0) -> str:
 def trained(tmp_path_factory):
     """A folder with photos and a run on them, whose data, cache and weights were given as relative paths."""
     folder = tmp_path_factory.mktemp("paths")
-    make_pictures(folder / "my photos", count=5)
+    make_images(folder / "my photos", count=5)
     paths = "data.dir='my photos' cache.dir=features"
     ran(f"python -m framework.train {SMALL} {paths} hydra.run.dir=run hydra.job.chdir=true", folder)
     return folder
@@ -100,7 +100,7 @@ def test_a_refused_command_changes_nothing(trained, copy, line):
     # the last line is refused for its data: one photo can't be read any more
     photos = copy / "photos"
     shutil.copytree(trained / "my photos", photos)
-    next(photos.rglob("*.jpg")).write_bytes(b"no picture")
+    next(photos.rglob("*.jpg")).write_bytes(b"no image")
     for name in ("config.yaml", "run.json"):
         file = copy / "run" / name
         file.write_text(file.read_text().replace(f"{trained}/my photos", str(photos)))

@@ -15,7 +15,7 @@ from framework.config.folders import groups
 from framework.config.kinds import kinds
 from framework.config.typed import either
 from framework.core import registry, schema
-from tests.conftest import bash, make_pictures
+from tests.conftest import bash, make_images
 
 TEMPLATE = "callbacks.checkpoint.filename"
 
@@ -134,7 +134,7 @@ def test_commas_are_a_sweep_or_a_question():
 
 
 def test_the_course_s_line_trains_and_each_way_of_writing_a_comma_is_taken(tmp_path):
-    make_pictures(tmp_path / "a,b", count=3)
+    make_images(tmp_path / "a,b", count=3)
     small = "data=image_folder model.filters=[4] data.image_size=16 trainer.epochs=1"
     asked = bash(f"python -m framework.check {small} data.dir=a,b", tmp_path)
     assert asked.returncode == 2
@@ -152,7 +152,7 @@ def test_the_course_s_line_trains_and_each_way_of_writing_a_comma_is_taken(tmp_p
 
 
 def test_home_and_variables_are_filled_in_for_every_path(tmp_path):
-    make_pictures(tmp_path / "my photos", count=3)
+    make_images(tmp_path / "my photos", count=3)
     line = "python -m framework.check data=image_folder data.image_size=16 data.dir="
     for path in ("'~/my photos'", "'$HOME/my photos'", "'$PHOTOS'"):
         done = bash(line + path, HOME=str(tmp_path), PHOTOS=str(tmp_path / "my photos"))

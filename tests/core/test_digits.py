@@ -3,7 +3,7 @@ import pytest
 from framework.core.digits import brief, kept, rounded
 
 
-def test_a_file_name_and_a_picture_round_the_same_number():
+def test_a_file_name_and_an_image_round_the_same_number():
     # 379 of 400 in float32
     value = 0.9474999904632568
     assert f"{value:.3f}" == "0.947"

@@ -1,4 +1,4 @@
-"""Every kind of picture file is read as Pillow reads it."""
+"""Every kind of image file is read as Pillow reads it."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from framework.core.backend import tf
-from framework.data.decode import pixels, plan, read_picture
+from framework.data.decode import pixels, plan, read_image
 from framework.data.upright import resize, upright
 
 SIZE = (40, 60)
 
 
 def scene(width=120, height=80):
-    """A smooth picture without symmetry, so that decoders agree closely and a wrong turn shows."""
+    """A smooth image without symmetry, so that decoders agree closely and a wrong turn shows."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     return Image.fromarray(
         np.stack([x / width * 255, y / height * 255, (x + y) / (width + height) * 255], axis=2).astype(np.uint8)
@@ -29,9 +29,9 @@ def exif(orientation):
 
 
 def with_alpha():
-    picture = scene().convert("RGBA")
-    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-    return picture
+    image = scene().convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
 
 
 def sixteen_bits():
@@ -106,14 +106,14 @@ def reference(path):
     with Image.open(path) as opened:
         opened.load()
         broken = "broken_exif" in path
-        picture = opened if broken else ImageOps.exif_transpose(opened)
-        if picture.mode.startswith("I"):
-            picture = Image.fromarray((np.asarray(picture).astype(float) / 257).round().astype(np.uint8))
-        if picture.has_transparency_data:
-            picture = picture.convert("RGBA")
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture)
-        return np.asarray(picture.convert("RGB"))
+        image = opened if broken else ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I"):
+            image = Image.fromarray((np.asarray(image).astype(float) / 257).round().astype(np.uint8))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        return np.asarray(image.convert("RGB"))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -126,7 +126,7 @@ def test_read_as_pillow_reads(tmp_path, name):
     expected = reference(path)
     if in_graph is False and not {"large", "huge"} & set(name.split(".")[0].split("_")):
         np.testing.assert_array_equal(pixels(path), expected)
-    read = read_picture(tf.constant(path), tf.constant(reader), SIZE).numpy()
+    read = read_image(tf.constant(path), tf.constant(reader), SIZE).numpy()
     assert read.shape == (*SIZE, 3)
     assert read.dtype == np.uint8
     resized = tf.image.resize(expected, SIZE).numpy()
@@ -135,7 +135,7 @@ def test_read_as_pillow_reads(tmp_path, name):
     # whoever decodes it, the pixels are those of Pillow and NumPy alone
     np.testing.assert_array_equal(read, resize(upright(path, SIZE), SIZE))
     # inside a pipeline too
-    dataset = tf.data.Dataset.from_tensors((path, reader)).map(lambda path, reader: read_picture(path, reader, SIZE))
+    dataset = tf.data.Dataset.from_tensors((path, reader)).map(lambda path, reader: read_image(path, reader, SIZE))
     np.testing.assert_array_equal(next(iter(dataset)).numpy(), read)
 
 
@@ -143,9 +143,9 @@ def test_resizing_is_tensorflows_to_the_bit():
     rng = np.random.default_rng(0)
     for _ in range(100):
         (height, width), size = rng.integers(1, 400, 2), tuple(rng.integers(1, 300, 2).tolist())
-        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
-        expected = tf.round(tf.image.resize(picture, size)).numpy()
-        np.testing.assert_array_equal(resize(picture, size), expected)
+        image = rng.integers(0, 256, (height, width, 3), np.uint8)
+        expected = tf.round(tf.image.resize(image, size)).numpy()
+        np.testing.assert_array_equal(resize(image, size), expected)
 
 
 def test_large_jpegs_are_decoded_small_but_no_less_than_twice_the_size(tmp_path):
@@ -159,9 +159,9 @@ def test_large_jpegs_are_decoded_small_but_no_less_than_twice_the_size(tmp_path)
 
 def test_a_broken_file_is_named(tmp_path):
     path = tmp_path / "text.jpg"
-    path.write_text("no picture")
+    path.write_text("no image")
     assert plan([str(path), str(tmp_path / "missing.jpg")], SIZE).tolist() == [0, 0]
-    with pytest.raises(ValueError, match=r"text\.jpg: not a picture"):
+    with pytest.raises(ValueError, match=r"text\.jpg: not an image"):
         pixels(str(path))
 
 

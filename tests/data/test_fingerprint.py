@@ -8,12 +8,12 @@ import pytest
 from framework.core.errors import BadInput
 from framework.data import fingerprint
 from framework.data.fingerprint import contents, dataset
-from framework.data.pictures import Split
+from framework.data.images import Split
 from framework.data.sources import image_folder
 
 
 @pytest.fixture
-def pictures(photos):
+def images(photos):
     return image_folder(1, dir=str(photos), validation=0.2, test=0.0)
 
 
@@ -55,15 +55,15 @@ def test_a_broken_memory_is_done_without(tmp_path, own_cache):
         assert contents([str(path)]) == first
 
 
-def test_data_set_hash_is_of_contents_labels_classes_and_splits(pictures, photos):
-    whole = dataset(pictures)
-    train = pictures.splits["train"]
+def test_data_set_hash_is_of_contents_labels_classes_and_splits(images, photos):
+    whole = dataset(images)
+    train = images.splits["train"]
     reversed_order = Split(train.paths[::-1], train.labels[::-1])
-    assert dataset(replace(pictures, splits={**pictures.splits, "train": reversed_order})) == whole
-    assert dataset(replace(pictures, classes=("x", "green", "red"))) != whole
+    assert dataset(replace(images, splits={**images.splits, "train": reversed_order})) == whole
+    assert dataset(replace(images, classes=("x", "green", "red"))) != whole
     relabelled = Split(train.paths, (train.labels + 1) % 3)
-    assert dataset(replace(pictures, splits={**pictures.splits, "train": relabelled})) != whole
-    swapped = {"train": pictures.splits["validation"], "validation": train}
-    assert dataset(replace(pictures, splits=swapped)) != whole
+    assert dataset(replace(images, splits={**images.splits, "train": relabelled})) != whole
+    swapped = {"train": images.splits["validation"], "validation": train}
+    assert dataset(replace(images, splits=swapped)) != whole
     photos.rename(photos.with_name("moved"))
     assert dataset(image_folder(1, dir=str(photos.with_name("moved")), validation=0.2, test=0.0)) == whole

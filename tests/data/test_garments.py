@@ -12,13 +12,13 @@ from framework.data.garments import NAMES, demonstration_folder, draw, write_dem
 
 @pytest.mark.parametrize("name", NAMES)
 def test_drawing_is_a_function_of_its_arguments(name):
-    picture = draw(name, 3, 48)
-    assert picture.size == (48, 48)
-    assert picture.mode == "RGB"
-    assert picture.tobytes() == draw(name, 3, 48).tobytes()
+    image = draw(name, 3, 48)
+    assert image.size == (48, 48)
+    assert image.mode == "RGB"
+    assert image.tobytes() == draw(name, 3, 48).tobytes()
     others = [draw(name, seed, 48).tobytes() for seed in range(4, 12)]
-    assert len({picture.tobytes(), *others}) == 9
-    assert np.asarray(picture).std() > 8
+    assert len({image.tobytes(), *others}) == 9
+    assert np.asarray(image).std() > 8
 
 
 def test_drawings_are_the_same_in_another_process():
@@ -53,7 +53,7 @@ def test_two_processes_draw_once(own_cache):
     assert len(list(demonstration_folder({"train": 40, "validation": 10}, 32, 98).rglob("*.jpg"))) == 50
 
 
-def test_everything_that_changes_the_pictures_is_in_the_folder_name():
+def test_everything_that_changes_the_images_is_in_the_folder_name():
     folders = {
         demonstration_folder({"train": train, "validation": validation}, size, seed)
         for train, validation, size, seed in [(10, 5, 8, 1), (11, 5, 8, 1), (10, 6, 8, 1), (10, 5, 9, 1), (10, 5, 8, 2)]

@@ -6,13 +6,13 @@ import pytest
 from framework.core.backend import tf
 from framework.data.pipeline import (
     Augmentation,
-    FilePictures,
-    MemoryPictures,
+    FileImages,
+    MemoryImages,
     augmented_dataset,
     draws,
     epoch_order,
     evaluation_dataset,
-    picture_rows,
+    image_rows,
     steps,
     training_dataset,
 )
@@ -83,7 +83,7 @@ def test_nothing_is_left_to_autotuning(dataset):
     assert dataset().options().autotune.enabled is False
 
 
-def test_draws_follow_the_picture_not_its_place():
+def test_draws_follow_the_image_not_its_place():
     for epoch in (0, 4):
         x, y = one_epoch(start=(epoch, 0), augmentations={"one": SHIFT, "two": SHIFT})
         positions = y.astype(int)
@@ -140,14 +140,14 @@ def test_class_weights(labels, expected):
     np.testing.assert_allclose(weights, expected(y), rtol=1e-6)
 
 
-def test_pictures_from_memory_and_files_are_the_same(photos):
-    pictures = image_folder(1, dir=str(photos), validation=0.2, test=0.0).splits["train"]
-    in_memory = picture_rows(pictures.paths, (32, 24), 10)
-    from_files = picture_rows(pictures.paths, (32, 24), 0)
-    assert isinstance(in_memory, MemoryPictures)
-    assert isinstance(from_files, FilePictures)
+def test_images_from_memory_and_files_are_the_same(photos):
+    images = image_folder(1, dir=str(photos), validation=0.2, test=0.0).splits["train"]
+    in_memory = image_rows(images.paths, (32, 24), 10)
+    from_files = image_rows(images.paths, (32, 24), 0)
+    assert isinstance(in_memory, MemoryImages)
+    assert isinstance(from_files, FileImages)
     assert len(in_memory) == len(from_files) == 24
-    both = [training_dataset(rows, pictures.labels, batch_size=7, seed=1) for rows in (in_memory, from_files)]
+    both = [training_dataset(rows, images.labels, batch_size=7, seed=1) for rows in (in_memory, from_files)]
     one, two = (everything(dataset.take(4)) for dataset in both)
     assert one[0].dtype == np.float32
     assert one[0].shape == (24, 32, 24, 3)
@@ -159,7 +159,7 @@ def test_pictures_from_memory_and_files_are_the_same(photos):
 
 def test_the_pipeline_stays_parallel_under_op_determinism():
     """A stateful call would make TensorFlow rewrite it into a sequential one; there is none."""
-    rows = MemoryPictures(np.zeros((COUNT, 4, 4, 3), np.uint8))
+    rows = MemoryImages(np.zeros((COUNT, 4, 4, 3), np.uint8))
     dataset = training(rows, augmentations={"one": Augmentation(1, lambda x, y, u: (x + u[:, :, None, None], y))})
     graph = tf.compat.v1.GraphDef.FromString(dataset._as_serialized_graph().numpy())
     ops = {node.op for function in graph.library.function for node in function.node_def} | {n.op for n in graph.node}

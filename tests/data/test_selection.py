@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from framework.core.errors import BadInput
-from framework.data.pictures import Pictures, Split
+from framework.data.images import Images, Split
 from framework.data.selection import narrow, stratified_split
 
 
@@ -15,7 +15,7 @@ def listed(counts, multilabel=False):
         labels = np.eye(len(counts), dtype=np.float32)[labels]
         labels[:, 0] = 1
     split = Split(paths, labels)
-    return Pictures(tuple("abcdefgh"[: len(counts)]), {"train": split, "validation": split}, multilabel, "made")
+    return Images(tuple("abcdefgh"[: len(counts)]), {"train": split, "validation": split}, multilabel, "made")
 
 
 def test_split_has_its_share_of_every_group_whatever_the_order():
@@ -39,31 +39,31 @@ def test_every_class_of_two_reaches_validation():
 
 
 def test_classes_are_kept_in_the_given_order():
-    pictures = narrow(listed([3, 4, 5]), ["c", "a"], None, None, 0)
-    assert pictures.classes == ("c", "a")
-    split = pictures.splits["train"]
+    images = narrow(listed([3, 4, 5]), ["c", "a"], None, None, 0)
+    assert images.classes == ("c", "a")
+    split = images.splits["train"]
     assert np.bincount(split.labels).tolist() == [5, 3]
     assert all(("/2/" in path) == (label == 0) for path, label in zip(split.paths, split.labels, strict=True))
 
 
-def test_classes_of_several_labels_a_picture():
-    pictures = narrow(listed([2, 3, 4], multilabel=True), ["c", "b"], None, None, 0)
-    assert pictures.splits["train"].labels.tolist() == [[0, 1]] * 3 + [[1, 0]] * 4
+def test_classes_of_several_labels_an_image():
+    images = narrow(listed([2, 3, 4], multilabel=True), ["c", "b"], None, None, 0)
+    assert images.splits["train"].labels.tolist() == [[0, 1]] * 3 + [[1, 0]] * 4
     asked = narrow(listed([2, 3, 4], multilabel=True), None, "b", None, 0)
     assert not asked.multilabel
     assert asked.splits["train"].labels.tolist() == [0, 0, 1, 1, 1, 0, 0, 0, 0]
 
 
 def test_a_question_about_one_class():
-    pictures = narrow(listed([3, 4, 5]), None, "b", None, 0)
-    assert pictures.classes == ("not b", "b")
-    assert pictures.splits["train"].labels.tolist() == [0] * 3 + [1] * 4 + [0] * 5
+    images = narrow(listed([3, 4, 5]), None, "b", None, 0)
+    assert images.classes == ("not b", "b")
+    assert images.splits["train"].labels.tolist() == [0] * 3 + [1] * 4 + [0] * 5
 
 
 @pytest.mark.parametrize("limit", [1, 3, 10, 57, 200])
 def test_limit_is_spread_and_never_exceeded(limit):
-    pictures = narrow(listed([60, 30, 10]), None, None, limit, 0)
-    split = pictures.splits["train"]
+    images = narrow(listed([60, 30, 10]), None, None, limit, 0)
+    split = images.splits["train"]
     assert len(split) == min(limit, 100)
     if limit >= 3:
         assert np.bincount(split.labels, minlength=3).min() >= 1
@@ -73,9 +73,9 @@ def test_limit_is_spread_and_never_exceeded(limit):
 
 
 def test_unknown_names_come_together():
-    pictures = Pictures(("hat", "shirt", "skirt"), listed([1, 1, 1]).splits, False, "made")
+    images = Images(("hat", "shirt", "skirt"), listed([1, 1, 1]).splits, False, "made")
     with pytest.raises(BadInput) as error:
-        narrow(pictures, ["shrt", "hat", "hat"], "skirts", None, 0)
+        narrow(images, ["shrt", "hat", "hat"], "skirts", None, 0)
     assert [(problem.what, problem.where) for problem in error.value.problems] == [
         ("the data has no class 'shrt'", "data.classes"),
         ("data.classes has 'hat' 2 times", "data.classes"),
@@ -83,4 +83,4 @@ def test_unknown_names_come_together():
     ]
     assert error.value.problems[0].right.startswith("shirt")
     with pytest.raises(BadInput, match="keeps fewer than two"):
-        narrow(pictures, ["hat"], None, None, 0)
+        narrow(images, ["hat"], None, None, 0)

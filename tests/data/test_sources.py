@@ -14,7 +14,7 @@ from framework.core.errors import BadInput
 from framework.data import folders
 from framework.data.selection import narrow
 from framework.data.sources import garments, image_folder, read, read_all
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 
 def folder(path, **changes):
@@ -39,12 +39,12 @@ def complaints(error):
 
 
 def test_split_folders_are_read_with_sorted_classes(photos):
-    pictures = folder(photos)
-    assert pictures.classes == ("blue", "green", "red")
-    assert {name: len(split) for name, split in pictures.splits.items()} == {"train": 24, "validation": 12}
-    train = pictures.splits["train"]
+    images = folder(photos)
+    assert images.classes == ("blue", "green", "red")
+    assert {name: len(split) for name, split in images.splits.items()} == {"train": 24, "validation": 12}
+    train = images.splits["train"]
     assert train.labels.dtype == np.int32
-    assert all(f"/{pictures.classes[label]}/" in path for path, label in zip(train.paths, train.labels, strict=True))
+    assert all(f"/{images.classes[label]}/" in path for path, label in zip(train.paths, train.labels, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,15 @@ def test_one_folder_is_split_by_seed_and_name_in_each_class(photos, tmp_path):
 
 
 def test_a_class_called_train_is_no_split(tmp_path):
-    make_pictures(tmp_path / "vehicles", classes=("train", "car"), count=4)
+    make_images(tmp_path / "vehicles", classes=("train", "car"), count=4)
     assert folder(tmp_path / "vehicles").classes == ("car", "train")
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 
-def counted(pictures):
-    return {one.kind.several: one.count for one in pictures.unused}
+def counted(images):
+    return {one.kind.several: one.count for one in images.unused}
 
 
 def test_what_is_not_used_is_counted_by_kind(photos):
@@ -101,22 +101,22 @@ def test_what_is_not_used_is_counted_by_kind(photos):
     for place, name in ((red, ".DS_Store"), (red, "._red.jpg"), (red, "Thumbs.db"), (red, "a.txt"), (photos, "b.csv")):
         (place / name).write_text("x")
     (photos / "train" / "loose.jpg").write_bytes(jpeg)
-    pictures = folder(photos)
-    assert len(pictures.splits["train"]) == 24
-    assert counted(pictures) == {
+    images = folder(photos)
+    assert len(images.splits["train"]) == 24
+    assert counted(images) == {
         "HEIC": 12,
         "hidden files": 2,
         "text files": 2,
         "files of the system": 1,
         ".bin files": 1,
         "without ending": 1,
-        "JPEG without a picture's ending": 1,
+        "JPEG without an image's ending": 1,
         "raw photos": 1,
         "broken links": 1,
         "empty files": 1,
-        "pictures beside the class folders": 1,
+        "images beside the class folders": 1,
     }
-    text = dict(pictures.told())["not used"]
+    text = dict(images.told())["not used"]
     assert text.startswith("12 HEIC (as iPhones write it: convert to JPEG), 2 hidden files, 2 text files, 1 ")
     assert "1 broken link," in text
     assert not folder(photos / "validation").told()
@@ -143,11 +143,11 @@ def test_folders_of_systems_and_programs_are_no_classes(photos, name, place):
     thumb = photos / place / name / "SYNOPHOTO_THUMB_M.jpg"
     thumb.parent.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(thumb)
-    pictures = folder(photos)
-    assert pictures.classes == ("blue", "green", "red")
-    assert len(pictures.splits["train"]) == 24
-    assert counted(pictures) == {f"{name} folders": 1}
-    assert pictures.told() == [("not used", f"1 {name} folder")]
+    images = folder(photos)
+    assert images.classes == ("blue", "green", "red")
+    assert len(images.splits["train"]) == 24
+    assert counted(images) == {f"{name} folders": 1}
+    assert images.told() == [("not used", f"1 {name} folder")]
 
 
 def test_the_layout_that_archives_unpack_to(photos):
@@ -156,32 +156,32 @@ def test_the_layout_that_archives_unpack_to(photos):
     for name, split in (("seg_train", "train"), ("seg_test", "validation")):
         (scenes / name).mkdir()
         (photos / split).rename(scenes / name / name)
-    make_pictures(scenes / "seg_pred", classes=("seg_pred",), count=5)
-    pictures = folder(scenes)
-    assert pictures.classes == ("blue", "green", "red")
-    assert {name: len(split) for name, split in pictures.splits.items()} == {"train": 18, "validation": 6, "test": 12}
-    assert pictures.told() == [
-        ("not used", "5 pictures in seg_pred/ (beside the splits)"),
+    make_images(scenes / "seg_pred", classes=("seg_pred",), count=5)
+    images = folder(scenes)
+    assert images.classes == ("blue", "green", "red")
+    assert {name: len(split) for name, split in images.splits.items()} == {"train": 18, "validation": 6, "test": 12}
+    assert images.told() == [
+        ("not used", "5 images in seg_pred/ (beside the splits)"),
         ("note", "splits by name: train is seg_train/seg_train, test is seg_test/seg_test"),
     ]
-    assert folder(scenes.parent / "scenes").splits["train"].paths == pictures.splits["train"].paths
+    assert folder(scenes.parent / "scenes").splits["train"].paths == images.splits["train"].paths
 
 
 def test_a_folder_beside_the_splits_is_named(photos):
-    make_pictures(photos / "extra", classes=("red", "blue"), count=3)
+    make_images(photos / "extra", classes=("red", "blue"), count=3)
     (photos / "papers").mkdir()
-    assert folder(photos).told() == [("not used", "6 pictures in extra/ (beside the splits)")]
+    assert folder(photos).told() == [("not used", "6 images in extra/ (beside the splits)")]
 
 
-def test_a_stray_picture_makes_no_class_of_a_split(photos):
+def test_a_stray_image_makes_no_class_of_a_split(photos):
     Image.new("RGB", (8, 8)).save(photos / "train" / "stray.jpg")
-    pictures = folder(photos)
-    assert pictures.classes == ("blue", "green", "red")
-    assert counted(pictures) == {"pictures beside the class folders": 1}
+    images = folder(photos)
+    assert images.classes == ("blue", "green", "red")
+    assert counted(images) == {"images beside the class folders": 1}
 
 
 def test_folders_that_could_be_the_same_split_are_asked_about(photos):
-    make_pictures(photos / "dev", count=2)
+    make_images(photos / "dev", count=2)
     with pytest.raises(BadInput) as error:
         folder(photos)
     assert complaints(error) == [f"{photos} has several validation folders: dev, validation"]
@@ -193,7 +193,7 @@ def test_folders_that_could_be_the_same_split_are_asked_about(photos):
     sets = photos.parent / "sets"
     for year in (2014, 2017):
         for split in ("train", "val"):
-            make_pictures(sets / f"{split}{year}", count=2)
+            make_images(sets / f"{split}{year}", count=2)
     with pytest.raises(BadInput, match="holds several sets of splits: train2014"):
         folder(sets)
 
@@ -204,11 +204,11 @@ def test_names_that_look_the_same_are_one_class(photos):
     (photos / "train" / "green").rename(photos / "train" / decomposed)
     (photos / "validation" / "red").rename(photos / "validation" / decomposed)
     (photos / "validation" / "green").rename(photos / "validation" / composed)
-    pictures = folder(photos)
-    assert pictures.classes == ("blue", composed)
-    assert np.bincount(pictures.splits["train"].labels).tolist() == [8, 16]
-    assert narrow(pictures, [decomposed, "blue"], None, None, 1).classes == (composed, "blue")
-    assert narrow(pictures, None, decomposed, None, 1).classes == (f"not {composed}", composed)
+    images = folder(photos)
+    assert images.classes == ("blue", composed)
+    assert np.bincount(images.splits["train"].labels).tolist() == [8, 16]
+    assert narrow(images, [decomposed, "blue"], None, None, 1).classes == (composed, "blue")
+    assert narrow(images, None, decomposed, None, 1).classes == (f"not {composed}", composed)
     names = listed(photos)
     rows = [f"{name},{label}," for name, label in zip(names, [composed, decomposed, "b"] * 8, strict=True)]
     assert table(manifest(photos, rows)).classes == ("b", composed)
@@ -219,10 +219,10 @@ def test_a_class_that_is_left_out_is_no_fault(photos):
         path.unlink()
     for path in (photos / "validation" / "green").iterdir():
         path.unlink()
-    make_pictures(photos / "train", classes=("white",), count=3)
-    make_pictures(photos / "validation", classes=("pink",), count=3)
-    make_pictures(photos / "train", classes=("grey",), count=3)
-    make_pictures(photos / "validation", classes=("grey",), count=3)
+    make_images(photos / "train", classes=("white",), count=3)
+    make_images(photos / "validation", classes=("pink",), count=3)
+    make_images(photos / "train", classes=("grey",), count=3)
+    make_images(photos / "validation", classes=("grey",), count=3)
     with pytest.raises(BadInput) as error:
         folder(photos)
     assert len(complaints(error)) == 3
@@ -235,21 +235,21 @@ def test_a_class_that_is_left_out_is_no_fault(photos):
 
 
 def test_what_only_the_test_lacks_or_has_is_told(photos):
-    make_pictures(photos / "test", classes=("red", "blue", "unlabelled"), count=2)
-    pictures = folder(photos)
-    assert len(pictures.splits["test"]) == 4
-    assert pictures.told() == [
-        ("not used", "2 test pictures (of what training has not: unlabelled)"),
-        ("note", "there are no test pictures of green"),
+    make_images(photos / "test", classes=("red", "blue", "unlabelled"), count=2)
+    images = folder(photos)
+    assert len(images.splits["test"]) == 4
+    assert images.told() == [
+        ("not used", "2 test images (of what training has not: unlabelled)"),
+        ("note", "there are no test images of green"),
     ]
     rows = [f"{name},{name.split('/')[1]},{name.split('/')[0]}" for name in listed(photos) + listed(photos, "test")]
-    pictures = table(manifest(photos, rows), split_column="part")
-    assert pictures.classes == ("blue", "green", "red")
-    assert len(pictures.splits["test"]) == 4
-    assert counted(pictures) == {"test pictures": 2}
+    images = table(manifest(photos, rows), split_column="part")
+    assert images.classes == ("blue", "green", "red")
+    assert len(images.splits["test"]) == 4
+    assert counted(images) == {"test images": 2}
 
 
-def test_nested_linked_and_strangely_named_pictures_are_found(photos, tmp_path):
+def test_nested_linked_and_strangely_named_images_are_found(photos, tmp_path):
     red = photos / "train" / "red"
     deep = red / "deep er" / "más 🎩"
     deep.mkdir(parents=True)
@@ -257,7 +257,7 @@ def test_nested_linked_and_strangely_named_pictures_are_found(photos, tmp_path):
     (red / "again").symlink_to(red)
     (red / "self").symlink_to("self")
     (red / "self.jpg").symlink_to("self.jpg")
-    make_pictures(tmp_path / "far", classes=("red",), count=2, seed=9)
+    make_images(tmp_path / "far", classes=("red",), count=2, seed=9)
     (red / "linked").symlink_to(tmp_path / "far" / "red")
     assert len(folder(photos).splits["train"]) == 24 + 1 + 2
 
@@ -278,7 +278,7 @@ def test_all_faults_of_a_folder_come_together(photos):
     with pytest.raises(BadInput) as error:
         folder(photos)
     assert complaints(error) == [
-        f"class 'red' is empty: no picture in {photos / 'train' / 'red'}",
+        f"class 'red' is empty: no image in {photos / 'train' / 'red'}",
         f"the classes of {photos / 'validation'} differ from training's: "
         "it has greene, which training has not and lacks green",
     ]
@@ -286,7 +286,7 @@ def test_all_faults_of_a_folder_come_together(photos):
 
 
 def test_folders_without_classes_or_with_one(tmp_path):
-    make_pictures(tmp_path / "one", classes=("red",), count=2)
+    make_images(tmp_path / "one", classes=("red",), count=2)
     with pytest.raises(BadInput, match="has one class only: red"):
         folder(tmp_path / "one")
     with pytest.raises(BadInput, match="has no class folders"):
@@ -294,7 +294,7 @@ def test_folders_without_classes_or_with_one(tmp_path):
 
 
 def test_no_validation_at_all_is_refused(photos):
-    with pytest.raises(BadInput, match="the data has no validation pictures"):
+    with pytest.raises(BadInput, match="the data has no validation images"):
         folder(photos / "train", validation=0.0)
     with pytest.raises(BadInput, match="leave nothing to train on"):
         folder(photos / "train", validation=0.6, test=0.5)
@@ -313,25 +313,25 @@ def listed(photos, split="train"):
 def test_csv_with_a_split_column(photos):
     rows = [f"{name},{name.split('/')[1]},train" for name in listed(photos)]
     rows += [f"{name},{name.split('/')[1]},Val" for name in listed(photos, "validation")]
-    pictures = table(manifest(photos, rows), split_column="part")
-    assert pictures.classes == ("blue", "green", "red")
-    assert {name: len(split) for name, split in pictures.splits.items()} == {"train": 24, "validation": 12}
-    assert all(os.path.isfile(path) for path in pictures.splits["train"].paths)
+    images = table(manifest(photos, rows), split_column="part")
+    assert images.classes == ("blue", "green", "red")
+    assert {name: len(split) for name, split in images.splits.items()} == {"train": 24, "validation": 12}
+    assert all(os.path.isfile(path) for path in images.splits["train"].paths)
 
 
 def test_csv_with_several_labels(photos):
     names = listed(photos)
     rows = [f"{name},{label}," for name, label in zip(names, ["a|b", "b", "", "c | a"] * 6, strict=True)]
-    pictures = table(manifest(photos, rows), separator="|")
-    assert pictures.multilabel
-    assert pictures.classes == ("a", "b", "c")
+    images = table(manifest(photos, rows), separator="|")
+    assert images.multilabel
+    assert images.classes == ("a", "b", "c")
     labels = {
         os.path.relpath(p, photos): list(row)
-        for s in pictures.splits.values()
+        for s in images.splits.values()
         for p, row in zip(s.paths, s.labels, strict=True)
     }
     assert [labels[name] for name in names[:4]] == [[1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 1]]
-    assert len(pictures.splits["validation"]) == 6
+    assert len(images.splits["validation"]) == 6
 
 
 def test_csv_faults(photos):
@@ -361,9 +361,9 @@ def test_csv_faults(photos):
 @pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (" ", "blanks")])
 def test_csv_with_other_signs_between_columns(photos, sign, name):
     rows = [sign.join([path, path.split("/")[1], "train"]) for path in listed(photos)]
-    pictures = table(manifest(photos, rows, header=sign.join(["path", "label", "part"])))
-    assert pictures.classes == ("blue", "green", "red")
-    assert pictures.told() == [("note", f"columns are separated by {name}")]
+    images = table(manifest(photos, rows, header=sign.join(["path", "label", "part"])))
+    assert images.classes == ("blue", "green", "red")
+    assert images.told() == [("note", f"columns are separated by {name}")]
     with pytest.raises(BadInput) as error:
         table(manifest(photos, rows, header=sign.join(["file", "class", "set"])))
     assert error.value.problems[0].right == "one of: file, class, set"
@@ -373,7 +373,7 @@ def test_csv_without_a_header(photos):
     path = manifest(photos, [f"{name},red" for name in listed(photos)][1:], header=f"{listed(photos)[0]},red")
     with pytest.raises(BadInput) as error:
         table(path)
-    assert complaints(error) == [f"{path} has a picture in its first line, and no header"]
+    assert complaints(error) == [f"{path} has an image in its first line, and no header"]
     assert error.value.problems[0].right == "a first line that names the columns: path,label"
 
 
@@ -395,22 +395,22 @@ def test_classes_that_look_like_several_labels_are_told(photos, labels, separato
 
 
 def test_garments_are_listed_before_they_are_drawn(own_cache):
-    pictures = garments(5, train=23, validation=11, size=32)
-    assert len(pictures.classes) == 10
-    assert [len(split) for split in pictures.splits.values()] == [23, 11]
-    assert sorted(np.bincount(pictures.splits["train"].labels)) == [2] * 7 + [3] * 3
-    paths = [path for split in pictures.splits.values() for path in split.paths]
+    images = garments(5, train=23, validation=11, size=32)
+    assert len(images.classes) == 10
+    assert [len(split) for split in images.splits.values()] == [23, 11]
+    assert sorted(np.bincount(images.splits["train"].labels)) == [2] * 7 + [3] * 3
+    paths = [path for split in images.splits.values() for path in split.paths]
     assert not any(os.path.exists(path) for path in paths)
-    pictures.prepare()
+    images.prepare()
     assert all(Image.open(path).size == (32, 32) for path in paths)
     before = os.stat(paths[0]).st_mtime_ns
-    pictures.prepare()
+    images.prepare()
     assert os.stat(paths[0]).st_mtime_ns == before
     assert all(path.startswith(str(own_cache)) for path in paths)
     root = os.path.dirname(os.path.dirname(os.path.dirname(paths[0])))
     again = folder(root)
-    assert sorted(again.splits["train"].paths) == sorted(pictures.splits["train"].paths)
-    assert again.classes == pictures.classes
+    assert sorted(again.splits["train"].paths) == sorted(images.splits["train"].paths)
+    assert again.classes == images.classes
 
 
 def test_read_narrows_what_the_source_lists(photos):
@@ -426,9 +426,9 @@ def test_read_narrows_what_the_source_lists(photos):
         memory_limit=10,
         on_error="stop",
     )
-    pictures = read(settings)
-    assert pictures.classes == ("not red", "red")
-    assert np.bincount(pictures.splits["train"].labels).tolist() == [4, 2]
+    images = read(settings)
+    assert images.classes == ("not red", "red")
+    assert np.bincount(images.splits["train"].labels).tolist() == [4, 2]
 
 
 @pytest.mark.parametrize("name", ["garments", "image_folder", "csv"])
@@ -455,11 +455,11 @@ def test_listing_loads_no_tensorflow(photos):
 
 @pytest.mark.real
 def test_real_photos(shared):
-    pictures = folder(shared / "data" / "clothing")
-    assert len(pictures.splits["train"]) == 3068
-    assert len(pictures.splits["validation"]) == 341
-    assert len(pictures.classes) == 10
-    assert pictures.told() == [("not used", "1 text file")]  # its LICENSE
+    images = folder(shared / "data" / "clothing")
+    assert len(images.splits["train"]) == 3068
+    assert len(images.splits["validation"]) == 341
+    assert len(images.classes) == 10
+    assert images.told() == [("not used", "1 text file")]  # its LICENSE
 
 
 def test_a_folder_that_can_t_be_listed_is_a_fault_of_its_class(photos, monkeypatch):

@@ -1,4 +1,4 @@
-"""Pictures that can't be read are found before training, each with its reason."""
+"""Images that can't be read are found before training, each with its reason."""
 
 import os
 import re
@@ -11,8 +11,8 @@ from PIL import Image
 
 from framework.core.errors import BadInput
 from framework.data import decode
-from framework.data.decode import picture, pixels, unreadable
-from framework.data.rows import Undecodable, picture_rows, undecodable, unreadable_problem
+from framework.data.decode import image, pixels, unreadable
+from framework.data.rows import Undecodable, image_rows, undecodable, unreadable_problem
 from framework.data.sources import image_folder
 from framework.data.upright import resize
 from framework.evaluation.forward import batches
@@ -20,7 +20,7 @@ from framework.evaluation.forward import batches
 
 @pytest.fixture
 def damaged(photos):
-    """Three bad files among the training pictures, of three kinds."""
+    """Three bad files among the training images, of three kinds."""
     first, second, third = sorted((photos / "train" / "red").iterdir())[:3]
     first.write_bytes(first.read_bytes()[:-200])
     second.write_bytes(b"")
@@ -29,16 +29,16 @@ def damaged(photos):
 
 
 def test_each_bad_file_has_its_reason(damaged):
-    pictures, bad = damaged
-    paths = pictures.splits["train"].paths
+    images, bad = damaged
+    paths = images.splits["train"].paths
     assert unreadable(paths) == [
         (bad[0], "truncated"),
         (bad[1], "empty, 0 bytes"),
-        (bad[2], "not a picture but text"),
+        (bad[2], "not an image but text"),
     ]
     assert unreadable(paths, (16, 16)) == unreadable(paths)
     problem = unreadable_problem(unreadable(paths))
-    assert problem.what.startswith("3 pictures can't be read:")
+    assert problem.what.startswith("3 images can't be read:")
     assert all(path in problem.what for path in bad)
 
 
@@ -86,7 +86,7 @@ def test_what_is_called_unreadable_is_what_the_pipeline_fails_on(fuzzed):
     read, said = {}, {}
     for path in fuzzed:
         try:
-            read[path] = picture(path, size)
+            read[path] = image(path, size)
         except ValueError as error:
             said[path] = str(error)
     assert all(text.startswith(f"{path}: ") for path, text in said.items())
@@ -101,8 +101,8 @@ def test_what_is_called_unreadable_is_what_the_pipeline_fails_on(fuzzed):
     names = [name for some, _ in batches(fuzzed, size, 32, bad) for name in some]
     assert names == list(read)
     assert dict(bad).keys() == looked.keys()
-    rows = picture_rows(list(read), size, 100)
-    np.testing.assert_array_equal(rows.pictures, np.stack(list(read.values())))
+    rows = image_rows(list(read), size, 100)
+    np.testing.assert_array_equal(rows.images, np.stack(list(read.values())))
     # and Pillow alone, as call.py reads: the same pixels of damaged files too
     for path, ours in read.items():
         np.testing.assert_array_equal(ours, resize(pixels(path, size), size))
@@ -128,7 +128,7 @@ def test_what_only_reading_shows_is_remembered_for_every_question(photos):
     every = [*train, *(str(path) for path in sorted((photos / "validation").rglob("*.*")))]
     assert unreadable(every) == []
     with pytest.raises(Undecodable) as error:
-        picture_rows(train, (16, 16), 100)
+        image_rows(train, (16, 16), 100)
     assert list(error.value.reasons) == [bad]
     assert [path for path, _ in unreadable(every)] == [bad]
     assert [path for path, _ in unreadable([bad])] == [bad]
@@ -171,7 +171,7 @@ def test_verdicts_are_remembered_until_the_file_changes(photos, monkeypatch):
 
 
 def test_what_fails_only_when_decoded_is_named_too(damaged):
-    pictures, bad = damaged
+    images, bad = damaged
     with pytest.raises(BadInput) as error:
-        picture_rows(pictures.splits["train"].paths, (16, 16), 100)
+        image_rows(images.splits["train"].paths, (16, 16), 100)
     assert all(path in str(error.value) for path in bad)

@@ -1,4 +1,4 @@
-"""A small trained-looking run on pictures of three colours: it answers by the mean colour, so it is always right."""
+"""A small trained-looking run on images of three colours: it answers by the mean colour, so it is always right."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SIZE = 24
 
 def colour_network(units: int = 3, wrong: bool = False) -> keras.Model:
     """Logits blue, green and red from the mean of each channel; ``wrong`` takes red for green."""
-    pictures = keras.Input((SIZE, SIZE, 3), name="image")
-    x = keras.layers.Rescaling(1 / 16, name="preprocess_rescale")(pictures)
+    images = keras.Input((SIZE, SIZE, 3), name="image")
+    x = keras.layers.Rescaling(1 / 16, name="preprocess_rescale")(images)
     x = keras.layers.Conv2D(3, 3, padding="same", use_bias=False, name="conv", trainable=False)(x)
     x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
-    model = keras.Model(pictures, keras.layers.Dense(units, name="logits")(x))
+    model = keras.Model(images, keras.layers.Dense(units, name="logits")(x))
     kernel = np.zeros((3, 3, 3, 3), np.float32)
     kernel[1, 1] = np.eye(3)
     model.get_layer("conv").set_weights([kernel])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framework.data.rows import FilePictures, decode_all
+from framework.data.rows import FileImages, decode_all
 from framework.evaluation.forward import LOOKAHEAD, forward
 from tests.evaluation.common import SIZE, colour_network
 
@@ -25,12 +25,12 @@ def run(model, paths, batch_size=8):
     return names, np.concatenate([logits for _, logits in batches]) if batches else None, bad
 
 
-def test_the_answers_are_those_of_the_model_on_the_decoded_pictures(model, photos):
+def test_the_answers_are_those_of_the_model_on_the_decoded_images(model, photos):
     paths = sorted(str(path) for path in photos.rglob("*.jpg"))
     names, logits, bad = run(model, paths, batch_size=7)
     assert (names, bad) == (paths, [])
-    pictures = decode_all(FilePictures(paths, (SIZE, SIZE))).astype(np.float32)
-    np.testing.assert_allclose(logits, np.asarray(model(pictures)), rtol=1e-5, atol=1e-5)
+    images = decode_all(FileImages(paths, (SIZE, SIZE))).astype(np.float32)
+    np.testing.assert_allclose(logits, np.asarray(model(images)), rtol=1e-5, atol=1e-5)
 
 
 def test_bad_files_are_named_with_the_reason_and_the_others_answered(model, photos, tmp_path):
@@ -43,7 +43,7 @@ def test_bad_files_are_named_with_the_reason_and_the_others_answered(model, phot
     assert names == good
     assert len(logits) == 9
     assert [path for path, _ in bad] == [text, cut, missing]
-    assert dict(bad)[text] == "not a picture but text"
+    assert dict(bad)[text] == "not an image but text"
     assert "no such file" in dict(bad)[missing]
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from framework import doctor, evaluate, predict, visualize
 from framework.core.backend import keras
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 from tests.evaluation.common import SIZE, make_run
 from tests.names import HOSTILE, is_plain
 
@@ -20,13 +20,13 @@ NAMES = tuple(sorted(HOSTILE))
 
 @pytest.fixture
 def run(tmp_path):
-    """A run that takes every picture for one of its classes, folders of such names, and $ in the folder's name."""
-    make_pictures(tmp_path / "photos $0_$9" / "train", NAMES, count=2)
-    make_pictures(tmp_path / "photos $0_$9" / "validation", NAMES, count=2, seed=1)
-    pictures = keras.Input((SIZE, SIZE, 3), name="image")
-    x = keras.layers.Conv2D(4, 3, name="conv")(pictures)
+    """A run that takes every image for one of its classes, folders of such names, and $ in the folder's name."""
+    make_images(tmp_path / "photos $0_$9" / "train", NAMES, count=2)
+    make_images(tmp_path / "photos $0_$9" / "validation", NAMES, count=2, seed=1)
+    images = keras.Input((SIZE, SIZE, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, name="conv")(images)
     x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
-    model = keras.Model(pictures, keras.layers.Dense(len(NAMES), name="logits")(x))
+    model = keras.Model(images, keras.layers.Dense(len(NAMES), name="logits")(x))
     run = make_run(tmp_path / "run $0_$9", tmp_path / "photos $0_$9", model)
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**record, "classes": NAMES}))
@@ -57,23 +57,23 @@ def test_visualize(run, capsys):
     assert visualize.main([f"run={run}", "top=25"]) == 0
     assert plain(capsys.readouterr().err)
     for file in (run / "visualize").glob("*.png"):
-        with Image.open(file) as picture:
-            assert max(picture.size) < 6000, file
+        with Image.open(file) as image:
+            assert max(image.size) < 6000, file
     assert visualize.main([f"run={run}", "target=\x1b[31m"]) == 2
     assert plain(capsys.readouterr().err)
 
 
 def test_predict(run, tmp_path, capsys):
-    pictures = str(tmp_path / "photos $0_$9" / "validation")
-    assert predict.main([pictures, f"run={run}", "top=3"]) == 0
+    images = str(tmp_path / "photos $0_$9" / "validation")
+    assert predict.main([images, f"run={run}", "top=3"]) == 0
     said = capsys.readouterr().out
     assert plain(said)
     assert len(said.splitlines()) == 2 * len(NAMES)
     assert len({line.index("%") for line in said.splitlines() if line.isascii()}) == 1
-    assert predict.main([pictures, f"run={run}", "top=30", "format=csv"]) == 0
+    assert predict.main([images, f"run={run}", "top=30", "format=csv"]) == 0
     for row in csv.reader(io.StringIO(capsys.readouterr().out, newline="")):
         assert not any(cell.startswith(("=", "+1", "@")) for cell in row)
-    assert predict.main([pictures, f"run={run}", "format=jsonl"]) == 0
+    assert predict.main([images, f"run={run}", "format=jsonl"]) == 0
     assert {json.loads(line)["class"] for line in capsys.readouterr().out.splitlines()} <= set(NAMES)
 
 

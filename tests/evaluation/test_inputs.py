@@ -10,24 +10,24 @@ import pytest
 
 from framework.core.errors import BadInput
 from framework.evaluation import inputs
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 
 @pytest.fixture
 def folder(tmp_path):
-    make_pictures(tmp_path / "in", classes=("red", "blue"), count=2)
+    make_images(tmp_path / "in", classes=("red", "blue"), count=2)
     (tmp_path / "in" / "notes.txt").write_text("none")
     (tmp_path / "in" / ".hidden.jpg").write_text("none")
     return tmp_path / "in"
 
 
-def test_a_folder_means_the_pictures_below_it_by_name(folder):
+def test_a_folder_means_the_images_below_it_by_name(folder):
     found = [os.path.relpath(path, folder) for path in inputs.files([str(folder)])]
     assert found == ["blue/blue-0-000.jpg", "blue/blue-0-001.jpg", "red/red-0-000.jpg", "red/red-0-001.jpg"]
     assert inputs.count([str(folder)]) == 4
 
 
-def test_what_is_passed_over_in_a_folder_is_counted_and_a_thumbnail_is_no_picture(folder):
+def test_what_is_passed_over_in_a_folder_is_counted_and_a_thumbnail_is_no_image(folder):
     (folder / "red" / "@eaDir").mkdir()
     (folder / "red" / "@eaDir" / "thumb.jpg").write_text("none")
     (folder / "apple.heic").write_bytes(b"\0\0\0\x18ftypheic")

@@ -13,15 +13,15 @@ from tests.evaluation.common import SIZE, colour_network
 
 
 def branched() -> keras.Model:
-    pictures = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(8, 3, padding="same", name="stem")(pictures)
+    images = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same", name="stem")(images)
     weights = keras.layers.Dense(8, name="squeeze")(keras.layers.GlobalAveragePooling2D()(x))
     x = keras.layers.Multiply()([x, keras.layers.Reshape((1, 1, 8))(weights)])
     short = keras.layers.Conv2D(16, 1, strides=2, name="short")(x)
     x = keras.layers.SeparableConv2D(16, 3, padding="same", name="long")(x)
     x = keras.layers.MaxPooling2D(2)(keras.layers.BatchNormalization()(x))
     x = keras.layers.Add()([x, short])
-    return keras.Model(pictures, keras.layers.Dense(4, name="logits")(keras.layers.GlobalMaxPooling2D()(x)))
+    return keras.Model(images, keras.layers.Dense(4, name="logits")(keras.layers.GlobalMaxPooling2D()(x)))
 
 
 def profiled(model: keras.Model, size: int) -> int:
@@ -45,8 +45,8 @@ def test_operations_and_parameters_are_those_that_keras_and_tensorflow_count(nam
 
 
 def test_a_network_within_counts_as_its_layers():
-    inner, pictures = branched(), keras.Input((16, 16, 3))
-    outer = keras.Model(pictures, keras.layers.Dense(2)(inner(pictures)))
+    inner, images = branched(), keras.Input((16, 16, 3))
+    outer = keras.Model(images, keras.layers.Dense(2)(inner(images)))
     assert [step.name for step in flat_steps(outer) if step.kind == "SeparableConv2D"] == ["long"]
     assert sum(step.flops for step in steps(outer)) == sum(step.flops for step in flat_steps(outer))
 
@@ -84,10 +84,10 @@ def test_maps_by_name_and_by_size():
 
 
 def test_grad_cam_finds_the_colour_where_it_is():
-    picture = np.zeros((SIZE, SIZE, 3), np.uint8)
-    picture[:8, :8, 0] = 255
-    picture[16:, 16:, 2] = 255
-    heats, logits = GradCam(colour_network())(picture, [2, 0])
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image[:8, :8, 0] = 255
+    image[16:, 16:, 2] = 255
+    heats, logits = GradCam(colour_network())(image, [2, 0])
     assert logits.shape == (3,)
     assert heats.shape == (2, SIZE, SIZE)
     red, blue = heats
@@ -98,17 +98,17 @@ def test_grad_cam_finds_the_colour_where_it_is():
 
 
 def test_grad_cam_of_yes_or_no_looks_both_ways():
-    picture = np.zeros((SIZE, SIZE, 3), np.uint8)
-    picture[:8, :8, 0] = 255
-    picture[16:, 16:, 2] = 255
-    (no, yes), _ = GradCam(colour_network(units=1))(picture, [0, 1])
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image[:8, :8, 0] = 255
+    image[16:, 16:, 2] = 255
+    (no, yes), _ = GradCam(colour_network(units=1))(image, [0, 1])
     assert yes[:8, :8].min() == pytest.approx(1)
     assert no[:8, :8].max() == 0
     assert no[16:, 16:].min() == pytest.approx(1)
 
 
 def test_a_network_without_maps_has_no_grad_cam():
-    pictures = keras.Input((4, 4, 3))
-    model = keras.Model(pictures, keras.layers.Dense(2)(keras.layers.Flatten()(pictures)))
+    images = keras.Input((4, 4, 3))
+    model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(images)))
     with pytest.raises(BadInput, match="no feature maps"):
         GradCam(model)

@@ -66,8 +66,8 @@ LOGITS = {
 @pytest.mark.parametrize("one_class", [False, True])
 @pytest.mark.parametrize("spread", LOGITS)
 @pytest.mark.parametrize("kind", UNITS)
-def test_a_run_s_history_says_the_same_of_the_same_pictures(kind, spread, one_class):
-    """Also where a class has no picture but is named (e), or neither (f); every metric that there is."""
+def test_a_run_s_history_says_the_same_of_the_same_images(kind, spread, one_class):
+    """Also where a class has no image but is named (e), or neither (f); every metric that there is."""
     rng, count = np.random.default_rng(3), 80
     logits = np.asarray(LOGITS[spread](rng, (count, UNITS[kind])), np.float32)
     labels = rng.integers(0, 2 if kind == "binary" else 4, count) * (not one_class)

@@ -6,7 +6,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from framework.core.backend import tf
-from framework.data.rows import picture_rows
+from framework.data.rows import image_rows
 from framework.evaluation.forward import batches
 from framework.exports import decoding
 from framework.exports.calling import load, script
@@ -31,19 +31,19 @@ TURNS = {"": {}} | {f"exif{number}": {"exif": exif(number)} for number in range(
 
 
 def in_mode(mode, width, height):
-    picture = scene(width, height)
-    opaque = Image.linear_gradient("L").resize(picture.size)
+    image = scene(width, height)
+    opaque = Image.linear_gradient("L").resize(image.size)
     match mode:
         case "LA" | "RGBA":
-            picture = picture.convert(mode)
-            picture.putalpha(opaque)
+            image = image.convert(mode)
+            image.putalpha(opaque)
         case "P" | "P+tRNS":
-            picture = picture.quantize(64)
+            image = image.quantize(64)
         case "I;16":
-            picture = Image.fromarray(np.asarray(picture)[..., 0].astype(np.uint16) * 250)
+            image = Image.fromarray(np.asarray(image)[..., 0].astype(np.uint16) * 250)
         case _:
-            picture = picture.convert(mode)
-    return picture
+            image = image.convert(mode)
+    return image
 
 
 def made(folder, format):
@@ -80,15 +80,15 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize("format", FORMATS)
 def test_one_rule(tmp_path, exported, format):
     paths, size, bad = list(made(tmp_path, format)), (SIZE, SIZE), []
-    trained = picture_rows(paths, size, 100).pictures
+    trained = image_rows(paths, size, 100).images
     predicted = np.concatenate([batch.numpy() for _, batch in batches(paths, size, 32, bad)])
     assert not bad
     np.testing.assert_array_equal(predicted, trained)
     decoder = Decoder(size, Limits())
-    for path, picture in zip(paths, trained, strict=True):
-        np.testing.assert_array_equal(exported["pixels"](path), picture, path)
+    for path, image in zip(paths, trained, strict=True):
+        np.testing.assert_array_equal(exported["pixels"](path), image, path)
         with open(path, "rb") as file:
-            np.testing.assert_array_equal(decoder(file.read(), path), picture, path)
+            np.testing.assert_array_equal(decoder(file.read(), path), image, path)
     decoder.close()
 
 

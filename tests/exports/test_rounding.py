@@ -11,15 +11,15 @@ from framework.exports.rounding import rounded
 
 @pytest.fixture(scope="module")
 def network():
-    """A residual network of every kind of layer that is rounded, and pictures."""
+    """A residual network of every kind of layer that is rounded, and images."""
     keras.utils.set_random_seed(1)
-    pictures = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(pictures)
+    images = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(images)
     side = keras.layers.Conv2D(16, 1, name="side")(x)
     x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu", name="depthwise")(x)
     x = keras.layers.Conv2D(16, 1, activation="relu", name="pointwise")(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.add([x, side]))
-    model = keras.Model(pictures, keras.layers.Dense(5, name="logits")(x))
+    model = keras.Model(images, keras.layers.Dense(5, name="logits")(x))
     random = np.random.default_rng(0)
     return model, random.integers(0, 256, (48, 16, 16, 3)).astype(np.uint8)
 
@@ -38,16 +38,16 @@ def plainly(model):
 
 
 def test_answers_stay_nearer_than_with_plain_rounding(network):
-    model, pictures = network
-    own, other = pictures[:32], pictures[32:].astype(np.float32)
+    model, images = network
+    own, other = images[:32], images[32:].astype(np.float32)
     before = model.predict(other, verbose=0)
     error = np.square(rounded(model, own, 0).predict(other, verbose=0) - before).mean()
     assert error < np.square(plainly(model).predict(other, verbose=0) - before).mean()
 
 
 def test_weights_lie_on_the_grid_whose_end_is_the_largest(network):
-    model, pictures = network
-    for layer in rounded(model, pictures[:16], 0).layers:
+    model, images = network
+    for layer in rounded(model, images[:16], 0).layers:
         if layer.weights:
             kernel = layer.kernel.numpy()
             axes = (0, 1) if layer.name == "depthwise" else tuple(range(kernel.ndim - 1))
@@ -56,8 +56,8 @@ def test_weights_lie_on_the_grid_whose_end_is_the_largest(network):
 
 
 def test_small_kernels_are_left_alone(network):
-    model, pictures = network
-    copy = rounded(model, pictures[:16], 100)
+    model, images = network
+    copy = rounded(model, images[:16], 100)
     for name, same in (("depthwise", True), ("logits", True), ("conv", False), ("pointwise", False)):
         assert np.array_equal(copy.get_layer(name).kernel, model.get_layer(name).kernel) is same
     assert np.array_equal(copy.get_layer("conv").bias, model.get_layer("conv").bias)

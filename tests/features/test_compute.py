@@ -1,4 +1,4 @@
-"""Features are the prefix's output, computed once for each picture whatever the order, the split or the process."""
+"""Features are the prefix's output, computed once for each image whatever the order, the split or the process."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def network(seed=0, scale=1 / 255):
 
 
 class Source:
-    """Pictures made for it, which counts those that are read."""
+    """Images made for it, which counts those that are read."""
 
     def __init__(self, count=20, dtype=np.uint8, seed=0):
-        self.pictures = np.random.default_rng(seed).integers(0, 255, (count, SIDE, SIDE, 3)).astype(dtype)
+        self.images = np.random.default_rng(seed).integers(0, 255, (count, SIDE, SIDE, 3)).astype(dtype)
         self.keys = [str(number) for number in range(count)]
         self.read: list[int] = []
 
@@ -56,14 +56,14 @@ class Source:
 
         def batches(positions):
             self.read += order[positions].tolist()
-            return tf.data.Dataset.from_tensor_slices(self.pictures[order[positions]]).batch(6)
+            return tf.data.Dataset.from_tensor_slices(self.images[order[positions]]).batch(6)
 
         keys = [self.keys[number] for number in order]
         return features(prefix, keys, keys, cache=cache, precision=precision, about={"base": "small"}, batches=batches)
 
 
-def expected(prefix, pictures):
-    return np.asarray(prefix(pictures.astype(np.float32), training=False))
+def expected(prefix, images):
+    return np.asarray(prefix(images.astype(np.float32), training=False))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -72,36 +72,36 @@ def test_features_are_the_prefixs_output(cache, dtype):
     rows = source.features(prefix, cache)
     assert (len(rows), rows.computed, rows.shapes) == (20, 20, ((4,),))
     assert rows.seconds > 0
-    np.testing.assert_allclose(rows.arrays().numpy(), expected(prefix, source.pictures), atol=1e-6, rtol=1e-6)
+    np.testing.assert_allclose(rows.arrays().numpy(), expected(prefix, source.images), atol=1e-6, rtol=1e-6)
 
 
-def test_known_pictures_are_not_computed_again_in_any_order_or_subset(cache):
+def test_known_images_are_not_computed_again_in_any_order_or_subset(cache):
     prefix, source = network(), Source()
     source.features(prefix, cache).store.close()
     source.read.clear()
     order = [7, 3, 3, 19, 0]
     rows = source.features(prefix, cache, order)
     assert (source.read, rows.computed) == ([], 0)
-    np.testing.assert_allclose(rows.arrays(), expected(prefix, source.pictures[order]), atol=1e-6)
+    np.testing.assert_allclose(rows.arrays(), expected(prefix, source.images[order]), atol=1e-6)
 
 
-def test_known_pictures_do_not_wait_for_a_writer(cache, monkeypatch):
+def test_known_images_do_not_wait_for_a_writer(cache, monkeypatch):
     prefix, source = network(), Source()
     source.features(prefix, cache)
     monkeypatch.setattr(compute.Store, "writing", lambda store: pytest.fail("asked to write"))
     assert source.features(prefix, cache, [1, 2]).computed == 0
 
 
-def test_one_added_picture_computes_one(cache):
+def test_one_added_image_computes_one(cache):
     prefix, source = network(), Source()
     source.features(prefix, cache, range(19))
     source.read.clear()
     rows = source.features(prefix, cache)
     assert (source.read, rows.computed) == ([19], 1)
-    np.testing.assert_allclose(rows.arrays(), expected(prefix, source.pictures), atol=1e-6)
+    np.testing.assert_allclose(rows.arrays(), expected(prefix, source.images), atol=1e-6)
 
 
-def test_the_same_picture_twice_is_computed_once(cache):
+def test_the_same_image_twice_is_computed_once(cache):
     source = Source()
     rows = source.features(network(), cache, [1, 2, 1, 2, 2])
     assert source.read == [1, 2]
@@ -151,15 +151,15 @@ def test_smaller_numbers_on_disk(cache, dtype, error):
     assert rows.store.layout.bytes == 8
     got = rows.arrays().numpy()
     assert got.dtype == np.float32
-    np.testing.assert_allclose(got, expected(prefix, source.pictures), rtol=error, atol=error)
-    assert np.abs(got - expected(prefix, source.pictures)).max() > 0
+    np.testing.assert_allclose(got, expected(prefix, source.images), rtol=error, atol=error)
+    assert np.abs(got - expected(prefix, source.images)).max() > 0
 
 
 def test_features_too_large_for_float16_are_refused(cache):
     prefix = keras.Model(*(lambda image: (image, image * 1e6))(keras.Input((SIDE, SIDE, 3))))
     with pytest.raises(BadInput, match="features are too large for float16"):
         Source().features(prefix, replace(cache, dtype="float16"))
-    assert listing(Path(cache.dir))[0].pictures == 0
+    assert listing(Path(cache.dir))[0].images == 0
 
 
 def test_bfloat16_prefix_is_the_same_network_in_fewer_bits(cache):
@@ -169,7 +169,7 @@ def test_bfloat16_prefix_is_the_same_network_in_fewer_bits(cache):
     assert low.layers[1].compute_dtype == "float32"
     assert {layer.compute_dtype for layer in low.layers[2:]} == {"bfloat16"}
     got = source.features(prefix, cache, precision="bfloat16").arrays().numpy()
-    whole = expected(prefix, source.pictures)
+    whole = expected(prefix, source.images)
     assert 0 < np.abs(got - whole).max() < 0.03 * np.abs(whole).max()
 
 
@@ -181,7 +181,7 @@ def test_a_prefix_in_mixed_precision_is_kept_as_it_is(cache):
         keras.config.set_dtype_policy("float32")
     assert prefix.output.dtype == "bfloat16"
     got = source.features(prefix, cache).arrays().numpy()
-    np.testing.assert_allclose(got, np.float32(expected(prefix, source.pictures)), rtol=0.03, atol=0.03)
+    np.testing.assert_allclose(got, np.float32(expected(prefix, source.images)), rtol=0.03, atol=0.03)
 
 
 def test_several_tensors_are_kept(cache):
@@ -197,32 +197,32 @@ def test_several_tensors_are_kept(cache):
     source = Source()
     rows = source.features(prefix, cache)
     assert sorted(rows.shapes) == [(6, 6, 2), (6, 6, 3)]
-    np.testing.assert_allclose(tail(list(rows.arrays())), expected(model, source.pictures), atol=1e-4, rtol=1e-5)
+    np.testing.assert_allclose(tail(list(rows.arrays())), expected(model, source.images), atol=1e-4, rtol=1e-5)
 
 
 def test_files_are_read_where_no_batches_are_given(cache, photos):
     paths = sorted(str(path) for path in photos.rglob("*.jpg"))
     prefix = network()
     rows = features(prefix, paths, paths, cache=cache, precision="float32", about={})
-    batches = compute.picture_batches(paths, (SIDE, SIDE))(np.arange(len(paths)))
-    pictures = np.concatenate(list(batches.as_numpy_iterator()))
-    assert pictures.shape == (36, SIDE, SIDE, 3)
-    np.testing.assert_allclose(rows.arrays(), expected(prefix, pictures), atol=1e-6)
+    batches = compute.image_batches(paths, (SIDE, SIDE))(np.arange(len(paths)))
+    images = np.concatenate(list(batches.as_numpy_iterator()))
+    assert images.shape == (36, SIDE, SIDE, 3)
+    np.testing.assert_allclose(rows.arrays(), expected(prefix, images), atol=1e-6)
 
 
-def test_pictures_that_cannot_be_decoded_are_named(cache, photos):
+def test_images_that_cannot_be_decoded_are_named(cache, photos):
     paths = sorted(str(path) for path in photos.rglob("*.jpg"))
-    Path(paths[3]).write_bytes(b"no picture")
+    Path(paths[3]).write_bytes(b"no image")
     with pytest.raises(BadInput) as caught:
         features(network(), paths, paths, cache=cache, precision="float32", about={})
     assert paths[3] in str(caught.value)
     assert not list(Path(cache.dir).rglob("*.rows"))
 
 
-def test_too_few_pictures_are_an_error(cache):
+def test_too_few_images_are_an_error(cache):
     prefix, source = network(), Source()
-    short = lambda positions: tf.data.Dataset.from_tensor_slices(source.pictures[:3]).batch(2)  # noqa: E731
-    with pytest.raises(RunFailed, match="20 pictures were to be read, and 3 came"):
+    short = lambda positions: tf.data.Dataset.from_tensor_slices(source.images[:3]).batch(2)  # noqa: E731
+    with pytest.raises(RunFailed, match="20 images were to be read, and 3 came"):
         features(prefix, source.keys, source.keys, cache=cache, precision="float32", about={}, batches=short)
 
 
@@ -230,7 +230,7 @@ def test_what_is_kept_is_listed(cache):
     source = Source()
     rows = source.features(network(), cache)
     (entry,) = listing(Path(cache.dir))
-    assert (entry.key, entry.about, entry.pictures, entry.in_use) == (rows.store.key, {"base": "small"}, 20, True)
+    assert (entry.key, entry.about, entry.images, entry.in_use) == (rows.store.key, {"base": "small"}, 20, True)
 
 
 PROCESS = """
@@ -249,7 +249,7 @@ def batches(positions):
         time.sleep(0.02)
         while number > 40 and not Path(sys.argv[1], "go").exists():
             time.sleep(0.02)
-        return source.pictures[number]
+        return source.images[number]
     data = tf.data.Dataset.from_tensor_slices(positions)
     data = data.map(lambda n: tf.ensure_shape(tf.numpy_function(slowly, [n], tf.uint8), (8, 8, 3)))
     return data.batch(1)

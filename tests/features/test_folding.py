@@ -29,8 +29,8 @@ def normalised(*layers, side=9):
 
 
 def same(model, small, side=9):
-    pictures = np.random.default_rng(1).normal(size=(3, side, side, 3)).astype(np.float32)
-    expected, found = model(pictures, training=False), small(pictures, training=False)
+    images = np.random.default_rng(1).normal(size=(3, side, side, 3)).astype(np.float32)
+    expected, found = model(images, training=False), small(images, training=False)
     for one, other in zip(tf.nest.flatten(expected), tf.nest.flatten(found), strict=True):
         np.testing.assert_allclose(other, one, atol=2e-5 * max(1.0, float(np.abs(one).max())))
 

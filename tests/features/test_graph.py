@@ -22,8 +22,8 @@ def fresh_names():
 
 def small(*, between=None, rate=0.0):
     """Two convolutions with batch normalisation, something between, then pooling, dropout and a head."""
-    pictures = keras.Input((12, 12, 3), name="image")
-    tensor = keras.layers.Rescaling(1 / 255, name="scale")(pictures)
+    images = keras.Input((12, 12, 3), name="image")
+    tensor = keras.layers.Rescaling(1 / 255, name="scale")(images)
     tensor = keras.layers.Conv2D(4, 3, name="conv1")(tensor)
     tensor = keras.layers.BatchNormalization(name="norm1")(tensor)
     if between is not None:
@@ -31,7 +31,7 @@ def small(*, between=None, rate=0.0):
     tensor = keras.layers.Conv2D(6, 3, name="conv2", activation="relu")(tensor)
     tensor = keras.layers.GlobalAveragePooling2D(name="pool")(tensor)
     tensor = keras.layers.Dropout(rate, name="drop")(tensor)
-    return keras.Model(pictures, keras.layers.Dense(3, name="logits")(tensor))
+    return keras.Model(images, keras.layers.Dense(3, name="logits")(tensor))
 
 
 def freeze(model, *names):
@@ -131,12 +131,12 @@ def test_a_layer_of_unknown_kind_that_takes_training_ends_the_prefix():
 
 def branches(count: int, trained_in=(0,)):
     """A stem, then ``count`` branches of a frozen and a second convolution, added up."""
-    pictures = keras.Input((8, 8, 3))
-    stem = keras.layers.Conv2D(4, 1, name="stem")(pictures)
+    images = keras.Input((8, 8, 3))
+    stem = keras.layers.Conv2D(4, 1, name="stem")(images)
     first = [keras.layers.Conv2D(4, 1, name=f"first{index}")(stem) for index in range(count)]
     second = [keras.layers.Conv2D(4, 1, name=f"second{index}")(tensor) for index, tensor in enumerate(first)]
     tensor = keras.layers.GlobalAveragePooling2D()(keras.layers.Add()(second))
-    return keras.Model(pictures, keras.layers.Dense(2, name="logits")(tensor))
+    return keras.Model(images, keras.layers.Dense(2, name="logits")(tensor))
 
 
 def test_few_tensors_may_cross():
@@ -154,40 +154,38 @@ def test_many_tensors_fall_back_to_the_last_single_one():
 
 
 def test_what_is_cheap_to_run_again_is_not_kept_twice():
-    pictures = keras.Input((8, 8, 3))
-    stem = keras.layers.Conv2D(4, 1, name="stem")(pictures)
+    images = keras.Input((8, 8, 3))
+    stem = keras.layers.Conv2D(4, 1, name="stem")(images)
     branch = keras.layers.Conv2D(4, 1, name="branch")(keras.layers.ReLU(name="active")(stem))
-    model = keras.Model(pictures, keras.layers.Conv2D(2, 1, name="last")(keras.layers.Add()([stem, branch])))
+    model = keras.Model(images, keras.layers.Conv2D(2, 1, name="last")(keras.layers.Add()([stem, branch])))
     cut = frozen_prefix(model, {"branch", "last"})
     assert cut.names == ("stem",)
     same_as_whole(model, cut)
 
 
 def test_no_single_tensor_but_the_input_means_no_cut():
-    pictures = keras.Input((8, 8, 3))
-    first = [keras.layers.Conv2D(4, 1)(pictures) for _ in range(4)]
+    images = keras.Input((8, 8, 3))
+    first = [keras.layers.Conv2D(4, 1)(images) for _ in range(4)]
     second = [keras.layers.Conv2D(4, 1, name=f"second{index}")(tensor) for index, tensor in enumerate(first)]
-    model = keras.Model(pictures, keras.layers.Add()(second))
+    model = keras.Model(images, keras.layers.Add()(second))
     assert frozen_prefix(model, {f"second{index}" for index in range(4)}).at_input
 
 
 def test_a_skip_connection_from_the_input_means_no_cut():
-    pictures = keras.Input((8, 8, 3))
-    tensor = keras.layers.Conv2D(3, 1)(pictures)
-    model = keras.Model(
-        pictures, keras.layers.Conv2D(2, 1, name="last")(keras.layers.Concatenate()([pictures, tensor]))
-    )
+    images = keras.Input((8, 8, 3))
+    tensor = keras.layers.Conv2D(3, 1)(images)
+    model = keras.Model(images, keras.layers.Conv2D(2, 1, name="last")(keras.layers.Concatenate()([images, tensor])))
     assert frozen_prefix(model, {"last"}).names == ("concatenate",)
-    skipped = keras.layers.Concatenate()([pictures, keras.layers.Conv2D(2, 1, name="middle")(tensor)])
-    assert frozen_prefix(keras.Model(pictures, skipped), {"middle"}).at_input
+    skipped = keras.layers.Concatenate()([images, keras.layers.Conv2D(2, 1, name="middle")(tensor)])
+    assert frozen_prefix(keras.Model(images, skipped), {"middle"}).at_input
 
 
 def same_as_whole(model, cut, inference=()):
     prefix, tail = split(model, cut, inference)
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, *model.input_shape[1:])).astype("float32")
-    tensors = pictures if prefix is None else prefix(pictures, training=False)
+    images = np.random.default_rng(0).uniform(0, 255, (2, *model.input_shape[1:])).astype("float32")
+    tensors = images if prefix is None else prefix(images, training=False)
     np.testing.assert_allclose(
-        np.asarray(tail(tensors, training=False)), np.asarray(model(pictures, training=False)), atol=1e-6, rtol=1e-6
+        np.asarray(tail(tensors, training=False)), np.asarray(model(images, training=False)), atol=1e-6, rtol=1e-6
     )
     return prefix, tail
 
@@ -236,11 +234,11 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_real_networks_are_cut_and_stay_the_same(name):
     build, side, block, layer = NETWORKS[name]
-    pictures = keras.Input((side, side, 3), name="image")
-    base = build(weights=None, include_top=False, input_tensor=pictures)
+    images = keras.Input((side, side, 3), name="image")
+    base = build(weights=None, include_top=False, input_tensor=images)
     base_layers = [one.name for one in base.layers]
     pooled = keras.layers.Dropout(0.3, name="drop")(keras.layers.GlobalAveragePooling2D(name="pool")(base.output))
-    model = keras.Model(pictures, keras.layers.Dense(5, name="logits")(pooled))
+    model = keras.Model(images, keras.layers.Dense(5, name="logits")(pooled))
 
     for start in (block, layer):
         at = base_layers.index(start)
@@ -271,11 +269,11 @@ def test_frozen_dropout_of_a_base_is_still_in_a_training_tail():
     model = small(rate=0.9)
     cut = frozen_prefix(model, {"conv2", "logits"}, inference={"norm1", "drop"})
     prefix, tail = split(model, cut, inference={"norm1", "drop"})
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, 12, 12, 3)).astype("float32")
-    expected = np.asarray(model(pictures, training=False))
-    np.testing.assert_allclose(np.asarray(tail(prefix(pictures), training=True)), expected, atol=1e-6)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 12, 12, 3)).astype("float32")
+    expected = np.asarray(model(images, training=False))
+    np.testing.assert_allclose(np.asarray(tail(prefix(images), training=True)), expected, atol=1e-6)
     _, drawn = split(model, cut)
-    assert np.abs(np.asarray(drawn(prefix(pictures), training=True)) - expected).max() > 1e-4
+    assert np.abs(np.asarray(drawn(prefix(images), training=True)) - expected).max() > 1e-4
 
 
 def test_batch_normalisation_in_inference_keeps_its_statistics_and_trains_its_scale():
@@ -307,37 +305,37 @@ def test_training_the_tail_trains_the_model_which_still_saves(tmp_path):
     model = freeze(small(rate=0.2), "norm1", "conv1")
     cut = frozen_prefix(model, {"conv2", "logits"})
     prefix, tail = split(model, cut, inference={"norm1"})
-    pictures = np.random.default_rng(0).uniform(0, 255, (8, 12, 12, 3)).astype("float32")
-    before = np.asarray(model(pictures))
-    kept = np.asarray(prefix(pictures))
+    images = np.random.default_rng(0).uniform(0, 255, (8, 12, 12, 3)).astype("float32")
+    before = np.asarray(model(images))
+    kept = np.asarray(prefix(images))
     train(tail, kept)
-    after = np.asarray(model(pictures))
+    after = np.asarray(model(images))
     assert np.abs(after - before).max() > 1e-3
-    np.testing.assert_allclose(np.asarray(prefix(pictures)), kept, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(prefix(images)), kept, atol=1e-6)
     np.testing.assert_allclose(np.asarray(tail(kept)), after, atol=1e-6)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
-    np.testing.assert_allclose(np.asarray(again(pictures)), after, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(again(images)), after, atol=1e-6)
     # a loaded model can be cut as well, and twice
     for _ in range(2):
         same_as_whole(again, frozen_prefix(again, {"logits"}, inference={"norm1"}))
 
 
 def test_shared_layers_are_judged_call_by_call():
-    pictures = keras.Input((8, 8, 3))
+    images = keras.Input((8, 8, 3))
     conv = keras.layers.Conv2D(3, 1, name="twice")
-    tensor = keras.layers.Conv2D(3, 1, name="middle")(conv(pictures))
-    model = keras.Model(pictures, keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(conv(tensor))))
+    tensor = keras.layers.Conv2D(3, 1, name="middle")(conv(images))
+    model = keras.Model(images, keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(conv(tensor))))
     cut = frozen_prefix(model, {"middle", "logits"})
     assert cut.names == ("twice",)
     same_as_whole(model, cut)
 
 
 def test_plain_operations_are_part_of_the_graph():
-    pictures = keras.Input((8, 8, 3))
-    tensor = keras.ops.mean(keras.layers.Conv2D(4, 3, name="conv")(pictures) * 2.0, axis=(1, 2))
-    model = keras.Model(pictures, keras.layers.Dense(2, name="logits")(tensor))
+    images = keras.Input((8, 8, 3))
+    tensor = keras.ops.mean(keras.layers.Conv2D(4, 3, name="conv")(images) * 2.0, axis=(1, 2))
+    model = keras.Model(images, keras.layers.Dense(2, name="logits")(tensor))
     cut = frozen_prefix(model, {"logits"})
     assert cut.shapes == ((4,),)
     same_as_whole(model, cut)

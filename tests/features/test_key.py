@@ -14,12 +14,12 @@ from framework.features.key import describe, digest, fingerprint
 
 def network(side=8, filters=4, scale=1 / 255, *, dtype=None, seed=0, order=False, **convolution):
     keras.utils.set_random_seed(seed)
-    pictures = keras.Input((side, side, 3))
-    tensor = keras.layers.Rescaling(scale)(pictures)
+    images = keras.Input((side, side, 3))
+    tensor = keras.layers.Rescaling(scale)(images)
     first = keras.layers.Conv2D(filters, 3, padding="same", dtype=dtype, **convolution)(tensor)
     second = keras.layers.Conv2D(filters, 3, padding="same", dtype=dtype)(first)
     added = keras.layers.Subtract(dtype=dtype)([second, first] if order else [first, second])
-    return keras.Model(pictures, keras.layers.Dropout(0.3)(keras.layers.BatchNormalization()(added)))
+    return keras.Model(images, keras.layers.Dropout(0.3)(keras.layers.BatchNormalization()(added)))
 
 
 def test_names_and_what_else_was_built_do_not_matter():
@@ -84,8 +84,8 @@ def test_the_source_of_layers_not_from_keras_counts(tmp_path, monkeypatch):
 
         linecache.clearcache()
         layer = importlib.import_module("team_layer").Scaled()
-        pictures = keras.Input((4, 4, 3))
-        return keras.Model(pictures, layer(pictures))
+        images = keras.Input((4, 4, 3))
+        return keras.Model(images, layer(images))
 
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     first = fingerprint(built(2.0))

@@ -454,7 +454,7 @@ def test_listing_says_what_is_kept(tmp_path):
     assert (first.key, second.key) == (stores[1].key, stores[0].key)
     assert first.about == {"base": "small"}
     assert first.depends_on == {"prefix": "1"}
-    assert first.pictures == 6
+    assert first.images == 6
     assert first.bytes == sizes(stores)[1]
     assert first.last_used == 1001
     assert not first.in_use

@@ -12,10 +12,10 @@ from framework.model.build import build
 from framework.model.saving import load_model
 from tests.model.common import TASK, settings
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
 
 
-def test_one_flat_model_from_raw_pictures_to_logits():
+def test_one_flat_model_from_raw_images_to_logits():
     network = build(settings("mobilenet", "avgmax", "mlp", alpha=0.25, size=[40, 48]), TASK)
     model = network.model
     assert model.input.name == "image"
@@ -47,7 +47,7 @@ def test_each_task_gets_its_logits():
     assert build(settings("cnn", head="multilabel"), labels).model.output.shape[1] == 4
 
 
-def test_what_prepares_pictures_is_not_of_the_base():
+def test_what_prepares_images_is_not_of_the_base():
     network = build(settings("efficientnetb0"), TASK)
     assert network.model.layers[1].name == "preprocess_rescale"
     assert network.base_layers[:2] == ("rescaling", "normalization")
@@ -70,7 +70,7 @@ def test_precision_is_the_models_own():
     assert model.get_layer("block1_conv1").variable_dtype == "float32"
     assert model.get_layer("block1_conv1").input.dtype == "float32"
     assert model.output.dtype == "float32"
-    assert np.asarray(model(PICTURES)).dtype == np.float32
+    assert np.asarray(model(IMAGES)).dtype == np.float32
     assert build(settings("cnn"), TASK).model.get_layer("block1_conv1").compute_dtype == "float32"
 
 
@@ -87,7 +87,7 @@ def test_a_saved_model_predicts_the_same(model, pooling, precision, tmp_path):
     network = build(settings(model, pooling, "mlp", precision=precision), TASK)
     network.model.save(tmp_path / "model.keras")
     again = load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again(PICTURES), network.model(PICTURES))
+    np.testing.assert_array_equal(again(IMAGES), network.model(IMAGES))
     assert [layer.name for layer in again.layers] == [layer.name for layer in network.model.layers]
 
 

@@ -89,7 +89,7 @@ def test_of_seeds_the_one_that_stands_for_the_best_variant_as_in_the_report(here
     for rate, scores in ((0.1, (0.80, 0.86, 0.84)), (0.2, (0.79, 0.95, 0.40))):
         for seed, score in enumerate(scores, start=1):
             overrides = [f"optim.lr={rate}", f"trainer.seed={seed}"]
-            trained(here / "s" / f"{rate}-{seed}", *overrides, score=score, seed=seed, pictures=100_000)
+            trained(here / "s" / f"{rate}-{seed}", *overrides, score=score, seed=seed, images=100_000)
     found = find_run("s")
     assert found.folder.path.name == "0.1-3" == compare(here / "s").best_run.name
     why = "the sweep's best of 2 variants, 0.833 ± 0.031 over 3 seeds, of which it is nearest the mean"

@@ -22,10 +22,10 @@ CLASSES = ("blue", "green", "red")
 
 
 def network(units=3, activation=None, size=16):
-    pictures = keras.Input((size, size, 3))
-    x = keras.layers.Conv2D(4, 3, name="conv")(pictures)
+    images = keras.Input((size, size, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(images)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(pictures, keras.layers.Dense(units, activation=activation, name="logits")(x))
+    return keras.Model(images, keras.layers.Dense(units, activation=activation, name="logits")(x))
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_run_brings_no_recipe_of_its_own(tmp_path, model_file):
 
 def test_the_classes_must_fit_the_model(tmp_path, model_file):
     run = make_run(tmp_path / "run", model_file, classes=["a", "b"])
-    assert "gives 3 numbers a picture; 2 classes are named: a, b" in message(open_run, str(run))
+    assert "gives 3 numbers an image; 2 classes are named: a, b" in message(open_run, str(run))
 
 
 def test_a_pickle_is_refused(tmp_path, model_file):
@@ -150,10 +150,10 @@ def test_a_pickle_is_refused(tmp_path, model_file):
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 def test_a_lambda_is_refused_before_keras_sees_it(tmp_path, ending):
-    pictures = keras.Input((8, 8, 3))
-    x = keras.layers.Lambda(lambda x: x * 2, name="evil")(pictures)
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.Lambda(lambda x: x * 2, name="evil")(images)
     file = tmp_path / f"model.{ending}"
-    keras.Model(pictures, keras.layers.Dense(2)(keras.layers.Flatten()(x))).save(file)
+    keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(x))).save(file)
     said = message(open_file, str(file), ["a", "b"])
     assert "has code in it (Lambda: evil)" in said
     assert "it is not opened" in said
@@ -172,11 +172,11 @@ def test_a_foreign_softmax_becomes_logits(tmp_path, ending):
     model.save(file)
     trained = open_file(str(file), CLASSES)
     assert (trained.size, trained.task.kind, trained.folder) == ((16, 16), "multiclass", tmp_path / "theirs")
-    pictures = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 3)).astype(np.float32)
-    logits = np.asarray(trained.load()(pictures))
+    images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 3)).astype(np.float32)
+    logits = np.asarray(trained.load()(images))
     assert not np.allclose(logits.sum(axis=1), 1)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(exponents / exponents.sum(axis=1, keepdims=True), np.asarray(model(pictures)), atol=1e-6)
+    np.testing.assert_allclose(exponents / exponents.sum(axis=1, keepdims=True), np.asarray(model(images)), atol=1e-6)
 
 
 @pytest.mark.parametrize("functional", [True, False])
@@ -186,12 +186,10 @@ def test_a_foreign_model_gets_its_preprocessing_in_front(tmp_path, functional):
         model = keras.Sequential([keras.Input((16, 16, 3)), *model.layers[1:]])
     model.save(tmp_path / "theirs.keras")
     trained = open_file(str(tmp_path / "theirs.keras"), CLASSES, preprocess="tf")
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
     loaded = trained.load()
     assert "conv" in [layer.name for layer in loaded.layers]
-    np.testing.assert_allclose(
-        np.asarray(loaded(pictures)), np.asarray(model(pictures / 127.5 - 1)), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(np.asarray(loaded(images)), np.asarray(model(images / 127.5 - 1)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

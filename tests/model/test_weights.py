@@ -23,7 +23,7 @@ from tests.model.common import TASK, settings
 
 WIDTH = {"alpha": 0.25, "depth_multiplier": 1}
 SIZE = (32, 32)
-PICTURES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
 FILE = "mobilenet_2_5_224_tf_no_top.h5"
 
 
@@ -47,8 +47,8 @@ def find(name="mobilenet", file="imagenet", size=SIZE, parameters=WIDTH):
 @functools.cache
 def ours(alpha):
     """Our MobileNet's base, built once for all tests."""
-    pictures = keras.Input((32, 32, 3), name="image")
-    return keras.Model(pictures, registry.get("base", "mobilenet")(pictures, **{**WIDTH, "alpha": alpha}))
+    images = keras.Input((32, 32, 3), name="image")
+    return keras.Model(images, registry.get("base", "mobilenet")(images, **{**WIDTH, "alpha": alpha}))
 
 
 def load(file, alpha=0.25):
@@ -57,11 +57,11 @@ def load(file, alpha=0.25):
     for variable in base.weights:
         variable.assign(np.zeros(variable.shape))
     weights.load(base, registry.get("base", "mobilenet"), str(file), SIZE, {**WIDTH, "alpha": alpha})
-    return np.asarray(base(PICTURES))
+    return np.asarray(base(IMAGES))
 
 
 def features(model):
-    return np.asarray(model(keras.applications.mobilenet.preprocess_input(PICTURES.copy())))
+    return np.asarray(model(keras.applications.mobilenet.preprocess_input(IMAGES.copy())))
 
 
 def published(path: Path, model) -> Path:
@@ -274,7 +274,7 @@ def test_a_look_at_a_file_tells_a_top(tmp_path):
 
 def test_a_look_at_a_base_of_a_recipe_tells_only_files_that_can_t_be_read(tmp_path):
     with registry.isolated():
-        registry.base("own", minimum_size=8)(lambda pictures: pictures)
+        registry.base("own", minimum_size=8)(lambda images: images)
         assert look(published(tmp_path / FILE, mobilenet()), "own") is None
         (tmp_path / "text.h5").write_text("no weights")
         assert "can't be read" in look(tmp_path / "text.h5", "own").what
@@ -372,12 +372,12 @@ def test_missing_imagenet_weights_stop_the_build():
 @pytest.mark.real
 def test_the_real_file_gives_the_features_of_keras(shared):
     path = shared / "weights" / FILE
-    pictures = sorted((shared / "data" / "clothing").rglob("*.jpg"))[:4]
-    x = np.stack([keras.utils.img_to_array(keras.utils.load_img(file, target_size=(224, 224))) for file in pictures])
+    images = sorted((shared / "data" / "clothing").rglob("*.jpg"))[:4]
+    x = np.stack([keras.utils.img_to_array(keras.utils.load_img(file, target_size=(224, 224))) for file in images])
     theirs = keras.applications.MobileNet((224, 224, 3), 0.25, include_top=False, weights=str(path))
     expected = np.asarray(theirs(keras.applications.mobilenet.preprocess_input(x.copy())))
     network = build(settings(alpha=0.25, size=224, weights=str(path)), TASK)
     base = keras.Model(network.model.input, network.model.get_layer(network.base_layers[-1]).output)
     assert expected.std() > 0.1
-    # pictures are scaled by a factor where Keras divides: the last bit of an input is another
+    # images are scaled by a factor where Keras divides: the last bit of an input is another
     np.testing.assert_allclose(base(x), expected, rtol=0, atol=2e-4)

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from framework.core.backend import load_tensorflow
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """Of three classes, 24 to train on and 12 for validation, 12 pixels wide; to be left as they are."""
     folder = tmp_path_factory.mktemp("photos")
-    make_pictures(folder / "train", count=8, size=12, seed=0)
-    return make_pictures(folder / "validation", count=4, size=12, seed=1).parent
+    make_images(folder / "train", count=8, size=12, seed=0)
+    return make_images(folder / "validation", count=4, size=12, seed=1).parent
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Augmentations: what their keys do to pictures and labels, for given draws."""
+"""Augmentations: what their keys do to images and labels, for given draws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.options.counted import effects
 from tests.options.made import chosen
 
 SIDE, COUNT = 20, 400
-# of what is done picture by picture
+# of what is done image by image
 FEW = 20
 NOTHING = {
     "geometric": {"flip": False, "rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0, "fill": "nearest"},
@@ -27,25 +27,25 @@ COARSE = RNG.uniform(60, 190, (COUNT, 5, 5, 3)).astype(np.float32).repeat(4, axi
 LABELS = np.eye(4, dtype=np.float32)[np.arange(COUNT) % 4]
 
 
-def varied(name, pictures=COARSE, draws=None, **changed):
-    """Pictures and labels after an augmentation that does nothing but what is changed.
+def varied(name, images=COARSE, draws=None, **changed):
+    """Images and labels after an augmentation that does nothing but what is changed.
 
     Args:
         name: of the augmentation.
-        pictures: float32 of shape (pictures, side, side, 3).
-        draws: uniform numbers of each picture, by place; those not named are drawn.
+        images: float32 of shape (images, side, side, 3).
+        draws: uniform numbers of each image, by place; those not named are drawn.
         changed: its keys.
     """
     part = registry.get("augmentation", name)(**{**NOTHING[name], **changed})
-    uniforms = np.random.default_rng(1).random((len(pictures), part.draws), np.float32)
+    uniforms = np.random.default_rng(1).random((len(images), part.draws), np.float32)
     for place, value in (draws or {}).items():
         uniforms[:, place] = value
-    x, y = part.apply(tf.constant(pictures), tf.constant(LABELS[: len(pictures)]), tf.constant(uniforms))
+    x, y = part.apply(tf.constant(images), tf.constant(LABELS[: len(images)]), tf.constant(uniforms))
     return np.array(x), np.array(y)
 
 
 def ramp(axis):
-    """One picture whose pixels say where they are along an axis, from 0 to 1 times 200."""
+    """One image whose pixels say where they are along an axis, from 0 to 1 times 200."""
     values = np.linspace(0, 200, SIDE, dtype=np.float32)
     return np.broadcast_to(values.reshape([1, -1, 1, 1] if axis == 1 else [1, 1, -1, 1]), (1, SIDE, SIDE, 3)).copy()
 
@@ -54,9 +54,9 @@ MIDDLE = (slice(None), slice(7, 13), slice(7, 13))
 STEP = 200 / (SIDE - 1)
 
 
-def slope(pictures, axis):
+def slope(images, axis):
     """By how much the middle's pixels change from one to the next along an axis, in steps of the ramp."""
-    return np.diff(pictures[MIDDLE], axis=axis).mean() / STEP
+    return np.diff(images[MIDDLE], axis=axis).mean() / STEP
 
 
 def flip():
@@ -114,8 +114,8 @@ def aspect():
         assert np.ptp(across) / np.ptp(along) == pytest.approx(1.33 if draw == 0 else 1 / 1.33, rel=0.02)
 
 
-def grey(pictures):
-    return pictures @ np.array([0.299, 0.587, 0.114])
+def grey(images):
+    return images @ np.array([0.299, 0.587, 0.114])
 
 
 def brightness():
@@ -140,7 +140,7 @@ def area():
     for most in (0.1, 0.5):
         found, _ = varied("erase", RNG.uniform(60, 190, (100, SIDE, SIDE, 3)).astype(np.float32), {0: 0.99}, area=most)
         # what is erased has one colour
-        erased = np.array([np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)[1].max() for picture in found])
+        erased = np.array([np.unique(image.reshape(-1, 3), axis=0, return_counts=True)[1].max() for image in found])
         assert erased.mean() / SIDE**2 == pytest.approx(most, rel=0.15)
 
 
@@ -211,7 +211,7 @@ def assert_beta(shares):
     "augment.mixup.alpha": mixup,
     "augment.cutmix.alpha": cutmix,
 })  # fmt: skip
-def test_a_key_varies_pictures_as_it_says(see):
+def test_a_key_varies_images_as_it_says(see):
     see()
 
 
@@ -224,7 +224,7 @@ def test_a_key_varies_pictures_as_it_says(see):
     "augment=mixup": ("mixup", {"mixup"}, True),
     "augment=cutmix": ("cutmix", {"cutmix"}, True),
 })  # fmt: skip
-def test_a_choice_varies_most_pictures_and_labels_only_where_it_blends(option, names, blends):
+def test_a_choice_varies_most_images_and_labels_only_where_it_blends(option, names, blends):
     nodes = [dict(part) for part in chosen("augment", option)]
     assert {part["name"] for part in nodes} == names
     found, labels = COARSE[:FEW], LABELS[:FEW]

@@ -1,4 +1,4 @@
-"""Sources and what holds for any of them: which pictures a run gets, with which labels, and from where."""
+"""Sources and what holds for any of them: which images a run gets, with which labels, and from where."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from framework.core.errors import BadInput
 from framework.data import sources
-from tests.conftest import COLOURS, make_pictures
+from tests.conftest import COLOURS, make_images
 from tests.options.counted import effect
 from tests.options.made import prepared, settings, trained
 
@@ -22,20 +22,20 @@ def listed(option, **changed):
     return sources.read(settings(f"data={option}", *given).data)
 
 
-def counts(pictures):
-    return {name: len(split) for name, split in pictures.splits.items()}
+def counts(images):
+    return {name: len(split) for name, split in images.splits.items()}
 
 
-def names(pictures, split="train"):
-    return [os.path.basename(path) for path in pictures.splits[split].paths]
+def names(images, split="train"):
+    return [os.path.basename(path) for path in images.splits[split].paths]
 
 
 @effect("data=image_folder", "data.image_folder.dir")
 def test_class_folders_are_read_in_the_folder_that_is_named(photos):
-    pictures = listed("image_folder", dir=str(photos))
-    assert pictures.classes == ("blue", "green", "red")
-    assert counts(pictures) == {"train": 24, "validation": 12}
-    assert all(path.startswith(str(photos)) for path in pictures.splits["train"].paths)
+    images = listed("image_folder", dir=str(photos))
+    assert images.classes == ("blue", "green", "red")
+    assert counts(images) == {"train": 24, "validation": 12}
+    assert all(path.startswith(str(photos)) for path in images.splits["train"].paths)
 
 
 @effect("data.image_folder.validation", "data.image_folder.test")
@@ -47,18 +47,18 @@ def test_a_folder_without_splits_gives_its_shares(photos):
 
 @effect("data=garments", "data.garments.train", "data.garments.validation", "data.garments.size")
 def test_clothes_are_drawn_as_many_and_as_large_as_told(own_cache):
-    pictures = listed("garments", train=20, validation=10, size=24)
-    assert len(pictures.classes) == 10
-    assert counts(pictures) == {"train": 20, "validation": 10}
-    pictures.prepare()
-    assert {Image.open(path).size for split in pictures.splits.values() for path in split.paths} == {(24, 24)}
+    images = listed("garments", train=20, validation=10, size=24)
+    assert len(images.classes) == 10
+    assert counts(images) == {"train": 20, "validation": 10}
+    images.prepare()
+    assert {Image.open(path).size for split in images.splits.values() for path in split.paths} == {(24, 24)}
 
 
 @pytest.fixture
 def table(photos):
-    """A file of both splits' pictures, a colour or two each, under names that no default has."""
+    """A file of both splits' images, a colour or two each, under names that no default has."""
     file = photos / "list.csv"
-    rows = ["picture,colours,part"]
+    rows = ["image,colours,part"]
     for split in ("train", "validation"):
         for path in sorted((photos / split).rglob("*.jpg")):
             colour = path.parent.name
@@ -68,30 +68,30 @@ def table(photos):
     return file
 
 
-NAMED = {"path_column": "picture", "label_column": "colours"}
+NAMED = {"path_column": "image", "label_column": "colours"}
 
 
 @effect("data=csv", "data.csv.file", "data.csv.path_column", "data.csv.label_column")
 def test_rows_come_from_the_columns_that_are_named(table):
-    pictures = listed("csv", file=str(table), **NAMED)
-    assert pictures.classes == ("blue", "green", "red+warm")
-    assert sum(counts(pictures).values()) == 36
-    by_part = listed("csv", file=str(table), path_column="picture", label_column="part")
+    images = listed("csv", file=str(table), **NAMED)
+    assert images.classes == ("blue", "green", "red+warm")
+    assert sum(counts(images).values()) == 36
+    by_part = listed("csv", file=str(table), path_column="image", label_column="part")
     assert by_part.classes == ("train", "validation")
 
 
 @effect("data.csv.separator")
 def test_a_separator_makes_several_labels_of_a_cell(table):
-    pictures = listed("csv", file=str(table), **NAMED, separator="+")
-    assert pictures.multilabel
-    assert pictures.classes == ("blue", "green", "red", "warm")
+    images = listed("csv", file=str(table), **NAMED, separator="+")
+    assert images.multilabel
+    assert images.classes == ("blue", "green", "red", "warm")
 
 
 @effect("data.csv.split_column")
-def test_a_split_column_says_where_a_picture_belongs(table):
-    pictures = listed("csv", file=str(table), **NAMED, split_column="part")
-    assert counts(pictures) == {"train": 24, "validation": 12}
-    assert all("/validation/" in path for path in pictures.splits["validation"].paths)
+def test_a_split_column_says_where_an_image_belongs(table):
+    images = listed("csv", file=str(table), **NAMED, split_column="part")
+    assert counts(images) == {"train": 24, "validation": 12}
+    assert all("/validation/" in path for path in images.splits["validation"].paths)
 
 
 @effect("data.csv.validation", "data.csv.test")
@@ -106,9 +106,9 @@ def test_a_table_without_splits_gives_its_shares(table):
 
 @effect("data.classes")
 def test_only_these_classes_in_this_order(photos):
-    pictures = listed("image_folder", dir=str(photos), classes=["red", "blue"])
-    assert pictures.classes == ("red", "blue")
-    train = pictures.splits["train"]
+    images = listed("image_folder", dir=str(photos), classes=["red", "blue"])
+    assert images.classes == ("red", "blue")
+    train = images.splits["train"]
     assert {
         (os.path.basename(path).split("-")[0], int(label))
         for path, label in zip(train.paths, train.labels, strict=True)
@@ -117,16 +117,16 @@ def test_only_these_classes_in_this_order(photos):
 
 @effect("data.positive")
 def test_one_class_against_all_others(photos):
-    pictures = listed("image_folder", dir=str(photos), positive="red")
-    assert pictures.classes == ("not red", "red")
-    assert pictures.splits["train"].labels.tolist() == [int(name.startswith("red")) for name in names(pictures)]
+    images = listed("image_folder", dir=str(photos), positive="red")
+    assert images.classes == ("not red", "red")
+    assert images.splits["train"].labels.tolist() == [int(name.startswith("red")) for name in names(images)]
 
 
 @effect("data.limit")
 def test_at_most_so_many_a_split(photos):
-    pictures = listed("image_folder", dir=str(photos), limit=6)
-    assert counts(pictures) == {"train": 6, "validation": 6}
-    assert np.bincount(pictures.splits["train"].labels).tolist() == [2, 2, 2]
+    images = listed("image_folder", dir=str(photos), limit=6)
+    assert counts(images) == {"train": 6, "validation": 6}
+    assert np.bincount(images.splits["train"].labels).tolist() == [2, 2, 2]
 
 
 @effect("data.seed")
@@ -147,13 +147,13 @@ def test_the_seed_decides_split_and_limit(photos):
 def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, given, weights):
     counts = {"blue": 12, "green": 8, "red": 4}
     for name, count in counts.items():
-        make_pictures(tmp_path / "photos" / "train", (name,), count, size=12)
+        make_images(tmp_path / "photos" / "train", (name,), count, size=12)
     (tmp_path / "photos" / "validation").symlink_to(photos / "validation")
-    # one step on all pictures: the loss is that of the first weights
+    # one step on all images: the loss is that of the first weights
     overrides = ("trainer.batch_size=24", "optim.lr=0.000001", f"data.class_weights={given}")
     fit = trained(tmp_path / "photos", tmp_path / "run", *overrides)
     assert fit.experiment.task.classes == tuple(counts)
-    train = fit.experiment.pictures.splits["train"]
+    train = fit.experiment.images.splits["train"]
     shown = np.stack([np.asarray(Image.open(path).resize((8, 8), Image.Resampling.BILINEAR)) for path in train.paths])
     logits = np.asarray(fit.network.model(shown.astype(np.float32)))
     entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(24), train.labels]
@@ -161,13 +161,13 @@ def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, 
 
 
 @effect("data.memory_limit")
-def test_pictures_beyond_the_limit_are_read_again_from_their_files(photos, tmp_path):
+def test_images_beyond_the_limit_are_read_again_from_their_files(photos, tmp_path):
     def changed_files_are_seen(limit):
-        folder = make_pictures(tmp_path / f"photos{limit}", count=5, size=12)
+        folder = make_images(tmp_path / f"photos{limit}", count=5, size=12)
         fit = prepared(folder, tmp_path / f"run{limit}", f"data.memory_limit={limit}")
         rows = fit.supply.material(fit.stages[0]).train
         before = np.asarray(rows.read(np.arange(3)))
-        for path in fit.experiment.pictures.splits["train"].paths:
+        for path in fit.experiment.images.splits["train"].paths:
             Image.new("RGB", (12, 12)).save(path)
         return not np.array_equal(np.asarray(rows.read(np.arange(3))), before)
 
@@ -176,10 +176,10 @@ def test_pictures_beyond_the_limit_are_read_again_from_their_files(photos, tmp_p
 
 
 @effect("data.on_error")
-def test_a_picture_that_cannot_be_read_stops_or_is_left_out(tmp_path):
-    photos = make_pictures(tmp_path / "photos", count=5, size=12)
-    (photos / "red" / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
+def test_an_image_that_cannot_be_read_stops_or_is_left_out(tmp_path):
+    photos = make_images(tmp_path / "photos", count=5, size=12)
+    (photos / "red" / "bad.jpg").write_bytes(b"\xff\xd8 no image")
     with pytest.raises(BadInput, match=r"bad\.jpg"):
         prepared(photos, tmp_path / "stop", "data.on_error=stop")
     fit = prepared(photos, tmp_path / "skip", "data.on_error=skip")
-    assert sum(map(len, fit.experiment.pictures.splits.values())) == 5 * len(COLOURS)
+    assert sum(map(len, fit.experiment.images.splits.values())) == 5 * len(COLOURS)

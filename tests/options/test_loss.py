@@ -109,7 +109,7 @@ def test_a_losss_key_is_in_its_formula(option, changed, expected):
     assert {labels: lost(option, labels, **changed) for labels in expected} == pytest.approx(expected, rel=1e-5)
 
 
-# of four pictures two are blue; a green one is taken for blue, with green next, and red is never named
+# of four images two are blue; a green one is taken for blue, with green next, and red is never named
 TRUTH = np.float32([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 ANSWERS = np.float32([[5, 1, 0], [4, 0, 1], [3, 2, 0], [1, 2, 0]])
 

@@ -12,7 +12,7 @@ from tests.options.counted import effect, effects
 from tests.options.made import SMALL, TASKS, built, settings
 
 RNG = np.random.default_rng(0)
-PICTURES = RNG.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+IMAGES = RNG.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
 MAPS = RNG.uniform(0, 3, (2, 3, 4, 5)).astype(np.float32)
 VECTORS = RNG.normal(size=(50, 7)).astype(np.float32)
 
@@ -22,9 +22,9 @@ def network(*overrides):
 
 
 def base(option, side=32, **changed):
-    """Output, and layers by name, of a base on pictures of this side."""
-    pictures = keras.Input((side, side, 3))
-    return keras.Model(pictures, built("base", "model", option, pictures, **changed))
+    """Output, and layers by name, of a base on images of this side."""
+    images = keras.Input((side, side, 3))
+    return keras.Model(images, built("base", "model", option, images, **changed))
 
 
 @effect("model.weights")
@@ -51,7 +51,7 @@ def test_a_base_that_is_not_trainable_leaves_the_head_to_train():
     "model.image_size": (("model.image_size=16",), (None, 16, 16, 3)),
     "data.image_size": (("model.image_size=16", "data.image_size=[24,20]"), (None, 24, 20, 3)),
 })  # fmt: skip
-def test_pictures_go_in_at_the_size_that_is_named(overrides, shape):
+def test_images_go_in_at_the_size_that_is_named(overrides, shape):
     assert network(*overrides).model.input_shape == shape
 
 
@@ -81,7 +81,7 @@ def test_a_small_networks_activation(name):
 def test_a_small_networks_normalization():
     def spread(kind):
         model = base("cnn", filters=[5], normalization=kind)
-        values = keras.Model(model.input, model.get_layer("block1_relu1").input)(PICTURES, training=True)
+        values = keras.Model(model.input, model.get_layer("block1_relu1").input)(IMAGES, training=True)
         return np.std(values, axis=(0, 1, 2)), np.std(values, axis=-1).mean()
 
     channels, _ = spread("batch")

@@ -40,7 +40,7 @@ FROZEN = ("model.trainable=false", "pooling=flatten")
 
 
 def features(fit):
-    """Kept features of the first training pictures, and whether they have no more digits than bfloat16."""
+    """Kept features of the first training images, and whether they have no more digits than bfloat16."""
     values = np.asarray(fit.supply.material(fit.stages[0]).train.read(np.arange(5)), np.float32)
     return values, np.all(values.view(np.uint32) & 0xFFFF == 0)
 
@@ -273,7 +273,7 @@ def test_the_least_recently_used_features_go_beyond_the_limit(photos, tmp_path):
 
 
 @effect("augment.copies")
-def test_so_many_augmented_copies_of_each_training_picture_are_kept(photos, tmp_path):
+def test_so_many_augmented_copies_of_each_training_image_are_kept(photos, tmp_path):
     given = (*FROZEN, "augment=light", f"cache.dir={tmp_path / 'cache'}")
     fit = prepared(photos, tmp_path / "copies", *given, "augment.copies=3")
     material = fit.supply.material(fit.stages[0])

@@ -38,8 +38,8 @@ def built(name, parameters):
 
 def batch(count=6, height=20, width=28):
     rng = np.random.default_rng(0)
-    pictures = rng.uniform(0, 255, (count, 5, 7, 3)).repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
-    return tf.constant(pictures), tf.constant(np.eye(4, dtype=np.float32)[np.arange(count) % 4])
+    images = rng.uniform(0, 255, (count, 5, 7, 3)).repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
+    return tf.constant(images), tf.constant(np.eye(4, dtype=np.float32)[np.arange(count) % 4])
 
 
 def uniforms(part, count=6, seed=1):
@@ -86,7 +86,7 @@ def test_no_strength_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("mixup", "cutmix")])
-def test_a_picture_does_not_depend_on_its_batch(name):
+def test_an_image_does_not_depend_on_its_batch(name):
     part = built(name, STRONG[name])
     x, y = batch()
     chance = uniforms(part)
@@ -125,7 +125,7 @@ def test_rotation_is_about_the_middle():
     assert min(np.abs(turned[0] - one).max() for one in expected) < 0.1
 
 
-def test_mixup_blends_pictures_and_labels_alike():
+def test_mixup_blends_images_and_labels_alike():
     part = built("mixup", {"alpha": 1.0})
     x, y = batch()
     blended, labels = part.apply(x, y, tf.constant([[0.25]] * 6))

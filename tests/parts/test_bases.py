@@ -51,14 +51,14 @@ def base(request):
 
 
 def built(name, **changes):
-    """The base from YAML at its minimum size, from pictures to feature maps."""
+    """The base from YAML at its minimum size, from images to feature maps."""
     part = registry.get("base", name)
     side = part.details["minimum_size"]
-    pictures = keras.Input((side, side, 3), name="image")
-    return keras.Model(pictures, part(pictures, **{**parameters(name), **changes}))
+    images = keras.Input((side, side, 3), name="image")
+    return keras.Model(images, part(images, **{**parameters(name), **changes}))
 
 
-def pictures(side, count=2):
+def images(side, count=2):
     return np.random.default_rng(0).integers(0, 256, (count, side, side, 3)).astype("float32")
 
 
@@ -106,7 +106,7 @@ def test_contract(base, tmp_path):
 
     preparing = [layer for layer in layers if layer.name.startswith(bases.PREPROCESS)]
     assert preparing == layers[1 : len(preparing) + 1]
-    x = pictures(side)
+    x = images(side)
     # the small network is given what Xception is
     module = sys.modules[bases.application("xception" if name == "cnn" else name).__module__]
     expected = module.preprocess_input(x.copy())
@@ -183,7 +183,7 @@ def test_features_are_those_of_keras_with_its_imagenet_file(base, tmp_path, monk
     part = registry.get("base", name)
     assert asked == [part.details["imagenet"]((side, side), parameters(name))]
 
-    x = pictures(side)
+    x = images(side)
     prepared = sys.modules[bases.application(name).__module__].preprocess_input(x.copy())
     expected = np.asarray(theirs(prepared, training=False)).astype("float64")
     spread = expected.std()
@@ -207,7 +207,7 @@ def test_folded_it_gives_the_same(base):
         weight.assign(rng.uniform(low, high, weight.shape))
     small = folded(model)
     assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in small.layers) <= 0.6 * len(norms)
-    x = pictures(model.input.shape[1])
+    x = images(model.input.shape[1])
     expected = np.asarray(model(x, training=False)).astype("float64")
     assert 0 < expected.std() < np.inf
     np.testing.assert_allclose(small(x, training=False), expected, rtol=1e-3, atol=1e-4 * expected.std())
@@ -281,7 +281,7 @@ def test_no_imagenet_file_for_other_widths(name, changes, what):
 @pytest.mark.parametrize("mode", ["tf", "torch", "caffe"])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_preprocessing_is_that_of_keras_at_any_precision(mode, policy):
-    x = pictures(8) + 0.25
+    x = images(8) + 0.25
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:

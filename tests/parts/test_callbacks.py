@@ -112,8 +112,8 @@ class TestCheckpoint:
         callback.on_train_end()
         assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["xception_v1_02_0.750.keras"]
 
-    def test_a_name_has_the_number_of_the_history_and_the_picture(self, tmp_path):
-        # 379 of 400 in float32; the history keeps 0.9475, and its picture says 0.948
+    def test_a_name_has_the_number_of_the_history_and_the_image(self, tmp_path):
+        # 379 of 400 in float32; the history keeps 0.9475, and its image says 0.948
         callback = build("checkpoint", tmp_path, filename="{val_accuracy:.3f}")
         drive(callback, small_model(), [0.9474999904632568])
         callback.on_train_end()

@@ -166,7 +166,7 @@ def test_answers_are_told_apart_whatever_their_size(scale):
     assert float(metric.result()) == pytest.approx(0.75)
 
 
-def test_pictures_that_are_surer_than_a_probability_can_say_are_told_apart():
+def test_images_that_are_surer_than_a_probability_can_say_are_told_apart():
     metric = build("auc", "index")
     sure = np.float32([[50, 0, 0, 0, 0], [60, 0, 0, 0, 0], [70, 0, 0, 0, 0], [80, 0, 0, 0, 0]])
     metric.update_state(np.int32([1, 0, 1, 0]), sure)
@@ -201,7 +201,7 @@ def test_an_epoch_s_middle_can_be_kept_and_taken_up():
     assert float(second.result()) == float(whole.result())
 
 
-def test_an_epoch_of_100_000_pictures_takes_the_room_that_it_says():
+def test_an_epoch_of_100_000_images_takes_the_room_that_it_says():
     metric = build("auc", "index")
     for _ in range(100):
         metric.update_state(np.zeros(1000, "int32"), np.zeros((1000, 5), "float32"))

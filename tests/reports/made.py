@@ -20,7 +20,7 @@ def make_run(
     seed=1,
     status="finished",
     reason=None,
-    pictures=341,
+    images=341,
     classes=CLASSES,
     **more,
 ) -> RunFolder:
@@ -72,7 +72,7 @@ def make_run(
             "classes": list(classes),
             "task": "multiclass",
             "parameters": 221_114,
-            "data": {"origin": "photos", "fingerprint": "abc", "pictures": {"train": 3068, "validation": pictures}},
+            "data": {"origin": "photos", "fingerprint": "abc", "images": {"train": 3068, "validation": images}},
             **({"reason": reason} if reason else {}),
             **(
                 {

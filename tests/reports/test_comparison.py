@@ -35,25 +35,25 @@ def test_a_loss_is_best_when_low(tmp_path):
 
 def test_ties_are_what_the_interval_of_the_best_covers(tmp_path):
     for number, score in enumerate((0.830, 0.827, 0.790, 0.780)):
-        make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1}"], score=score, pictures=341)
+        make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1}"], score=score, images=341)
     comparison = compare(tmp_path)
     assert comparison.ties == {"optim.lr=0.2", "optim.lr=0.3"}
-    assert "0.787 to 0.866 for 341 validation pictures" in comparison.tie_rule
+    assert "0.787 to 0.866 for 341 validation images" in comparison.tie_rule
 
 
-def test_more_pictures_tell_more_apart(tmp_path):
+def test_more_images_tell_more_apart(tmp_path):
     for number, score in enumerate((0.830, 0.827)):
-        make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1}"], score=score, pictures=100_000)
+        make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1}"], score=score, images=100_000)
     assert compare(tmp_path).ties == frozenset()
 
 
-def test_different_counts_of_pictures_have_no_common_interval(tmp_path):
-    make_run(tmp_path / "0", ["optim.lr=0.1"], pictures=100)
-    make_run(tmp_path / "1", ["optim.lr=0.2"], pictures=200, score=0.79)
+def test_different_counts_of_images_have_no_common_interval(tmp_path):
+    make_run(tmp_path / "0", ["optim.lr=0.1"], images=100)
+    make_run(tmp_path / "1", ["optim.lr=0.2"], images=200, score=0.79)
     assert compare(tmp_path).ties == frozenset()
 
 
-def test_several_labels_a_picture_have_no_interval_for_pictures(tmp_path):
+def test_several_labels_an_image_have_no_interval_for_images(tmp_path):
     for number in range(2):
         make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1}"], task="multilabel")
     assert compare(tmp_path).interval is None
@@ -79,20 +79,20 @@ def test_seeds_alone_are_repeats_of_one_variant(tmp_path):
 
 
 def test_a_difference_within_the_spread_of_seeds_is_a_tie(tmp_path):
-    # so many pictures that only the seeds can make a tie
+    # so many images that only the seeds can make a tie
     for rate, scores in ((0.1, (0.80, 0.84, 0.82)), (0.2, (0.79, 0.83, 0.81)), (0.3, (0.70, 0.74, 0.72))):
         for seed, score in enumerate(scores):
             overrides = [f"optim.lr={rate}", f"trainer.seed={seed}"]
-            make_run(tmp_path / f"{rate}-{seed}", overrides, score=score, seed=seed, pictures=10_000_000)
+            make_run(tmp_path / f"{rate}-{seed}", overrides, score=score, seed=seed, images=10_000_000)
     assert compare(tmp_path).ties == {"optim.lr=0.2"}
 
 
-def seeded(folder, scores, pictures=10_000_000):
-    """A sweep of learning rates 0.1, 0.2, … with these scores of its seeds; so many pictures that only seeds can tie."""
+def seeded(folder, scores, images=10_000_000):
+    """A sweep of learning rates 0.1, 0.2, … with these scores of its seeds; so many images that only seeds can tie."""
     for number, values in enumerate(scores, start=1):
         for seed, score in enumerate(values):
             overrides = [f"optim.lr=0.{number}", f"trainer.seed={seed}"]
-            make_run(folder / f"{number}-{seed}", overrides, score=score, seed=seed, pictures=pictures)
+            make_run(folder / f"{number}-{seed}", overrides, score=score, seed=seed, images=images)
     return compare(folder)
 
 
@@ -170,7 +170,7 @@ def test_a_sweep_says_how_its_runs_are_judged(tmp_path, told, column, best):
 
 
 @pytest.mark.parametrize(
-    ("scores", "pictures", "verdict"),
+    ("scores", "images", "verdict"),
     [
         ((0.83, 0.82), 341, "/0 is better by 0.010, val_accuracy 0.830 against 0.820: no more than chance, for 0.820"),
         ((0.70, 0.82), 341, "/1 is better by 0.120, val_accuracy 0.820 against 0.700: more than chance, for 0.700"),
@@ -178,9 +178,9 @@ def test_a_sweep_says_how_its_runs_are_judged(tmp_path, told, column, best):
         ((0.83, 0.82), None, "whether chance can do that is not known: the runs were not all measured"),
     ],
 )
-def test_two_runs_get_a_verdict(tmp_path, scores, pictures, verdict):
+def test_two_runs_get_a_verdict(tmp_path, scores, images, verdict):
     for number, score in enumerate(scores):
-        make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1}"], score=score, pictures=pictures)
+        make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1}"], score=score, images=images)
     assert verdict in compare([tmp_path / "0", tmp_path / "1"]).verdict
 
 
@@ -246,15 +246,13 @@ def test_nothing_but_a_failure(tmp_path):
     assert comparison.ties == frozenset()
 
 
-def test_other_pictures_are_noted(tmp_path):
+def test_other_images_are_noted(tmp_path):
     make_run(tmp_path / "0", ["optim.lr=0.1"])
     run = make_run(tmp_path / "1", ["optim.lr=0.2"])
     told = json.loads(run.run_json.read_text())
     told["data"]["fingerprint"] = "other"
     run.run_json.write_text(json.dumps(told))
-    assert compare(tmp_path).notes == (
-        "not all runs saw the same pictures: part of a difference may come from the data",
-    )
+    assert compare(tmp_path).notes == ("not all runs saw the same images: part of a difference may come from the data",)
 
 
 def test_differences_name_keys_that_one_run_lacks(tmp_path):

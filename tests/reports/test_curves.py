@@ -65,13 +65,13 @@ def lines(axes):
         [{key: value for key, value in row.items() if "accuracy" not in key} for row in history(5)],
     ],
 )
-def test_any_history_makes_a_picture(folder, rows):
+def test_any_history_makes_an_image(folder, rows):
     folder.write_history(rows)
     assert draw(folder) == folder.curves
-    with Image.open(folder.curves) as picture:
-        assert picture.format == "PNG"
-        assert picture.width >= 900
-        assert len(set(picture.convert("L").getdata())) > 50
+    with Image.open(folder.curves) as image:
+        assert image.format == "PNG"
+        assert image.width >= 900
+        assert len(set(image.convert("L").getdata())) > 50
     assert {path.name for path in folder.path.iterdir()} == {"history.csv", "curves.png"}
 
 

@@ -17,7 +17,7 @@ def test_a_whole_run(tmp_path):
     assert entry.config["head.hidden"] == [100]
     assert entry.best["val_accuracy"] == pytest.approx(0.8)
     assert entry.yardstick == Yardstick("val_accuracy", higher=True)
-    assert (entry.pictures, entry.parameters) == (341, 221_114)
+    assert (entry.images, entry.parameters) == (341, 221_114)
     assert entry.seconds == pytest.approx(3.0)
 
 

@@ -26,9 +26,9 @@ def labels(figure):
 def test_validation_solid_training_dashed_labelled_by_what_varies(tmp_path, drawn):
     comparison = compare(make_sweep(tmp_path))
     path = draw(comparison, tmp_path / "comparison.png")
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        assert picture.width >= 1500
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.width >= 1500
     (figure,) = drawn
     assert labels(figure)[:2] == ["optim.lr=0.01 head=dense100", "optim.lr=0.01 head=dense10"]
     lines = figure.axes[0].get_lines()

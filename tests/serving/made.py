@@ -27,7 +27,7 @@ RED, GREEN = (210, 40, 40), (40, 190, 60)
 
 
 def jpeg(colour=RED, size=(60, 40), **more) -> bytes:
-    """A picture of one colour and some noise."""
+    """An image of one colour and some noise."""
     rng = np.random.default_rng(1)
     pixels = np.clip(np.asarray(colour) + rng.normal(0, 9, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
     file = io.BytesIO()
@@ -48,23 +48,23 @@ def bomb(width: int, height: int) -> bytes:
 
 def files(*contents: bytes, name: str = "a.jpg") -> dict:
     """What httpx takes for a form of files."""
-    return {"files": [("picture", (name, content, "image/jpeg")) for content in contents]}
+    return {"files": [("image", (name, content, "image/jpeg")) for content in contents]}
 
 
 # each with the status that it gets
 BAD: dict[str, tuple[Callable[[], dict], int]] = {
-    "a text called .jpg": (lambda: files(b"hello, I am no picture"), 415),
+    "a text called .jpg": (lambda: files(b"hello, I am no image"), 415),
     "nothing in the file": (lambda: files(b""), 400),
-    "a truncated picture": (lambda: files(jpeg()[:-400]), 422),
+    "a truncated image": (lambda: files(jpeg()[:-400]), 422),
     "a header alone": (lambda: files(jpeg()[:20]), 422),
     "a decompression bomb": (lambda: files(bomb(60_000, 60_000)), 413),
     "100 megapixels": (lambda: files(bomb(10_000, 10_000)), 413),
     "too many bytes": (lambda: files(jpeg() + bytes(300_000)), 413),
     "a request that is too long": (lambda: files(*[bytes(190_000)] * 6), 413),
-    "too many pictures": (lambda: files(*[jpeg()] * 5), 413),
-    "a wrong field": (lambda: {"files": [("image", ("a.jpg", jpeg(), "image/jpeg"))]}, 400),
+    "too many images": (lambda: files(*[jpeg()] * 5), 413),
+    "a wrong field": (lambda: {"files": [("photo", ("a.jpg", jpeg(), "image/jpeg"))]}, 400),
     "a text in place of a file": (
-        lambda: {"data": {"picture": "x"}, **{"files": [("picture", ("a.jpg", jpeg()))]}},
+        lambda: {"data": {"image": "x"}, **{"files": [("image", ("a.jpg", jpeg()))]}},
         400,
     ),
     "no body": (dict, 415),
@@ -75,11 +75,11 @@ BAD: dict[str, tuple[Callable[[], dict], int]] = {
     ),
     "another kind of request": (lambda: {"content": jpeg(), "headers": {"Content-Type": "image/jpeg"}}, 415),
     "JSON that is none": (lambda: {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400),
-    "JSON of another shape": (lambda: {"json": {"picture": 3}}, 400),
-    "an unknown field": (lambda: {"json": {"picture": "", "more": 1}}, 400),
-    "no base64": (lambda: {"json": {"picture": "!!!"}}, 400),
-    "base64 of a text": (lambda: {"json": {"picture": base64.b64encode(b"hello").decode()}}, 415),
-    "an empty list": (lambda: {"json": {"picture": []}}, 400),
+    "JSON of another shape": (lambda: {"json": {"image": 3}}, 400),
+    "an unknown field": (lambda: {"json": {"image": "", "more": 1}}, 400),
+    "no base64": (lambda: {"json": {"image": "!!!"}}, 400),
+    "base64 of a text": (lambda: {"json": {"image": base64.b64encode(b"hello").decode()}}, 415),
+    "an empty list": (lambda: {"json": {"image": []}}, 400),
     "a bad number": (lambda: {**files(jpeg()), "params": {"top": "x"}}, 400),
     "no class": (lambda: {**files(jpeg()), "params": {"top": "0"}}, 400),
 }

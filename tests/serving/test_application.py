@@ -16,18 +16,18 @@ from PIL import Image
 
 from framework.predict import main as predict
 from framework.serving.limits import Limits
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 from tests.evaluation.common import make_run
 from tests.serving.made import BAD, GREEN, RED, bomb, client, files, jpeg, server
 
-LIMITS = Limits(bytes=200_000, request_bytes=1_000_000, pictures=4, pixels=50_000_000, seconds=20.0)
+LIMITS = Limits(bytes=200_000, request_bytes=1_000_000, images=4, pixels=50_000_000, seconds=20.0)
 DRIVER = shutil.which("chromedriver")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     here = tmp_path_factory.mktemp("serving")
-    return make_run(here / "run", make_pictures(here / "photos", count=2))
+    return make_run(here / "run", make_images(here / "photos", count=2))
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +43,23 @@ def http(address):
 
 
 def test_answers_are_those_of_predict(http, run, tmp_path, capsys):
-    pictures = {
+    images = {
         "large.jpg": jpeg(RED, (640, 480)),
         "turned.jpg": jpeg(GREEN, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
         "palette.png": _converted("P", "PNG"),
         "grey.png": _converted("L", "PNG"),
         "inks.jpg": _converted("CMYK", "JPEG"),
     }
-    for name, data in pictures.items():
+    for name, data in images.items():
         (tmp_path / name).write_bytes(data)
     assert predict([str(tmp_path), f"run={run}", "format=jsonl", "top=3"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for theirs in told:
         name = theirs.pop("path").rpartition("/")[2]
-        (ours,) = http.post("/predict?top=3", **files(pictures[name], name=name)).json()["predictions"]
-        assert ours.pop("picture") == name
+        (ours,) = http.post("/predict?top=3", **files(images[name], name=name)).json()["predictions"]
+        assert ours.pop("image") == name
         assert ours == theirs
-    assert len(told) == len(pictures)
+    assert len(told) == len(images)
 
 
 def _converted(mode: str, format: str) -> bytes:
@@ -68,14 +68,14 @@ def _converted(mode: str, format: str) -> bytes:
     return file.getvalue()
 
 
-def test_several_pictures_as_files_and_as_base64(http):
+def test_several_images_as_files_and_as_base64(http):
     contents = [jpeg(RED), jpeg(GREEN), jpeg(RED, format="PNG")]
     as_files = http.post("/predict", **files(*contents)).json()["predictions"]
     texts = [base64.b64encode(content).decode() for content in contents]
-    as_json = http.post("/predict", json={"picture": texts}).json()["predictions"]
+    as_json = http.post("/predict", json={"image": texts}).json()["predictions"]
     assert [one["class"] for one in as_files] == [one["class"] for one in as_json] == ["red", "green", "red"]
-    assert as_json[0]["picture"] is None
-    (one,) = http.post("/predict", json={"picture": texts[1]}).json()["predictions"]
+    assert as_json[0]["image"] is None
+    (one,) = http.post("/predict", json={"image": texts[1]}).json()["predictions"]
     assert one["class"] == "green"
 
 
@@ -93,13 +93,13 @@ def test_what_is_wrong_gets_one_sentence(kind, http):
 
 def test_a_file_name_does_not_get_out(http):
     answer = http.post("/predict", **files(jpeg(), name="../../etc/<b>pass\u202ewd"))
-    assert answer.json()["predictions"][0]["picture"] == "<b>pass\u202ewd"
+    assert answer.json()["predictions"][0]["image"] == "<b>pass\u202ewd"
     error = http.post("/predict", **files(b"x", name="a\u202eb.jpg")).json()["error"]
     assert "a" in error
     assert "\u202e" not in error
 
 
-def test_evidence_is_a_picture(http):
+def test_evidence_is_an_image(http):
     answer = http.post("/attention?target=green", **files(jpeg(size=(120, 60))))
     assert answer.headers["content-type"] == "image/jpeg"
     assert Image.open(io.BytesIO(answer.content)).size == (120, 60)
@@ -117,7 +117,7 @@ def test_pages_for_machines(http):
     text = http.get("/metrics").text
     assert re.search(r'framework_requests_total\{page="/predict",status="200"\} \d+', text)
     assert re.search(r'framework_requests_total\{page="other",status="404"\} \d+', text)
-    assert "framework_batch_pictures_bucket" in text
+    assert "framework_batch_images_bucket" in text
     paths = http.get("/openapi.json").json()["paths"]
     assert {"multipart/form-data", "application/json"} == set(paths["/predict"]["post"]["requestBody"]["content"])
     assert http.get("/predict").status_code == 405
@@ -162,14 +162,14 @@ def test_many_clients_share_batches_and_bad_requests_hurt_nobody(address, http):
         thread.join()
     assert not wrong
     text = http.get("/metrics").text
-    (pictures,) = re.findall(r"framework_batch_pictures_sum (\S+)", text)
-    (batches,) = re.findall(r"framework_batch_pictures_count (\S+)", text)
-    assert float(pictures) > float(batches), "no batch had two pictures"
-    assert re.search(r"framework_queue_pictures 0\.0", text)
+    (images,) = re.findall(r"framework_batch_images_sum (\S+)", text)
+    (batches,) = re.findall(r"framework_batch_images_count (\S+)", text)
+    assert float(images) > float(batches), "no batch had two images"
+    assert re.search(r"framework_queue_images 0\.0", text)
 
 
-def test_too_many_pictures_in_hand_and_too_little_time(run):
-    tight = Limits(bytes=200_000, request_bytes=1_000_000, pictures=4, seconds=0.000_1, queue=1)
+def test_too_many_images_in_hand_and_too_little_time(run):
+    tight = Limits(bytes=200_000, request_bytes=1_000_000, images=4, seconds=0.000_1, queue=1)
     with server(run, tight) as slow, client(slow) as http:
         answer = http.post("/predict", **files(jpeg()))
         assert answer.status_code == 503
@@ -206,7 +206,7 @@ def test_the_answer_is_seen_first_on_any_screen(tmp_path, width, height, dark):
     from selenium.webdriver.support.ui import WebDriverWait
 
     names = ("blue", "<b>green", "red" + 60 * " very long")
-    run = make_run(tmp_path / "run", make_pictures(tmp_path / "photos", count=2))
+    run = make_run(tmp_path / "run", make_images(tmp_path / "photos", count=2))
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**record, "classes": names}))
     (tmp_path / "tall.jpg").write_bytes(jpeg(size=(600, 900)))
@@ -264,5 +264,5 @@ def test_the_page_in_a_browser(address, tmp_path):
         assert browser.save_screenshot(str(tmp_path / "page.png"))
         assert not browser.get_log("browser")
         chooser.send_keys(str(tmp_path / "bad.jpg"))
-        wait.until(lambda _: "not a picture" in browser.find_element(By.ID, "error").text)
+        wait.until(lambda _: "not an image" in browser.find_element(By.ID, "error").text)
         assert not browser.find_element(By.ID, "result").is_displayed()

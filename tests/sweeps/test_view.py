@@ -64,7 +64,7 @@ def test_a_terminal_shows_the_runs_under_way_and_what_is_left(monkeypatch, tmp_p
         view.begin(jobs[0])
         view.begin(jobs[1])
         epochs(jobs[0], 3)
-        (tmp_path / "0.2" / LOG).write_text("data  garments\nComputing features: 400 of 1,000 pictures\n")
+        (tmp_path / "0.2" / LOG).write_text("data  garments\nComputing features: 400 of 1,000 images\n")
         drawn()
         view.look()
         said = drawn()

@@ -20,7 +20,7 @@ from framework.reports.entries import flat
 from framework.training import resume
 from framework.training.bridge import Bridge
 from framework.training.state import State
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = "model.filters=[4,8] data.image_size=32 trainer.batch_size=8 data=image_folder"
@@ -74,8 +74,8 @@ def stopped(line: str, folder: Path, step: int) -> Path:
 def made(tmp_path_factory) -> dict[str, Path]:
     """Runs of three steps an epoch that were stopped after one step of an epoch, and what they end as undisturbed."""
     folder = tmp_path_factory.mktemp("made")
-    photos = make_pictures(folder / "photos" / "train", count=8, seed=0).parent
-    make_pictures(photos / "validation", count=4, seed=1)
+    photos = make_images(folder / "photos" / "train", count=8, seed=0).parent
+    make_images(photos / "validation", count=4, seed=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         stopped(f"data.dir={photos} trainer.epochs=5 optim=adamw {CALLBACKS}", folder / "plain", step=7)
@@ -276,7 +276,7 @@ def test_other_data_are_refused_with_what_changed_and_can_be_allowed(made, tmp_p
     capsys.readouterr()
     assert typed(f"resume={folder}") == 2
     said = capsys.readouterr().err
-    assert "holds a run on other data: 24 train pictures then, 12 now; 12 validation pictures then, 12 now" in said
+    assert "holds a run on other data: 24 train images then, 12 now; 12 validation images then, 12 now" in said
     assert "resume.allow=[data] to go on with these" in said
     assert contents(folder) == before
     # an epoch has three steps now, and five of six were done
@@ -284,8 +284,8 @@ def test_other_data_are_refused_with_what_changed_and_can_be_allowed(made, tmp_p
     assert typed(f"resume={folder} resume.allow=[data]") == 0
     assert "epoch 2 is begun again" in capsys.readouterr().err
     assert len(rows(folder)) == 3
-    assert RunFolder(folder).read_run()["data"]["pictures"]["train"] == 12
-    gone[0].write_bytes(b"no picture")
+    assert RunFolder(folder).read_run()["data"]["images"]["train"] == 12
+    gone[0].write_bytes(b"no image")
     assert typed(f"resume={folder} trainer.epochs=4 data.on_error=skip 'resume.allow=[trainer.epochs]'") == 2
     both = "trainer.epochs=4 data.on_error=skip 'resume.allow=[trainer.epochs,data.on_error]'"
     assert typed(f"resume={folder} {both}") == 0

@@ -75,7 +75,7 @@ def test_results_do_not_depend_on_how_many_steps_a_call_runs(at_once):
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 100])
-def test_each_epoch_sees_each_picture_once_also_where_the_first_is_entered_in_its_middle(at_once):
+def test_each_epoch_sees_each_image_once_also_where_the_first_is_entered_in_its_middle(at_once):
     seen = []
 
     class Watch(keras.Model):

@@ -8,7 +8,7 @@ from framework.features.graph import frozen_prefix, split
 from framework.training.material import behind
 
 L = keras.layers
-PICTURES = np.random.default_rng(0).uniform(0, 255, (6, 12, 12, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).uniform(0, 255, (6, 12, 12, 3)).astype(np.float32)
 
 
 def network(crossing):
@@ -38,13 +38,13 @@ def test_the_tail_behind_its_prefix_is_the_whole_network_and_trains_what_the_sta
     assert len(cut.tensors) == crossing
     together = behind(*split(model, cut, frozen))
     assert together.input_shape == model.input_shape
-    expected = model(PICTURES, training=False)
+    expected = model(IMAGES, training=False)
     for training in (False, True):
-        np.testing.assert_allclose(together(PICTURES, training=training), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(together(IMAGES, training=training), expected, rtol=1e-4, atol=1e-5)
     assert [id(one) for one in together.trainable_variables] == [id(one) for one in model.trainable_variables]
     before = [np.array(weight) for weight in model.non_trainable_variables]
     together.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    together.fit(PICTURES, np.arange(6) % 2, epochs=2, verbose=0)
+    together.fit(IMAGES, np.arange(6) % 2, epochs=2, verbose=0)
     for old, new in zip(before, model.non_trainable_variables, strict=True):
         np.testing.assert_array_equal(old, new)
-    np.testing.assert_allclose(together(PICTURES), model(PICTURES, training=False), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(together(IMAGES), model(IMAGES, training=False), rtol=1e-4, atol=1e-5)

@@ -7,7 +7,7 @@ import pytest
 from framework import train
 from framework.core.backend import keras
 from framework.core.runs import RunFolder
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 STAGES = {
     "one": [],
@@ -37,8 +37,8 @@ def assert_same(kept, anew, loss=1e-3):
 @pytest.mark.parametrize("stages", STAGES)
 def test_a_small_network(tmp_path, monkeypatch, stages):
     monkeypatch.chdir(tmp_path)
-    make_pictures(tmp_path / "photos" / "train", count=16, seed=0)
-    make_pictures(tmp_path / "photos" / "validation", count=8, seed=1)
+    make_images(tmp_path / "photos" / "train", count=16, seed=0)
+    make_images(tmp_path / "photos" / "validation", count=8, seed=1)
     base = ["model=mobilenet", "model.alpha=0.25", "model.weights=null", "data.image_size=32", "trainer.batch_size=8"]
     given = [*base, "data=image_folder", f"data.dir={tmp_path}/photos", "head.hidden=[8]", "head.dropout=0.2"]
     kept = history(*given, *STAGES[stages], "stage.batch_norm=inference", "hydra.run.dir=kept")
@@ -80,8 +80,8 @@ def test_the_course_model_reaches_what_a_plain_script_reaches(shared, tmp_path, 
 @pytest.mark.slow
 def test_kept_copies_are_what_the_first_epochs_would_have_drawn(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make_pictures(tmp_path / "photos" / "train", count=8, seed=0)
-    make_pictures(tmp_path / "photos" / "validation", count=4, seed=1)
+    make_images(tmp_path / "photos" / "train", count=8, seed=0)
+    make_images(tmp_path / "photos" / "validation", count=4, seed=1)
     base = ["model=mobilenet", "model.alpha=0.25", "model.weights=null", "data.image_size=32", "trainer.batch_size=8"]
     given = [*base, "data=image_folder", f"data.dir={tmp_path}/photos", "augment=light", "trainer.epochs=10"]
     given += ["stage.batch_norm=inference", "cache.dir=cache"]

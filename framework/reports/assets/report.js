@@ -78,7 +78,7 @@
     byId("name").textContent = told.name;
     const facts = [told.repeated ? `${plural(told.variants.length, "variant")}, ${plural(runs, "run")}` : plural(runs, "run")];
     if (told.failures.length) facts.push(`${told.failures.length} failed`);
-    if (told.pictures) facts.push(`${plural(told.pictures, "validation picture")}`);
+    if (told.images) facts.push(`${plural(told.images, "validation image")}`);
     if (told.seconds) facts.push(`${duration(told.seconds)} in all`);
     byId("facts").textContent = facts.join(" · ");
     if (told.command) {
@@ -414,7 +414,7 @@
     const { classes, counts, run } = told.confusion;
     const right = counts.reduce((sum, row, place) => sum + row[place], 0);
     const all = counts.flat().reduce((sum, count) => sum + count, 0);
-    byId("confusion-facts").textContent = `${run}: ${right} of ${plural(all, "picture")} right. A row is a true class, a column what was predicted; shade is the share of the row.`;
+    byId("confusion-facts").textContent = `${run}: ${right} of ${plural(all, "image")} right. A row is a true class, a column what was predicted; shade is the share of the row.`;
     const head = make("tr", {}, make("th", { textContent: "true \\ predicted" }));
     for (const name of classes) head.append(make("th", { textContent: name, title: name, scope: "col" }));
     const body = make("tbody");

@@ -1,4 +1,4 @@
-"""Labelled pictures as a source lists them: paths, labels and class names, without TensorFlow and without decoding."""
+"""Labelled images as a source lists them: paths, labels and class names, without TensorFlow and without decoding."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from framework.data.folders import Unused
 
 @dataclass(frozen=True)
 class Split:
-    """The pictures of one split.
+    """The images of one split.
 
     Attributes:
-        paths: one file a picture.
-        labels: int32 of shape (pictures,), index into the classes; or float32 of shape (pictures, classes), one where
-            the label applies, for several labels a picture.
+        paths: one file an image.
+        labels: int32 of shape (images,), index into the classes; or float32 of shape (images, classes), one where
+            the label applies, for several labels an image.
     """
 
     paths: tuple[str, ...]
@@ -30,19 +30,19 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """All splits of a data set, by name: ``train``, ``validation``, and ``test`` where there is one.
 
     Attributes:
         classes: class names in the order of the labels, in Unicode's composed form.
-        splits: pictures by split.
-        multilabel: whether a picture may have any number of labels.
+        splits: images by split.
+        multilabel: whether an image may have any number of labels.
         origin: what the banner calls the data, for instance its folder.
-        unused: what lies beside the pictures and is not used, by kind.
+        unused: what lies beside the images and is not used, by kind.
         notes: what else there is to say of the data, a clause each.
         faults: what is wrong with the data where these classes are used (None: all), asked once that is known; a
             class that is left out is no fault of the others.
-        prepare: called once before the first picture is read, for sources that make their files; None for others.
+        prepare: called once before the first image is read, for sources that make their files; None for others.
     """
 
     classes: tuple[str, ...]
@@ -55,7 +55,7 @@ class Pictures:
     prepare: Callable[[], None] | None = None
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Pictures of each class in each split; one with several labels counts for each."""
+        """Images of each class in each split; one with several labels counts for each."""
         counts = {}
         for name, split in self.splits.items():
             several = split.labels.ndim == 2
@@ -66,5 +66,5 @@ class Pictures:
     def told(self) -> list[tuple[str, str]]:
         """What people should know of the data before it is used: a heading and a text each, nothing if all is plain."""
         absent = {split: [name for name, count in found.items() if not count] for split, found in self.counts().items()}
-        missing = [f"there are no {split} pictures of {listing(names)}" for split, names in absent.items() if names]
+        missing = [f"there are no {split} images of {listing(names)}" for split, names in absent.items() if names]
         return folders.told(self.unused) + [("note", note) for note in (*self.notes, *missing)]

@@ -1,4 +1,4 @@
-"""The pictures of evaluate and visualize, at the edges of what they are given."""
+"""The images of evaluate and visualize, at the edges of what they are given."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from framework.reports import (
 from tests.names import HOSTILE, is_plain
 
 RNG = np.random.default_rng(0)
-PICTURE = RNG.integers(0, 255, (30, 40, 3), np.uint8)
+IMAGE = RNG.integers(0, 255, (30, 40, 3), np.uint8)
 
 
 def looked_at(path) -> np.ndarray:
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
     assert pixels.std() > 3
     return pixels
 
@@ -85,7 +85,7 @@ def test_of_many_classes_the_worst_are_shown(tmp_path, drawn):
     assert not {"class 3  0", "class 41  1"} & said
 
 
-def test_many_layers_and_boxes_make_no_larger_picture(tmp_path, drawn):
+def test_many_layers_and_boxes_make_no_larger_image(tmp_path, drawn):
     boxes = [diagram.Box(f"dense_{n}", (30,), 1, 9, 9) for n in range(200)]
     wide = looked_at(diagram.draw(tmp_path / "d.png", boxes, ["a", "b"], "T", "below")).shape
     assert max(wide) < 6000
@@ -100,12 +100,12 @@ def thresholds_of(path, names):
 
 
 @pytest.mark.parametrize("names", [HOSTILE, ("$0_$9", "_background_")], ids=["many", "two"])
-def test_every_picture_takes_any_name_for_text(tmp_path, drawn, names):
+def test_every_image_takes_any_name_for_text(tmp_path, drawn, names):
     count, (first, last) = len(names), (names[0], names[-1])
     heads = (f"{first} {last}", " ".join(names))
     heat = np.ones((2, 2), np.float32)
     rows = [{"class": name, "precision": 0.4, "recall": 0.2, "f1": 0.3, "support": 9} for name in names]
-    frames = [contact_sheet.Frame(PICTURE, name, f"is {name}", f"{name}.jpg") for name in names]
+    frames = [contact_sheet.Frame(IMAGE, name, f"is {name}", f"{name}.jpg") for name in names]
     layers = [(name, RNG.normal(size=(5, 7, 3))) for name in names]
     boxes = [diagram.Box(name, (8, 8, 4), 1, 0, 0) for name in names]
     table = [layer_table.Row(name, name, name, 10, 1000, True) for name in names]
@@ -113,9 +113,9 @@ def test_every_picture_takes_any_name_for_text(tmp_path, drawn, names):
     confusion.draw(tmp_path / "confusion.png", RNG.integers(0, 9, (count, count)), names, *heads)
     classes.draw(tmp_path / "classes.png", rows, *heads)
     thresholds_of(tmp_path / "thresholds.png", (first, last))
-    attention.draw(tmp_path / "attention.png", PICTURE, [(name, "1%", heat) for name in (first, last)], *heads)
+    attention.draw(tmp_path / "attention.png", IMAGE, [(name, "1%", heat) for name in (first, last)], *heads)
     contact_sheet.draw(tmp_path / "sheet.png", frames, *heads)
-    feature_maps.draw(tmp_path / "maps.png", PICTURE, layers[:4], *heads)
+    feature_maps.draw(tmp_path / "maps.png", IMAGE, layers[:4], *heads)
     diagram.draw(tmp_path / "diagram.png", boxes, names, *heads)
     layer_table.draw(tmp_path / "layers.png", table, *heads)
     reliability.draw(tmp_path / "reliability.png", ones, ones / 2, ones / 2, 0.1, *heads)
@@ -162,25 +162,25 @@ def test_thresholds_where_a_mark_lies_before_the_curve(tmp_path):
 def test_classes_and_sheets(tmp_path):
     rows = [{"class": "a", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}]
     looked_at(classes.draw(tmp_path / "a.png", rows, "T", "below"))
-    frames = [contact_sheet.Frame(PICTURE, "hat 90%", "is shoes", "a very long name of a file " * 4)] * 7
+    frames = [contact_sheet.Frame(IMAGE, "hat 90%", "is shoes", "a very long name of a file " * 4)] * 7
     assert looked_at(contact_sheet.draw(tmp_path / "s.png", frames, "T", "below")).shape[1] > 1500
     looked_at(contact_sheet.draw(tmp_path / "one.png", frames[:1], "T", "below"))
 
 
 def test_heat_colours_what_is_hot_and_leaves_what_is_cold_in_grey(tmp_path):
-    picture = np.full((20, 20, 3), (200, 40, 40), np.uint8)
+    image = np.full((20, 20, 3), (200, 40, 40), np.uint8)
     heat = np.zeros((2, 2), np.float32)
     heat[0, 0] = 1
-    over = attention.overlay(picture, heat).astype(int)
-    assert np.ptp(over[-1, -1]) < np.ptp(picture[0, 0].astype(int)) / 3
+    over = attention.overlay(image, heat).astype(int)
+    assert np.ptp(over[-1, -1]) < np.ptp(image[0, 0].astype(int)) / 3
     assert over[0, 0].mean() > over[-1, -1].mean() + 40
-    looked_at(attention.draw(tmp_path / "a.png", PICTURE, [("hat", "90%", heat)] * 2, "T", "below"))
+    looked_at(attention.draw(tmp_path / "a.png", IMAGE, [("hat", "90%", heat)] * 2, "T", "below"))
 
 
 def test_filters_maps_tables_and_diagrams(tmp_path):
     looked_at(filters.draw(tmp_path / "f.png", RNG.normal(size=(3, 3, 3, 100)), "T", "below"))
     looked_at(filters.draw(tmp_path / "g.png", RNG.normal(size=(3, 3, 1, 5)), "T", "below"))
-    looked_at(feature_maps.draw(tmp_path / "m.png", PICTURE, [("conv", RNG.normal(size=(5, 7, 3)))], "T", "below"))
+    looked_at(feature_maps.draw(tmp_path / "m.png", IMAGE, [("conv", RNG.normal(size=(5, 7, 3)))], "T", "below"))
     rows = [
         layer_table.Row("conv", "Conv2D", "8×8×4", 10, 1000, True),
         layer_table.Row("pool", "Pool", "4", 0, 0, None),
