@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from framework.training import facts
+from framework.runs import facts
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from framework.config.command import answering
+from framework.cli.command import answering
 from framework.core.errors import DONE, BadInput, Problem, suggestion
 
 GROUPS = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
-from framework.config.options import Words, start
+from framework.cli.options import Words, start
 from framework.core.console import amount, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem, suggestion
 from framework.core.schema import PathText

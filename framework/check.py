@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import check, looking
+from framework.cli.command import check, looking
 from framework.core.console import say
 from framework.core.errors import DONE
-from framework.training.preflight import Data, preflight
+from framework.runs.preflight import Data, preflight
 
 USAGE = """
 python -m framework.check [overrides]

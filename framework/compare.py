@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from framework.config.options import start
+from framework.cli.options import start
 from framework.core.console import passing, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem
 from framework.core.schema import PathText

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import answering, check
-from framework.config.help import overview
-from framework.config.options import read_options
-from framework.config.output import refuse_unwritable
+from framework.cli.command import answering, check
+from framework.cli.help import overview
+from framework.cli.options import read_options
+from framework.cli.output import refuse_unwritable
 from framework.core.console import progress, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem
 from framework.core.files import whole_folder, write_whole
@@ -139,10 +139,10 @@ def _suspects(overrides: Sequence[str], images: Images) -> list[Suspect]:
 
     import numpy as np
 
-    from framework.config.job import Job
     from framework.inspection.neighbours import suspects
-    from framework.training.preflight import preflight
-    from framework.training.run import Run
+    from framework.runs.job import Job
+    from framework.runs.preflight import preflight
+    from framework.runs.run import Run
 
     if images.multilabel:
         raise BadInput(Problem("labels are examined where an image has one", "model", "leave model out"))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import numpy as np
 
-from framework.config.options import start
+from framework.cli.options import start
 from framework.core.backend import load_tensorflow
 from framework.core.console import follow, progress, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing, many

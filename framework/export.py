@@ -10,7 +10,7 @@ from typing import Annotated
 
 import numpy as np
 
-from framework.config.options import start
+from framework.cli.options import start
 from framework.core.backend import load_tensorflow
 from framework.core.console import amount, follow, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed
@@ -24,7 +24,7 @@ from framework.exports.calling import load, script
 from framework.exports.decoding import LIMITS
 from framework.exports.formats import Format, Quantize, Request
 from framework.exports.replay import Replay, replay
-from framework.exports.rounding import rounded
+from framework.exports.rounding import with_8_bit_weights
 from framework.model.saved import ModelOptions, Trained, open_trained
 
 USAGE = """
@@ -83,7 +83,7 @@ def export(options: Options) -> int:
     model = trained.load()
     answers, pixels = answering(model, trained.task, options.answer), _read(samples, trained.size)
     if pixels is not None:
-        answers = rounded(answers, pixels, formats.SMALLEST[options.quantize])
+        answers = with_8_bit_weights(answers, pixels, formats.SMALLEST[options.quantize])
     request = Request(answers, options.answer, trained.task.classes, options.quantize, pixels)
     with whole_folder(folder) as beside:
         file = formats.write(options.format, request, beside)

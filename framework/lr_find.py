@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import answering, check
-from framework.config.compose import normalise, refuse_sweep
-from framework.config.help import overview
-from framework.config.job import Job
+from framework.cli.command import answering, check
+from framework.cli.compose import normalise, refuse_sweep
+from framework.cli.help import overview
 from framework.config.settings import Settings
 from framework.core.console import say
 from framework.core.errors import DONE, BadInput, Problem
 from framework.core.schema import whole_path
-from framework.training.preflight import experiment
+from framework.runs.job import Job
+from framework.runs.preflight import experiment
 
 USAGE = """
 python -m framework.lr_find [overrides] [plot=FILE]
@@ -50,8 +50,8 @@ def find(overrides: Sequence[str], plot: Path) -> int:
     """Do the test, draw it, print the suggestion."""
     (settings,) = check(overrides, _preflight)
     from framework.reports import lr_range
+    from framework.runs.run import Run
     from framework.training.lr_range import range_test
-    from framework.training.run import Run
 
     with tempfile.TemporaryDirectory() as folder:
         test = range_test(Run(Job(settings, "", Path(folder), tuple(overrides))).prepare())

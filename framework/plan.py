@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import check, looking
-from framework.config.compose import job_count, normalise
+from framework.cli.command import check, looking
+from framework.cli.compose import job_count, normalise
 from framework.config.folders import shown
 from framework.core.console import amount
 from framework.core.errors import DONE, listing
-from framework.training.preflight import experiment, preflight
+from framework.runs.preflight import experiment, preflight
 
 if TYPE_CHECKING:
     from framework.config.settings import Settings
-    from framework.training.plan import RunPlan, StagePlan
+    from framework.runs.plan import RunPlan, StagePlan
 
 USAGE = """
 python -m framework.plan [overrides]
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(overrides: list[str]) -> int:
         settings = check(overrides, preflight)[0]
         jobs = job_count(normalise(overrides)) * (settings.sweep.seeds or 1)
-        from framework.training.plan import plan
+        from framework.runs.plan import plan
 
         for line in texts(plan(experiment(settings)), jobs, _folder(overrides, settings, jobs)):
             print(line)
@@ -47,16 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _folder(overrides: Sequence[str], settings: Settings, jobs: int) -> str:
     """Where the results would go, as a person reads it."""
     if jobs > 1:
-        from framework.config.multirun import plan
+        from framework.cli.multirun import requested
 
-        return f"{shown(plan(overrides, normalise(overrides), settings).folder)}/<what is varied>"
+        return f"{shown(requested(overrides, normalise(overrides), settings).folder)}/<what is varied>"
     named = [override.partition("=")[2] for override in overrides if override.startswith("hydra.run.dir=")]
     return named[-1] if named else "runs/<date>_<time>"
 
 
 def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
     """Lines of a plan."""
-    from framework.training.plan import layers
+    from framework.runs.plan import layers
 
     images, task, settings = plan.start.images, plan.start.task, plan.start.settings
     height, width = settings.data.size

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from framework.config.options import Words, start
+from framework.cli.options import Words, start
 from framework.core.backend import load_tensorflow
 from framework.core.console import progress, say, warn
 from framework.core.errors import DONE, FAILED, many

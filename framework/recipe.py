@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Annotated
 
 import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.cli.command import answering, check_one
+from framework.cli.compose import compose
+from framework.cli.options import Words, read_options
 from framework.config import documents
-from framework.config.command import answering
 from framework.config.folders import shown, take_shelves
-from framework.config.options import Words, read_options
 from framework.config.recipes import NAME, NAME_RULE, RECIPE_FILE, Recipe, catalogue, find
 from framework.core.console import messages, say
 from framework.core.errors import BAD_INPUT, DONE, BadInput, Problem, suggestion
 from framework.core.schema import PathText
 from framework.data import scaffold, sources
-from framework.training.contract import NOT_INSTALLED, faults
+from framework.runs import contract
 
 USAGE = """
 python -m framework.recipe new | list | check | copy  [recipes=FOLDER]
@@ -134,7 +135,11 @@ def check(options: _Check) -> int:
     for name in names:
         found = faults(name)
         said = f"{len(found)} fault" + "s" * (len(found) > 1) if found else "all right"
-        if options.names == ["all"] and found and all(problem.what.endswith(NOT_INSTALLED) for problem in found):
+        if (
+            options.names == ["all"]
+            and found
+            and all(problem.what.endswith(contract.NOT_INSTALLED) for problem in found)
+        ):
             said = "left out"
         wrong += said.endswith(("fault", "faults"))
         print(f"{name}: {said}", flush=True)
@@ -196,6 +201,11 @@ _VERBS: dict[str, tuple[type, Callable[..., int]]] = {
     "check": (_Check, check),
     "copy": (_Copy, copy),
 }
+
+
+def faults(name: str) -> list[Problem]:
+    """Everything wrong with a recipe."""
+    return contract.faults(name, lambda overrides: compose(overrides).config, check_one)
 
 
 if __name__ == "__main__":

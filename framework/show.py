@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config import explain
-from framework.config.command import answering
-from framework.config.compose import chosen_recipes, compose, parse
+from framework.cli import explain
+from framework.cli.command import answering
+from framework.cli.compose import chosen_recipes, compose, parse
+from framework.cli.start import take_start
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import find
-from framework.config.start import take_start
 from framework.core.errors import DONE, BadInput, Problem
 
 USAGE = """

@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import Job, answering, launch
-from framework.config.help import overview
+from framework.cli.command import answering, launch
+from framework.cli.help import overview
 from framework.core.backend import load_tensorflow
-from framework.training.preflight import Data, preflight
+from framework.runs.job import Job
+from framework.runs.preflight import Data, preflight
 
 if TYPE_CHECKING:
-    from framework.config.multirun import Plan
+    from framework.sweeps.request import SweepRequest
 
 USAGE = """
 python -m framework.train [overrides]
@@ -46,22 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(job: Job) -> None:
     """One run, as Hydra starts it."""
-    from framework.training.run import Run
+    from framework.runs.run import Run
 
     Run(job).train()
 
 
-def sweep(plan: Plan) -> int:
+def sweep(request: SweepRequest) -> int:
     """Many runs, each in a process of its own; returns the worst exit code."""
+    from framework.cli import multirun
     from framework.sweeps.sweep import Sweep
 
-    return Sweep(plan, train, begin=ready).start()
+    return Sweep(request, train, begin=ready).start(partial(multirun.start, request))
 
 
 def ready() -> None:
     """Import all that a run needs, so that none pays for it, and a change of the code meanwhile reaches none."""
     load_tensorflow()
-    for module in ("framework.training.run", "framework.training.bridge", "framework.parts.callback_classes"):
+    for module in ("framework.runs.run", "framework.training.bridge", "framework.parts.callback_classes"):
         import_module(module)
     import_module("matplotlib.figure")
 

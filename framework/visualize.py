@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from framework.config.options import start
+from framework.cli.options import start
 from framework.core.backend import load_tensorflow
 from framework.core.console import say
 from framework.core.errors import DONE, BadInput, Problem, suggestion

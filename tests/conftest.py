@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framework.config.start import take_start
+from framework.cli.start import take_start
 from framework.core import registry
 
 # a shell lets its background jobs ignore Ctrl-C, and their children inherit that

@@ -12,7 +12,9 @@ import framework
 PACKAGE = Path(framework.__file__).parent
 FLOORS = [
     ["commands"],
+    ["cli"],
     ["serving", "sweeps"],
+    ["runs"],
     ["training"],
     ["exports", "inspection"],
     ["evaluation"],
@@ -25,6 +27,7 @@ FLOORS = [
 ]
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 CONFIG_LIBRARIES = {"hydra", "omegaconf"}
+NEED_KERAS = {"framework.features.inference", "framework.parts.callback_classes", "framework.training.bridge"}
 
 
 def modules():
@@ -50,6 +53,25 @@ def imports(file: Path) -> set[str]:
     return found
 
 
+def imported_when_read(file: Path) -> set[str]:
+    """Modules that importing this one imports: not those within functions or for type checks alone."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found.update(name.name for name in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                found.update({str(child.module), *(f"{child.module}.{name.name}" for name in child.names)})
+            elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not (
+                isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            ):
+                visit(child)
+
+    visit(ast.parse(file.read_text(encoding="utf-8")))
+    return found
+
+
 def test_every_folder_is_a_known_room():
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert rooms <= set(FLOOR) - {"commands"} | {"conf", "recipes"}
@@ -70,11 +92,28 @@ def test_a_room_imports_only_rooms_below_it(file):
 
 
 @pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_only_config_knows_hydra_and_only_backend_loads_tensorflow(file):
+def test_only_config_and_the_command_line_know_hydra(file):
     names = {name.split(".")[0] for name in imports(file)}
-    if room_of(file) != "config":
-        assert not names & CONFIG_LIBRARIES
-    assert file.stem not in sys.stdlib_module_names or file.stem in ("__init__",) or file.parent != PACKAGE
+    assert room_of(file) in ("config", "cli") or not names & CONFIG_LIBRARIES
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_only_backend_loads_tensorflow(file):
+    """Modules that define Keras classes need Keras when they are read; nobody reads them before it is loaded."""
+    name = ".".join(("framework", *file.relative_to(PACKAGE).with_suffix("").parts))
+    read = {module.split(".")[0] for module in imported_when_read(file)}
+    assert name in NEED_KERAS or not read & {"tensorflow", "keras"}
+    assert name in NEED_KERAS or not {module for module in NEED_KERAS if module in imported_when_read(file)}
+
+
+def test_what_needs_keras_when_it_is_read_says_so():
+    for name in NEED_KERAS:
+        file = PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+        assert any(module.startswith("keras") for module in imported_when_read(file)) or "keras." in file.read_text()
+
+
+def test_no_command_is_called_like_a_module_of_python():
+    assert not {file.stem for file in PACKAGE.glob("*.py")} - {"__init__", "__main__"} & sys.stdlib_module_names
 
 
 @pytest.mark.parametrize(
@@ -85,7 +124,7 @@ def test_only_config_knows_hydra_and_only_backend_loads_tensorflow(file):
         "framework.show",
         "framework.recipe",
         "framework.plan",
-        "framework.training.preflight",
+        "framework.runs.preflight",
         "framework.parts",
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 from framework import check
 from framework.data import selection, sources
-from framework.training import preflight
+from framework.runs import preflight
 
 SMALL = ["data.image_size=32"]
 
@@ -177,7 +177,7 @@ def test_an_empty_class_and_classes_that_differ_are_told(capsys, photos):
 
 
 def test_all_mistakes_are_told_at_once_also_of_a_sweep(capsys, photos, monkeypatch):
-    monkeypatch.setattr("framework.config.command.LONGEST_LOOK", 60)  # however slow the machine is
+    monkeypatch.setattr("framework.cli.command.LONGEST_LOOK", 60)  # however slow the machine is
     entries = said(
         capsys, photos, "-m", "optim.lrr=1", "head=dense10,dens", "callbacks.checkpoint.monitor=x", "trainer.epochs=0"
     )

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from framework import cache, check, compare, evaluate, lr_find, plan, predict, recipe, show, train, visualize
-from framework.config.start import take_start
+from framework.cli.start import take_start
 from framework.core import backend, registry
 from framework.model import weights
 from tests.conftest import make_images
@@ -365,7 +365,7 @@ def whole_config() -> str:
     """The config that a run folder of this folder's photos holds."""
     from omegaconf import OmegaConf
 
-    from framework.config.compose import compose
+    from framework.cli.compose import compose
 
     take_start([])
     return OmegaConf.to_yaml(compose(DATA).node, resolve=True)

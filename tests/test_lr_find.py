@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framework.config.command import check
-from framework.config.job import Job
+from framework.cli.command import check
 from framework.core.errors import RunFailed
 from framework.lr_find import main
+from framework.runs.job import Job
+from framework.runs.run import Run
 from framework.training.lr_range import _batches, smoothed, suggest
-from framework.training.run import Run
 from framework.training.stages import freeze
 
 RATES = [10 ** (-6 + step / 10) for step in range(60)]

@@ -11,12 +11,13 @@ import pytest
 import yaml
 
 from framework import recipe, train
+from framework.cli.start import take_start
 from framework.config.recipes import catalogue
-from framework.config.start import take_start
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.data.sources import read_manifest
-from framework.training.contract import _make_manifest, faults
+from framework.recipe import faults
+from framework.runs.contract import _make_manifest
 from tests.conftest import write
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -162,7 +163,7 @@ def test_every_fault_is_named_with_file_and_line(tmp_path):
 )
 def test_what_loads_tensorflow_early_is_named_by_line_and_cause(tmp_path, head, line, why, right):
     with_pooling(tmp_path, "pass", "from framework.core.backend import keras\nX = keras.layers.Layer\n", head)
-    code = "from framework.training.contract import faults; (found,) = faults('own'); print(found)"
+    code = "from framework.recipe import faults; (found,) = faults('own'); print(found)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"parts.py loads TensorFlow when it is read{why}" in said.stdout, said.stderr
     assert f"recipes/own/parts.py:{line}\n" in said.stdout

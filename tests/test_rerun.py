@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 from framework import train
-from framework.config.compose import compose
-from framework.config.start import take_start
+from framework.cli.compose import compose
+from framework.cli.start import take_start
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
-from framework.training.repeat import differences
+from framework.runs.repeat import differences
 
 pytestmark = pytest.mark.usefixtures("here")
 

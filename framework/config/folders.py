@@ -112,3 +112,20 @@ def shown(path: Path) -> str:
         if path.is_relative_to(root):
             return str(Path(prefix) / path.relative_to(root))
     return str(path)
+
+
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written in a folder, or the folder can't be made; empty if it can. Makes nothing."""
+    try:
+        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    except (StopIteration, OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error) or "there is no such disk"
+    if not there.is_dir():
+        return f"{shown(there)} is no folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+        return f"{shown(there)} is on a read-only disk" if read_only else f"no permission to write in {shown(there)}"
+    longest = os.pathconf(there, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    if any(len(os.fsencode(part)) > longest for part in folder.parts):
+        return "a folder's name is too long"
+    return ""

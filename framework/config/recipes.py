@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from framework.config.documents import Document, read
-from framework.config.folders import Shelf, conf_folder, shelves, shown
+from framework.config.folders import Shelf, conf_folder, groups, shelves, shown
 from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.runs import RunFolder
 
 RECIPE_FILE = "recipe.yaml"
 PARTS_FILE = "parts.py"
@@ -248,3 +249,21 @@ def _check_defaults(
                 if option is not None and option not in groups[plain]:
                     what = f"recipe '{name}': there is no {plain} '{option}'"
                     yield Problem(what, where, f"override /{plain}: {suggestion(option, groups[plain])}")
+
+
+def recorded_recipes(run: RunFolder) -> tuple[Recipe, ...]:
+    """The recipe that a run was trained with, behind those that it builds on, if the recipes here have it.
+
+    Where ``run.json`` says that it lay is not looked at: a run from someone else would name code of its own there.
+
+    Raises:
+        BadInput: there is no such recipe here.
+    """
+    recorded = run.read_run().get("recipe")
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("name"), str):
+        return ()
+    name = recorded["name"]
+    if name not in names():
+        what = f"{run.path} needs recipe '{name}', which is missing: it was in {recorded.get('folder')}"
+        raise BadInput(Problem(what, str(run.run_json), "FRAMEWORK_RECIPES=FOLDER that holds it, if you trust it"))
+    return bring([name], groups()).recipes

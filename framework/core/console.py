@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +34,17 @@ def say(text: str = "") -> None:
 def warn(text: str) -> None:
     """A message that should not be missed."""
     messages().print(f"! {text}", markup=False, style="bold yellow")
+
+
+def program() -> tuple[str, ...]:
+    """The command that is running, as it was typed."""
+    path = Path(sys.argv[0])
+    if path.suffix != ".py":
+        return (path.name if shutil.which(path.name) else str(path),)
+    module = f"framework.{path.stem}"
+    # of the ways to name Python, the one that found it
+    python = sys.orig_argv[0] if sys.orig_argv[1:3] == ["-m", module] else "python"
+    return (python, "-m", module)
 
 
 def follow(*words: str) -> None:

@@ -30,7 +30,7 @@ ROWS = 400  # positions of an image that are looked at
 MEMORY = 2**30  # bytes of a network's inner values that are kept
 
 
-def rounded(model: keras.Model, images: np.ndarray, smallest: int) -> keras.Model:
+def with_8_bit_weights(model: keras.Model, images: np.ndarray, smallest: int) -> keras.Model:
     """A copy of the model whose convolutions and dense layers hold weights of 8 bits.
 
     Args:

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.checks import read_part
 from framework.config.recipe_parts import load_classes, load_parts
+from framework.config.recipes import recorded_recipes
 from framework.config.settings import DataSettings, PartSettings
-from framework.config.start import recorded_recipes
 from framework.core.backend import keras
 from framework.core.console import say
 from framework.core.errors import BadInput, Problem, listing

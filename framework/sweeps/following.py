@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-from framework.config.job import Job
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
+from framework.runs.job import Job
 from framework.sweeps.folder import Outcome
 from framework.sweeps.view import View
 

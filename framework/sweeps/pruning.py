@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from framework.config.job import Job
-from framework.config.multirun import Search
 from framework.core.runs import RunFolder
+from framework.runs.job import Job
 from framework.sweeps.folder import rows_of
+from framework.sweeps.request import Search
 
 START_UP_TRIALS = 5
 

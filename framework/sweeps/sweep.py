@@ -1,4 +1,4 @@
-"""A sweep from its plan to its summary: which runs are still to be done, doing them, and what came of all."""
+"""A sweep from what is asked for to its summary: which runs are still to be done, doing them, and what came of all."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import framework.parts  # noqa: F401 - registers the shipped parts in a launcher's processes too
-from framework.config import multirun
-from framework.config.command import guarded
 from framework.config.folders import shown
-from framework.config.help import program
-from framework.config.job import Job
-from framework.config.multirun import Plan, Search, jobs_at_once
-from framework.core.console import follow, passing, say, warn
+from framework.core.console import follow, passing, program, say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
+from framework.core.reporting import guarded
 from framework.core.runs import RunFolder
 from framework.core.schema import show
+from framework.runs import resume
+from framework.runs.job import Job
 from framework.sweeps.folder import (
     DONE_WITH,
     Entry,
@@ -36,9 +34,10 @@ from framework.sweeps.folder import (
 )
 from framework.sweeps.following import Following
 from framework.sweeps.log import LOG, say_to_log
+from framework.sweeps.naming import short_numbers
 from framework.sweeps.processes import Ended, in_processes
+from framework.sweeps.request import Search, SweepRequest, jobs_at_once
 from framework.sweeps.view import View, first_line
-from framework.training import resume
 
 if TYPE_CHECKING:
     from framework.reports.comparison import Comparison
@@ -52,21 +51,21 @@ class Sweep:
     """Runs the jobs that Hydra hands over, each in a process of its own, and leaves out those that are done.
 
     Args:
-        plan: name, folder and settings.
+        request: name, folder and settings.
         work: does one run; called in the run's process.
         begin: called once before the first run, to import what all runs need.
     """
 
-    def __init__(self, plan: Plan, work: Work, begin: Callable[[], object]):
-        self.plan, self.work, self.begin = plan, work, begin
-        before = read_index(plan.folder)
+    def __init__(self, request: SweepRequest, work: Work, begin: Callable[[], object]):
+        self.request, self.work, self.begin = request, work, begin
+        before = read_index(request.folder)
         self.entries = {entry["folder"]: Entry(**entry) for entry in before.get("runs", [])}
         self.about = {
-            "name": plan.name,
-            "command": shlex.join(plan.command),
-            "varied": list(dict.fromkeys([*before.get("varied", []), *plan.varied])),
-            "metric": plan.settings.metric,
-            "direction": plan.settings.direction,
+            "name": request.name,
+            "command": shlex.join(request.command),
+            "varied": list(dict.fromkeys([*before.get("varied", []), *request.varied])),
+            "metric": request.settings.metric,
+            "direction": request.settings.direction,
         }
         self.batch: list[str] = []
         self._begun = False
@@ -78,13 +77,17 @@ class Sweep:
         """What a launcher brings to another process: no terminal."""
         return {**self.__dict__, "_view": None}
 
-    def start(self) -> int:
-        """Do the whole sweep; returns its exit code."""
-        folder = self.plan.folder
-        say(f"sweep {self.plan.name} in {shown(folder)}")
+    def start(self, launch: Callable[[Sweep], object]) -> int:
+        """Do the whole sweep; returns its exit code.
+
+        Args:
+            launch: brings the sweep its jobs, batch after batch: calls ``run`` or ``hand_over``.
+        """
+        folder = self.request.folder
+        say(f"sweep {self.request.name} in {shown(folder)}")
         with locked(folder / ".lock", lambda: say("another sweep is at work in this folder: waiting for it")):
             try:
-                multirun.start(self.plan, self)
+                launch(self)
             except (KeyboardInterrupt, RunFailed):
                 self._tell_how_on()
                 raise
@@ -108,7 +111,7 @@ class Sweep:
         """
         todo = self._todo(jobs, search.trials if search else 0)
         self._pruner = None
-        if search and self.plan.settings.prune:
+        if search and self.request.settings.prune:
             from framework.sweeps.pruning import Pruner
 
             self._pruner = Pruner(search, jobs)
@@ -185,7 +188,7 @@ class Sweep:
     def _work_off(self, todo: list[Job], places: list[int], start: Callable[[int], None]) -> None:
         view = self._view
         assert view is not None
-        at_once = min(jobs_at_once(self.plan.settings), len(todo))
+        at_once = min(jobs_at_once(self.request.settings), len(todo))
         if not self._begun:
             say(f"{at_once} at once; what a run says goes to {LOG} in its folder")
             self.begin()
@@ -216,7 +219,7 @@ class Sweep:
                     job = todo[ended.place]
                     found = self._ended(job, ended)
                     view.end(job, found)
-                    if found.status == "failed" and self.plan.settings.fail_fast:
+                    if found.status == "failed" and self.request.settings.fail_fast:
                         log = shown(job.folder / LOG)
                         raise RunFailed(f"stopped at the first failure, as sweep.fail_fast=true says; its log is {log}")
         finally:
@@ -252,10 +255,10 @@ class Sweep:
         name = job.folder.name
         self.entries[name] = Entry(name, list(job.overrides), found.status, found.reason)
         self.batch += [] if name in self.batch else [name]
-        write_index(self.plan.folder, self.about, list(self.entries.values()))
+        write_index(self.request.folder, self.about, list(self.entries.values()))
 
     def _outcome(self, job: Job) -> Outcome | None:
-        return outcome(RunFolder(job.folder), self.plan.settings.metric)
+        return outcome(RunFolder(job.folder), self.request.settings.metric)
 
     def _value(self, job: Job) -> float | None:
         found = self._outcome(job)
@@ -263,12 +266,14 @@ class Sweep:
 
     def _label(self, overrides: Sequence[str]) -> str:
         """What was varied, of a run's overrides."""
-        varied = (line for line in overrides if line.lstrip("+").partition("=")[0] in self.plan.varied)
-        return multirun.rounded(" ".join(varied)) or "run"
+        varied = (line for line in overrides if line.lstrip("+").partition("=")[0] in self.request.varied)
+        return short_numbers(" ".join(varied)) or "run"
 
     def _end(self) -> int:
         """Say what came of the runs of this command; returns the exit code."""
-        found = {name: outcome(RunFolder(self.plan.folder / name), self.plan.settings.metric) for name in self.batch}
+        found = {
+            name: outcome(RunFolder(self.request.folder / name), self.request.settings.metric) for name in self.batch
+        }
         statuses = [one.status if one is not None else "waiting" for one in found.values()]
         say()
         counts = ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses))
@@ -276,7 +281,7 @@ class Sweep:
         for name, one in found.items():
             if one is not None and one.status == "failed":
                 warn(f"{self._label(self.entries[name].overrides)}: {first_line(one.reason)}")
-                say(f"  {shown(self.plan.folder / name / LOG)}")
+                say(f"  {shown(self.request.folder / name / LOG)}")
         self._tell_best()
         if "failed" in statuses:
             return FAILED
@@ -293,7 +298,7 @@ class Sweep:
         """Say which of all runs in the folder is best, how to run it again, and compare them all."""
         from framework.reports.comparison import compare
 
-        comparison = compare(self.plan.folder)
+        comparison = compare(self.request.folder)
         best, run = comparison.best, comparison.best_run
         if best is None or run is None or best.cut_short:
             return
@@ -301,7 +306,7 @@ class Sweep:
         overrides = [line for line in self.entries[run.name].overrides if not line.startswith("sweep.")]
         say(f"again: {shlex.join([*program(), *overrides])}")
         self._compare(comparison)
-        follow("python", "-m", "framework.evaluate", f"run={shown(self.plan.folder)}")
+        follow("python", "-m", "framework.evaluate", f"run={shown(self.request.folder)}")
 
     def _compare(self, comparison: Comparison) -> None:
         """The comparison of all runs in the folder: a table, and files beside the runs."""
@@ -309,7 +314,7 @@ class Sweep:
         from framework.reports.table import results, show_variants
 
         with passing("comparing …"):
-            files = write(comparison, self.plan.folder)
+            files = write(comparison, self.request.folder)
         show_variants(comparison, results())
         say(f"written: {', '.join(shown(file) for file in files)}")
 

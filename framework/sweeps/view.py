@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framework.config.job import Job
 from framework.core.better import Yardstick
 from framework.core.console import clock, lasting, say_under
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
+from framework.runs.job import Job
 from framework.sweeps.estimate import Course, seconds_left
 from framework.sweeps.folder import Outcome, rows_of
 from framework.sweeps.log import LOG

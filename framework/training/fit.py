@@ -18,12 +18,12 @@ from framework.core.runs import RunFolder
 from framework.core.task import Task
 from framework.data import labels, pipeline
 from framework.model.build import Network
+from framework.runs.record import Record
+from framework.training.experiment import Experiment
 from framework.training.interruption import Interruption
 from framework.training.loop import StepLoop
 from framework.training.material import Material, Supply
-from framework.training.preflight import Experiment
 from framework.training.progress import Progress
-from framework.training.record import Record
 from framework.training.stages import Stage, freeze, stage_of
 from framework.training.state import (
     Standing,

@@ -24,8 +24,8 @@ from framework.features.graph import Cut, frozen_prefix, split
 from framework.features.key import bfloat16_supported
 from framework.features.rows import FeatureRows
 from framework.model.build import Network
-from framework.training.preflight import Experiment
-from framework.training.record import Record
+from framework.runs.record import Record
+from framework.training.experiment import Experiment
 from framework.training.stages import Stage
 
 SPLITS = ("train", "validation")

@@ -3,8 +3,8 @@
 import pytest
 
 import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.cli.compose import compose, groups
 from framework.config.checks import read_settings
-from framework.config.compose import compose, groups
 from framework.config.documents import read_option
 from framework.config.folders import conf_folder
 from framework.core import registry
@@ -43,7 +43,7 @@ def test_an_option_composes_and_checks(group, option):
 def test_a_recipe_composes_and_checks(file):
     name = file.parent.name if file.stem == "recipe" else file.stem
     with registry.isolated():
-        from framework.config.command import check_one
+        from framework.cli.command import check_one
 
         settings, problems = check_one([f"recipe={name}", "data=image_folder", "data.dir=photos"], lambda _: [])
     assert problems == []

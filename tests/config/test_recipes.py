@@ -7,12 +7,12 @@ import sys
 import pytest
 
 import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.cli.command import check
+from framework.cli.compose import compose
+from framework.cli.start import take_start
 from framework.config import folders
-from framework.config.command import check
-from framework.config.compose import compose
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import catalogue, find
-from framework.config.start import take_start
 from framework.core import registry
 from framework.core.errors import BadInput
 from tests.conftest import write

@@ -61,7 +61,7 @@ def test_messages_read_no_markup_no_emoji_and_hold_no_commands(capsys):
         tell("classes [red]x[/red] :dress: \x1b[31m\u202e\nnext")
         assert "classes [red]x[/red] :dress: \\x1b[31m\\u202e\nnext" in capsys.readouterr().err
     error = BadInput(Problem(f"no class {listing(HOSTILE)}", "a\x1b[2Jb"))
-    from framework.config.command import report
+    from framework.core.reporting import report
 
     report(error.problems)
     said = capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from framework.core.backend import keras
-from framework.exports.rounding import rounded
+from framework.exports.rounding import with_8_bit_weights
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,13 @@ def test_answers_stay_nearer_than_with_plain_rounding(network):
     model, images = network
     own, other = images[:32], images[32:].astype(np.float32)
     before = model.predict(other, verbose=0)
-    error = np.square(rounded(model, own, 0).predict(other, verbose=0) - before).mean()
+    error = np.square(with_8_bit_weights(model, own, 0).predict(other, verbose=0) - before).mean()
     assert error < np.square(plainly(model).predict(other, verbose=0) - before).mean()
 
 
 def test_weights_lie_on_the_grid_whose_end_is_the_largest(network):
     model, images = network
-    for layer in rounded(model, images[:16], 0).layers:
+    for layer in with_8_bit_weights(model, images[:16], 0).layers:
         if layer.weights:
             kernel = layer.kernel.numpy()
             axes = (0, 1) if layer.name == "depthwise" else tuple(range(kernel.ndim - 1))
@@ -57,7 +57,7 @@ def test_weights_lie_on_the_grid_whose_end_is_the_largest(network):
 
 def test_small_kernels_are_left_alone(network):
     model, images = network
-    copy = rounded(model, images[:16], 100)
+    copy = with_8_bit_weights(model, images[:16], 100)
     for name, same in (("depthwise", True), ("logits", True), ("conv", False), ("pointwise", False)):
         assert np.array_equal(copy.get_layer(name).kernel, model.get_layer(name).kernel) is same
     assert np.array_equal(copy.get_layer("conv").bias, model.get_layer("conv").bias)

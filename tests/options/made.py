@@ -11,13 +11,13 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.cli.compose import compose
 from framework.config.checks import read_settings
-from framework.config.compose import compose
 from framework.config.folders import groups
-from framework.config.job import Job
 from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.task import Task
+from framework.runs.job import Job
 from tests.options.counted import content
 
 CLASSES = ("blue", "green", "red")
@@ -75,7 +75,7 @@ def _composed(choices: tuple[str, ...]) -> DictConfig:
 
 def prepared(photos: Path, folder: Path, *overrides: str) -> Any:
     """A tiny training of three classes that is ready to run, as ``framework.training.fit.Fit``."""
-    from framework.training.run import Run
+    from framework.runs.run import Run
 
     made = settings(*SMALL, f"data.dir={photos}", *overrides)
     return Run(Job(made, "", folder, overrides)).prepare()

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from framework.config.command import launch
-from framework.config.compose import compose
+from framework.cli.command import launch
+from framework.cli.compose import compose
 from framework.core.runs import RunFolder
 from framework.sweeps.sweep import Sweep
 from tests.conftest import write

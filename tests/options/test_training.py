@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from framework.config.job import Job
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
+from framework.runs.job import Job
 from framework.training.progress import Progress
 from framework.training.state import State
 from tests.options.counted import effect, effects
@@ -233,7 +233,7 @@ def test_features_are_kept_or_not(photos, tmp_path, eager, choice, expected):
 
 @effect("cache=only")
 def test_the_cache_is_filled_and_nothing_is_trained(photos, tmp_path):
-    from framework.training.run import Run
+    from framework.runs.run import Run
 
     given = (*SMALL, *FROZEN, f"data.dir={photos}", "cache=only", f"cache.dir={tmp_path / 'cache'}")
     run = RunFolder(tmp_path / "run")

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.config.command import Job, launch
 from framework.core.errors import RunFailed
 from framework.core.files import write_whole
 from framework.core.runs import RunFolder
+from framework.runs.job import Job, launch
 from framework.sweeps.sweep import Sweep
 
 

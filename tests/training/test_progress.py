@@ -9,7 +9,7 @@ from rich.console import Console
 from framework.core import console
 from framework.core.better import Yardstick
 from framework.core.runs import RunFolder
-from framework.training.banner import summarise
+from framework.runs.banner import summarise
 from framework.training.progress import Progress
 
 METRICS = ("accuracy", "auc", "f1", "precision", "recall", "top_k")

@@ -1,0 +1,109 @@
+"""Where Hydra writes: whether it can, known before anything heavy starts, and that its files are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framework.cli.start import starting_point
+from framework.config.folders import conf_folder, shown, unwritable
+from framework.core.errors import BadInput, Problem
+from framework.core.files import write_whole
+
+if TYPE_CHECKING:
+    from hydra.types import RunMode
+    from omegaconf import DictConfig
+
+
+def run_folder(overrides: Sequence[str]) -> Path:
+    """Where ``hydra.run.dir`` leads, given overrides of a single run.
+
+    Raises:
+        BadInput: nowhere: it can't be resolved.
+    """
+    from hydra.types import RunMode
+
+    return _folder(overrides, "hydra.run.dir", RunMode.RUN)
+
+
+def sweep_folder(overrides: Sequence[str]) -> Path:
+    """Where ``hydra.sweep.dir`` leads, given overrides of which none names several values.
+
+    Raises:
+        BadInput: nowhere: it can't be resolved.
+    """
+    from hydra.types import RunMode
+
+    return _folder(overrides, "hydra.sweep.dir", RunMode.MULTIRUN)
+
+
+def _folder(overrides: Sequence[str], key: str, mode: RunMode) -> Path:
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.utils import setup_globals
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    setup_globals()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration(starting_point().name, overrides=list(overrides), run_mode=mode)
+    try:
+        found = OmegaConf.select(config, key)
+    except OmegaConfBaseException as error:
+        raise BadInput(
+            Problem(f"{key} can't be resolved: {str(error).splitlines()[0]}", key, f"{key}=FOLDER")
+        ) from None
+    if not isinstance(found, str | int | float) or not str(found).strip():
+        raise BadInput(Problem(f"{key} names no folder", key, f"{key}=FOLDER"))
+    return Path(os.path.abspath(str(found)))
+
+
+def refuse_unwritable(folder: Path, key: str) -> None:
+    """Let a run begin only where its folder can be made and written.
+
+    Raises:
+        BadInput: it can't, with the reason.
+    """
+    reason = unwritable(folder)
+    if reason:
+        what = f"the folder {shown(folder)} can't be written: {reason}"
+        raise BadInput(Problem(what, key, f"{key}=<a folder that can be written>"))
+
+
+@contextlib.contextmanager
+def hydra_at_work() -> Iterator[Callable[[], None]]:
+    """While entered, Hydra raises what goes wrong in it, and its files in ``.hydra`` wait for the function yielded.
+
+    That writes them, each whole, once the run is not refused. By itself Hydra prints a traceback and ends the process,
+    writes before anybody has looked at what is in the folder, and a kill finds its files empty.
+    """
+    from hydra.core import utils
+
+    save = utils._save_config
+    held: dict[Path, DictConfig] = {}
+
+    def hold(cfg: DictConfig, filename: str, output_dir: Path) -> None:
+        held[Path(output_dir, filename)] = cfg
+
+    def write() -> None:
+        while held:
+            _save_whole(*held.popitem())
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    utils._save_config = hold
+    try:
+        yield write
+    finally:
+        utils._save_config = save
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def _save_whole(file: Path, config: DictConfig) -> None:
+    from omegaconf import OmegaConf
+
+    write_whole(file, OmegaConf.to_yaml(config))

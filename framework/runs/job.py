@@ -1,0 +1,27 @@
+"""One run that is asked for, in plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from framework.config.recipes import Recipe
+from framework.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: its settings, its resolved config as YAML, where it goes, what was typed, all paths in full.
+
+    Where there are such, its recipe and the folder of the run that it repeats. ``begin`` is called when the run is not
+    refused: until then nothing in its folder may change.
+    """
+
+    settings: Settings
+    config: str
+    folder: Path
+    overrides: tuple[str, ...]
+    recipe: Recipe | None = None
+    repeats: Path | None = None
+    begin: Callable[[], None] = field(default=lambda: None, compare=False)

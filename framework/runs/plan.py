@@ -1,0 +1,231 @@
+"""What a run would do, found out without doing it: shapes, counts, cuts, cache hits, estimates of time and memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from framework.core.backend import keras, load_tensorflow, tf
+from framework.core.registry import get
+from framework.data import fingerprint, pipeline
+from framework.data.rows import untuned
+from framework.features.compute import BATCH_SIZE, image_batches, kept, measured
+from framework.features.graph import Cut, frozen_prefix, split
+from framework.model import weights
+from framework.model.build import Network, build
+from framework.training.experiment import Experiment
+from framework.training.fit import make_loss, make_metrics, make_optimizer
+from framework.training.loop import StepLoop
+from framework.training.material import SPLITS, Supply, behind
+from framework.training.stages import Stage, freeze, stage_of
+
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+MEASURED = 16
+AT_ONCE = 32
+# seconds: to decode an image that is not there yet; of Python, Hydra and a look at the data; of files and curves
+DECODING = 1 / 800
+START = 1.5
+END = 1.0
+WRITTEN = 2e8  # bytes a second
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage: what trains, where the frozen prefix ends, and what that costs.
+
+    Attributes:
+        stage: the stage on the network.
+        trained: parameters that learn.
+        frozen: parameters that don't.
+        cut: where the frozen prefix ends.
+        why: why nothing is kept, empty if something is.
+        known: images whose features are kept already; None where that can't be known.
+        images: how many are trained and validated on.
+        bytes: that all features take on disk.
+        steps: training steps of an epoch.
+        seconds: estimate for the whole stage.
+    """
+
+    stage: Stage
+    trained: int
+    frozen: int
+    cut: Cut
+    why: str
+    known: int | None
+    images: int
+    bytes: int
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run that was not started.
+
+    Attributes:
+        start: settings, data and task.
+        network: as it would be trained; with random weights where ``note`` says so.
+        note: what is not as it would be, empty if nothing.
+        stages: in order.
+        memory: estimate in bytes of weights, optimizer state and images or features.
+        model_bytes: estimate of one saved model with its optimizer.
+        seconds: estimate for the whole run, the start of TensorFlow included.
+    """
+
+    start: Experiment
+    network: Network
+    note: str
+    stages: tuple[StagePlan, ...]
+    memory: int
+    model_bytes: int
+    seconds: float
+
+
+def plan(start: Experiment) -> RunPlan:
+    """The plan of a run; downloads nothing, trains nothing, writes nothing but the memory of image hashes.
+
+    Raises:
+        BadInput: the network can't be built.
+    """
+    began = time.perf_counter()
+    load_tensorflow()
+    start, note = _with_local_weights(start)
+    network = build(start.settings, start.task)
+    stages = [stage_of(name, one, start.settings, network) for name, one in start.settings.stages.items()]
+    ready = time.perf_counter() - began
+    decoding = _decoding_seconds(start)
+    planned = tuple(_stage(start, network, stage, not note, decoding) for stage in stages)
+    total = network.model.count_params()
+    trained = max(stage.trained for stage in planned)
+    read = sum(len(start.images.splits[name]) for name in SPLITS if name in start.images.splits)
+    images = min(read * int(np.prod(start.settings.data.size)) * 3, start.settings.data.memory_limit << 20)
+    held = max([stage.bytes if not stage.why else images for stage in planned], default=0)
+    model_bytes = 4 * (total + 2 * trained)
+    seconds = START + ready + sum(stage.seconds for stage in planned) + END + 2 * model_bytes / WRITTEN
+    return RunPlan(start, network, note, planned, 4 * (total + 3 * trained) + held, model_bytes, seconds)
+
+
+def layers(network: Network, stage: Stage) -> Iterator[tuple[str, str, str, str, str]]:
+    """Name, type, shape of the output for one image, parameters and whether it trains, of every layer."""
+    for layer in network.model.layers:
+        shapes = [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(layer.output)]
+        count = f"{layer.count_params():,}" if layer.weights else ""
+        trains = "trains" if layer.weights and layer.name in stage.trained else ""
+        yield layer.name, type(layer).__name__, " ".join("×".join(map(str, shape)) for shape in shapes), count, trains
+
+
+def _with_local_weights(start: Experiment) -> tuple[Experiment, str]:
+    """The same with random weights where those asked for are not on this machine, and a clause that says so."""
+    model = start.settings.model
+    found = weights.find(get("base", model.name), model.weights, start.settings.data.size, model.parameters)
+    if found is None or (isinstance(found, Path) and found.is_file()):
+        return start, ""
+    plain = replace(start.settings, model=replace(model, weights=None))
+    if isinstance(found, Path):
+        return replace(start, settings=plain), f"the weights would be downloaded first: {found.name}"
+    return replace(start, settings=plain), "the weights can't be had: random ones would take their place"
+
+
+def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decoding: float) -> StagePlan:
+    settings = start.settings
+    freeze(network, stage)
+    cut = frozen_prefix(network.model, stage.trained, stage.inference)
+    supply = Supply(start, network, None)  # type: ignore[arg-type]
+    why = supply.hindrance(cut)
+    if why == "":
+        why = "nothing is kept: what trains begins at the images"
+    prefix, tail = split(network.model, cut, stage.inference)
+    if why and prefix is not None:
+        tail = behind(prefix, tail)
+    counts = {name: len(split) for name, split in supply.splits.items()}
+    images = sum(counts.values())
+    trained = sum(int(np.prod(weight.shape)) for weight in network.model.trainable_variables)
+    steps = pipeline.steps(counts["train"], settings.trainer.batch_size)
+    hits: int | None = None
+    size = 0
+    if why:
+        # read once where they fit into memory, else in every epoch
+        once = images * int(np.prod(settings.data.size)) * 3 <= settings.data.memory_limit << 20
+        seconds = decoding * images * (1 if once else stage.epochs)
+    else:
+        assert prefix is not None
+        hits = _known(start, prefix, supply) if known else None
+        size = cut.numbers * BYTES[settings.cache.dtype] * images
+        seconds = 0.0
+        if images > (hits or 0):
+            precision = settings.trainer.feature_precision
+            begin, forward = measured(prefix, cache=settings.cache, precision=precision)
+            seconds = begin + (images - (hits or 0)) * (decoding + forward)
+    seconds += _training_seconds(start, network, stage, tail, steps, not why, counts.get("validation", 0))
+    total = network.model.count_params()
+    return StagePlan(stage, trained, total - trained, cut, why or "", hits, images, size, steps, seconds)
+
+
+def _known(start: Experiment, prefix: keras.Model, supply: Supply) -> int:
+    """How many images' features are kept; none where the images are still to be made."""
+    paths = [path for split in supply.splits.values() for path in split.paths]
+    if start.images.prepare and not all(Path(path).exists() for path in paths[:1]):
+        return 0
+    settings = start.settings
+    keys = fingerprint.contents(paths)
+    found = kept(prefix, keys, cache=settings.cache, precision=settings.trainer.feature_precision)
+    return min(found, len(paths))
+
+
+def _training_seconds(
+    start: Experiment, network: Network, stage: Stage, tail: keras.Model, steps: int, cached: bool, validated: int
+) -> float:
+    """Seconds of all epochs of a stage, from a few steps on noise; the weights that they change are nowhere kept."""
+    settings, task = start.settings, start.task
+    batch = settings.trainer.batch_size if cached else min(settings.trainer.batch_size, MEASURED)
+    at_once = min(steps, AT_ONCE) if cached else 1
+    tail.compile(
+        optimizer=make_optimizer(settings, stage, network.model, steps),
+        loss=make_loss(settings, task),
+        metrics=make_metrics(settings, task),
+        auto_scale_loss=False,
+        jit_compile=False,
+        steps_per_execution=at_once,
+    )
+    shape = (batch,) if task.labels == "index" else (batch, task.units)
+    labels = tf.zeros(shape, tf.int32 if task.labels == "index" else tf.float32)
+    inputs = [tf.random.uniform((batch, *tensor.shape[1:]), 0, 255, tf.float32) for tensor in tail.inputs]
+    one = tf.data.Dataset.from_tensors((inputs[0] if len(inputs) == 1 else tuple(inputs), labels))
+    batches = untuned(one.repeat())
+    tail.train_function = StepLoop(tail, tail.train_step, at_once, at_once)
+    tail.test_function = StepLoop(tail, tail.test_step, at_once, at_once)
+    begin, epoch = _first_and_later(lambda: tail.fit(batches, steps_per_epoch=at_once, shuffle=False, verbose=0))
+    seconds = begin + stage.epochs * steps * settings.trainer.batch_size / batch * epoch / at_once
+    if validated:
+        begin, epoch = _first_and_later(lambda: tail.evaluate(batches, steps=at_once, verbose=0))
+        seconds += begin + stage.epochs * validated / batch * epoch / at_once
+    return seconds
+
+
+def _first_and_later(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that the first call takes more than a later one, and those of a later one."""
+    taken = []
+    for _ in range(3):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return max(0.0, taken[0] - min(taken[1:])), min(taken[1:])
+
+
+def _decoding_seconds(start: Experiment) -> float:
+    """Of one image, from some of those that are to be read."""
+    paths = [path for name in SPLITS if name in start.images.splits for path in start.images.splits[name].paths]
+    some = [path for path in paths[:: max(1, len(paths) // (2 * BATCH_SIZE))] if Path(path).exists()]
+    if not some:
+        return DECODING
+    batches = image_batches(some, start.settings.data.size)
+    places = np.arange(len(some))
+    try:
+        _, later = _first_and_later(lambda: [None for _ in batches(places)])
+    except tf.errors.OpError:
+        return DECODING
+    return later / len(some)

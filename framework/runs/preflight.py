@@ -1,0 +1,289 @@
+"""Everything about a run that can be known wrong before TensorFlow is loaded: parts against each other and the data."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+from framework.config.folders import unwritable
+from framework.config.settings import DataSettings, ModelSettings, Settings
+from framework.core import registry
+from framework.core.errors import BadInput, Problem, listing, suggestion
+from framework.core.schema import show
+from framework.core.task import Task
+from framework.data import sources
+from framework.data.images import Images
+from framework.data.labels import class_name
+from framework.data.selection import left_out, readable
+from framework.features.upkeep import root_folder
+from framework.model import weights
+from framework.training.experiment import Experiment
+
+# Where something else is wrong already, nobody waits for a first look at more images than these.
+QUICK = 5_000
+
+
+class Data:
+    """The data sets of one command line: each is listed, and its images looked at, once for all variants."""
+
+    def __init__(self) -> None:
+        self._listed: dict[str, Images | BadInput] = {}
+        self._problems: dict[str, list[Problem]] = {}
+        self._skipped: list[tuple[str, str]] = []
+
+    def images(self, settings: DataSettings) -> Images:
+        """What the settings ask for.
+
+        Raises:
+            BadInput: the data can't be used.
+        """
+        key = repr(settings)
+        if key not in self._listed:
+            try:
+                self._listed[key] = sources.read(settings)
+            except BadInput as error:
+                self._listed[key] = error
+        found = self._listed[key]
+        if isinstance(found, BadInput):
+            raise found
+        return found
+
+    def unreadable(self, settings: DataSettings) -> list[Problem]:
+        """Why a training would refuse images that can't be read; files that are still to be made are none."""
+        images, key = self.images(settings), repr(settings)
+        if key not in self._problems and images.prepare is None:
+            try:
+                _, skipped = readable(images, settings.on_error)
+                self._problems[key] = []
+                self._skipped += [("not used", left_out(len(skipped)))] * bool(skipped)
+            except BadInput as error:
+                self._problems[key] = list(error.problems)
+        return self._problems.get(key, [])
+
+    def told(self) -> list[tuple[str, str]]:
+        """What people should know of the data, a heading and a text each."""
+        listed = [found for found in self._listed.values() if isinstance(found, Images)]
+        return list(dict.fromkeys([line for images in listed for line in images.told()] + self._skipped))
+
+
+def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
+    """All problems of these settings, images that can't be read among them.
+
+    Args:
+        settings: of one run.
+        data: shared by the variants of one command line.
+    """
+    data = Data() if data is None else data
+    found, problems = _examine(settings, data)
+    if found is not None and (not problems or _count(found.images) <= QUICK):
+        problems += data.unreadable(settings.data)
+    return problems
+
+
+def experiment(settings: Settings) -> Experiment:
+    """The settings with their data and task; the images have not been looked at.
+
+    Raises:
+        BadInput: with every problem.
+    """
+    found, problems = _examine(settings, Data())
+    if found is None or problems:
+        raise BadInput(problems)
+    return found
+
+
+def columns(settings: Settings, validated: bool) -> list[str]:
+    """Columns of the history that have a number: what a monitor can name."""
+    measured = ["loss", *settings.metrics]
+    return [*measured, *(f"val_{name}" for name in measured if validated), "learning_rate"]
+
+
+def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Problem]]:
+    problems = [*_size(settings), *_schedule(settings), *_cache(settings)]
+    demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
+    try:
+        images = data.images(settings.data)
+    except BadInput as error:
+        problems += [*_callbacks(settings, True), *error.problems]
+        return None, [*problems, *_weights(settings, demonstration, hurried=True)]
+    problems += _callbacks(settings, "validation" in images.splits)
+    problems += _sweep(settings, "validation" in images.splits)
+    task, wrong = _task(settings, images)
+    problems += wrong
+    if task is not None:
+        problems += [*_fit_to_task(settings, task), *_class_weights(settings, task)]
+    problems += _weights(settings, demonstration, hurried=bool(problems))
+    if task is None:
+        return None, problems
+    return Experiment(settings, images, task, demonstration), problems
+
+
+def _count(images: Images) -> int:
+    return sum(map(len, images.splits.values()))
+
+
+def _task(settings: Settings, images: Images) -> tuple[Task | None, list[Problem]]:
+    """The question that data and head agree on, or a problem where they do not."""
+    head = registry.get("head", settings.head.name)
+    tasks = head.details["tasks"]
+    two = len(images.classes) == 2
+    if settings.data.positive is not None or (tasks == ("binary",) and two):
+        kind: registry.TaskKind = "binary"
+    elif images.multilabel:
+        kind = "multilabel"
+    else:
+        kind = "multiclass"
+    if kind not in tasks:
+        fitting = [part.name for part in registry.parts("head") if kind in part.details["tasks"]]
+        what = f"head '{head.name}' answers {' or '.join(tasks)} questions; the data ask a {kind} one"
+        what += f" ({len(images.classes)} classes: {listing(images.classes)})"
+        right = f"head={fitting[0]}" if fitting else ""
+        if tasks == ("binary",):
+            right += " or data.positive=CLASS"
+        return None, [Problem(what, "head.name", right)]
+    loss = registry.get("loss", settings.loss.name)
+    labels = {"binary": "binary", "multilabel": "multi_hot", "multiclass": loss.details["labels"]}[kind]
+    return Task(kind, tuple(images.classes), labels), []
+
+
+def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
+    units = settings.head.parameters.get("units")
+    if units is not None and units != task.units:
+        if task.kind == "multiclass":
+            what = f"head.units={units}, but the data have {task.units} classes: {listing(task.classes)}"
+        else:
+            what = f"head.units={units}, but a {task.kind} question takes {task.units}"
+        yield Problem(what, "head.units", "head=dense (as many as the data need)")
+    loss = registry.get("loss", settings.loss.name)
+    if task.kind not in loss.details["tasks"]:
+        what = f"loss '{loss.name}' does not fit a {task.kind} head"
+        fitting = [part.name for part in registry.parts("loss") if task.kind in part.details["tasks"]]
+        yield Problem(what, "loss.name", f"loss=auto (or one of: {listing(fitting)})")
+    for name, chosen in settings.augment.parts.items():
+        if registry.get("augmentation", chosen.name).details["mixes"] and task.labels == "index":
+            what = f"augmentation '{name}' blends labels, which loss '{loss.name}' can't take"
+            yield Problem(what, f"augment.{name}", "loss=categorical_crossentropy")
+        if registry.get("augmentation", chosen.name).details["mixes"] and settings.augment.copies:
+            what = f"augment.copies keeps each image by itself, but augmentation '{name}' blends several"
+            yield Problem(what, "augment.copies", f"augment.copies=0, or leave '{name}' out")
+    for name, chosen in settings.metrics.items():
+        tasks = registry.get("metric", chosen.name).details["tasks"]
+        if task.kind not in tasks:
+            what = f"metric '{chosen.name}' measures {' or '.join(tasks)} answers, not {task.kind} ones"
+            fitting = [part.name for part in registry.parts("metric") if task.kind in part.details["tasks"]]
+            yield Problem(what, f"metrics.{name}", f"one of: {listing(fitting)}")
+
+
+def _size(settings: Settings) -> Iterator[Problem]:
+    smallest = registry.get("base", settings.model.name).details["minimum_size"]
+    if min(settings.data.size) < smallest:
+        given = show(settings.data.image_size)
+        what = f"data.image_size={given} is too small: base '{settings.model.name}' needs sides of {smallest} at least"
+        yield Problem(what, "data.image_size", f"data.image_size={smallest}")
+
+
+def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
+    names = columns(settings, validated)
+    for key, chosen in settings.callbacks.items():
+        monitor = chosen.parameters.get("monitor")
+        if monitor is not None and monitor not in names:
+            path = f"callbacks.{key}.monitor"
+            yield Problem(f"{path}={monitor} names no column of the history", path, suggestion(monitor, names))
+        template = chosen.parameters.get("filename")
+        if template is not None:
+            path = f"callbacks.{key}.filename"
+            yield from _template(template, path, [*names, "epoch"])
+            if chosen.name == "checkpoint" and _leads_out(template):
+                what = f"{path}={template} leads out of the run's checkpoints/"
+                yield Problem(what, path, f"{os.path.basename(template)}; hydra.run.dir=FOLDER says where the run goes")
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a file of this name would not lie in the folder that it is meant for."""
+    return os.path.isabs(name) or name.startswith("~") or ".." in name.split("/")
+
+
+def _sweep(settings: Settings, validated: bool) -> Iterator[Problem]:
+    metric, names = settings.sweep.metric, columns(settings, validated)
+    if metric is not None and metric not in names:
+        yield Problem(
+            f"sweep.metric={metric} names no column of the history", "sweep.metric", suggestion(metric, names)
+        )
+
+
+def _template(template: str, path: str, names: list[str]) -> Iterator[Problem]:
+    example = "{epoch:02d}_{val_accuracy:.3f}"
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        yield Problem(f"{path}={template} is no template: {error}", path, example)
+        return
+    unknown = [field for field in fields if field not in names]
+    for field in unknown:
+        yield Problem(f"{path}={template} names '{field}', which will not exist", path, suggestion(field, names))
+    if not unknown:
+        try:
+            template.format(**dict.fromkeys(names, 0.5) | {"epoch": 1})
+        except (ValueError, KeyError, IndexError) as error:
+            yield Problem(f"{path}={template} can't be filled in: {error}", path, example)
+
+
+def _schedule(settings: Settings) -> Iterator[Problem]:
+    schedule = settings.optim.schedule.name
+    if registry.get("schedule", schedule).details["constant"]:
+        return
+    for key, chosen in settings.callbacks.items():
+        if chosen.name == "reduce_on_plateau":
+            what = f"callback '{key}' sets the learning rate, and so does schedule '{schedule}'"
+            yield Problem(what, f"callbacks.{key}.name", "optim.schedule=constant, or leave the callback out")
+
+
+def _cache(settings: Settings) -> Iterator[Problem]:
+    """A cache folder that features are likely to be kept in, and can't be."""
+    cache, model = settings.cache, settings.model
+    if cache.use == "off" or (cache.dir is None and (model.weights is None or model.trainable)):
+        return
+    folder = root_folder(cache.dir).absolute()
+    reason = unwritable(folder)
+    if reason:
+        what = f"the feature cache can't be kept in {folder}: {reason}"
+        yield Problem(what, "cache.dir", "cache.dir=<another folder>, or cache=off")
+
+
+def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
+    given = settings.data.class_weights
+    if isinstance(given, dict):
+        for name in given:
+            if class_name(name) not in task.classes:
+                where = "data.class_weights"
+                yield Problem(f"{where} names '{name}', which is no class", where, suggestion(name, task.classes))
+    if given is not None and task.kind == "multilabel":
+        what = "data.class_weights: an image with several labels has no one class weight"
+        yield Problem(what, "data.class_weights", "null")
+
+
+def _weights(settings: Settings, demonstration: bool, hurried: bool) -> list[Problem]:
+    """Weights that can't be had; on demonstration data random ones serve, and the run says so.
+
+    Asking the network takes up to three seconds: where something else is wrong already, nobody waits for that.
+    """
+    if settings.model.weights == weights.IMAGENET and (demonstration or hurried):
+        return []
+    problem = missing_weights(settings) or _unfit_weights(settings.model)
+    return [problem] if problem else []
+
+
+def _unfit_weights(model: ModelSettings) -> Problem | None:
+    """What is wrong with a file of weights; Keras's own are held against the base when they are loaded."""
+    if model.weights in (None, weights.IMAGENET):
+        return None
+    return weights.unfit(registry.get("base", model.name), Path(model.weights).expanduser(), model.parameters)
+
+
+def missing_weights(settings: Settings) -> Problem | None:
+    """Why the base's weights can't be had, None if they can."""
+    model = settings.model
+    found = weights.find(registry.get("base", model.name), model.weights, settings.data.size, model.parameters)
+    return found if isinstance(found, Problem) else None

@@ -1,0 +1,104 @@
+"""Composing: what overrides mean, and what is said of those that mean nothing."""
+
+import pytest
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.cli.compose import IncompleteConfig, compose, groups, normalise, variants
+
+
+def problems(*arguments):
+    with pytest.raises(IncompleteConfig) as error:
+        compose(arguments)
+    return [(problem.what, problem.where, problem.right) for problem in error.value.problems]
+
+
+def test_a_nested_group_is_swapped_like_a_value():
+    assert normalise(["optim.schedule=cosine", "optim.lr=0.1"]) == ["optim/schedule=cosine", "optim.lr=0.1"]
+    assert compose(["optim=sgd", "optim.schedule=cosine"]).config["optim"]["schedule"]["name"] == "cosine"
+
+
+def test_lists_of_options_merge():
+    composed = compose(["callbacks=[default,early_stopping]", "metrics=[accuracy,f1]"]).config
+    assert list(composed["callbacks"]) == ["checkpoint", "stop_on_nan", "early_stopping"]
+    assert list(composed["metrics"]) == ["accuracy", "f1"]
+
+
+def test_a_callback_is_removed_by_name():
+    assert "checkpoint" not in compose(["~callbacks.checkpoint"]).config["callbacks"]
+
+
+def test_the_size_follows_the_model_unless_it_is_given():
+    assert compose(["model=xception"]).config["data"]["image_size"] == 150
+    assert compose(["model=xception", "data.image_size=[120,160]"]).config["data"]["image_size"] == [120, 160]
+
+
+def test_command_line_beats_recipe_beats_defaults(tmp_path, monkeypatch):
+    (tmp_path / "birds").mkdir()
+    recipe = "defaults:\n  - override /model: mobilenet\noptim:\n  lr: 0.5\ntrainer:\n  epochs: 3\n"
+    (tmp_path / "birds" / "recipe.yaml").write_text(recipe)
+    monkeypatch.setenv("FRAMEWORK_RECIPES", str(tmp_path))
+    composed = compose(["recipe=birds", "trainer.epochs=7"])
+    assert composed.config["model"]["name"] == "mobilenet"
+    assert (composed.config["optim"]["lr"], composed.config["trainer"]["epochs"]) == (0.5, 7)
+    assert composed.config["trainer"]["batch_size"] == 32
+    assert composed.origins.of("optim.lr") == f"{tmp_path}/birds/recipe.yaml:4"
+    assert composed.origins.of("trainer.epochs") == "command line: trainer.epochs=7"
+    assert composed.origins.of("trainer.batch_size").startswith("conf/train.yaml:")
+    assert composed.origins.of("model.alpha").startswith("conf/model/mobilenet.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("argument", "what", "right"),
+    [
+        ("model=xcepton", "there is no model 'xcepton'", "model=xception "),
+        ("modl=xception", "there is no key or group 'modl'", "model "),
+        ("optm.lr=1", "there is no key 'optm.lr'", "optim.lr"),
+        ("trainer.epoch=1", "there is no key 'trainer.epoch'", "trainer.epochs"),
+        ("trainer.epochs.x=1", "there is no key 'trainer.epochs.x'", "trainer.epochs"),
+        ("+optim.lr=1", "optim.lr is set already: '+' would add a second one", "optim.lr=1"),
+        ("+model=xception", "model is set already: '+' would add a second one", "model=xception"),
+        ("~callbacks.chekpoint", "there is no key 'callbacks.chekpoint' to remove", "~callbacks.checkpoint"),
+        ("callbacks=[default,early_stoping]", "there is no callbacks 'early_stoping'", "callbacks=early_stopping "),
+        ("recipe=clothing_v11", "there is no recipe 'clothing_v11'", "recipe=clothing_v1 "),
+        ("optim.lr", "'optim.lr' is not an override", "key=value"),
+        ("foo=1", "there is no key 'foo'", "one of: data, "),
+    ],
+)
+def test_each_wrong_override_is_named_with_what_is_near(argument, what, right):
+    ((said, where, suggested),) = problems(argument)
+    assert said == what
+    assert where == f"command line: {argument}"
+    assert suggested.startswith(right)
+
+
+def test_all_wrong_overrides_are_named_at_once():
+    found = problems("model=xcepton", "optm.lr=1", "head.units=[1", "foo=1")
+    assert len(found) == 4
+
+
+def test_what_a_wrong_choice_meant_is_composed_so_that_the_rest_can_be_checked():
+    with pytest.raises(IncompleteConfig) as error:
+        compose(["model=mobilnet", "model.alpha=0.25"])
+    assert len(error.value.problems) == 1
+    assert error.value.composed.config["model"]["alpha"] == 0.25
+
+
+def test_a_sweep_has_its_variants():
+    assert list(variants(["model=cnn", "optim.lr=0.1,0.2", "trainer.epochs=range(1,3)"])) == [
+        ["model=cnn", "optim.lr=0.1", "trainer.epochs=1"],
+        ["model=cnn", "optim.lr=0.1", "trainer.epochs=2"],
+        ["model=cnn", "optim.lr=0.2", "trainer.epochs=1"],
+        ["model=cnn", "optim.lr=0.2", "trainer.epochs=2"],
+    ]
+    assert ["model=vgg16"] in list(variants(["model=glob(vgg*)"]))
+
+
+def test_of_a_large_sweep_every_value_is_tried_once():
+    large = list(variants([f"optim.lr={','.join(map(str, range(1, 9)))}", "trainer.epochs=1,2,3"]))
+    assert len(large) == 1 + 7 + 2
+    assert {variant[0] for variant in large} == {f"optim.lr={rate}" for rate in range(1, 9)}
+
+
+def test_groups_are_the_folders():
+    assert len(groups()["model"]) == 41
+    assert "cosine" in groups()["optim/schedule"]
