@@ -135,30 +135,26 @@ def _suspects(overrides: Sequence[str], images: Images) -> list[Suspect]:
     Raises:
         BadInput: the base can't be had, or images can't be read.
     """
-    import tempfile
-
     import numpy as np
 
     from framework.inspection.neighbours import suspects
-    from framework.runs.job import Job
     from framework.runs.preflight import preflight
-    from framework.runs.run import Run
+    from framework.runs.prepare import trainer
 
     if images.multilabel:
         raise BadInput(Problem("labels are examined where an image has one", "model", "leave model out"))
     # what can't be read is named anyway
     chosen = [*overrides, "data.on_error=skip", "stages=default", "augment=[]"]
     (settings,) = check(chosen, preflight)
-    with tempfile.TemporaryDirectory() as folder:
-        fit = Run(Job(settings, "", Path(folder), tuple(chosen))).prepare()
-    material = fit.supply.material(fit.stages[0])
-    if not material.cached:
+    made = trainer(settings)
+    inputs = made.inputs.build(made.stages[0])
+    if not inputs.cached:
         raise BadInput(Problem("there is no frozen base whose features could tell", "model", "model.trainable=false"))
-    read = fit.experiment.images.splits
+    read = made.experiment.images.splits
     blocks: list[Any] = []
     labels: list[int] = []
     paths: list[str] = []
-    for name, rows in (("train", material.train), ("validation", material.validation)):
+    for name, rows in (("train", inputs.train), ("validation", inputs.validation)):
         if rows is None:
             continue
         with progress("Reading features", len(rows), "images") as advance:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from framework.config.settings import Settings
 from framework.core.console import say
 from framework.core.errors import DONE, BadInput, Problem
 from framework.core.schema import whole_path
-from framework.runs.job import Job
 from framework.runs.preflight import experiment
 
 USAGE = """
@@ -50,11 +48,10 @@ def find(overrides: Sequence[str], plot: Path) -> int:
     """Do the test, draw it, print the suggestion."""
     (settings,) = check(overrides, _preflight)
     from framework.reports import lr_range
-    from framework.runs.run import Run
+    from framework.runs.prepare import trainer
     from framework.training.lr_range import range_test
 
-    with tempfile.TemporaryDirectory() as folder:
-        test = range_test(Run(Job(settings, "", Path(folder), tuple(overrides))).prepare())
+    test = range_test(trainer(settings))
     stage = settings.stages[test.stage]
     if stage.lr is not None:
         override = f"stages.{test.stage}.lr={test.suggestion:.2g}"

@@ -63,7 +63,7 @@ def sweep(request: SweepRequest) -> int:
 def ready() -> None:
     """Import all that a run needs, so that none pays for it, and a change of the code meanwhile reaches none."""
     load_tensorflow()
-    for module in ("framework.runs.run", "framework.training.bridge", "framework.parts.callback_classes"):
+    for module in ("framework.runs.run", "framework.training.callback_list", "framework.parts.callback_classes"):
         import_module(module)
     import_module("matplotlib.figure")
 

@@ -27,7 +27,7 @@ FLOORS = [
 ]
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 CONFIG_LIBRARIES = {"hydra", "omegaconf"}
-NEED_KERAS = {"framework.features.inference", "framework.parts.callback_classes", "framework.training.bridge"}
+NEED_KERAS = {"framework.features.inference", "framework.parts.callback_classes", "framework.training.callback_list"}
 
 
 def modules():

@@ -4,7 +4,6 @@ import itertools
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,7 @@ import pytest
 from framework.cli.command import check
 from framework.core.errors import RunFailed
 from framework.lr_find import main
-from framework.runs.job import Job
-from framework.runs.run import Run
+from framework.runs.prepare import trainer
 from framework.training.lr_range import _batches, smoothed, suggest
 from framework.training.stages import freeze
 
@@ -42,10 +40,9 @@ def test_a_last_smaller_batch_is_left_out(photos):
     """Of 24 images in batches of 7 the fourth batch has 3."""
     arguments = ["data=image_folder", f"data.dir={photos}", "data.image_size=16", "model.filters=[4]"]
     (settings,) = check([*arguments, "trainer.batch_size=7"], lambda _: [])
-    with tempfile.TemporaryDirectory() as folder:
-        fit = Run(Job(settings, "", Path(folder), ())).prepare()
-    freeze(fit.network, fit.stages[0])
-    batches = itertools.islice(_batches(fit, fit.supply.material(fit.stages[0])), 10)
+    made = trainer(settings)
+    freeze(made.network, made.stages[0])
+    batches = itertools.islice(_batches(made, made.inputs.build(made.stages[0])), 10)
     assert [len(batch[1]) for batch in batches] == [7] * 10
 
 

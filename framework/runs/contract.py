@@ -25,7 +25,6 @@ from framework.core.backend import keras, tf
 from framework.core.errors import BadInput, FrameworkError, Problem
 from framework.core.runs import RunFolder
 from framework.core.task import Task
-from framework.runs.job import Job
 from framework.runs.preflight import experiment, preflight
 
 NOT_INSTALLED = "which is not installed"
@@ -209,26 +208,24 @@ def _make_manifest(folder: Path, classes: Sequence[str], data: Mapping[str, Any]
 def _train(recipe: Recipe, recipes: Sequence[Recipe], settings: Settings, folder: Path) -> list[Problem]:
     """Two steps a stage as a training makes them, then the model saved, loaded and exported."""
     from framework.core.backend import load_tensorflow
-    from framework.model.build import build
     from framework.model.saving import load_model
-    from framework.runs.record import Record
-    from framework.runs.run import seed_everything
-    from framework.training.fit import Fit
+    from framework.runs.keeping import make_callbacks
+    from framework.runs.prepare import network
+    from framework.training.trainer import Trainer
 
     load_tensorflow()
-    seed_everything(settings.trainer)
     start = experiment(settings)
     if start.images.prepare:
         start.images.prepare()
-    network = build(settings, start.task)
+    built = network(start)
     run = RunFolder(folder / "run")
     run.path.mkdir()
-    Fit(start, network, run, Record(run, Job(settings, "", run.path, ()))).run()
+    Trainer(start, built, make_callbacks(settings, run)).train()
     images = np.random.default_rng(0).uniform(0, 255, (2, *settings.data.size, 3)).astype(np.float32)
-    before = np.asarray(network.model(images, training=False))
+    before = np.asarray(built.model(images, training=False))
     if not np.isfinite(before).all():
         return [Problem(f"recipe '{recipe.name}': its predictions are not finite numbers", shown(recipe.file))]
-    network.model.save(run.model)
+    built.model.save(run.model)
     load_classes(recipes)
     loaded = load_model(run.model)
     after = np.asarray(loaded(images, training=False))

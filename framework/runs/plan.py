@@ -17,10 +17,10 @@ from framework.features.compute import BATCH_SIZE, image_batches, kept, measured
 from framework.features.graph import Cut, frozen_prefix, split
 from framework.model import weights
 from framework.model.build import Network, build
+from framework.training.compiling import make_loss, make_metrics, make_optimizer
 from framework.training.experiment import Experiment
-from framework.training.fit import make_loss, make_metrics, make_optimizer
+from framework.training.inputs import SPLITS, InputBuilder, with_prefix
 from framework.training.loop import StepLoop
-from framework.training.material import SPLITS, Supply, behind
 from framework.training.stages import Stage, freeze, stage_of
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -134,14 +134,14 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
     settings = start.settings
     freeze(network, stage)
     cut = frozen_prefix(network.model, stage.trained, stage.inference)
-    supply = Supply(start, network, None)  # type: ignore[arg-type]
-    why = supply.hindrance(cut)
+    inputs = InputBuilder(start, network)
+    why = inputs.why_not_kept(cut)
     if why == "":
         why = "nothing is kept: what trains begins at the images"
     prefix, tail = split(network.model, cut, stage.inference)
     if why and prefix is not None:
-        tail = behind(prefix, tail)
-    counts = {name: len(split) for name, split in supply.splits.items()}
+        tail = with_prefix(prefix, tail)
+    counts = {name: len(split) for name, split in inputs.splits.items()}
     images = sum(counts.values())
     trained = sum(int(np.prod(weight.shape)) for weight in network.model.trainable_variables)
     steps = pipeline.steps(counts["train"], settings.trainer.batch_size)
@@ -153,7 +153,7 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
         seconds = decoding * images * (1 if once else stage.epochs)
     else:
         assert prefix is not None
-        hits = _known(start, prefix, supply) if known else None
+        hits = _known(start, prefix, inputs) if known else None
         size = cut.numbers * BYTES[settings.cache.dtype] * images
         seconds = 0.0
         if images > (hits or 0):
@@ -165,9 +165,9 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
     return StagePlan(stage, trained, total - trained, cut, why or "", hits, images, size, steps, seconds)
 
 
-def _known(start: Experiment, prefix: keras.Model, supply: Supply) -> int:
+def _known(start: Experiment, prefix: keras.Model, inputs: InputBuilder) -> int:
     """How many images' features are kept; none where the images are still to be made."""
-    paths = [path for split in supply.splits.values() for path in split.paths]
+    paths = [path for split in inputs.splits.values() for path in split.paths]
     if start.images.prepare and not all(Path(path).exists() for path in paths[:1]):
         return 0
     settings = start.settings

@@ -9,32 +9,28 @@ import io
 import shutil
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from framework.config.folders import shown
-from framework.config.settings import Settings, TrainerSettings
-from framework.core.backend import keras, load_tensorflow, tf
+from framework.config.settings import Settings
+from framework.core.backend import tf
 from framework.core.console import say, warn
 from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, RunStopped
 from framework.core.files import is_full, locked, put_back_if, sweep, whole, write_whole
 from framework.core.names import in_csv
 from framework.core.runs import RunFolder
-from framework.data import fingerprint
 from framework.data.rows import Undecodable, undecodable
-from framework.data.selection import left_out, readable
-from framework.model.build import build
 from framework.reports import curves
 from framework.runs import resume
 from framework.runs.banner import announce, summarise
 from framework.runs.job import Job
-from framework.runs.preflight import experiment, missing_weights
+from framework.runs.keeping import FolderStore, make_callbacks
+from framework.runs.prepare import Looked, look, network
 from framework.runs.record import Record
 from framework.runs.repeat import tell_differences
-from framework.training.experiment import Experiment
-from framework.training.fit import Fit
 from framework.training.state import State
+from framework.training.trainer import Trainer
 
 
 class Run:
@@ -122,21 +118,11 @@ class Run:
         resume.refuse_changes(self.job)
         state = State.read(self.folder.state, arrays=False)
         if state is not None:
-            start, _, digest = self._looked
+            start, digest = self._looked.experiment, self._looked.fingerprint
             counts = {name: len(split) for name, split in start.images.splits.items()}
             now = {"data": digest, "images": counts, "classes": list(start.task.classes)}
             resume.refuse_data(self.job, state, before, now)
         return False
-
-    def prepare(self) -> Fit:
-        """All that comes before the first stage: seeds, a look at the data, the network."""
-        load_tensorflow()
-        seed_everything(self.job.settings.trainer)
-        start = self._data()
-        with self.record.phase("building"):
-            network = build(start.settings, start.task)
-        self.record.note(parameters=network.model.count_params())
-        return Fit(start, network, self.folder, self.record, self._looked[2])
 
     def _train(self) -> None:
         """Train; with ``data.on_error=skip`` begin again without the files that only reading them shows to be damaged.
@@ -157,94 +143,78 @@ class Run:
                 warn("some images turned out to be damaged when they were read: beginning again without them")
 
     def _attempt(self) -> None:
-        fit = self.prepare()
+        trainer = self._prepare()
         self.job.begin()
-        announce(fit.experiment, fit.network, self.folder, fit.keeps_best)
-        if fit.settings.cache.use == "only":
-            fit.fill_cache()
+        announce(trainer.experiment, trainer.network, self.folder, trainer.keeps_best)
+        if trainer.settings.cache.use == "only":
+            trainer.fill_cache()
             self.record.end("finished")
             say("the features are kept; nothing was trained")
             return
         try:
-            fit.run()
+            trainer.train()
         except tf.errors.OpError:
-            splits = fit.experiment.images.splits.values()
-            error = undecodable([path for split in splits for path in split.paths], fit.settings.data.size)
+            splits = trainer.experiment.images.splits.values()
+            error = undecodable([path for split in splits for path in split.paths], trainer.settings.data.size)
             if isinstance(error, Undecodable):
                 raise error from None
             raise
         with self.record.phase("finishing"):
-            self.record.note(epochs=fit.history[-1]["epoch"], best=self._save(fit))
+            self.record.note(epochs=trainer.history[-1]["epoch"], best=self._save(trainer))
             curves.draw(self.folder)
         self.record.end("finished")
         summarise(self.folder, self.record.run)
 
-    def _weights(self, start: Experiment) -> Experiment:
-        """On demonstration data missing ImageNet weights are replaced by random ones, and that is said loudly."""
-        model = start.settings.model
-        if not start.demonstration or missing_weights(start.settings) is None:
-            return start
-        warn(f"ImageNet weights of {model.name} can't be had here: RANDOM weights take their place.")
-        warn("Accuracy will be near chance. This run shows that everything works, nothing else.")
-        return replace(start, settings=replace(start.settings, model=replace(model, weights=None)))
-
     @functools.cached_property
-    def _looked(self) -> tuple[Experiment, dict[str, str], str]:
-        """What is trained: files made if the source makes them, each looked at once; those left out; the fingerprint."""
-        load_tensorflow()
-        start = self._weights(experiment(self.job.settings))
-        images = start.images
-        with self.record.phase("data"):
-            if images.prepare:
-                images.prepare()
-            images, skipped = readable(images, start.settings.data.on_error, self._unread)
-            if skipped:
-                warn(left_out(len(skipped)))
-            digest = fingerprint.dataset(images)
-        return replace(start, images=images), skipped, digest
+    def _looked(self) -> Looked:
+        return look(self.job.settings, self.record, self._unread)
 
-    def _data(self) -> Experiment:
-        """Note what the run is trained on."""
-        start, skipped, digest = self._looked
-        images = start.images
+    def _prepare(self) -> Trainer:
+        """Note what is trained on, build the network, make the callbacks."""
+        looked, settings = self._looked, self.job.settings
+        start, images = looked.experiment, looked.experiment.images
         self.record.note(
             title=title(start.settings, start.task.classes),
             classes=list(start.task.classes),
             task=start.task.kind,
             data={
                 "origin": images.origin,
-                "fingerprint": digest,
+                "fingerprint": looked.fingerprint,
                 "images": {name: len(split) for name, split in images.splits.items()},
-                "skipped": skipped,
+                "skipped": looked.skipped,
                 "not_used": {one.kind.several: one.count for one in images.unused},
                 "notes": [text for heading, text in images.told() if heading == "note"],
             },
         )
         if self.job.repeats:
             tell_differences(self.job.repeats, self.record.run)
-        return start
+        with self.record.phase("building"):
+            built = network(start)
+        self.record.note(parameters=built.model.count_params())
+        callbacks = make_callbacks(settings, self.folder)
+        return Trainer(start, built, callbacks, self.record, FolderStore(self.folder), looked.fingerprint)
 
-    def _save(self, fit: Fit) -> dict[str, object]:
+    def _save(self, trainer: Trainer) -> dict[str, object]:
         """Write ``model.keras`` from the best epoch, or the last where no callback kept the best; say which that was."""
-        best, file, kept = fit.restore_best()
+        best, file, kept = trainer.restore_best()
         with whole(self.folder.model) as beside:
             if file:
                 shutil.copyfile(file, beside)
             else:
-                fit.network.model.save(beside)
-        self._write_confusion(fit)
+                trainer.network.model.save(beside)
+        self._write_confusion(trainer)
         metrics = {key: value for key, value in best.items() if isinstance(value, float) and key not in _NO_METRIC}
         said = {"epoch": best["epoch"], "stage": best["stage"], "kept": kept}
-        return said | {"monitor": fit.yardstick.column, "mode": fit.yardstick.mode, "metrics": metrics}
+        return said | {"monitor": trainer.yardstick.column, "mode": trainer.yardstick.mode, "metrics": metrics}
 
-    def _write_confusion(self, fit: Fit) -> None:
+    def _write_confusion(self, trainer: Trainer) -> None:
         """Count the best model's answers on validation images: a row a true class, a column a predicted one."""
-        logits, task = fit.answers(), fit.experiment.task
+        logits, task = trainer.answers(), trainer.experiment.task
         if logits is None or task.kind == "multilabel":
             return
         predicted = (logits[:, 0] > 0).astype(int) if task.kind == "binary" else logits.argmax(axis=1)
         counts = np.zeros((len(task.classes), len(task.classes)), int)
-        np.add.at(counts, (fit.experiment.images.splits["validation"].labels, predicted), 1)
+        np.add.at(counts, (trainer.experiment.images.splits["validation"].labels, predicted), 1)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         names = [in_csv(name) for name in task.classes]
@@ -259,10 +229,3 @@ _NO_METRIC = ("seconds", "learning_rate")
 def title(settings: Settings, classes: Sequence[str]) -> str:
     """What the run is, in a line for an image: ``mobilenet, 10 classes, adam 0.01``."""
     return f"{settings.model.name}, {len(classes)} classes, {settings.optim.name} {settings.optim.lr:g}"
-
-
-def seed_everything(trainer: TrainerSettings) -> None:
-    """Set all seeds, and where wanted make every operation deterministic."""
-    keras.utils.set_random_seed(trainer.seed)
-    if trainer.deterministic:
-        tf.config.experimental.enable_op_determinism()

@@ -15,10 +15,10 @@ import numpy as np
 from framework.config.settings import PartSettings, Settings
 from framework.core.console import progress
 from framework.core.errors import Problem, RunFailed
-from framework.data import labels, pipeline
-from framework.training.fit import Fit, class_weights, make_loss, make_optimizer
-from framework.training.material import Material
+from framework.training.compiling import make_loss, make_optimizer
+from framework.training.inputs import StageInputs
 from framework.training.stages import freeze
+from framework.training.trainer import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 120
 # a loss above this many times the lowest so far has run away
@@ -43,7 +43,7 @@ class RangeTest:
     suggestion: float
 
 
-def range_test(fit: Fit) -> RangeTest:
+def range_test(trainer: Trainer) -> RangeTest:
     """Train the first stage for up to 120 steps, the rate rising from 1e-6 to 10, until the loss runs away.
 
     The network's weights are worth nothing afterwards.
@@ -53,18 +53,18 @@ def range_test(fit: Fit) -> RangeTest:
     Raises:
         RunFailed: the loss falls at no rate, or rises at none.
     """
-    stage = fit.stages[0]
-    freeze(fit.network, stage)
-    material = fit.supply.material(stage)
-    settings = replace(fit.settings, optim=replace(fit.settings.optim, schedule=PartSettings("constant")))
-    optimizer = make_optimizer(settings, stage, fit.network.model, STEPS)
-    tail = material.tail
-    tail.compile(optimizer=optimizer, loss=make_loss(settings, fit.experiment.task), auto_scale_loss=False)
+    stage = trainer.stages[0]
+    freeze(trainer.network, stage)
+    inputs = trainer.inputs.build(stage)
+    settings = replace(trainer.settings, optim=replace(trainer.settings.optim, schedule=PartSettings("constant")))
+    optimizer = make_optimizer(settings, stage, trainer.network.model, STEPS)
+    tail = inputs.tail
+    tail.compile(optimizer=optimizer, loss=make_loss(settings, trainer.experiment.task), auto_scale_loss=False)
     rates: list[float] = []
     losses: list[float] = []
     ran_away = False
     with progress("rates", STEPS, "steps") as advance:
-        for rate, batch in zip(np.geomspace(LOWEST, HIGHEST, STEPS), _batches(fit, material), strict=False):
+        for rate, batch in zip(np.geomspace(LOWEST, HIGHEST, STEPS), _batches(trainer, inputs), strict=False):
             optimizer.learning_rate = float(rate)
             tail.reset_metrics()
             loss = float(tail.train_on_batch(*batch))
@@ -121,15 +121,7 @@ def suggest(rates: Sequence[float], losses: Sequence[float], ran_away: bool) -> 
     return rates[lowest] / 10
 
 
-def _batches(fit: Fit, material: Material) -> Iterator[Any]:
+def _batches(trainer: Trainer, inputs: StageInputs) -> Iterator[Any]:
     """Whole training batches, epoch after epoch."""
-    size = fit.settings.trainer.batch_size
-    batches = pipeline.training_dataset(
-        material.train,
-        labels.encode(fit.experiment.images.splits["train"].labels, fit.experiment.task),
-        batch_size=size,
-        seed=fit.settings.trainer.seed,
-        augmentations=material.augmentations,
-        class_weights=class_weights(fit.experiment),
-    )
-    return (batch for batch in batches if len(batch[1]) == size)
+    size = trainer.settings.trainer.batch_size
+    return (batch for batch in trainer.batches(inputs) if len(batch[1]) == size)

@@ -21,7 +21,7 @@ _JSON = "json"
 
 
 @dataclass
-class Standing:
+class StageProgress:
     """Where a stage stands while it trains: its fitted model and metrics, the epochs before it, what is done."""
 
     stage: Stage
@@ -127,21 +127,21 @@ def optimizer_variables(tail: keras.Model) -> Iterator[tuple[str, Any]]:
         yield f"optimizer/{number}", variable
 
 
-def metric_variables(standing: Standing) -> Iterator[tuple[str, Any]]:
+def metric_variables(at: StageProgress) -> Iterator[tuple[str, Any]]:
     """The running sums of loss and metrics.
 
     The metrics as they were made, not ``tail.metrics``: that has them only once a step has been traced.
     """
-    loss = standing.tail.metrics[0]
-    for place, metric in enumerate([loss, *standing.metrics]):
+    loss = at.tail.metrics[0]
+    for place, metric in enumerate([loss, *at.metrics]):
         for number, variable in enumerate(metric.variables):
             yield f"metric/{place}/{number}", variable
 
 
-def measured(standing: Standing) -> dict[str, float]:
+def measured(at: StageProgress) -> dict[str, float]:
     """Loss and metrics as their running sums are, named as Keras logs them."""
-    loss = standing.tail.metrics[0]
-    return {metric.name: float(metric.result()) for metric in [loss, *standing.metrics]}
+    loss = at.tail.metrics[0]
+    return {metric.name: float(metric.result()) for metric in [loss, *at.metrics]}
 
 
 def collect(variables: Iterable[tuple[str, Any]], callbacks: Mapping[str, Any]) -> dict[str, np.ndarray]:

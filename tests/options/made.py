@@ -16,8 +16,9 @@ from framework.config.checks import read_settings
 from framework.config.folders import groups
 from framework.config.settings import Settings
 from framework.core import registry
+from framework.core.runs import RunFolder
 from framework.core.task import Task
-from framework.runs.job import Job
+from framework.training.collaborators import Unrecorded
 from tests.options.counted import content
 
 CLASSES = ("blue", "green", "red")
@@ -73,16 +74,30 @@ def _composed(choices: tuple[str, ...]) -> DictConfig:
     return compose(choices).node
 
 
-def prepared(photos: Path, folder: Path, *overrides: str) -> Any:
-    """A tiny training of three classes that is ready to run, as ``framework.training.fit.Fit``."""
-    from framework.runs.run import Run
+class Noted(Unrecorded):
+    """Keeps what it is told."""
 
-    made = settings(*SMALL, f"data.dir={photos}", *overrides)
-    return Run(Job(made, "", folder, overrides)).prepare()
+    def __init__(self):
+        self.noted = {}
+
+    def note(self, **values):
+        self.noted |= values
+
+
+def prepared(photos: Path, folder: Path, *overrides: str) -> Any:
+    """A tiny training of three classes that is ready to run, as ``framework.training.trainer.Trainer``."""
+    from framework.runs.keeping import FolderStore, make_callbacks
+    from framework.runs.prepare import look, network
+    from framework.training.trainer import Trainer
+
+    made, run = settings(*SMALL, f"data.dir={photos}", *overrides), RunFolder(folder)
+    looked = look(made)
+    built = network(looked.experiment)
+    return Trainer(looked.experiment, built, make_callbacks(made, run), Noted(), FolderStore(run), looked.fingerprint)
 
 
 def trained(photos: Path, folder: Path, *overrides: str) -> Any:
     """The same, after its run."""
-    fit = prepared(photos, folder, *overrides)
-    fit.run()
-    return fit
+    trainer = prepared(photos, folder, *overrides)
+    trainer.train()
+    return trainer

@@ -151,23 +151,23 @@ def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, 
     (tmp_path / "photos" / "validation").symlink_to(photos / "validation")
     # one step on all images: the loss is that of the first weights
     overrides = ("trainer.batch_size=24", "optim.lr=0.000001", f"data.class_weights={given}")
-    fit = trained(tmp_path / "photos", tmp_path / "run", *overrides)
-    assert fit.experiment.task.classes == tuple(counts)
-    train = fit.experiment.images.splits["train"]
+    trainer = trained(tmp_path / "photos", tmp_path / "run", *overrides)
+    assert trainer.experiment.task.classes == tuple(counts)
+    train = trainer.experiment.images.splits["train"]
     shown = np.stack([np.asarray(Image.open(path).resize((8, 8), Image.Resampling.BILINEAR)) for path in train.paths])
-    logits = np.asarray(fit.network.model(shown.astype(np.float32)))
+    logits = np.asarray(trainer.network.model(shown.astype(np.float32)))
     entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(24), train.labels]
-    assert fit.history[0]["loss"] == pytest.approx(np.mean(entropy * np.take(weights, train.labels)), rel=0.02)
+    assert trainer.history[0]["loss"] == pytest.approx(np.mean(entropy * np.take(weights, train.labels)), rel=0.02)
 
 
 @effect("data.memory_limit")
 def test_images_beyond_the_limit_are_read_again_from_their_files(photos, tmp_path):
     def changed_files_are_seen(limit):
         folder = make_images(tmp_path / f"photos{limit}", count=5, size=12)
-        fit = prepared(folder, tmp_path / f"run{limit}", f"data.memory_limit={limit}")
-        rows = fit.supply.material(fit.stages[0]).train
+        trainer = prepared(folder, tmp_path / f"run{limit}", f"data.memory_limit={limit}")
+        rows = trainer.inputs.build(trainer.stages[0]).train
         before = np.asarray(rows.read(np.arange(3)))
-        for path in fit.experiment.images.splits["train"].paths:
+        for path in trainer.experiment.images.splits["train"].paths:
             Image.new("RGB", (12, 12)).save(path)
         return not np.array_equal(np.asarray(rows.read(np.arange(3))), before)
 
@@ -181,5 +181,5 @@ def test_an_image_that_cannot_be_read_stops_or_is_left_out(tmp_path):
     (photos / "red" / "bad.jpg").write_bytes(b"\xff\xd8 no image")
     with pytest.raises(BadInput, match=r"bad\.jpg"):
         prepared(photos, tmp_path / "stop", "data.on_error=stop")
-    fit = prepared(photos, tmp_path / "skip", "data.on_error=skip")
-    assert sum(map(len, fit.experiment.images.splits.values())) == 5 * len(COLOURS)
+    trainer = prepared(photos, tmp_path / "skip", "data.on_error=skip")
+    assert sum(map(len, trainer.experiment.images.splits.values())) == 5 * len(COLOURS)

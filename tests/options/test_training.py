@@ -16,16 +16,16 @@ from tests.options.counted import effect, effects
 from tests.options.made import SMALL, prepared, settings, trained
 
 
-def rows(fit):
+def rows(trainer):
     """Stage, epoch and rate of each row of the history."""
-    return [(row["stage"], row["epoch"], pytest.approx(row["learning_rate"])) for row in fit.history]
+    return [(row["stage"], row["epoch"], pytest.approx(row["learning_rate"])) for row in trainer.history]
 
 
 @effect("trainer.epochs", "trainer.batch_size", "optim.lr")
 def test_so_many_epochs_of_so_large_batches_at_this_rate(photos, tmp_path, eager):
-    fit = trained(photos, tmp_path, "trainer.epochs=2", "trainer.batch_size=10", "optim.lr=0.3")
-    assert rows(fit) == [("main", 1, 0.3), ("main", 2, 0.3)]
-    assert int(fit.network.model.optimizer.iterations) == 2 * 3
+    trainer = trained(photos, tmp_path, "trainer.epochs=2", "trainer.batch_size=10", "optim.lr=0.3")
+    assert rows(trainer) == [("main", 1, 0.3), ("main", 2, 0.3)]
+    assert int(trainer.network.model.optimizer.iterations) == 2 * 3
 
 
 @effect("trainer.precision")
@@ -39,9 +39,9 @@ def test_layers_compute_in_the_precision_and_logits_are_whole(photos, tmp_path):
 FROZEN = ("model.trainable=false", "pooling=flatten")
 
 
-def features(fit):
+def features(trainer):
     """Kept features of the first training images, and whether they have no more digits than bfloat16."""
-    values = np.asarray(fit.supply.material(fit.stages[0]).train.read(np.arange(5)), np.float32)
+    values = np.asarray(trainer.inputs.build(trainer.stages[0]).train.read(np.arange(5)), np.float32)
     return values, np.all(values.view(np.uint32) & 0xFFFF == 0)
 
 
@@ -55,10 +55,10 @@ def test_the_frozen_part_computes_in_its_own_precision(photos, tmp_path):
 @effect("trainer.seed")
 def test_a_seed_gives_weights_and_order(photos, tmp_path):
     def begun(name, seed):
-        fit = prepared(photos, tmp_path / name, f"trainer.seed={seed}", "trainer.batch_size=24")
-        kernel = np.array(fit.network.model.get_layer("block1_conv1").kernel)
-        material = fit.supply.material(fit.stages[0])
-        _, labels = next(iter(fit._training(material, fit._compile(fit.stages[0], material, 0))))
+        trainer = prepared(photos, tmp_path / name, f"trainer.seed={seed}", "trainer.batch_size=24")
+        kernel = np.array(trainer.network.model.get_layer("block1_conv1").kernel)
+        inputs = trainer.inputs.build(trainer.stages[0])
+        _, labels = next(iter(trainer.batches(inputs)))
         return kernel, np.array(labels)
 
     for one, again, other in zip(begun("one", 1), begun("again", 1), begun("other", 2), strict=True):
@@ -104,15 +104,15 @@ def test_so_many_steps_lie_between_two_looks_and_two_states(
 DEEP = ("model.filters=[2,3]", "trainer.batch_size=24", "optim.lr=0.1")
 
 
-def weights(fit):
-    return {layer.name: [np.array(weight) for weight in layer.weights] for layer in fit.network.model.layers}
+def weights(trainer):
+    return {layer.name: [np.array(weight) for weight in layer.weights] for layer in trainer.network.model.layers}
 
 
-def moved(fit):
+def moved(trainer):
     """By how much each weighted layer's kernel moves in the fit's training."""
-    before = weights(fit)
-    fit.run()
-    after = weights(fit)
+    before = weights(trainer)
+    trainer.train()
+    after = weights(trainer)
     return {name: np.abs(after[name][0] - before[name][0]).sum() for name in before if before[name]}
 
 
@@ -130,8 +130,8 @@ TARGETS = {
 )
 @pytest.mark.parametrize("node", ["stage", "stages.main"])
 def test_a_stage_trains_what_is_named(photos, tmp_path, node, target, trainable):
-    fit = prepared(photos, tmp_path, *DEEP, f"{node}.train={target}", f"model.trainable={trainable}")
-    (stage,) = fit.stages
+    trainer = prepared(photos, tmp_path, *DEEP, f"{node}.train={target}", f"model.trainable={trainable}")
+    (stage,) = trainer.stages
     assert stage.trained & TARGETS["all"] == TARGETS[target]
 
 
@@ -140,17 +140,17 @@ def test_a_stage_trains_what_is_named(photos, tmp_path, node, target, trainable)
 def test_the_one_stage_trains_what_the_base_allows_and_nothing_else_changes(
     photos, tmp_path, eager, trainable, expected
 ):
-    fit = prepared(photos, tmp_path, *DEEP, "stages=default", f"model.trainable={trainable}")
-    assert {name for name, far in moved(fit).items() if far} == TARGETS[expected]
-    assert rows(fit) == [("main", 1, 0.1)]
+    trainer = prepared(photos, tmp_path, *DEEP, "stages=default", f"model.trainable={trainable}")
+    assert {name for name, far in moved(trainer).items() if far} == TARGETS[expected]
+    assert rows(trainer) == [("main", 1, 0.1)]
 
 
 @effect("stage.epochs", "stage.lr", "stage.lr_factor")
 @pytest.mark.parametrize("node", ["stage", "stages.main"])
 @pytest.mark.parametrize(("key", "value", "rate"), [("lr", 0.7, 0.7), ("lr_factor", 0.5, 0.05)])
 def test_a_stage_has_its_epochs_and_rate(photos, tmp_path, eager, node, key, value, rate):
-    fit = trained(photos, tmp_path, *DEEP, f"{node}.epochs=2", f"{node}.{key}={value}")
-    assert rows(fit) == [("main", 1, rate), ("main", 2, rate)]
+    trainer = trained(photos, tmp_path, *DEEP, f"{node}.epochs=2", f"{node}.{key}={value}")
+    assert rows(trainer) == [("main", 1, rate), ("main", 2, rate)]
 
 
 @effect("stage.layer_decay")
@@ -175,36 +175,36 @@ def test_each_layer_below_the_head_has_its_share_of_the_rate(photos, tmp_path, e
 )
 def test_batch_statistics_are_kept_or_renewed(photos, tmp_path, eager, node, kind, pretrained, renewed):
     given = (*DEEP, "model.normalization=batch", f"{node}.batch_norm={kind}")
-    fit = prepared(photos, tmp_path / "run", *given)
+    trainer = prepared(photos, tmp_path / "run", *given)
     if pretrained:
-        fit.network.model.save(tmp_path / "weights.keras")
-        fit = prepared(photos, tmp_path / "run", *given, f"model.weights={tmp_path / 'weights.keras'}")
-    layer = fit.network.model.get_layer("block1_norm1")
+        trainer.network.model.save(tmp_path / "weights.keras")
+        trainer = prepared(photos, tmp_path / "run", *given, f"model.weights={tmp_path / 'weights.keras'}")
+    layer = trainer.network.model.get_layer("block1_norm1")
     before = np.array(layer.moving_mean)
-    fit.run()
+    trainer.train()
     assert renewed != np.array_equal(before, np.array(layer.moving_mean))
 
 
 @effect("stages=head_then_all")
 def test_the_head_and_then_everything_at_a_tenth_of_the_rate(photos, tmp_path, eager):
-    fit = trained(photos, tmp_path / "usual", *DEEP, "stages=head_then_all", "stages.head.epochs=2")
-    assert rows(fit) == [("head", 1, 0.1), ("head", 2, 0.1), ("all", 3, 0.01)]
-    assert [stage.trained & TARGETS["all"] for stage in fit.stages] == [TARGETS["head"], TARGETS["all"]]
+    trainer = trained(photos, tmp_path / "usual", *DEEP, "stages=head_then_all", "stages.head.epochs=2")
+    assert rows(trainer) == [("head", 1, 0.1), ("head", 2, 0.1), ("all", 3, 0.01)]
+    assert [stage.trained & TARGETS["all"] for stage in trainer.stages] == [TARGETS["head"], TARGETS["all"]]
     given = ("stages=head_then_all", "stages.head.train=last:1", "stages.all.train=head", "stages.all.lr_factor=0.5")
-    fit = prepared(photos, tmp_path / "other", *DEEP, *given)
-    assert [stage.trained & TARGETS["all"] for stage in fit.stages] == [TARGETS["last:1"], TARGETS["head"]]
-    assert [stage.lr for stage in fit.stages] == pytest.approx([0.1, 0.05])
+    trainer = prepared(photos, tmp_path / "other", *DEEP, *given)
+    assert [stage.trained & TARGETS["all"] for stage in trainer.stages] == [TARGETS["last:1"], TARGETS["head"]]
+    assert [stage.lr for stage in trainer.stages] == pytest.approx([0.1, 0.05])
 
 
 @effect("stages=finetune")
 def test_the_head_and_then_the_base_from_a_block_up_at_a_tenth_of_the_rate(photos, tmp_path):
     given = ("stages=finetune", "stages.finetune.train=from:block2")
-    fit = prepared(photos, tmp_path / "usual", *DEEP, *given)
-    assert [stage.name for stage in fit.stages] == ["head", "finetune"]
-    assert [stage.trained & TARGETS["all"] for stage in fit.stages] == [TARGETS["head"], TARGETS["from:block2"]]
-    assert [stage.lr for stage in fit.stages] == pytest.approx([0.1, 0.01])
-    fit = prepared(photos, tmp_path / "other", *DEEP, *given, "stages.finetune.lr_factor=0.5")
-    assert fit.stages[1].lr == pytest.approx(0.05)
+    trainer = prepared(photos, tmp_path / "usual", *DEEP, *given)
+    assert [stage.name for stage in trainer.stages] == ["head", "finetune"]
+    assert [stage.trained & TARGETS["all"] for stage in trainer.stages] == [TARGETS["head"], TARGETS["from:block2"]]
+    assert [stage.lr for stage in trainer.stages] == pytest.approx([0.1, 0.01])
+    trainer = prepared(photos, tmp_path / "other", *DEEP, *given, "stages.finetune.lr_factor=0.5")
+    assert trainer.stages[1].lr == pytest.approx(0.05)
 
 
 def kept(folder):
@@ -224,9 +224,9 @@ def kept(folder):
 })  # fmt: skip
 def test_features_are_kept_or_not(photos, tmp_path, eager, choice, expected):
     folder = tmp_path / "cache"
-    fit = trained(photos, tmp_path / "run", *FROZEN, choice, f"cache.dir={folder}")
-    assert len(fit.history) == 1
-    features = fit.record.run.get("features")
+    trainer = trained(photos, tmp_path / "run", *FROZEN, choice, f"cache.dir={folder}")
+    assert len(trainer.history) == 1
+    features = trainer.recorder.noted.get("features")
     assert (features and {"computed": features["computed"]}) == expected
     assert len(kept(folder)) == (1 if expected else 0)
 
@@ -248,8 +248,8 @@ def test_the_cache_is_filled_and_nothing_is_trained(photos, tmp_path):
 def test_features_lie_where_and_as_they_are_told(photos, tmp_path):
     for dtype, bytes_each in (("float32", 4), ("float16", 2), ("bfloat16", 2)):
         folder = tmp_path / dtype
-        fit = prepared(photos, tmp_path / f"run-{dtype}", *FROZEN, f"cache.dir={folder}", f"cache.dtype={dtype}")
-        features(fit)
+        trainer = prepared(photos, tmp_path / f"run-{dtype}", *FROZEN, f"cache.dir={folder}", f"cache.dtype={dtype}")
+        features(trainer)
         ((size, found),) = kept(folder).values()
         # 4 by 4 places of 2 channels
         assert (size, found) == (36 * 32 * bytes_each, dtype)
@@ -275,10 +275,10 @@ def test_the_least_recently_used_features_go_beyond_the_limit(photos, tmp_path):
 @effect("augment.copies")
 def test_so_many_augmented_copies_of_each_training_image_are_kept(photos, tmp_path):
     given = (*FROZEN, "augment=light", f"cache.dir={tmp_path / 'cache'}")
-    fit = prepared(photos, tmp_path / "copies", *given, "augment.copies=3")
-    material = fit.supply.material(fit.stages[0])
-    assert (len(material.train), len(material.validation), material.copies) == (3 * 24, 12, 3)
-    first, second = (np.asarray(material.train.read(np.arange(24) + 24 * copy)) for copy in (0, 1))
+    trainer = prepared(photos, tmp_path / "copies", *given, "augment.copies=3")
+    inputs = trainer.inputs.build(trainer.stages[0])
+    assert (len(inputs.train), len(inputs.validation), inputs.copies) == (3 * 24, 12, 3)
+    first, second = (np.asarray(inputs.train.read(np.arange(24) + 24 * copy)) for copy in (0, 1))
     assert not np.allclose(first, second)
-    fit = prepared(photos, tmp_path / "anew", *given, "augment.copies=0")
-    assert not fit.supply.material(fit.stages[0]).cached
+    trainer = prepared(photos, tmp_path / "anew", *given, "augment.copies=0")
+    assert not trainer.inputs.build(trainer.stages[0]).cached

@@ -18,7 +18,7 @@ from framework.core.runs import RunFolder
 from framework.reports.entries import flat
 from framework.runs import resume
 from framework.runs.job import Job
-from framework.training.bridge import Bridge
+from framework.training.callback_list import CallbackList
 from framework.training.state import State
 from tests.conftest import make_images
 
@@ -63,9 +63,9 @@ def stopped(line: str, folder: Path, step: int) -> Path:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, batch, logs)
 
-    original = Bridge.on_train_batch_begin
+    original = CallbackList.on_train_batch_begin
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Bridge, "on_train_batch_begin", begin)
+        patch.setattr(CallbackList, "on_train_batch_begin", begin)
         assert typed(f"{SMALL} {line} hydra.run.dir={folder}") == 3
     return folder
 

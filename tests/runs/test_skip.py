@@ -42,7 +42,7 @@ def test_another_fault_of_tensorflow_stays_what_it_is(photos, here, capsys, monk
     def fail(self):
         raise tf.errors.InvalidArgumentError(None, None, "shapes differ")
 
-    monkeypatch.setattr("framework.training.fit.Fit.run", fail)
+    monkeypatch.setattr("framework.training.trainer.Trainer.train", fail)
     given = ["data=image_folder", f"data.dir={photos}", *SMALL]
     assert main([*given, "data.on_error=skip"]) == 1
     assert "shapes differ" in capsys.readouterr().err

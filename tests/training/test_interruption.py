@@ -9,7 +9,7 @@ import pytest
 from framework import train
 from framework.core.runs import RunFolder
 from framework.training import loop
-from framework.training.bridge import Bridge
+from framework.training.callback_list import CallbackList
 from framework.training.state import State
 
 FROZEN = ["model=mobilenet", "model.alpha=0.25", "model.weights=null", "data.image_size=32", "trainer.batch_size=4"]
@@ -23,8 +23,8 @@ def rows(name):
 
 
 def signalled(method, call):
-    """The method of ``Bridge`` with SIGTERM sent in its n-th call."""
-    original, calls = getattr(Bridge, method), []
+    """The method of ``CallbackList`` with SIGTERM sent in its n-th call."""
+    original, calls = getattr(CallbackList, method), []
 
     def sends(self, *given):
         calls.append(given)
@@ -53,7 +53,7 @@ def test_stopped_in_a_chunk_or_in_validation_it_goes_on_to_the_same_bits(
     monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
     assert train.main([*given, "hydra.run.dir=whole"]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(Bridge, method, signalled(method, call))
+        patch.setattr(CallbackList, method, signalled(method, call))
         assert train.main([*given, "hydra.run.dir=run"]) == 3
     state = State.read(RunFolder(Path("run")).state)
     assert (state.epoch, state.step) == (1, step)

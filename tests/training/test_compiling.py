@@ -8,7 +8,7 @@ import pytest
 import framework.parts
 from framework.config.settings import OptimSettings, PartSettings
 from framework.core.backend import keras, tf
-from framework.training.fit import make_optimizer
+from framework.training.compiling import make_optimizer
 from framework.training.stages import Stage
 from tests.parts.options import single
 

@@ -12,12 +12,12 @@ import numpy as np
 from framework.core.digits import kept
 from framework.training.interruption import Interruption
 from framework.training.progress import Progress
-from framework.training.state import Standing, metric_variables
+from framework.training.state import StageProgress, metric_variables
 
 STATE_SECONDS = 10.0
 
 
-class Bridge(keras.callbacks.Callback):
+class CallbackList(keras.callbacks.Callback):
     """Hands the events of the fitted model on to callbacks that belong to the whole one; keeps history and state.
 
     The state is written at an epoch's end, if the last writing is ``STATE_SECONDS`` ago: a run that is begun again from
@@ -26,7 +26,7 @@ class Bridge(keras.callbacks.Callback):
     Args:
         whole: the model that callbacks see; its optimizer is the one in use.
         callbacks: the run's callbacks.
-        standing: where the stage stands; kept true.
+        at: where the stage stands; kept true.
         progress: told each step and epoch.
         interruption: looked at after each step.
         steps: of an epoch.
@@ -40,22 +40,22 @@ class Bridge(keras.callbacks.Callback):
         self,
         whole: keras.Model,
         callbacks: Sequence[keras.callbacks.Callback],
-        standing: Standing,
+        at: StageProgress,
         progress: Progress,
         interruption: Interruption,
         *,
         steps: int,
         write: Callable[[dict[str, Any]], None],
-        save: Callable[[Standing], None],
+        save: Callable[[StageProgress], None],
         save_steps: int | None,
         metrics: Mapping[str, Any],
     ):
         super().__init__()
         self.whole, self.callbacks = whole, list(callbacks)
-        self.standing, self.progress, self.interruption = standing, progress, interruption
+        self.at, self.progress, self.interruption = at, progress, interruption
         self.steps, self.write, self.save, self.save_steps = steps, write, save, save_steps
         self._metrics = dict(metrics)
-        self._offset = standing.step
+        self._offset = at.step
         self._started = 0.0
         self._saved = time.monotonic()
         self._saved_step = self._steps_done()
@@ -75,8 +75,8 @@ class Bridge(keras.callbacks.Callback):
         """Hand on; ``batch`` is the last of the steps that ran together. Save and stop where that is due."""
         batch = min(batch + self._offset, self.steps - 1)  # Keras counts the last ones as if there were as many as ever
         self._hand_on("on_train_batch_end", batch, logs)
-        before, self.standing.step = self.standing.step, batch + 1
-        self.progress.step(self.standing.epoch, batch + 1 - before, logs.get("loss") if logs else None)
+        before, self.at.step = self.at.step, batch + 1
+        self.progress.step(self.at.epoch, batch + 1 - before, logs.get("loss") if logs else None)
         if self.whole.stop_training:
             self.model.stop_training = True
         elif batch + 1 < self.steps:  # behind the last step the epoch's end saves, with all that belongs to it
@@ -92,7 +92,7 @@ class Bridge(keras.callbacks.Callback):
             KeyboardInterrupt: after Ctrl-C.
         """
         if self.interruption.signal is not None and not self.whole.stop_training:
-            self.standing.step = step
+            self.at.step = step
             self._save()
             self.interruption.obey()
 
@@ -104,7 +104,7 @@ class Bridge(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Keep what training has measured, for validation measures by the same variables; hand on."""
-        self._metrics = {name: np.array(variable) for name, variable in metric_variables(self.standing)}
+        self._metrics = {name: np.array(variable) for name, variable in metric_variables(self.at)}
         self._hand_on("on_test_begin", logs)
 
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -125,7 +125,7 @@ class Bridge(keras.callbacks.Callback):
         logs = dict(logs or {})
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {
-            "stage": self.standing.stage.name,
+            "stage": self.at.stage.name,
             "epoch": epoch + 1,
             "learning_rate": kept(logs["learning_rate"]),
             **{key: kept(float(logs[key])) for key in sorted(logs, key=_column) if key != "learning_rate"},
@@ -136,9 +136,9 @@ class Bridge(keras.callbacks.Callback):
         self._hand_on("on_epoch_end", epoch, logs)
         if self.whole.stop_training:
             self.model.stop_training = True
-        self.standing.epoch, self.standing.step = epoch + 1, 0
+        self.at.epoch, self.at.step = epoch + 1, 0
         self._offset = 0
-        self.standing.stopped = self.whole.stop_training
+        self.at.stopped = self.whole.stop_training
         stops = self.interruption.signal is not None
         if stops or self._is_due() or time.monotonic() - self._saved >= STATE_SECONDS:
             self._save()
@@ -151,11 +151,11 @@ class Bridge(keras.callbacks.Callback):
             getattr(callback, hook)(*given)
 
     def _put_metrics(self) -> None:
-        for name, variable in metric_variables(self.standing):
+        for name, variable in metric_variables(self.at):
             variable.assign(self._metrics[name])
 
     def _steps_done(self) -> int:
-        return self.standing.epoch * self.steps + self.standing.step
+        return self.at.epoch * self.steps + self.at.step
 
     def _is_due(self) -> bool:
         """Whether ``save_steps`` wants the state written now."""
@@ -163,7 +163,7 @@ class Bridge(keras.callbacks.Callback):
         return every is not None and self._steps_done() // every > self._saved_step // every
 
     def _save(self) -> None:
-        self.save(self.standing)
+        self.save(self.at)
         self._saved_step = self._steps_done()
 
 

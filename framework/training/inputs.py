@@ -24,7 +24,7 @@ from framework.features.graph import Cut, frozen_prefix, split
 from framework.features.key import bfloat16_supported
 from framework.features.rows import FeatureRows
 from framework.model.build import Network
-from framework.runs.record import Record
+from framework.training.collaborators import Recorder, Unrecorded
 from framework.training.experiment import Experiment
 from framework.training.stages import Stage
 
@@ -32,7 +32,7 @@ SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
-class Material:
+class StageInputs:
     """Rows and the part of the network that they go into.
 
     Attributes:
@@ -54,32 +54,32 @@ class Material:
     says: str = ""
 
 
-def behind(prefix: keras.Model, tail: keras.Model) -> keras.Model:
-    """A frozen prefix, folded and in inference, with the tail behind it: from images to the output."""
+def with_prefix(prefix: keras.Model, tail: keras.Model) -> keras.Model:
+    """A frozen prefix, folded and in inference, and the tail that takes its output: from images to the whole's output."""
     from framework.features.inference import Inference
 
     images = keras.Input(batch_shape=prefix.input.shape, dtype=prefix.input.dtype)
     return keras.Model(images, tail(Inference(folded(prefix), autocast=False)(images)), name="tail")
 
 
-class Supply:
-    """Gives each stage its material, and keeps what the next one can use again."""
+class InputBuilder:
+    """Builds the inputs of each stage, and keeps what the next one can use again."""
 
-    def __init__(self, experiment: Experiment, network: Network, record: Record):
-        self.experiment, self.network, self.record = experiment, network, record
+    def __init__(self, experiment: Experiment, network: Network, recorder: Recorder | None = None):
+        self.experiment, self.network, self.recorder = experiment, network, recorder or Unrecorded()
         self.settings = experiment.settings
         self.splits = {name: experiment.images.splits[name] for name in SPLITS if name in experiment.images.splits}
         self._images: dict[str, Rows] = {}
 
-    def material(self, stage: Stage) -> Material:
+    def build(self, stage: Stage) -> StageInputs:
         """Rows for this stage, computed or read with progress, and the part of the network that they go into."""
         cut = frozen_prefix(self.network.model, stage.trained, stage.inference)
-        hindrance = self.hindrance(cut)
-        if hindrance is not None:
-            return self._from_images(stage, cut, hindrance)
+        why = self.why_not_kept(cut)
+        if why is not None:
+            return self._from_images(stage, cut, why)
         return self._from_features(stage, cut)
 
-    def hindrance(self, cut: Cut) -> str | None:
+    def why_not_kept(self, cut: Cut) -> str | None:
         """Why features are not kept in this stage; empty if there is nothing worth a word, None if they are."""
         if cut.at_input:
             return ""
@@ -90,17 +90,17 @@ class Supply:
             return f"features are not kept: augmentation ({names}) changes the images each epoch"
         return None
 
-    def _from_images(self, stage: Stage, cut: Cut, why: str) -> Material:
+    def _from_images(self, stage: Stage, cut: Cut, why: str) -> StageInputs:
         prefix, tail = split(self.network.model, cut, stage.inference)
         if prefix is not None:
-            tail = behind(prefix, tail)
+            tail = with_prefix(prefix, tail)
         rows = {name: self._rows(name) for name in self.splits}
-        return Material(tail, rows["train"], rows.get("validation"), self._augmentations(), says=self._says(why))
+        return StageInputs(tail, rows["train"], rows.get("validation"), self._augmentations(), says=self._says(why))
 
-    def _from_features(self, stage: Stage, cut: Cut) -> Material:
+    def _from_features(self, stage: Stage, cut: Cut) -> StageInputs:
         prefix, tail = split(self.network.model, cut, stage.inference)
         copies = self.settings.augment.copies if self.settings.augment.parts else 0
-        with self.record.phase("features"):
+        with self.recorder.phase("features"):
             rows = self._features(prefix, cut, copies)
         parts, start = {}, 0
         for name, split_ in self.splits.items():
@@ -108,11 +108,11 @@ class Supply:
             parts[name] = rows.part(start, start + count)
             start += count
         known = len(rows) - rows.computed
-        self.record.note(features={"computed": rows.computed, "from_cache": known, "cut": list(cut.names)})
+        self.recorder.note(features={"computed": rows.computed, "from_cache": known, "cut": list(cut.names)})
         what = f"features kept after {', '.join(cut.names)}" + (f" of {copies} augmented copies" if copies else "")
         says = self._says(f"{what} ({known:,} known, {rows.computed:,} computed)")
         train, validation = parts["train"], parts.get("validation")
-        return Material(tail, train, validation, cached=True, copies=copies or 1, says=says)
+        return StageInputs(tail, train, validation, cached=True, copies=copies or 1, says=says)
 
     def _features(self, prefix: Any, cut: Cut, copies: int) -> FeatureRows:
         """Features of all splits in one pass, so that the prefix is traced once; of the training images' copies first."""
@@ -189,7 +189,7 @@ class Supply:
 
     def _rows(self, name: str) -> Rows:
         if name not in self._images:
-            with self.record.phase("reading"):
+            with self.recorder.phase("reading"):
                 data = self.settings.data
                 share = data.memory_limit * len(self.splits[name]) // sum(map(len, self.splits.values()))
                 self._images[name] = image_rows(self.splits[name].paths, data.size, share)

@@ -5,7 +5,7 @@ import pytest
 
 from framework.core.backend import keras
 from framework.features.graph import frozen_prefix, split
-from framework.training.material import behind
+from framework.training.inputs import with_prefix
 
 L = keras.layers
 IMAGES = np.random.default_rng(0).uniform(0, 255, (6, 12, 12, 3)).astype(np.float32)
@@ -36,7 +36,7 @@ def test_the_tail_behind_its_prefix_is_the_whole_network_and_trains_what_the_sta
     model, frozen = network(crossing)
     cut = frozen_prefix(model, {"trained", "logits"}, frozen)
     assert len(cut.tensors) == crossing
-    together = behind(*split(model, cut, frozen))
+    together = with_prefix(*split(model, cut, frozen))
     assert together.input_shape == model.input_shape
     expected = model(IMAGES, training=False)
     for training in (False, True):

@@ -1,0 +1,92 @@
+"""All that comes before a training: seeds, a look at the data, the network; for a run, and for who wants no run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from framework.config.settings import Settings, TrainerSettings
+from framework.core.backend import keras, load_tensorflow, tf
+from framework.core.console import warn
+from framework.data import fingerprint
+from framework.data.selection import left_out, readable
+from framework.model.build import Network, build
+from framework.runs.preflight import experiment, missing_weights
+from framework.training.collaborators import Recorder, Unrecorded
+from framework.training.experiment import Experiment
+from framework.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Data that have been looked at.
+
+    Attributes:
+        experiment: with the images that are trained on.
+        skipped: files that are left out, and why.
+        fingerprint: digest of images and labels.
+    """
+
+    experiment: Experiment
+    skipped: Mapping[str, str]
+    fingerprint: str
+
+
+def look(settings: Settings, recorder: Recorder | None = None, unread: Mapping[str, str] | None = None) -> Looked:
+    """Make the files if the source makes them, and look at each once.
+
+    Args:
+        settings: of one run.
+        recorder: told how long it takes.
+        unread: files that only reading showed to be damaged, and why.
+
+    Raises:
+        BadInput: settings and data don't fit, or images can't be read and are not to be skipped.
+    """
+    load_tensorflow()
+    start = _with_weights_to_be_had(experiment(settings))
+    with (recorder or Unrecorded()).phase("data"):
+        if start.images.prepare:
+            start.images.prepare()
+        images, skipped = readable(start.images, settings.data.on_error, dict(unread or {}))
+        if skipped:
+            warn(left_out(len(skipped)))
+        digest = fingerprint.dataset(images)
+    return Looked(replace(start, images=images), skipped, digest)
+
+
+def network(start: Experiment) -> Network:
+    """The network as it begins: all seeds set, then built.
+
+    Raises:
+        BadInput: it can't be built.
+    """
+    seed_everything(start.settings.trainer)
+    return build(start.settings, start.task)
+
+
+def trainer(settings: Settings) -> Trainer:
+    """A trainer whose training leaves nothing: no folder, no record, no callback.
+
+    Raises:
+        BadInput: settings and data don't fit, or the network can't be built.
+    """
+    start = look(settings).experiment
+    return Trainer(start, network(start))
+
+
+def seed_everything(trainer: TrainerSettings) -> None:
+    """Set all seeds, and where wanted make every operation deterministic."""
+    keras.utils.set_random_seed(trainer.seed)
+    if trainer.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def _with_weights_to_be_had(start: Experiment) -> Experiment:
+    """On demonstration data missing ImageNet weights are replaced by random ones, and that is said loudly."""
+    model = start.settings.model
+    if not start.demonstration or missing_weights(start.settings) is None:
+        return start
+    warn(f"ImageNet weights of {model.name} can't be had here: RANDOM weights take their place.")
+    warn("Accuracy will be near chance. This run shows that everything works, nothing else.")
+    return replace(start, settings=replace(start.settings, model=replace(model, weights=None)))
