@@ -83,7 +83,7 @@ class State:
             with np.load(path, allow_pickle=False) as stored:
                 found = {name: stored[name] for name in (stored.files if arrays else [_JSON])}
             return State(**json.loads(found.pop(_JSON).tobytes()), arrays=found)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             right = "delete it: the run then begins anew, and ends the same"
             raise BadInput(Problem(f"{path} is damaged: {error}", str(path), right)) from None
 
