@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -40,24 +40,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train what the command line says; returns the exit code."""
 
     def work(given: list[str]) -> int:
-        return launch(given, train, partial(preflight, data=Data()), begin=load_tensorflow, sweep=sweep)
+        data = Data()
+        work = partial(train, data=data)
+        return launch(given, work, partial(preflight, data=data), begin=load_tensorflow, sweep=partial(sweep, work))
 
     return answering(lambda: overview(USAGE), arguments, work)
 
 
-def train(job: Job) -> None:
-    """One run, as Hydra starts it."""
+def train(job: Job, data: Data | None = None) -> None:
+    """One run, as Hydra starts it, on data that have been looked at already."""
     from framework.runs.run import Run
 
-    Run(job).train()
+    Run(job, data).train()
 
 
-def sweep(request: SweepRequest) -> int:
+def sweep(work: Callable[[Job], None], request: SweepRequest) -> int:
     """Many runs, each in a process of its own; returns the worst exit code."""
     from framework.cli import multirun
     from framework.sweeps.sweep import Sweep
 
-    return Sweep(request, train, begin=ready).start(partial(multirun.start, request))
+    return Sweep(request, work, begin=ready).start(partial(multirun.start, request))
 
 
 def ready() -> None:

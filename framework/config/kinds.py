@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,6 +44,15 @@ def paths(config: Mapping[str, Any]) -> dict[str, str]:
         for key, value, kind in _typed(config)
         if isinstance(value, str) and schema.absolute(value, kind) != value
     }
+
+
+def in_full(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The composed config with every path in full."""
+    full = copy.deepcopy(dict(config))
+    for key, path in paths(config).items():
+        *nodes, last = key.split(".")
+        functools.reduce(lambda node, name: node[name], nodes, full)[last] = path
+    return full
 
 
 def _typed(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -22,6 +22,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from framework.config.folders import shown
 from framework.core import console
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
@@ -68,7 +69,9 @@ def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, A
         path = Path(weights).expanduser()
         if path.is_file():
             return path
-        return Problem(f"weights file {weights} does not exist", WHERE, "a file, imagenet, or null for random weights")
+        return Problem(
+            f"weights file {shown(path)} does not exist", WHERE, "a file, imagenet, or null for random weights"
+        )
     name = part.details["imagenet"]
     if name is None:
         return Problem(f"base '{part.name}' has no ImageNet weights", WHERE, f"{WHERE}=<file> or {WHERE}=null")
@@ -127,12 +130,12 @@ def _width(part: Part, parameters: Mapping[str, Any], shapes: Sequence[tuple[int
 def _misfit(part: Part, path: Path, parameters: Mapping[str, Any], what: str, right: str) -> Problem:
     values = ", ".join(f"{key}={show(value)}" for key, value in parameters.items())
     owner = f"'{part.name}'" + (f" with {values}" if values else "")
-    return Problem(f"weights file {path} does not fit {owner}: {what}", WHERE, right)
+    return Problem(f"weights file {shown(path)} does not fit {owner}: {what}", WHERE, right)
 
 
 def _unreadable(path: Path, error: Exception) -> Problem:
     return Problem(
-        f"weights file {path} can't be read: it is truncated, or no weights file of Keras ({error})",
+        f"weights file {shown(path)} can't be read: it is truncated, or no weights file of Keras ({error})",
         WHERE,
         "a whole .h5, .weights.h5 or .keras file; what Keras downloaded comes anew once it is deleted",
     )

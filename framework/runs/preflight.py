@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from framework.config.folders import unwritable
 from framework.config.settings import DataSettings, ModelSettings, Settings
@@ -21,17 +22,21 @@ from framework.features.upkeep import root_folder
 from framework.model import weights
 from framework.training.experiment import Experiment
 
+T = TypeVar("T")
 # Where something else is wrong already, nobody waits for a first look at more images than these.
 QUICK = 5_000
 
 
 class Data:
-    """The data sets of one command line: each is listed, and its images looked at, once for all variants."""
+    """The data sets of one command line: each is listed, and its images looked at, once for all variants and runs."""
 
     def __init__(self) -> None:
         self._listed: dict[str, Images | BadInput] = {}
-        self._problems: dict[str, list[Problem]] = {}
-        self._skipped: list[tuple[str, str]] = []
+        self._looked: dict[str, tuple[Images, dict[str, str]] | BadInput] = {}
+
+    def __reduce__(self) -> tuple[type[Data], tuple[()]]:
+        """In another process all is listed anew: names by the hundred thousand are slower sent than listed."""
+        return Data, ()
 
     def images(self, settings: DataSettings) -> Images:
         """What the settings ask for.
@@ -39,33 +44,45 @@ class Data:
         Raises:
             BadInput: the data can't be used.
         """
-        key = repr(settings)
-        if key not in self._listed:
-            try:
-                self._listed[key] = sources.read(settings)
-            except BadInput as error:
-                self._listed[key] = error
-        found = self._listed[key]
-        if isinstance(found, BadInput):
-            raise found
-        return found
+        return _once(self._listed, repr(settings), lambda: sources.read(settings))
+
+    def readable(self, settings: DataSettings) -> tuple[Images, dict[str, str]]:
+        """Those of the images that can be read, and the files left out, each with the reason.
+
+        Raises:
+            BadInput: some can't be read and are not to be skipped, or too few are left.
+        """
+        return _once(self._looked, repr(settings), lambda: readable(self.images(settings), settings.on_error))
 
     def unreadable(self, settings: DataSettings) -> list[Problem]:
         """Why a training would refuse images that can't be read; files that are still to be made are none."""
-        images, key = self.images(settings), repr(settings)
-        if key not in self._problems and images.prepare is None:
-            try:
-                _, skipped = readable(images, settings.on_error)
-                self._problems[key] = []
-                self._skipped += [("not used", left_out(len(skipped)))] * bool(skipped)
-            except BadInput as error:
-                self._problems[key] = list(error.problems)
-        return self._problems.get(key, [])
+        if self.images(settings).prepare is not None:
+            return []
+        try:
+            self.readable(settings)
+        except BadInput as error:
+            return list(error.problems)
+        return []
 
     def told(self) -> list[tuple[str, str]]:
         """What people should know of the data, a heading and a text each."""
         listed = [found for found in self._listed.values() if isinstance(found, Images)]
-        return list(dict.fromkeys([line for images in listed for line in images.told()] + self._skipped))
+        skipped = [found[1] for found in self._looked.values() if not isinstance(found, BadInput) and found[1]]
+        told = [line for images in listed for line in images.told()]
+        return list(dict.fromkeys(told + [("not used", left_out(len(files))) for files in skipped]))
+
+
+def _once(known: dict[str, T | BadInput], key: str, find: Callable[[], T]) -> T:
+    """What was found before for this key, or is found now; an error is found once, too."""
+    if key not in known:
+        try:
+            known[key] = find()
+        except BadInput as error:
+            known[key] = error
+    found = known[key]
+    if isinstance(found, BadInput):
+        raise found
+    return found
 
 
 def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
@@ -82,13 +99,17 @@ def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
     return problems
 
 
-def experiment(settings: Settings) -> Experiment:
+def experiment(settings: Settings, data: Data | None = None) -> Experiment:
     """The settings with their data and task; the images have not been looked at.
+
+    Args:
+        settings: of one run.
+        data: that have been listed already.
 
     Raises:
         BadInput: with every problem.
     """
-    found, problems = _examine(settings, Data())
+    found, problems = _examine(settings, Data() if data is None else data)
     if found is None or problems:
         raise BadInput(problems)
     return found

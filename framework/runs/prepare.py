@@ -11,7 +11,7 @@ from framework.core.console import warn
 from framework.data import fingerprint
 from framework.data.selection import left_out, readable
 from framework.model.build import Network, build
-from framework.runs.preflight import experiment, missing_weights
+from framework.runs.preflight import Data, experiment, missing_weights
 from framework.training.collaborators import Recorder, Unrecorded
 from framework.training.experiment import Experiment
 from framework.training.trainer import Trainer
@@ -32,23 +32,33 @@ class Looked:
     fingerprint: str
 
 
-def look(settings: Settings, recorder: Recorder | None = None, unread: Mapping[str, str] | None = None) -> Looked:
+def look(
+    settings: Settings,
+    recorder: Recorder | None = None,
+    unread: Mapping[str, str] | None = None,
+    data: Data | None = None,
+) -> Looked:
     """Make the files if the source makes them, and look at each once.
 
     Args:
         settings: of one run.
         recorder: told how long it takes.
         unread: files that only reading showed to be damaged, and why.
+        data: that have been listed and looked at already.
 
     Raises:
         BadInput: settings and data don't fit, or images can't be read and are not to be skipped.
     """
     load_tensorflow()
-    start = _with_weights_to_be_had(experiment(settings))
+    data = Data() if data is None else data
+    start = _with_weights_to_be_had(experiment(settings, data))
     with (recorder or Unrecorded()).phase("data"):
         if start.images.prepare:
             start.images.prepare()
-        images, skipped = readable(start.images, settings.data.on_error, dict(unread or {}))
+        if unread:
+            images, skipped = readable(start.images, settings.data.on_error, unread)
+        else:
+            images, skipped = data.readable(settings.data)
         if skipped:
             warn(left_out(len(skipped)))
         digest = fingerprint.dataset(images)

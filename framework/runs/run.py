@@ -26,6 +26,7 @@ from framework.runs import resume
 from framework.runs.banner import announce, summarise
 from framework.runs.job import Job
 from framework.runs.keeping import FolderStore, make_callbacks
+from framework.runs.preflight import Data
 from framework.runs.prepare import Looked, look, network
 from framework.runs.record import Record
 from framework.runs.repeat import tell_differences
@@ -38,10 +39,11 @@ class Run:
 
     Args:
         job: settings, resolved config and folder, as Hydra hands them over.
+        data: that the command has listed and looked at already.
     """
 
-    def __init__(self, job: Job):
-        self.job = job
+    def __init__(self, job: Job, data: Data | None = None):
+        self.job, self.data = job, data
         self.folder = RunFolder(job.folder)
         self.record = Record(self.folder, job)
         self._unread: dict[str, str] = {}  # what only reading found, with the reason
@@ -167,7 +169,7 @@ class Run:
 
     @functools.cached_property
     def _looked(self) -> Looked:
-        return look(self.job.settings, self.record, self._unread)
+        return look(self.job.settings, self.record, self._unread, self.data)
 
     def _prepare(self) -> Trainer:
         """Note what is trained on, build the network, make the callbacks."""
