@@ -385,6 +385,7 @@ FILES = {
     ],
     f"{ONE}/history.csv": [(compare, [f"runs=[{ONE},runs/one]"])],
     f"{ONE}/confusion.csv": [(compare, [f"runs=[{ONE},runs/one]"])],
+    f"{ONE}/answers.csv": [(compare, [f"runs=[{ONE},runs/one]"])],
     "sweeps/rates/sweep.json": [(compare, ["sweep=sweeps/rates"]), (predict, ["photos", "run=sweeps/rates"])],
 }  # fmt: skip
 SWEEP = """{"format": 1, "name": "rates", "command": "x -m a=1,2", "varied": ["optim.lr", "head"], "runs": [
