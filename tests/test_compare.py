@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from framework.compare import main
-from tests.reports.made import make_run, make_sweep
+from tests.conftest import bash
+from tests.reports.made import make_answered, make_run, make_sweep
 
 
 @pytest.fixture
@@ -40,6 +41,19 @@ def test_two_runs_from_anywhere(here, capsys):
     assert main(["runs=[a,elsewhere/b]", "out=both"]) == 0
     assert "what differs" in capsys.readouterr().out
     assert (here / "both" / "report.html").exists()
+
+
+def test_two_runs_are_judged_on_the_same_images(here):
+    for name, wrong in (("a", 58), ("b", 70)):
+        make_answered(here / name, [place >= wrong for place in range(341)], [f"optim.lr=0.{wrong}"])
+    done = bash("python -m framework.compare runs=[a,b]", here)
+    assert done.returncode == 0, done.stderr
+    assert "a is better by 0.035, val_accuracy 0.830 against 0.795: more than chance" in " ".join(done.stdout.split())
+    done = bash("python -m framework.compare sweep=.", here)
+    assert "≈ ties with the best: on the same 341 validation images" in " ".join(done.stdout.split())
+    told = (here / "report.html").read_text()
+    assert '"ties":true' in told
+    assert "McNemar's exact test" in told
 
 
 def test_an_empty_and_a_half_written_folder(here, capsys):

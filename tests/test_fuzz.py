@@ -55,12 +55,12 @@ def folder(tmp_path_factory):
     here = tmp_path_factory.mktemp("fuzz")
     make_images(here / "photos" / "train", count=2)
     make_images(here / "photos" / "validation", count=1, seed=1)
-    made.make_run(here / "runs" / "one", ["optim.lr=0.01"])
+    made.make_answered(here / "runs" / "one", [place % 5 for place in range(20)], ["optim.lr=0.01"])
     made.make_sweep(here / "sweeps" / "rates", rates=(0.1, 0.01), heads=("dense10",))
     (here / "recipes" / "mine" / "conf" / "head").mkdir(parents=True)
     (here / "recipes" / "mine" / "recipe.yaml").write_text("# Mine.\n")
     (here / "recipes" / "mine" / "conf" / "head" / "mine.yaml").write_text((CONF / "head" / "mlp.yaml").read_text())
-    made.make_run(here / "runs" / "two", ["optim.lr=0.01"])
+    made.make_answered(here / "runs" / "two", [place % 4 for place in range(20)], ["optim.lr=0.01"])
     made.make_confusion(here / "runs" / "two")
     (here / "a.keras").write_bytes(b"no model")
     return here
@@ -385,6 +385,7 @@ FILES = {
     ],
     f"{ONE}/history.csv": [(compare, [f"runs=[{ONE},runs/one]"])],
     f"{ONE}/confusion.csv": [(compare, [f"runs=[{ONE},runs/one]"])],
+    f"{ONE}/answers.csv": [(compare, [f"runs=[{ONE},runs/one]"])],
     "sweeps/rates/sweep.json": [(compare, ["sweep=sweeps/rates"]), (predict, ["photos", "run=sweeps/rates"])],
 }  # fmt: skip
 SWEEP = """{"format": 1, "name": "rates", "command": "x -m a=1,2", "varied": ["optim.lr", "head"], "runs": [

@@ -14,6 +14,7 @@ from framework.core.errors import BadInput, Problem
 from framework.core.files import write_whole
 
 FORMAT = 1
+ANSWERS = ("path", "label", "predicted", "probability", "right")  # columns of answers.csv
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class RunFolder:
     def confusion(self) -> Path:
         """Validation images of each class by what the best model takes them for."""
         return self.path / "confusion.csv"
+
+    @property
+    def answers(self) -> Path:
+        """A row a validation image: its label, the best model's answer, how sure it is, and whether it is right."""
+        return self.path / "answers.csv"
 
     def read_run(self) -> dict[str, Any]:
         """What ``run.json`` says.
@@ -122,6 +128,28 @@ class RunFolder:
         """Rows of ``history.csv``: epoch a whole number, stage a text, every other column a number or None."""
         with open(self.history, newline="", encoding="utf-8") as file:
             return [{key: _read(key, value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    def read_answers(self) -> dict[str, bool]:
+        """Of each image in ``answers.csv`` whether the answer is right.
+
+        Raises:
+            OSError: it can't be read.
+            ValueError: it is none, or not whole.
+        """
+        path, right = ANSWERS.index("path"), ANSWERS.index("right")
+        found = {}
+        with open(self.answers, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = csv.reader(file)
+            try:
+                if tuple(next(rows, ())) != ANSWERS:
+                    raise ValueError(f"its columns are not {', '.join(ANSWERS)}")
+                for row in rows:
+                    if len(row) != len(ANSWERS) or row[right] not in ("0", "1"):
+                        raise ValueError(f"line {rows.line_num} is none of its own")
+                    found[row[path]] = row[right] == "1"
+            except csv.Error as error:
+                raise ValueError(str(error)) from None
+        return found
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write ``history.csv`` whole; columns are those of the rows, in order of first appearance."""

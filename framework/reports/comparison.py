@@ -15,11 +15,14 @@ from framework.core.better import Direction, Yardstick
 from framework.core.digits import brief, is_number, rounded
 from framework.core.schema import show
 from framework.reports.entries import NOT_MEASURED, Entry, Sweep, read_entries, read_sweep
-from framework.reports.interval import Spread, pooled, wilson
+from framework.reports.interval import OUTSIDE, Spread, pooled, wilson
+from framework.reports.paired import chance_between, common_images, mcnemar, right_alone, right_of
 
 SEED = "trainer.seed"
 # metrics that are a share of the validation images, which is what an image-count interval is for
 SHARES = ("accuracy", "top_k")
+ANSWERED = ("accuracy",)  # those that are the share of right answers
+ONE_SEED = "what another seed would change is not in it"
 CUT_SHORT = ("failed", "pruned")
 
 
@@ -50,9 +53,13 @@ class Variant:
         ends = {run.status for run in self.runs}
         return next((end for end in CUT_SHORT if end in ends), None) if ends <= set(CUT_SHORT) else None
 
+    def scored(self, column: str) -> tuple[Entry, ...]:
+        """Runs that count and have a column's value in their best epoch."""
+        return tuple(run for run in self.measured if is_number(run.best.get(column)))
+
     def all(self, column: str) -> list[float]:
-        """A column's value in the best epoch of each run that counts and has it."""
-        return [run.best[column] for run in self.measured if is_number(run.best.get(column))]
+        """That value of each of them."""
+        return [run.best[column] for run in self.scored(column)]
 
     def mean(self, column: str) -> float | None:
         """Mean over the repeats."""
@@ -183,28 +190,84 @@ class Comparison:
         return pooled(self.best.all(self.monitor), [variant.all(self.monitor) for variant in counted])
 
     @cached_property
+    def rivals(self) -> tuple[Variant, ...]:
+        """The variants that are held against the best: those with a result."""
+        return tuple(variant for variant in self.variants[1:] if variant.all(self.monitor) and not variant.cut_short)
+
+    @property
+    def level(self) -> float:
+        """What chance makes with more probability than this is a tie: 5 of 100, shared among all rivals.
+
+        Source: Bonferroni's bound; J. C. Hsu, Annals of Statistics 9 (1981), on comparisons with the best alone.
+        """
+        return OUTSIDE / max(1, len(self.rivals))
+
+    @cached_property
+    def chances(self) -> Mapping[str, float]:
+        """By label, of each rival that was measured on the same images as the best: how probable chance is, at most."""
+        if self.best is None or not self._is_share_of(ANSWERED):
+            return {}
+        first = self.best.scored(self.monitor)
+        found = {
+            rival.label: chance_between(first, rival.scored(self.monitor), self.monitor, self.seeds, self.level)
+            for rival in self.rivals
+        }
+        return {label: chance for label, chance in found.items() if chance is not None}
+
+    @cached_property
     def ties(self) -> frozenset[str]:
         """Labels of the variants whose distance from the best is no more than chance, the best left out.
 
-        Chance is that of the images (the interval of the best) or that of the seeds, whichever is wider.
+        Where the answers on the same images are known, they decide (``paired``). Else chance is that of the images (the
+        interval of the best) or that of the seeds, whichever is wider.
         """
         if self.best is None:
             return frozenset()
-        first = self.best.all(self.monitor)
-        tied = []
-        for variant in self.variants[1:]:
-            values = variant.all(self.monitor)
-            if not values or variant.cut_short:
-                continue
-            score, top = statistics.fmean(values), statistics.fmean(first)
-            near = self.interval is not None and self.interval[0] <= score <= self.interval[1]
-            if near or abs(score - top) <= self.seeds.half(len(first), len(values)) or score == top:
-                tied.append(variant.label)
+        first, tied = self.best.all(self.monitor), []
+        for rival in self.rivals:
+            values = rival.all(self.monitor)
+            if rival.label in self.chances:
+                near = self.chances[rival.label] > self.level
+            else:
+                score, top = statistics.fmean(values), statistics.fmean(first)
+                near = self.interval is not None and self.interval[0] <= score <= self.interval[1]
+                near = near or abs(score - top) <= self.seeds.half(len(first), len(values)) or score == top
+            if near:
+                tied.append(rival.label)
         return frozenset(tied)
+
+    @property
+    def tie_rules(self) -> tuple[str, ...]:
+        """In a clause each, when a variant counts as tied: by its answers, and where those are not known by its score."""
+        by_answers = [self._rule_of_answers] if self.chances else []
+        if (by_answers and len(self.chances) == len(self.rivals)) or not self._rules_of_scores:
+            return tuple(by_answers)
+        where = "where answers on the same images are not known, " if by_answers else ""
+        return (*by_answers, f"{where}within {', or within '.join(self._rules_of_scores)}")
 
     @property
     def tie_rule(self) -> str:
         """In a sentence, when two variants count as tied."""
+        rules = self.tie_rules
+        return f"≈ ties with the best: {'; '.join(rules)}" if rules else f"no ties are marked: {self._no_interval}"
+
+    @property
+    def _rule_of_answers(self) -> str:
+        count = next((run.images for run in self.best.scored(self.monitor)), None) if self.best else None
+        several = f" for all {len(self.rivals):,} comparisons together" if len(self.rivals) > 1 else ""
+        rule = (
+            f"on the same {count:,} validation images, chance alone sets two that are equally good as far apart in more "
+            f"than 5 of 100 cases{several} "
+        )
+        if not self.seeds.freedom:
+            return f"{rule}(McNemar's exact test of the images that only one has right; {ONE_SEED})"
+        return (
+            f"{rule}(paired t test, by the chance of the images and that of the seeds, one variance over all variants, "
+            f"{self._freedom})"
+        )
+
+    @property
+    def _rules_of_scores(self) -> list[str]:
         chances = []
         if self.interval is not None:
             low, high = self.interval
@@ -216,13 +279,13 @@ class Comparison:
             half = f" (±{rounded(self.seeds.half(*repeats, *repeats))})" if len(repeats) == 1 else ""
             chances.append(
                 f"the 95 % interval{half} of a difference over seeds (Student's t, one variance over all variants, "
-                f"{self.seeds.freedom} degree{'s' * (self.seeds.freedom > 1)} of freedom)"
+                f"{self._freedom})"
             )
-        return (
-            f"≈ ties with the best: within {', or within '.join(chances)}"
-            if chances
-            else f"no ties are marked: {self._no_interval}"
-        )
+        return chances
+
+    @property
+    def _freedom(self) -> str:
+        return f"{self.seeds.freedom} degree{'s' * (self.seeds.freedom > 1)} of freedom"
 
     @property
     def verdict(self) -> str:
@@ -236,24 +299,33 @@ class Comparison:
         if high == low:
             return f"no difference: both have {self.monitor} {rounded(high)}"
         lead = f"{first.name} is better by {rounded(abs(high - low))}, {self.monitor} {rounded(high)} against {rounded(low)}"
+        runs = (first, second)
+        if self._is_share_of(ANSWERED) and common_images(runs) and (right := right_of(runs, self.monitor)) is not None:
+            alone = right_alone(*right)
+            found = mcnemar(*alone)
+            return (
+                f"{lead}: {_chance_or_more(found > OUTSIDE)}, for of the same {right.shape[1]:,} validation images it has "
+                f"{alone[0]:,} right that the other has wrong, and {alone[1]:,} the other way round (McNemar's exact "
+                f"test, p = {found:.2g}; {ONE_SEED})"
+            )
         if (interval := self._interval_of(high)) is None:
             return f"{lead}; whether chance can do that is not known: {self._no_interval}"
         within = interval[0] <= low <= interval[1]
-        chance, lies = ("no more than chance", "within") if within else ("more than chance", "outside")
         return (
-            f"{lead}: {chance}, for {rounded(low)} lies {lies} the 95 % interval of the better, "
-            f"{rounded(interval[0])} to {rounded(interval[1])} for {self.images:,} validation images (Wilson)"
+            f"{lead}: {_chance_or_more(within)}, for {rounded(low)} lies {'within' if within else 'outside'} the 95 % "
+            f"interval of the better, {rounded(interval[0])} to {rounded(interval[1])} for {self.images:,} validation "
+            "images (Wilson)"
         )
 
     def _interval_of(self, score: float | None) -> tuple[float, float] | None:
         """The 95 % interval of a score of the compared column for the number of images; None where it has none."""
-        if score is None or self.images is None or not self._is_share or not 0 <= score <= 1:
+        if score is None or self.images is None or not self._is_share_of(SHARES) or not 0 <= score <= 1:
             return None
         return wilson(score, self.images)
 
     @property
     def _no_interval(self) -> str:
-        if self._is_share:
+        if self._is_share_of(SHARES):
             return "the runs were not all measured on one known number of validation images"
         score = self.monitor.removeprefix("val_").replace("_", " ")
         return f"{score} has no interval for the number of images"
@@ -279,12 +351,16 @@ class Comparison:
             notes.append("not all runs saw the same images: part of a difference may come from the data")
         return tuple(notes)
 
-    @property
-    def _is_share(self) -> bool:
+    def _is_share_of(self, kinds: Sequence[str]) -> bool:
+        """Whether the compared column is, in every run, a metric of these kinds on one label an image."""
         name = self.monitor.removeprefix("val_")
         parts = {entry.config.get(f"metrics.{name}.name", name) for entry in self.entries if entry.best}
         tasks = {entry.run.get("task", "multiclass") for entry in self.entries if entry.best}
-        return self.monitor.startswith("val_") and parts <= set(SHARES) and "multilabel" not in tasks
+        return self.monitor.startswith("val_") and parts <= set(kinds) and "multilabel" not in tasks
+
+
+def _chance_or_more(tied: bool) -> str:
+    return "no more than chance" if tied else "more than chance"
 
 
 def compare(folders: Path | Sequence[Path]) -> Comparison:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from framework.core import better
 from framework.core.better import Direction, Yardstick
@@ -16,6 +16,9 @@ from framework.core.digits import is_number
 from framework.core.errors import BadInput, Problem, suggestion
 from framework.core.names import from_csv
 from framework.core.runs import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SWEEP_FILE = "sweep.json"
 EVALUATED = Path("evaluation", "validation", "confusion.csv")
@@ -29,6 +32,19 @@ class Confusion:
 
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Which validation images a finished run's model answers rightly.
+
+    Attributes:
+        images: stands for their names; equal for two runs that were measured on images of the same names.
+        right: whether it is right, in the order of the sorted names: bool (images,).
+    """
+
+    images: int
+    right: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -118,6 +134,23 @@ class Entry:
     def fingerprint(self) -> str | None:
         """Digest of the images and labels that the run saw."""
         return _mapping(self.run.get("data")).get("fingerprint")
+
+    @property
+    def answered(self) -> bool:
+        """Whether the run left its answers; they are read when they are first asked for."""
+        return RunFolder(self.folder).answers.is_file()
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        """Its answers, one for each of its images; None where they are missing or not whole."""
+        import numpy as np
+
+        try:
+            found = sorted(RunFolder(self.folder).read_answers().items())
+        except (OSError, ValueError):
+            return None
+        right = np.array([right for _, right in found], bool)
+        return Answers(hash(tuple(name for name, _ in found)), right) if len(found) == self.images else None
 
 
 @dataclass(frozen=True)

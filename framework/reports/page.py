@@ -74,7 +74,7 @@ def tell(comparison: Comparison) -> dict[str, Any]:
         "repeated": comparison.repeated,
         "images": comparison.images,
         "interval": comparison.interval and [rounded(end) for end in comparison.interval],
-        "ties": comparison.interval is not None or comparison.seeds.freedom > 0,
+        "ties": bool(comparison.tie_rules),
         "rule": comparison.tie_rule,
         "variants": [
             _variant(comparison, place, variant, reference) for place, variant in enumerate(comparison.variants)

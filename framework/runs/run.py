@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
-import io
 import shutil
 import traceback
 from collections.abc import Sequence
-
-import numpy as np
 
 from framework.config.folders import shown
 from framework.config.settings import Settings
@@ -18,11 +14,11 @@ from framework.core.backend import tf
 from framework.core.console import say, warn
 from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, RunStopped
 from framework.core.files import is_full, locked, put_back_if, sweep, whole, write_whole
-from framework.core.names import in_csv
 from framework.core.runs import RunFolder
 from framework.data.rows import Undecodable, undecodable
+from framework.evaluation.measures import Answers
 from framework.reports import curves
-from framework.runs import resume
+from framework.runs import answers, resume
 from framework.runs.banner import announce, summarise
 from framework.runs.job import Job
 from framework.runs.keeping import FolderStore, make_callbacks
@@ -204,25 +200,13 @@ class Run:
                 shutil.copyfile(file, beside)
             else:
                 trainer.network.model.save(beside)
-        self._write_confusion(trainer)
+        if (logits := trainer.answers()) is not None:
+            start = trainer.experiment
+            split = start.images.splits["validation"]
+            answers.write(self.folder, Answers(start.task, split.paths, split.labels, logits), start.images.origin)
         metrics = {key: value for key, value in best.items() if isinstance(value, float) and key not in _NO_METRIC}
         said = {"epoch": best["epoch"], "stage": best["stage"], "kept": kept}
         return said | {"monitor": trainer.yardstick.column, "mode": trainer.yardstick.mode, "metrics": metrics}
-
-    def _write_confusion(self, trainer: Trainer) -> None:
-        """Count the best model's answers on validation images: a row a true class, a column a predicted one."""
-        logits, task = trainer.answers(), trainer.experiment.task
-        if logits is None or task.kind == "multilabel":
-            return
-        predicted = (logits[:, 0] > 0).astype(int) if task.kind == "binary" else logits.argmax(axis=1)
-        counts = np.zeros((len(task.classes), len(task.classes)), int)
-        np.add.at(counts, (trainer.experiment.images.splits["validation"].labels, predicted), 1)
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        names = [in_csv(name) for name in task.classes]
-        table.writerow(["true \\ predicted", *names])
-        table.writerows([name, *row] for name, row in zip(names, counts.tolist(), strict=True))
-        write_whole(self.folder.confusion, text.getvalue())
 
 
 _NO_METRIC = ("seconds", "learning_rate")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from framework.core.runs import RunFolder
+from framework.core.runs import ANSWERS, RunFolder
 
 CLASSES = ("dress", "hat", "<script>alert(1)</script>", "shoes")
 
@@ -100,6 +100,15 @@ def make_confusion(folder: Path, classes=CLASSES, hits=40) -> None:
             ",".join([name, *(str(hits if row == column else (row + column) % 4) for column in range(len(classes)))])
         )
     (folder / "confusion.csv").write_text("\n".join(lines) + "\n")
+
+
+def make_answered(folder: Path, right, overrides=(), **more) -> RunFolder:
+    """A run whose best model is right about these of its validation images, with ``answers.csv``."""
+    right = [bool(value) for value in right]
+    run = make_run(folder, overrides, score=sum(right) / len(right), images=len(right), **more)
+    rows = [f"hat/{number:05d}.jpg,hat,{'hat' if hit else 'dress'},0.75,{hit:d}" for number, hit in enumerate(right)]
+    run.answers.write_text("\n".join([",".join(ANSWERS), *rows]) + "\n")
+    return run
 
 
 def make_sweep(folder: Path, rates=(0.1, 0.01, 0.001), heads=("dense10", "dense100"), dropouts=(), seeds=(1,)) -> Path:

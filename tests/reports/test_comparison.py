@@ -2,10 +2,12 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from framework.core.runs import RunFolder
 from framework.reports.comparison import compare, differences
-from tests.reports.made import make_run, make_sweep
+from tests.reports.made import make_answered, make_run, make_sweep
 
 
 def test_only_what_varies_names_a_variant(tmp_path):
@@ -111,6 +113,157 @@ def test_a_variant_that_is_steady_nowhere_ties_nobody(tmp_path):
 def test_a_single_run_is_held_against_the_spread_of_the_others(tmp_path):
     comparison = seeded(tmp_path, [(0.817, 0.829), (0.80, 0.81), (0.70, 0.715), (0.817,), (0.72,)])
     assert comparison.ties == {"optim.lr=0.2", "optim.lr=0.4"}
+
+
+def right_at(images, *wrong):
+    """Right about every image but those at these places, given as ranges."""
+    right = np.ones(images, bool)
+    for places in wrong:
+        right[places.start : places.stop] = False
+    return right
+
+
+def test_two_variants_are_compared_on_the_same_images(tmp_path):
+    # the interval of 0.83 for 341 images reaches down to 0.787, but one is right about nearly all that the other is
+    make_answered(tmp_path / "0", right_at(341, range(58)), ["optim.lr=0.1"])
+    make_answered(tmp_path / "1", right_at(341, range(70)), ["optim.lr=0.2"])
+    comparison = compare(tmp_path)
+    assert comparison.interval[0] < comparison.variants[1].mean("val_accuracy")
+    assert comparison.ties == frozenset()
+    assert comparison.tie_rule == (
+        "≈ ties with the best: on the same 341 validation images, chance alone sets two that are equally good as far "
+        "apart in more than 5 of 100 cases (McNemar's exact test of the images that only one has right; what another "
+        "seed would change is not in it)"
+    )
+    assert compare([tmp_path / "0", tmp_path / "1"]).verdict.endswith(
+        "/0 is better by 0.035, val_accuracy 0.830 against 0.795: more than chance, for of the same 341 validation images "
+        "it has 12 right that the other has wrong, and 0 the other way round (McNemar's exact test, p = 0.00049; what "
+        "another seed would change is not in it)"
+    )
+
+
+def test_two_that_are_wrong_on_other_images_are_tied_though_the_interval_says_no(tmp_path):
+    make_answered(tmp_path / "0", right_at(341, range(58)), ["optim.lr=0.1"])
+    make_answered(tmp_path / "1", right_at(341, range(200, 275)), ["optim.lr=0.2"])
+    comparison = compare(tmp_path)
+    assert comparison.interval[0] > comparison.variants[1].mean("val_accuracy")
+    assert comparison.ties == {"optim.lr=0.2"}
+    assert "no more than chance, for of the same" in compare([tmp_path / "0", tmp_path / "1"]).verdict
+
+
+def two_seeds_each(folder, scores=((0.819, 0.827), (0.66, 0.73)), images=341):
+    """Variants of two seeds, right about images that are easier for all of them, with these scores."""
+    rng = np.random.default_rng(0)
+    hard = rng.normal(size=images)
+    for number, values in enumerate(scores, start=1):
+        for seed, score in enumerate(values):
+            ease = hard + rng.normal(size=images)
+            overrides = [f"optim.lr=0.{number}", f"trainer.seed={seed}"]
+            make_answered(folder / f"{number}-{seed}", ease > np.quantile(ease, 1 - score), overrides, seed=seed)
+    return folder
+
+
+def test_two_variants_of_two_seeds_get_a_verdict(tmp_path):
+    comparison = compare(two_seeds_each(tmp_path))
+    assert comparison.best.label == "optim.lr=0.1"
+    assert comparison.ties == frozenset()
+    assert "paired t test, by the chance of the images and that of the seeds" in comparison.tie_rule
+    assert "2 degrees of freedom" in comparison.tie_rule
+    for file in tmp_path.glob("*/answers.csv"):
+        file.unlink()
+    by_scores = compare(tmp_path)
+    assert by_scores.ties == {"optim.lr=0.2"}
+    assert "Wilson" in by_scores.tie_rule
+    assert "same" not in by_scores.tie_rule
+
+
+def test_variants_that_only_seeds_tell_apart_are_tied(tmp_path):
+    assert compare(two_seeds_each(tmp_path, [(0.827, 0.78), (0.76, 0.82)])).ties == {"optim.lr=0.2"}
+
+
+def test_of_many_equal_variants_none_is_told_apart_by_luck(tmp_path):
+    rng = np.random.default_rng(5)
+    for number in range(15):
+        make_answered(tmp_path / str(number), rng.random(341) < 0.8, [f"optim.lr=0.{number + 1:02d}"])
+    comparison = compare(tmp_path)
+    # one by one, some lie further from the best of fifteen than chance would set two of them apart
+    assert min(comparison.chances.values()) < 0.05
+    assert len(comparison.ties) == 14
+    assert "for all 14 comparisons together" in comparison.tie_rule
+
+
+def test_answers_are_read_only_where_the_scores_leave_it_open(tmp_path, monkeypatch):
+    for number, wrong in enumerate((30, 34, 200, 250)):
+        make_answered(tmp_path / str(number), right_at(341, range(wrong)), [f"optim.lr=0.{number + 1}"])
+    read, answers = [], RunFolder.read_answers
+
+    def counted(folder):
+        read.append(folder.path.name)
+        return answers(folder)
+
+    monkeypatch.setattr(RunFolder, "read_answers", counted)
+    comparison = compare(tmp_path)
+    assert not read
+    assert comparison.ties == {"optim.lr=0.2"}
+    assert read == ["0", "1"]
+
+
+def no_answers(run):
+    run.answers.unlink()
+
+
+def other_data(run):
+    told = json.loads(run.run_json.read_text())
+    told["data"]["fingerprint"] = "other"
+    run.run_json.write_text(json.dumps(told))
+
+
+def other_names(run):
+    run.answers.write_text(run.answers.read_text().replace("hat/00007.jpg", "hat/new.jpg"))
+
+
+def an_earlier_model(run):
+    run.answers.write_text(run.answers.read_text().replace("dress,0.75,0", "hat,0.75,1", 1))
+
+
+def a_row_less(run):
+    run.answers.write_text("\n".join(run.answers.read_text().splitlines()[:-1]) + "\n")
+
+
+def no_table(run):
+    run.answers.write_bytes(b"\xff\x00\n")
+
+
+def no_share(run):
+    told = json.loads(run.run_json.read_text())
+    told["best"]["metrics"]["val_accuracy"] = -0.2
+    run.run_json.write_text(json.dumps(told))
+
+
+def several_labels(run):
+    told = json.loads(run.run_json.read_text())
+    run.run_json.write_text(json.dumps({**told, "task": "multilabel"}))
+
+
+@pytest.mark.parametrize(
+    "spoil", [no_answers, other_data, other_names, an_earlier_model, a_row_less, no_table, no_share, several_labels]
+)
+def test_where_answers_on_the_same_images_are_not_known_the_scores_decide(tmp_path, spoil):
+    make_answered(tmp_path / "0", right_at(341, range(58)), ["optim.lr=0.1"])
+    spoil(make_answered(tmp_path / "1", right_at(341, range(70)), ["optim.lr=0.2"]))
+    comparison = compare(tmp_path)
+    assert comparison.ties == (frozenset() if spoil in (no_share, several_labels) else {"optim.lr=0.2"})
+    assert "McNemar" not in comparison.tie_rule + compare([tmp_path / "0", tmp_path / "1"]).verdict
+
+
+def test_the_rule_says_both_where_answers_are_known_of_some_alone(tmp_path):
+    for number, wrong in enumerate((58, 70, 71)):
+        make_answered(tmp_path / str(number), right_at(341, range(wrong)), [f"optim.lr=0.{number + 1}"])
+    no_answers(RunFolder(tmp_path / "2"))
+    comparison = compare(tmp_path)
+    assert comparison.ties == {"optim.lr=0.3"}
+    assert "McNemar" in comparison.tie_rule
+    assert "; where answers on the same images are not known, within its 95 % interval" in comparison.tie_rule
 
 
 def test_failed_runs_stand_behind_and_do_not_count(tmp_path):
@@ -264,8 +417,8 @@ def test_differences_name_keys_that_one_run_lacks(tmp_path):
 
 def test_needs_no_tensorflow():
     code = (
-        "import sys, framework.compare, framework.reports.files, framework.reports.comparison;"
-        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'matplotlib', 'plotly')))"
+        "import sys, framework.compare, framework.reports.files, framework.reports.comparison, framework.reports.paired;"
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'scipy', 'matplotlib', 'plotly')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
