@@ -10,6 +10,10 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 def cache_folder() -> Path:
@@ -108,38 +112,53 @@ def put_back_if(refused: type[BaseException], files: Sequence[Path]) -> Iterator
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock file ``path``; freed if the holder dies.
+    """Hold the lock file ``path``; the system frees it when the holder dies, however it dies.
+
+    The file stays where it is. On a disk shared by several machines a lock holds between them as far as the disk keeps
+    such locks, as NFS does unless it is mounted without them.
 
     Args:
         path: of the lock file.
-        waiting: called once if another process has it; what it raises ends the wait.
+        waiting: called once if another has it; what it raises ends the wait.
     """
-    from filelock import FileLock, Timeout
+    with lock_if_free(path) as free:
+        if free:
+            yield
+            return
+    if waiting:
+        waiting()
+    with _lock(path):
+        yield
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(str(path))
+
+@contextlib.contextmanager
+def lock_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock file ``path`` unless another does; yields whether it is held now."""
+    from filelock import Timeout
+
+    lock = _lock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        if waiting:
-            waiting()
-        lock.acquire()
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         lock.release()
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file ``path`` now."""
-    from filelock import FileLock, Timeout
-
+    """Whether anybody holds the lock file ``path`` now."""
     if not path.exists():
         return False
-    lock = FileLock(str(path))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    with lock_if_free(path) as free:
+        return not free
+
+
+def _lock(path: Path) -> FileLock:
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # whichever thread ends what the lock is for may free it
+    return FileLock(str(path), thread_local=False)
