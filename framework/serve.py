@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -111,7 +112,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError, UnicodeError) as error:
         raise BadInput(Problem(f"there is no address {host}:{port}: {error}", "host, port", "host=127.0.0.1")) from None
     try:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name != "nt":  # there it would let two listen at once
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.bind(address)
         # at once: only a listening socket keeps others from the port, and who comes early waits instead of being refused
         door.listen(BACKLOG)

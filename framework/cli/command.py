@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 import time
@@ -61,6 +62,10 @@ def answering(help: Callable[[], str], arguments: Sequence[str] | None, work: Ca
         work: takes what was given, returns the exit code.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+
+    # what the encoding of a pipe has no letters for is written out (\u2248): on Windows it has few
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
     def run() -> int:
         if {"-h", "--help"} & set(given):

@@ -16,14 +16,14 @@ from framework.config.kinds import paths
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import bring
 from framework.core.errors import BadInput
-from framework.runs.job import Job
+from framework.runs.job import Job, nothing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
 def job_of(
-    config: DictConfig, folder: str, overrides: Sequence[str], home: str, begin: Callable[[], None] = lambda: None
+    config: DictConfig, folder: str, overrides: Sequence[str], home: str, begin: Callable[[], None] = nothing
 ) -> Job:
     """The job of a config that Hydra composed, its own node left out; its recipe's parts are registered, if need be.
 

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ def cache_folder() -> Path:
     return user_cache_path("framework", appauthor=False)
 
 
+PATIENCE = 5.0
+WINDOWS = os.name == "nt"
 _BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
 
 
@@ -42,10 +45,22 @@ def whole(path: Path) -> Iterator[Path]:
         yield beside
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        _put(beside, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
+
+
+def _put(file: Path, path: Path) -> None:
+    """Give a file or folder its name. Windows refuses while anybody has it or its like open: it is asked for a while."""
+    until = time.monotonic() + (PATIENCE if WINDOWS else 0.0)
+    while True:
+        try:
+            return os.replace(file, path)
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -63,11 +78,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield beside
         if path.exists():
             gone = path.with_name(f"{beside.name}.old")
-            os.replace(path, gone)
-            os.replace(beside, path)
+            _put(path, gone)
+            _put(beside, path)
             shutil.rmtree(gone)
         else:
-            os.replace(beside, path)
+            _put(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

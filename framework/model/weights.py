@@ -11,6 +11,7 @@ import contextlib
 import functools
 import math
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -241,7 +242,10 @@ def _hdf5(path: Path) -> Iterator[tuple[h5py.File, Path]]:
             with zipfile.ZipFile(path) as archive:
                 archive.extract(readable.name, folder)
         else:
-            readable.symlink_to(path.resolve())
+            try:
+                readable.symlink_to(path.resolve())
+            except OSError:  # Windows allows links to few
+                shutil.copyfile(path, readable)
         with h5py.File(readable) as file:
             yield file, readable
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import framework.parts  # noqa: F401 - registers the shipped parts in a launcher's processes too
-from framework.config.folders import shown
+from framework.config.folders import groups, shown
+from framework.config.recipe_parts import load_parts
+from framework.config.recipes import bring
 from framework.core.console import follow, passing, program, say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
@@ -35,7 +37,7 @@ from framework.sweeps.folder import (
 from framework.sweeps.following import Following
 from framework.sweeps.log import LOG, say_to_log
 from framework.sweeps.naming import short_numbers
-from framework.sweeps.processes import Ended, in_processes
+from framework.sweeps.processes import FORKS, Ended, in_processes
 from framework.sweeps.request import Search, SweepRequest, jobs_at_once
 from framework.sweeps.view import View, first_line
 
@@ -326,8 +328,14 @@ def _done(work: Work, job: Job) -> int:
 
 def _in_child(work: Work, job: Job) -> int:
     """One run, what it says going to a file to the end of its process."""
+
+    def run() -> int:
+        if not FORKS and job.recipe:
+            load_parts(bring([job.recipe.name], groups()).recipes)
+        return _done(work, job)
+
     say_to_log(job.folder)
-    return guarded(functools.partial(_done, work, job))
+    return guarded(run)
 
 
 def _changed(job: Job) -> Problem | None:
