@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from framework.core.backend import keras
+from framework.core.keras_private import call_again, is_of_keras, maker_of, nodes_of
 
 MOST_TENSORS = 3
 
@@ -37,7 +38,7 @@ class Cut:
     @property
     def names(self) -> tuple[str, ...]:
         """Name of the operation that makes each tensor."""
-        return tuple(_maker(tensor).name for tensor in self.tensors)
+        return tuple(maker_of(tensor).name for tensor in self.tensors)
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -79,7 +80,7 @@ def frozen_prefix(model: keras.Model, trained: Trained, inference: Collection[st
     if all(id(tensor) in constant for tensor in model.outputs):
         for tensor in model.outputs:
             constant.discard(id(tensor))
-            stops[_maker(tensor).name] = "it is the output"
+            stops[maker_of(tensor).name] = "it is the output"
     frontier = {
         id(tensor): tensor
         for node in nodes
@@ -138,16 +139,6 @@ def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tupl
     return prefix, tail
 
 
-def nodes_of(model: keras.Model) -> list[Any]:
-    """Calls of operations in an order in which they can run, inputs left out.
-
-    Keras has no public way to read its graph: a node has ``operation``, ``input_tensors``, ``outputs`` and, to repeat
-    the call on other tensors, ``arguments``.
-    """
-    by_depth = model._nodes_by_depth
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
-
-
 def repeat(nodes: Iterable[Any], values: dict[int, Any], instead: Callable[[Any], Any]) -> None:
     """Make these calls again on other tensors.
 
@@ -158,22 +149,13 @@ def repeat(nodes: Iterable[Any], values: dict[int, Any], instead: Callable[[Any]
     """
     for node in nodes:
         operation = instead(node.operation)
-        if operation is None:
-            outputs = [values[id(node.input_tensors[0])]]
-        else:
-            args, arguments = node.arguments.fill_in(values)
-            outputs = keras.tree.flatten(operation(*args, **arguments))
+        outputs = [values[id(node.input_tensors[0])]] if operation is None else call_again(node, operation, values)
         values |= {id(tensor): output for tensor, output in zip(node.outputs, outputs, strict=True)}
 
 
 def makers_of(nodes: Iterable[Any]) -> dict[int, Any]:
     """The call that gave each tensor, by the tensor's id."""
     return {id(tensor): node for node in nodes for tensor in node.outputs}
-
-
-def _maker(tensor: Any) -> Any:
-    """The operation that gave a symbolic tensor."""
-    return tensor._keras_history.operation
 
 
 def _operations(nodes: Iterable[Any], tensors: Collection[int]) -> list[Any]:
@@ -196,8 +178,7 @@ def _reason(operation: Any, trains: Callable[[Any], bool], inference: Collection
     if isinstance(operation, keras.layers.BatchNormalization):
         return "it follows the batch" if operation.trainable else None
     # Keras's own layers draw from a generator of their own only, which is missing at rate 0; others may draw anyhow
-    own = type(operation).__module__.startswith("keras.src.layers.")
-    if own and not isinstance(operation, keras.layers.Wrapper | keras.layers.Lambda):
+    if is_of_keras(operation) and not isinstance(operation, keras.layers.Wrapper | keras.layers.Lambda):
         return None
     return "it may behave otherwise in training"
 
