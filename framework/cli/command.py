@@ -33,6 +33,7 @@ from framework.cli.typed import either
 from framework.cli.unfinished import find_unfinished, take_resume
 from framework.config.checks import read_settings
 from framework.config.folders import conf_folder
+from framework.config.hydra_private import flags_parser
 from framework.config.recipes import offer_names
 from framework.config.settings import Settings
 from framework.core.console import passing
@@ -261,9 +262,7 @@ def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace
     Raises:
         BadInput: for a flag that there is not, or one that would bring configs from elsewhere past the checks.
     """
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
+    parser = flags_parser()
     parser.exit_on_error = False
     try:
         flags, unknown = parser.parse_known_args(list(arguments))

@@ -16,6 +16,7 @@ from framework.cli.start import starting_point
 from framework.cli.typed import either, fit_for_hydra, hydra_reads
 from framework.config.checks import NAMED, not_chosen
 from framework.config.folders import conf_folder, groups
+from framework.config.hydra_private import apply_overrides, mapping_at
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import Brought, bring, names, offer
 from framework.core.errors import BadInput, Problem, nearest, suggestion
@@ -364,7 +365,6 @@ def _unknown_group(override: Override, options: dict[str, list[str]]) -> Problem
 
 def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:
     """Apply an override of a value, or note why it can't be."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.errors import HydraException
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -395,7 +395,7 @@ def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:
     try:
         # an unknown key of an open node is let in: the schema names it, with the nearest that the node does take
         lines = [line] if exists or override.is_add() else [f"++{line.lstrip('+')}"]
-        ConfigLoaderImpl._apply_overrides_to_config(parse(lines)[0], config)
+        apply_overrides(parse(lines)[0], config)
     except RecursionError:
         problems.append(Problem(f"the value of {key} is nested too deeply", where))
         return False
@@ -411,13 +411,10 @@ def _nearest_key(key: str, config: Any) -> str:
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:
-    from omegaconf import DictConfig
-
     found = []
     for key in config:
         path = f"{prefix}{key}"
         found.append(path)
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none():
-            found += _keys(node, f"{path}.")
+        if (inner := mapping_at(config, key)) is not None:
+            found += _keys(inner, f"{path}.")
     return [key for key in found if not key.startswith("hydra")]

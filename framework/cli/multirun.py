@@ -90,10 +90,7 @@ class Together(Launcher):
                 )
         except Exception as error:
             raise (_Refused if isinstance(error, BadInput) else _PastHydra)(error) from error
-        return [
-            JobReturn(overrides=list(line), status=JobStatus.COMPLETED, _return_value=value)
-            for line, value in zip(job_overrides, values, strict=True)
-        ]
+        return [_returned(line, value) for line, value in zip(job_overrides, values, strict=True)]
 
     def _varies(self, override: str) -> bool:
         return override not in self.request.fixed and override.lstrip("+").partition("=")[0] in self.request.varied
@@ -131,6 +128,12 @@ class _PastHydra(BaseException):
 
 class _Refused(_PastHydra):
     """Nothing was started."""
+
+
+def _returned(overrides: Sequence[str], value: float | None) -> JobReturn:
+    done = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
+    done.return_value = value
+    return done
 
 
 def _job(config: DictConfig) -> Job:

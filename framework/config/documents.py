@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from framework.config.folders import conf_folder, shown
+from framework.config.hydra_private import yaml_loader
 from framework.core.errors import BadInput, Problem
 
 MOST_BYTES = 100_000
@@ -77,7 +78,7 @@ def read(file: Path) -> Document:
     """
     text = _text(file)
     try:
-        loader = _loader()(text)
+        loader = yaml_loader()(text)
         node = loader.get_single_node()
         _measure(node, file)
         content = None if node is None else loader.construct_document(node)
@@ -173,13 +174,6 @@ def _text(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise BadInput(Problem("not in UTF-8", f"{shown(file)}:{line}", "save it as UTF-8")) from None
-
-
-def _loader() -> Any:
-    """OmegaConf's own: it reads 1e-3 as a number, and 2020-01-01 as a text, as every other config of Hydra's."""
-    from omegaconf._utils import get_yaml_loader
-
-    return get_yaml_loader()
 
 
 def _measure(node: Any, file: Path) -> None:
