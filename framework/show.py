@@ -61,11 +61,11 @@ def texts(arguments: Sequence[str]) -> Iterator[str]:
     parsed, problems = parse(overrides)
     if problems:
         raise BadInput(problems)
-    brought = chosen_recipes([parsed])
-    load_parts(brought.recipes)
+    bundle = chosen_recipes([parsed])
+    load_parts(bundle.recipes)
     if group is None:
         return explain.kinds()
-    return explain.option(group, value, brought) if equals else explain.group(group, brought)
+    return explain.option(group, value, bundle) if equals else explain.group(group, bundle)
 
 
 if __name__ == "__main__":

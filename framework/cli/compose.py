@@ -18,7 +18,7 @@ from framework.config.checks import NAMED, not_chosen
 from framework.config.folders import conf_folder, groups
 from framework.config.hydra_private import apply_overrides, mapping_at
 from framework.config.recipe_parts import load_parts
-from framework.config.recipes import Brought, bring, names, offer
+from framework.config.recipes import Bundle, bring, names, offer
 from framework.core.errors import BadInput, Problem, nearest, suggestion
 
 if TYPE_CHECKING:
@@ -185,10 +185,10 @@ def compose(arguments: Sequence[str]) -> Composed:
     from omegaconf.errors import OmegaConfBaseException
 
     overrides, problems = parse(normalise(arguments))
-    brought = chosen_recipes([overrides], problems)
-    load_parts(brought.recipes)
+    bundle = chosen_recipes([overrides], problems)
+    load_parts(bundle.recipes)
     with _hydra() as loader:
-        options = {group: [*shipped, *brought.options.get(group, {})] for group, shipped in groups().items()}
+        options = {group: [*shipped, *bundle.options.get(group, {})] for group, shipped in groups().items()}
         options["recipe"] = names()
         chosen, values, loose, unsure, guessed = [], [], [], [], []
         for override in overrides:
@@ -208,7 +208,7 @@ def compose(arguments: Sequence[str]) -> Composed:
         lines = [override.input_line or "" for override in [*chosen, *loose]]
         config = _load(loader, lines, problems)
         kept = [override for override in values if _apply(override, config, problems)]
-    origins = Origins(lambda: _trace(lines, kept, brought))
+    origins = Origins(lambda: _trace(lines, kept, bundle))
     OmegaConf.set_struct(config, False)
     config.pop("hydra", None)
     try:
@@ -235,7 +235,7 @@ class IncompleteConfig(BadInput):
         self.composed = composed
 
 
-def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Problem] = ()) -> Brought:
+def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Problem] = ()) -> Bundle:
     """What the recipes bring that these overrides choose, or probably meant to; put where Hydra finds it.
 
     Args:
@@ -254,11 +254,11 @@ def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Pr
     known = names() if wanted else []
     meant = [name if name in known else nearest(name, known) for name in wanted]
     try:
-        brought = bring(filter(None, meant), groups())
+        bundle = bring(filter(None, meant), groups())
     except BadInput as error:
         raise BadInput([*problems, *error.problems]) from None
-    offer(brought)
-    return brought
+    offer(bundle)
+    return bundle
 
 
 @contextlib.contextmanager
@@ -309,13 +309,13 @@ def _refusals() -> tuple[type[Exception], ...]:
     return (HydraException, OmegaConfBaseException, ValueError, TypeError, KeyError, AttributeError, AssertionError)
 
 
-def _trace(lines: Sequence[str], values: Sequence[Override], brought: Brought) -> Places:
+def _trace(lines: Sequence[str], values: Sequence[Override], bundle: Bundle) -> Places:
     """All places that set each key; needs a look at every file, so only done for an error or for ``show``."""
     from hydra.types import RunMode
 
     with _hydra() as loader:
         defaults = loader.compute_defaults_list(starting_point().name, list(lines), RunMode.RUN).defaults
-        return trace(defaults, starting_point().file, brought, lines, values)
+        return trace(defaults, starting_point().file, bundle, lines, values)
 
 
 def _bad_choice(override: Override, options: Sequence[str]) -> list[Problem]:
