@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli import explain
-from framework.cli.command import answering
+from framework.cli.command import run_command
 from framework.cli.compose import chosen_recipes, compose, parse
 from framework.cli.start import take_start
 from framework.config.recipe_parts import load_parts
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(line)
         return DONE
 
-    return answering(USAGE.strip, arguments, work)
+    return run_command(USAGE.strip, arguments, work)
 
 
 def texts(arguments: Sequence[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.cli.command import answering, launch
+from framework.cli.command import launch, run_command
 from framework.cli.help import overview
 from framework.core.backend import load_tensorflow
 from framework.runs.job import Job
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(given: list[str]) -> int:
         return launch(given, train, partial(preflight, data=Data()), begin=load_tensorflow, sweep=sweep)
 
-    return answering(lambda: overview(USAGE), arguments, work)
+    return run_command(lambda: overview(USAGE), arguments, work)
 
 
 def train(job: Job) -> None:

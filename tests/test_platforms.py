@@ -80,7 +80,7 @@ def test_a_sweep_trains_in_new_interpreters_with_the_parts_of_a_recipe_and_kept_
 
 def test_what_a_pipe_has_no_letters_for_is_written_out(tmp_path):
     line = "python -c 'import framework.cli.command as c; "
-    line += 'c.answering(str, [], lambda _: print("0.1 \\u2248 0.1") or 0)\''
+    line += 'c.run_command(str, [], lambda _: print("0.1 \\u2248 0.1") or 0)\''
     done = bash(line, tmp_path, PYTHONIOENCODING="cp1252")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, r"0.1 \u2248 0.1")
 

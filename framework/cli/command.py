@@ -54,7 +54,7 @@ Preflight = Callable[[Settings], list[Problem]]
 LONGEST_LOOK = 1.0
 
 
-def answering(help: Callable[[], str], arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
+def run_command(help: Callable[[], str], arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
     """Print a command's help or the version if that is asked for, else do its work; errors become messages.
 
     Args:
@@ -81,7 +81,7 @@ def answering(help: Callable[[], str], arguments: Sequence[str] | None, work: Ca
 
 
 def looking(usage: str, arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
-    """As ``answering``, for a command that takes what ``framework-train`` takes and trains nothing.
+    """As ``run_command``, for a command that takes what ``framework-train`` takes and trains nothing.
 
     A sweep needs no flag there: ``work`` gets the overrides alone.
     """
@@ -94,7 +94,7 @@ def looking(usage: str, arguments: Sequence[str] | None, work: Callable[[list[st
             raise BadInput(unclear)
         return work(plain)
 
-    return answering(lambda: overview(usage), arguments, overridden)
+    return run_command(lambda: overview(usage), arguments, overridden)
 
 
 def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:

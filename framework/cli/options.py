@@ -22,7 +22,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from framework.cli.command import answering
+from framework.cli.command import run_command
 from framework.core import schema
 from framework.core.errors import BadInput, Problem, suggestion
 
@@ -55,7 +55,7 @@ def start(
     def run(given: list[str]) -> int:
         return work(read_options(record, given, name[1] if name else ""))
 
-    return answering(lambda: help_text(usage, record), arguments, run)
+    return run_command(lambda: help_text(usage, record), arguments, run)
 
 
 def read_options(record: type[Record], arguments: Sequence[str], command: str = "") -> Record:
