@@ -87,7 +87,7 @@ def _chosen(known: Sequence[str], prefixes: Sequence[str] | None) -> list[str]:
     return [key for key in known if any(key.startswith(prefix) for prefix in prefixes)]
 
 
-def _list(entries: Sequence[upkeep.Entry], form: str) -> None:
+def _list(entries: Sequence[upkeep.KeptFeatures], form: str) -> None:
     columns = ("key", "base", "cut", "size", "images", "bytes", "last used", "in use")
     rows = [
         (

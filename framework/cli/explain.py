@@ -138,7 +138,7 @@ def recipe(name: str, bundle: Bundle) -> Iterator[str]:
 def _sets(document: documents.Document) -> Iterator[str]:
     for entry in document.content.get("defaults") or []:
         yield f"  {_yaml(entry)}" if isinstance(entry, str) else "".join(f"  {key}: {entry[key]}" for key in entry)
-    for path, key in document.entries.items():
+    for path, key in document.keys.items():
         if not isinstance(key.value, Mapping) and path.split(".")[0] != "defaults":
             yield from _columns(f"{path}: {_yaml(key.value)}", key.comment, 34)
 
@@ -251,7 +251,7 @@ def _nodes(document: documents.Document, kind: str | None) -> list[Chosen]:
 
 def _parameters(types: Mapping[str, Any], chosen: Chosen | None, group: str) -> Iterator[str]:
     for name, kind in types.items():
-        entry = chosen.document.entries.get(f"{chosen.prefix}{name}") if chosen else None
+        entry = chosen.document.keys.get(f"{chosen.prefix}{name}") if chosen else None
         value = _yaml(entry.value) if entry else "(no option sets it)"
         path = f"{group.replace('/', '.')}.{chosen.prefix if chosen else ''}{name}"
         says = f"{schema.describe(kind)}" + (f"; {entry.comment}" if entry and entry.comment else "")

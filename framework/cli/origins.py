@@ -72,7 +72,7 @@ def trace(
             document = _document(bundle.options.get(group, {}).get(name, shipped))
         chosen = _chosen_by(group, choices, bundle)
         prefix = "" if entry.package in (None, "_global_") else entry.package
-        for path, key in document.entries.items():
+        for path, key in document.keys.items():
             if path.split(".")[0] not in ("defaults", "hydra"):
                 place = Place(f"{shown(document.file)}:{key.line}", key.value, chosen)
                 places.setdefault(f"{prefix}.{path}" if prefix else path, []).append(place)

@@ -27,7 +27,7 @@ def root_folder(folder: str | None) -> Path:
 
 
 @dataclass(frozen=True)
-class Entry:
+class KeptFeatures:
     """What the cache keeps under one key.
 
     Attributes:
@@ -49,7 +49,7 @@ class Entry:
     in_use: bool
 
 
-def listing(root: Path) -> list[Entry]:
+def listing(root: Path) -> list[KeptFeatures]:
     """All that is kept, last used first."""
     entries = []
     for folder in _key_folders(root):
@@ -62,7 +62,7 @@ def listing(root: Path) -> list[Entry]:
             in_use = not alone
         used = _last_used(folder)
         about, depends_on = record.get("about", {}), record.get("depends_on", {})
-        entries.append(Entry(folder.name, about, depends_on, rows, _size(folder), used, in_use))
+        entries.append(KeptFeatures(folder.name, about, depends_on, rows, _size(folder), used, in_use))
     return sorted(entries, key=lambda entry: entry.last_used, reverse=True)
 
 

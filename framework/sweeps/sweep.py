@@ -24,7 +24,7 @@ from framework.runs import resume
 from framework.runs.job import Job
 from framework.sweeps.folder import (
     DONE_WITH,
-    Entry,
+    IndexedRun,
     Outcome,
     make_ready,
     note_failure,
@@ -61,7 +61,7 @@ class Sweep:
     def __init__(self, request: SweepRequest, work: Work, begin: Callable[[], object]):
         self.request, self.work, self.begin = request, work, begin
         before = read_index(request.folder)
-        self.entries = {entry["folder"]: Entry(**entry) for entry in before.get("runs", [])}
+        self.indexed = {entry["folder"]: IndexedRun(**entry) for entry in before.get("runs", [])}
         self.about = {
             "name": request.name,
             "command": shlex.join(request.command),
@@ -226,7 +226,7 @@ class Sweep:
                         raise RunFailed(f"stopped at the first failure, as sweep.fail_fast=true says; its log is {log}")
         finally:
             for job in todo:
-                if self.entries[job.folder.name].status == "running":
+                if self.indexed[job.folder.name].status == "running":
                     self._enter(job, self._outcome(job) or Outcome("interrupted"))
 
     def _is_behind(self, job: Job) -> bool:
@@ -255,9 +255,9 @@ class Sweep:
     def _enter(self, job: Job, found: Outcome) -> None:
         """Note in the index how a run stands."""
         name = job.folder.name
-        self.entries[name] = Entry(name, list(job.overrides), found.status, found.reason)
+        self.indexed[name] = IndexedRun(name, list(job.overrides), found.status, found.reason)
         self.batch += [] if name in self.batch else [name]
-        write_index(self.request.folder, self.about, list(self.entries.values()))
+        write_index(self.request.folder, self.about, list(self.indexed.values()))
 
     def _outcome(self, job: Job) -> Outcome | None:
         return outcome(RunFolder(job.folder), self.request.settings.metric)
@@ -282,7 +282,7 @@ class Sweep:
         say(f"{len(found)} runs: {counts}" if found else "nothing is left to do")
         for name, one in found.items():
             if one is not None and one.status == "failed":
-                warn(f"{self._label(self.entries[name].overrides)}: {first_line(one.reason)}")
+                warn(f"{self._label(self.indexed[name].overrides)}: {first_line(one.reason)}")
                 say(f"  {shown(self.request.folder / name / LOG)}")
         self._tell_best()
         if "failed" in statuses:
@@ -305,7 +305,7 @@ class Sweep:
         if best is None or run is None or best.cut_short:
             return
         say(f"best: {comparison.monitor} {best.mean(comparison.monitor):.4f}")
-        overrides = [line for line in self.entries[run.name].overrides if not line.startswith("sweep.")]
+        overrides = [line for line in self.indexed[run.name].overrides if not line.startswith("sweep.")]
         say(f"again: {shlex.join([*program(), *overrides])}")
         self._compare(comparison)
         follow("python", "-m", "framework.evaluate", f"run={shown(self.request.folder)}")
