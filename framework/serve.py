@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Annotated
 
-from framework.cli.options import start
+from framework.cli.options import run_with_options
 from framework.core.backend import load_tensorflow
 from framework.core.console import say
 from framework.core.errors import DONE, BadInput, Problem
@@ -51,7 +51,7 @@ class Options(ModelOptions):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; returns the exit code."""
-    return start(USAGE, Options, serve, arguments)
+    return run_with_options(USAGE, Options, serve, arguments)
 
 
 def serve(options: Options) -> int:

@@ -9,7 +9,7 @@ import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli import explain
 from framework.cli.command import run_command
 from framework.cli.compose import chosen_recipes, compose, parse
-from framework.cli.start import take_start
+from framework.cli.primary import take_primary_config
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import find
 from framework.core.errors import DONE, BadInput, Problem
@@ -46,7 +46,7 @@ def texts(arguments: Sequence[str]) -> Iterator[str]:
     Raises:
         BadInput: there is nothing of this name, or the overrides are wrong.
     """
-    what, *overrides = take_start(arguments) or [""]
+    what, *overrides = take_primary_config(arguments) or [""]
     key, equals, value = what.partition("=")
     group = explain.group_of(key)
     if key == "recipe" and value:

@@ -57,7 +57,7 @@ def sweep(request: SweepRequest) -> int:
     from framework.cli import multirun
     from framework.sweeps.sweep import Sweep
 
-    return Sweep(request, train, begin=ready).start(partial(multirun.start, request))
+    return Sweep(request, train, begin=ready).start(partial(multirun.launch_sweep, request))
 
 
 def ready() -> None:

@@ -28,7 +28,7 @@ from framework.cli.compose import (
 from framework.cli.help import as_called, overview
 from framework.cli.job import job_of
 from framework.cli.output import hydra_at_work, refuse_unwritable, run_folder
-from framework.cli.start import starting_point, take_start
+from framework.cli.primary import primary_config, take_primary_config
 from framework.cli.typed import either
 from framework.cli.unfinished import find_unfinished, take_resume
 from framework.config.checks import read_settings
@@ -87,7 +87,7 @@ def looking(usage: str, arguments: Sequence[str] | None, work: Callable[[list[st
     """
 
     def overridden(given: list[str]) -> int:
-        overrides = take_start(given)
+        overrides = take_primary_config(given)
         plain = [argument for argument in overrides if argument not in ("-m", "--multirun")]
         unclear = [problem for problem in map(either, normalise(plain)) if problem]
         if unclear and plain == overrides:
@@ -203,7 +203,7 @@ def launch(
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig, OmegaConf
 
-    typed, arguments = arguments, normalise(take_start(take_resume(arguments)))
+    typed, arguments = arguments, normalise(take_primary_config(take_resume(arguments)))
     overrides, flags = _read_flags(arguments)
     arguments = [*_flags_again(flags), *overrides]
     if flags.cfg == "job" and not flags.package:
@@ -247,7 +247,7 @@ def launch(
     sys.argv = [sys.argv[0], *arguments]
     try:
         with hydra_at_work() as write_held:
-            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=starting_point().name)(job)()
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=primary_config().name)(job)()
     except (FrameworkError, OSError):
         raise
     except Exception as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from framework.cli.origins import Origins, Places, trace
-from framework.cli.start import starting_point
+from framework.cli.primary import primary_config
 from framework.cli.typed import either, fit_for_hydra, hydra_reads
 from framework.config.checks import NAMED, not_chosen
 from framework.config.folders import conf_folder, groups
@@ -245,7 +245,7 @@ def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Pr
     Raises:
         BadInput: a recipe can't be used.
     """
-    repeated = starting_point().recipe
+    repeated = primary_config().recipe
     wanted = [repeated.name] if repeated else []
     for overrides in variants:
         for override in overrides:
@@ -279,7 +279,7 @@ def _load(loader: Any, lines: list[str], problems: list[Problem]) -> Any:
 
     while True:
         try:
-            return loader.load_configuration(starting_point().name, overrides=lines, run_mode=RunMode.RUN)
+            return loader.load_configuration(primary_config().name, overrides=lines, run_mode=RunMode.RUN)
         except _refusals() as error:
             message = re.sub(r"\s*\n\s*", " ", str(error)).strip()
             if not isinstance(error, HydraException | OmegaConfBaseException):
@@ -295,7 +295,7 @@ def _refused(loader: Any, line: str) -> bool:
     from hydra.types import RunMode
 
     try:
-        loader.load_configuration(starting_point().name, overrides=[line], run_mode=RunMode.RUN)
+        loader.load_configuration(primary_config().name, overrides=[line], run_mode=RunMode.RUN)
     except _refusals():
         return True
     return False
@@ -314,8 +314,8 @@ def _trace(lines: Sequence[str], values: Sequence[Override], bundle: Bundle) -> 
     from hydra.types import RunMode
 
     with _hydra() as loader:
-        defaults = loader.compute_defaults_list(starting_point().name, list(lines), RunMode.RUN).defaults
-        return trace(defaults, starting_point().file, bundle, lines, values)
+        defaults = loader.compute_defaults_list(primary_config().name, list(lines), RunMode.RUN).defaults
+        return trace(defaults, primary_config().file, bundle, lines, values)
 
 
 def _bad_choice(override: Override, options: Sequence[str]) -> list[Problem]:

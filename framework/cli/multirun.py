@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from framework.cli.compose import parse
 from framework.cli.job import job_of
 from framework.cli.output import hydra_at_work, sweep_folder
-from framework.cli.start import starting_point
+from framework.cli.primary import primary_config
 from framework.config.folders import conf_folder
 from framework.config.settings import Settings
 from framework.core.console import program
@@ -142,7 +142,7 @@ def _job(config: DictConfig) -> Job:
     return job_of(own, str(folder), list(config.hydra.overrides.task), config.hydra.runtime.cwd)
 
 
-def start(request: SweepRequest, sweep: Sweep) -> None:
+def launch_sweep(request: SweepRequest, sweep: Sweep) -> None:
     """Have Hydra start the sweep.
 
     Raises:
@@ -165,7 +165,7 @@ def start(request: SweepRequest, sweep: Sweep) -> None:
         return chosen
 
     sys.argv = [sys.argv[0], *request.arguments]
-    name = starting_point().name
+    name = primary_config().name
     plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
     plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framework.cli.start import starting_point
+from framework.cli.primary import primary_config
 from framework.config.folders import conf_folder, shown, unwritable
 from framework.config.hydra_private import saving_by
 from framework.core.errors import BadInput, Problem
@@ -52,7 +52,7 @@ def _folder(overrides: Sequence[str], key: str, mode: RunMode) -> Path:
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
         loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration(starting_point().name, overrides=list(overrides), run_mode=mode)
+        config = loader.load_configuration(primary_config().name, overrides=list(overrides), run_mode=mode)
     try:
         found = OmegaConf.select(config, key)
     except OmegaConfBaseException as error:

@@ -59,7 +59,7 @@ def sweep(*arguments: str, begin=lambda: None, preflight=lambda settings: [], wo
     given = ["-m", "sweep.name=tried", *arguments]
 
     def start(request: SweepRequest) -> int:
-        return Sweep(request, work, begin).start(partial(multirun.start, request))
+        return Sweep(request, work, begin).start(partial(multirun.launch_sweep, request))
 
     return launch(given, work, preflight, begin, start)
 
