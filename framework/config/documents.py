@@ -217,12 +217,12 @@ def _collect(node: Any, content: Any, prefix: str, lines: list[str], keys: dict[
 
 
 def _comment(lines: list[str], number: int, value: Any) -> str:
-    """The comment behind a key's value, or else in the lines right above it; the file's first line is its own."""
+    """The comment after a key's value, or else in the lines right above it; the file's first line is its own."""
     end = value.end_mark
     if isinstance(value, yaml.ScalarNode) or end.line == number:
-        behind = lines[end.line][end.column :].strip() if end.line < len(lines) else ""
-        if behind.startswith("#"):
-            return behind.lstrip("# ")
+        after = lines[end.line][end.column :].strip() if end.line < len(lines) else ""
+        if after.startswith("#"):
+            return after.lstrip("# ")
     above: list[str] = []
     for line in range(number - 1, 0, -1):
         text = lines[line].strip()

@@ -116,8 +116,8 @@ def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tupl
         The prefix, to be called with ``training=False``, or None; and the tail. One tensor crosses as itself, several
         as a list, as in Keras.
     """
-    calm = {layer.name for layer in model.layers if layer.name in inference and _takes_training(layer)}
-    if cut.at_input and not calm:
+    inferring = {layer.name for layer in model.layers if layer.name in inference and _takes_training(layer)}
+    if cut.at_input and not inferring:
         return None, keras.Model(model.input, model.output, name="tail")
     crossing = list(cut.tensors) or model.inputs
     values = {id(tensor): keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in crossing}
@@ -126,14 +126,14 @@ def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tupl
     needed = _upstream(model.outputs, makers_of(nodes), {id(tensor) for tensor in crossing})
     wrapped: dict[str, keras.Layer] = {}
 
-    def calmed(operation: Any) -> Any:
-        if operation.name not in calm:
+    def as_inferring(operation: Any) -> Any:
+        if operation.name not in inferring:
             return operation
         from framework.features.inference import Inference
 
         return wrapped.setdefault(operation.name, Inference(operation))
 
-    repeat([node for node in nodes if any(id(tensor) in needed for tensor in node.outputs)], values, calmed)
+    repeat([node for node in nodes if any(id(tensor) in needed for tensor in node.outputs)], values, as_inferring)
     tail = keras.Model(one_or_all(inputs), one_or_all([values[id(tensor)] for tensor in model.outputs]), name="tail")
     prefix = None if cut.at_input else keras.Model(model.input, one_or_all(list(cut.tensors)), name="prefix")
     return prefix, tail

@@ -211,7 +211,7 @@ class Sweep:
         ends = in_processes(
             calls(),
             at_once,
-            unwanted=lambda place: self._is_behind(todo[place]),
+            unwanted=lambda place: self._is_unpromising(todo[place]),
             meanwhile=view.look,
             stopping=stopping,
         )
@@ -229,7 +229,7 @@ class Sweep:
                 if self.indexed[job.folder.name].status == "running":
                     self._enter(job, self._outcome(job) or Outcome("interrupted"))
 
-    def _is_behind(self, job: Job) -> bool:
+    def _is_unpromising(self, job: Job) -> bool:
         """Whether the search has seen enough of a run."""
         reason = self._pruner.tell(job) if self._pruner else None
         if reason:
