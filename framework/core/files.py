@@ -129,8 +129,8 @@ def put_back_if(refused: type[BaseException], files: Sequence[Path]) -> Iterator
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock file ``path``; the system frees it when the holder dies, however it dies.
 
-    The file stays where it is. On a disk shared by several machines a lock holds between them as far as the disk keeps
-    such locks, as NFS does unless it is mounted without them.
+    On a disk shared by several machines a lock holds between them as far as the disk keeps such locks, as NFS does
+    unless it is mounted without them.
 
     Args:
         path: of the lock file.
