@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from framework.cli.command import answering
+from framework.cli.command import run_command
 from framework.core.errors import DONE, BadInput, Problem, suggestion
 
 GROUPS = {
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(overview())
         return DONE
 
-    return answering(overview, given[:1], work)
+    return run_command(overview, given[:1], work)
 
 
 def overview() -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
-from framework.cli.options import Words, start
+from framework.cli.options import Words, run_with_options
 from framework.core.console import amount, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem, suggestion
 from framework.core.schema import PathText
@@ -40,7 +40,7 @@ class Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what is asked; returns the exit code."""
-    return start(USAGE, Options, run, arguments)
+    return run_with_options(USAGE, Options, run, arguments)
 
 
 def run(options: Options) -> int:
@@ -87,7 +87,7 @@ def _chosen(known: Sequence[str], prefixes: Sequence[str] | None) -> list[str]:
     return [key for key in known if any(key.startswith(prefix) for prefix in prefixes)]
 
 
-def _list(entries: Sequence[upkeep.Entry], form: str) -> None:
+def _list(entries: Sequence[upkeep.KeptFeatures], form: str) -> None:
     columns = ("key", "base", "cut", "size", "images", "bytes", "last used", "in use")
     rows = [
         (

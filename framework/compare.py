@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from framework.cli.options import start
+from framework.cli.options import run_with_options
 from framework.core.console import passing, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem
 from framework.core.schema import PathText
@@ -38,7 +38,7 @@ class Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare what the command line names; returns the exit code."""
-    return start(USAGE, Options, work, arguments)
+    return run_with_options(USAGE, Options, work, arguments)
 
 
 def work(options: Options) -> int:

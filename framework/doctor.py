@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.cli.command import answering, check
+from framework.cli.command import check, run_command
 from framework.cli.help import overview
 from framework.cli.options import read_options
 from framework.cli.output import refuse_unwritable
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = _with_source([argument for argument in given if argument not in own])
         return examine(overrides, read_options(Options, own))
 
-    return answering(lambda: overview(USAGE), arguments, work)
+    return run_command(lambda: overview(USAGE), arguments, work)
 
 
 def examine(overrides: Sequence[str], options: Options) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import numpy as np
 
-from framework.cli.options import start
+from framework.cli.options import run_with_options
 from framework.core.backend import load_tensorflow
 from framework.core.console import follow, progress, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing, many
@@ -55,7 +55,7 @@ class Options(ModelOptions):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate what the command line says; returns the exit code."""
-    return start(USAGE, Options, evaluate, arguments)
+    return run_with_options(USAGE, Options, evaluate, arguments)
 
 
 def evaluate(options: Options) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.cli.command import answering, check
+from framework.cli.command import check, run_command
 from framework.cli.compose import normalise, refuse_sweep
 from framework.cli.help import overview
 from framework.config.settings import Settings
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refuse_sweep(overrides, "one value")
         return find(overrides, Path(whole_path(plots[-1] if plots else "lr_find.png")))
 
-    return answering(lambda: overview(USAGE), arguments, work)
+    return run_command(lambda: overview(USAGE), arguments, work)
 
 
 def find(overrides: Sequence[str], plot: Path) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from framework.cli.options import Words, start
+from framework.cli.options import Words, run_with_options
 from framework.core.backend import load_tensorflow
 from framework.core.console import progress, say, warn
 from framework.core.errors import DONE, FAILED, many
@@ -47,7 +47,7 @@ class Options(ModelOptions):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Predict what the command line says; returns the exit code."""
-    return start(USAGE, Options, predict, arguments)
+    return run_with_options(USAGE, Options, predict, arguments)
 
 
 def predict(options: Options) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.cli.command import answering, check_one
+from framework.cli.command import check_one, run_command
 from framework.cli.compose import compose
 from framework.cli.options import Words, read_options
 from framework.config import documents
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record, do = _VERBS[verb]
         return do(read_options(record, rest))
 
-    return answering(USAGE.strip, arguments, work)
+    return run_command(USAGE.strip, arguments, work)
 
 
 def new(options: _New) -> int:

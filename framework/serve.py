@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Annotated
 
-from framework.cli.options import start
+from framework.cli.options import run_with_options
 from framework.core.backend import load_tensorflow
 from framework.core.console import say
 from framework.core.errors import DONE, BadInput, Problem
@@ -50,7 +51,7 @@ class Options(ModelOptions):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; returns the exit code."""
-    return start(USAGE, Options, serve, arguments)
+    return run_with_options(USAGE, Options, serve, arguments)
 
 
 def serve(options: Options) -> int:
@@ -111,7 +112,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError, UnicodeError) as error:
         raise BadInput(Problem(f"there is no address {host}:{port}: {error}", "host, port", "host=127.0.0.1")) from None
     try:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name != "nt":  # there it would let two listen at once
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.bind(address)
         # at once: only a listening socket keeps others from the port, and who comes early waits instead of being refused
         door.listen(BACKLOG)

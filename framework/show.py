@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli import explain
-from framework.cli.command import answering
+from framework.cli.command import run_command
 from framework.cli.compose import chosen_recipes, compose, parse
-from framework.cli.start import take_start
+from framework.cli.primary import take_primary_config
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import find
 from framework.core.errors import DONE, BadInput, Problem
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(line)
         return DONE
 
-    return answering(USAGE.strip, arguments, work)
+    return run_command(USAGE.strip, arguments, work)
 
 
 def texts(arguments: Sequence[str]) -> Iterator[str]:
@@ -46,7 +46,7 @@ def texts(arguments: Sequence[str]) -> Iterator[str]:
     Raises:
         BadInput: there is nothing of this name, or the overrides are wrong.
     """
-    what, *overrides = take_start(arguments) or [""]
+    what, *overrides = take_primary_config(arguments) or [""]
     key, equals, value = what.partition("=")
     group = explain.group_of(key)
     if key == "recipe" and value:
@@ -61,11 +61,11 @@ def texts(arguments: Sequence[str]) -> Iterator[str]:
     parsed, problems = parse(overrides)
     if problems:
         raise BadInput(problems)
-    brought = chosen_recipes([parsed])
-    load_parts(brought.recipes)
+    bundle = chosen_recipes([parsed])
+    load_parts(bundle.recipes)
     if group is None:
         return explain.kinds()
-    return explain.option(group, value, brought) if equals else explain.group(group, brought)
+    return explain.option(group, value, bundle) if equals else explain.group(group, bundle)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.cli.command import answering, launch
+from framework.cli.command import launch, run_command
 from framework.cli.help import overview
 from framework.core.backend import load_tensorflow
 from framework.runs.job import Job
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work = partial(train, data=data)
         return launch(given, work, partial(preflight, data=data), begin=load_tensorflow, sweep=partial(sweep, work))
 
-    return answering(lambda: overview(USAGE), arguments, work)
+    return run_command(lambda: overview(USAGE), arguments, work)
 
 
 def train(job: Job, data: Data | None = None) -> None:
@@ -59,7 +59,7 @@ def sweep(work: Callable[[Job], None], request: SweepRequest) -> int:
     from framework.cli import multirun
     from framework.sweeps.sweep import Sweep
 
-    return Sweep(request, work, begin=ready).start(partial(multirun.start, request))
+    return Sweep(request, work, begin=ready).start(partial(multirun.launch_sweep, request))
 
 
 def ready() -> None:

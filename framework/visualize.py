@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from framework.cli.options import start
+from framework.cli.options import run_with_options
 from framework.core.backend import load_tensorflow
 from framework.core.console import say
 from framework.core.errors import DONE, BadInput, Problem, suggestion
@@ -47,7 +47,7 @@ class Options(ModelOptions):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw what the command line says; returns the exit code."""
-    return start(USAGE, Options, visualize, arguments)
+    return run_with_options(USAGE, Options, visualize, arguments)
 
 
 def visualize(options: Options) -> int:

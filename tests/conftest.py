@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framework.cli.start import take_start
+from framework.cli.primary import take_primary_config
 from framework.core import registry
 
 # a shell lets its background jobs ignore Ctrl-C, and their children inherit that
@@ -58,10 +58,10 @@ def here(tmp_path, monkeypatch) -> Path:
     """An empty current folder, no recipes and no parts but the shipped ones."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FRAMEWORK_RECIPES", "")
-    take_start([])
+    take_primary_config([])
     with registry.isolated():
         yield tmp_path
-    take_start([])
+    take_primary_config([])
 
 
 @pytest.fixture

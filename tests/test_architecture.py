@@ -1,6 +1,7 @@
 """The house rules, read from the source: a room imports only what lies below it, and some doors stay shut."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,15 @@ FLOORS = [
     ["core"],
 ]
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
+# where private names of a library may stand: all of a module, or these alone, each with why there is no public way
+PRIVATE_NAMES = {
+    "framework.core.keras_private": None,
+    "framework.config.hydra_private": None,
+    "framework.doctor": {"_replace"},  # public, of named tuples
+    "framework.sweeps.processes": {"_clear", "_run_exitfuncs"},  # atexit's, as Python 3.13 does by itself
+    "framework.sweeps.pruning": {"_trial_id"},  # Optuna's: to take up a trial that another process has begun
+}
+PRIVATE = re.compile(r"(^|\.)_(?!_)|^keras\.src\b")
 CONFIG_LIBRARIES = {"hydra", "omegaconf"}
 NEED_KERAS = {"framework.features.inference", "framework.parts.callback_classes", "framework.training.callback_list"}
 
@@ -53,6 +63,27 @@ def imports(file: Path) -> set[str]:
     return found
 
 
+def private_names(file: Path) -> set[str]:
+    """Private names of others that a file uses: of modules, and attributes that it does not define itself."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    own, used = set(), {name for name in imports(file) if not name.startswith("framework.")}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            of_itself = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            (own if of_itself else used).add(node.attr)
+        elif isinstance(node, ast.keyword):
+            used.add(node.arg or "")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr"):
+            used.add(str(getattr(node.args[1], "value", "")))
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("keras.src"):
+            used.add(node.value)
+    return {name for name in used - own if PRIVATE.search(name)}
+
+
 def imported_when_read(file: Path) -> set[str]:
     """Modules that importing this one imports: not those within functions or for type checks alone."""
     found: set[str] = set()
@@ -70,6 +101,24 @@ def imported_when_read(file: Path) -> set[str]:
 
     visit(ast.parse(file.read_text(encoding="utf-8")))
     return found
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_private_names_of_a_library_stand_in_one_module(file):
+    allowed = PRIVATE_NAMES.get(".".join(("framework", *file.relative_to(PACKAGE).with_suffix("").parts)), set())
+    assert allowed is None or private_names(file) == allowed
+
+
+def test_private_names_are_seen(tmp_path):
+    for line in (
+        "import keras.src.ops",
+        "from hydra._internal.utils import x",
+        "getattr(m, '_nodes')",
+        "f(_a=1)",
+        "m._a",
+    ):
+        (tmp_path / "file.py").write_text(f"def f(self, m, _b):\n    self._c, _b.d = m.e, self._f\n    {line}\n")
+        assert len(private_names(tmp_path / "file.py")) == 1, line
 
 
 def test_every_folder_is_a_known_room():

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from framework import cache, check, compare, evaluate, lr_find, plan, predict, recipe, show, train, visualize
-from framework.cli.start import take_start
+from framework.cli.primary import take_primary_config
 from framework.core import backend, registry
 from framework.model import weights
 from tests.conftest import make_images
@@ -90,7 +90,7 @@ def stand_ins(folder, tmp_path_factory):
         shutil.rmtree("warm")
         yield
         os.chdir(before)
-        take_start([])
+        take_primary_config([])
 
 
 def outcome(command, arguments, folder: Path) -> int:
@@ -367,7 +367,7 @@ def whole_config() -> str:
 
     from framework.cli.compose import compose
 
-    take_start([])
+    take_primary_config([])
     return OmegaConf.to_yaml(compose(DATA).node, resolve=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from framework import recipe, train
-from framework.cli.start import take_start
+from framework.cli.primary import take_primary_config
 from framework.config.recipes import catalogue
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
@@ -298,4 +298,4 @@ def test_a_saved_model_names_the_recipe_that_is_missing(tmp_path):
     assert moved.returncode == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["folder"] == f"{tmp_path}/recipes/gone"
     with pytest.raises(BadInput, match="needs recipe 'gone'"):
-        take_start(["from=run"])
+        take_primary_config(["from=run"])

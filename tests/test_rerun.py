@@ -7,7 +7,7 @@ import pytest
 
 from framework import train
 from framework.cli.compose import compose
-from framework.cli.start import take_start
+from framework.cli.primary import take_primary_config
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.runs.repeat import differences
@@ -45,7 +45,7 @@ def whole(tmp_path, *overrides, name="run"):
 
 
 def again(folder, *overrides):
-    return compose(take_start([f"from={folder}", *overrides])).config
+    return compose(take_primary_config([f"from={folder}", *overrides])).config
 
 
 def test_the_config_is_the_same(tmp_path):
@@ -61,7 +61,7 @@ def test_the_config_is_the_same(tmp_path):
 
 
 def compose_afresh(overrides):
-    take_start([])
+    take_primary_config([])
     return compose(overrides).config
 
 
@@ -86,19 +86,19 @@ def test_a_change_means_what_it_meant_in_the_first_command_line(tmp_path, change
 
 def test_where_a_value_comes_from_is_the_run_s_config(tmp_path):
     folder = whole(tmp_path, "optim.lr=0.5")
-    composed = compose(take_start([f"from={folder}"]))
+    composed = compose(take_primary_config([f"from={folder}"]))
     assert composed.origins.of("optim.lr").startswith("run/config.yaml:")
 
 
 def test_what_is_no_run_is_said(tmp_path):
     with pytest.raises(BadInput, match=r"run\.json is missing"):
-        take_start([f"from={tmp_path}"])
+        take_primary_config([f"from={tmp_path}"])
     folder = whole(tmp_path)
     with pytest.raises(BadInput, match="a recipe can't be laid over it"):
-        take_start([f"from={folder}", "recipe=clothing_v1"])
+        take_primary_config([f"from={folder}", "recipe=clothing_v1"])
     (folder / "config.yaml").unlink()
     with pytest.raises(BadInput, match=r"has no config\.yaml"):
-        take_start([f"from={folder}"])
+        take_primary_config([f"from={folder}"])
 
 
 def test_a_missing_recipe_is_named_with_where_it_was(tmp_path):
@@ -106,7 +106,7 @@ def test_a_missing_recipe_is_named_with_where_it_was(tmp_path):
         tmp_path / "run", "recipe: birds", {"name": "birds", "folder": str(tmp_path / "gone" / "birds")}
     )
     with pytest.raises(BadInput, match=f"needs recipe 'birds', which is missing: it was in {tmp_path}/gone/birds"):
-        take_start([f"from={folder}"])
+        take_primary_config([f"from={folder}"])
 
 
 def test_what_differs_is_named():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 import time
@@ -27,11 +28,12 @@ from framework.cli.compose import (
 from framework.cli.help import as_called, overview
 from framework.cli.job import job_of
 from framework.cli.output import hydra_at_work, refuse_unwritable, run_folder
-from framework.cli.start import starting_point, take_start
+from framework.cli.primary import primary_config, take_primary_config
 from framework.cli.typed import either
 from framework.cli.unfinished import find_unfinished, take_resume
 from framework.config.checks import read_settings
 from framework.config.folders import conf_folder
+from framework.config.hydra_private import flags_parser
 from framework.config.kinds import in_full
 from framework.config.recipes import offer_names
 from framework.config.settings import Settings
@@ -53,7 +55,7 @@ Preflight = Callable[[Settings], list[Problem]]
 LONGEST_LOOK = 1.0
 
 
-def answering(help: Callable[[], str], arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
+def run_command(help: Callable[[], str], arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
     """Print a command's help or the version if that is asked for, else do its work; errors become messages.
 
     Args:
@@ -62,6 +64,10 @@ def answering(help: Callable[[], str], arguments: Sequence[str] | None, work: Ca
         work: takes what was given, returns the exit code.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+
+    # what the encoding of a pipe has no letters for is written out (\u2248): on Windows it has few
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
     def run() -> int:
         if {"-h", "--help"} & set(given):
@@ -76,20 +82,20 @@ def answering(help: Callable[[], str], arguments: Sequence[str] | None, work: Ca
 
 
 def looking(usage: str, arguments: Sequence[str] | None, work: Callable[[list[str]], int]) -> int:
-    """As ``answering``, for a command that takes what ``framework-train`` takes and trains nothing.
+    """As ``run_command``, for a command that takes what ``framework-train`` takes and trains nothing.
 
     A sweep needs no flag there: ``work`` gets the overrides alone.
     """
 
     def overridden(given: list[str]) -> int:
-        overrides = take_start(given)
+        overrides = take_primary_config(given)
         plain = [argument for argument in overrides if argument not in ("-m", "--multirun")]
         unclear = [problem for problem in map(either, normalise(plain)) if problem]
         if unclear and plain == overrides:
             raise BadInput(unclear)
         return work(plain)
 
-    return answering(lambda: overview(usage), arguments, overridden)
+    return run_command(lambda: overview(usage), arguments, overridden)
 
 
 def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:
@@ -198,7 +204,7 @@ def launch(
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig, OmegaConf
 
-    typed, arguments = arguments, normalise(take_start(take_resume(arguments)))
+    typed, arguments = arguments, normalise(take_primary_config(take_resume(arguments)))
     overrides, flags = _read_flags(arguments)
     arguments = [*_flags_again(flags), *overrides]
     if flags.cfg == "job" and not flags.package:
@@ -242,7 +248,7 @@ def launch(
     sys.argv = [sys.argv[0], *arguments]
     try:
         with hydra_at_work() as write_held:
-            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=starting_point().name)(job)()
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=primary_config().name)(job)()
     except (FrameworkError, OSError):
         raise
     except Exception as error:
@@ -257,9 +263,7 @@ def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace
     Raises:
         BadInput: for a flag that there is not, or one that would bring configs from elsewhere past the checks.
     """
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
+    parser = flags_parser()
     parser.exit_on_error = False
     try:
         flags, unknown = parser.parse_known_args(list(arguments))

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from framework.cli.origins import Origins, Places, trace
-from framework.cli.start import starting_point
+from framework.cli.primary import primary_config
 from framework.cli.typed import either, fit_for_hydra, hydra_reads
 from framework.config.checks import NAMED, not_chosen
 from framework.config.folders import conf_folder, groups
+from framework.config.hydra_private import apply_overrides, mapping_at
 from framework.config.recipe_parts import load_parts
-from framework.config.recipes import Brought, bring, names, offer
+from framework.config.recipes import Bundle, bring, names, offer
 from framework.core.errors import BadInput, Problem, nearest, suggestion
 
 if TYPE_CHECKING:
@@ -184,10 +185,10 @@ def compose(arguments: Sequence[str]) -> Composed:
     from omegaconf.errors import OmegaConfBaseException
 
     overrides, problems = parse(normalise(arguments))
-    brought = chosen_recipes([overrides], problems)
-    load_parts(brought.recipes)
+    bundle = chosen_recipes([overrides], problems)
+    load_parts(bundle.recipes)
     with _hydra() as loader:
-        options = {group: [*shipped, *brought.options.get(group, {})] for group, shipped in groups().items()}
+        options = {group: [*shipped, *bundle.options.get(group, {})] for group, shipped in groups().items()}
         options["recipe"] = names()
         chosen, values, loose, unsure, guessed = [], [], [], [], []
         for override in overrides:
@@ -207,7 +208,7 @@ def compose(arguments: Sequence[str]) -> Composed:
         lines = [override.input_line or "" for override in [*chosen, *loose]]
         config = _load(loader, lines, problems)
         kept = [override for override in values if _apply(override, config, problems)]
-    origins = Origins(lambda: _trace(lines, kept, brought))
+    origins = Origins(lambda: _trace(lines, kept, bundle))
     OmegaConf.set_struct(config, False)
     config.pop("hydra", None)
     try:
@@ -234,7 +235,7 @@ class IncompleteConfig(BadInput):
         self.composed = composed
 
 
-def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Problem] = ()) -> Brought:
+def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Problem] = ()) -> Bundle:
     """What the recipes bring that these overrides choose, or probably meant to; put where Hydra finds it.
 
     Args:
@@ -244,7 +245,7 @@ def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Pr
     Raises:
         BadInput: a recipe can't be used.
     """
-    repeated = starting_point().recipe
+    repeated = primary_config().recipe
     wanted = [repeated.name] if repeated else []
     for overrides in variants:
         for override in overrides:
@@ -253,11 +254,11 @@ def chosen_recipes(variants: Iterable[Sequence[Override]], problems: Sequence[Pr
     known = names() if wanted else []
     meant = [name if name in known else nearest(name, known) for name in wanted]
     try:
-        brought = bring(filter(None, meant), groups())
+        bundle = bring(filter(None, meant), groups())
     except BadInput as error:
         raise BadInput([*problems, *error.problems]) from None
-    offer(brought)
-    return brought
+    offer(bundle)
+    return bundle
 
 
 @contextlib.contextmanager
@@ -278,7 +279,7 @@ def _load(loader: Any, lines: list[str], problems: list[Problem]) -> Any:
 
     while True:
         try:
-            return loader.load_configuration(starting_point().name, overrides=lines, run_mode=RunMode.RUN)
+            return loader.load_configuration(primary_config().name, overrides=lines, run_mode=RunMode.RUN)
         except _refusals() as error:
             message = re.sub(r"\s*\n\s*", " ", str(error)).strip()
             if not isinstance(error, HydraException | OmegaConfBaseException):
@@ -294,7 +295,7 @@ def _refused(loader: Any, line: str) -> bool:
     from hydra.types import RunMode
 
     try:
-        loader.load_configuration(starting_point().name, overrides=[line], run_mode=RunMode.RUN)
+        loader.load_configuration(primary_config().name, overrides=[line], run_mode=RunMode.RUN)
     except _refusals():
         return True
     return False
@@ -308,13 +309,13 @@ def _refusals() -> tuple[type[Exception], ...]:
     return (HydraException, OmegaConfBaseException, ValueError, TypeError, KeyError, AttributeError, AssertionError)
 
 
-def _trace(lines: Sequence[str], values: Sequence[Override], brought: Brought) -> Places:
+def _trace(lines: Sequence[str], values: Sequence[Override], bundle: Bundle) -> Places:
     """All places that set each key; needs a look at every file, so only done for an error or for ``show``."""
     from hydra.types import RunMode
 
     with _hydra() as loader:
-        defaults = loader.compute_defaults_list(starting_point().name, list(lines), RunMode.RUN).defaults
-        return trace(defaults, starting_point().file, brought, lines, values)
+        defaults = loader.compute_defaults_list(primary_config().name, list(lines), RunMode.RUN).defaults
+        return trace(defaults, primary_config().file, bundle, lines, values)
 
 
 def _bad_choice(override: Override, options: Sequence[str]) -> list[Problem]:
@@ -364,7 +365,6 @@ def _unknown_group(override: Override, options: dict[str, list[str]]) -> Problem
 
 def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:
     """Apply an override of a value, or note why it can't be."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.errors import HydraException
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -395,7 +395,7 @@ def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:
     try:
         # an unknown key of an open node is let in: the schema names it, with the nearest that the node does take
         lines = [line] if exists or override.is_add() else [f"++{line.lstrip('+')}"]
-        ConfigLoaderImpl._apply_overrides_to_config(parse(lines)[0], config)
+        apply_overrides(parse(lines)[0], config)
     except RecursionError:
         problems.append(Problem(f"the value of {key} is nested too deeply", where))
         return False
@@ -411,13 +411,10 @@ def _nearest_key(key: str, config: Any) -> str:
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:
-    from omegaconf import DictConfig
-
     found = []
     for key in config:
         path = f"{prefix}{key}"
         found.append(path)
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none():
-            found += _keys(node, f"{path}.")
+        if (inner := mapping_at(config, key)) is not None:
+            found += _keys(inner, f"{path}.")
     return [key for key in found if not key.startswith("hydra")]

@@ -16,7 +16,7 @@ from framework.cli.origins import Place
 from framework.config import documents
 from framework.config.checks import NAMED, PLAIN, SINGLE
 from framework.config.folders import conf_folder, groups, shown
-from framework.config.recipes import Brought
+from framework.config.recipes import Bundle
 from framework.config.settings import PartSettings
 from framework.core import registry, schema
 from framework.core.errors import BadInput, Problem, nearest, suggestion
@@ -62,9 +62,9 @@ def group_of(name: str) -> str | None:
     return plain if plain in groups() else by_kind.get(name)
 
 
-def group(name: str, brought: Brought) -> Iterator[str]:
+def group(name: str, bundle: Bundle) -> Iterator[str]:
     """A group's options, and the parameters of every part that they name."""
-    options = _options(name, brought)
+    options = _options(name, bundle)
     kind = KINDS.get(name)
     yield f"{name.replace('/', '.')}" + (f" - {kind}: {registry.KINDS[kind]}" if kind else "")
     yield ""
@@ -95,13 +95,13 @@ def group(name: str, brought: Brought) -> Iterator[str]:
         yield from textwrap.wrap(f"without parameters: {', '.join(plain)}", WIDTH, subsequent_indent="  ")
 
 
-def option(group: str, name: str, brought: Brought) -> Iterator[str]:
+def option(group: str, name: str, bundle: Bundle) -> Iterator[str]:
     """One option: its file, what it sets, and the part that it names with its place in the source.
 
     Raises:
         BadInput: there is no such option.
     """
-    options = _options(group, brought)
+    options = _options(group, bundle)
     if name not in options:
         right = f"show {group.replace('/', '.')}={suggestion(name, list(options))}"
         raise BadInput(Problem(f"there is no {group} '{name}'", f"command line: {group}={name}", right))
@@ -123,14 +123,14 @@ def option(group: str, name: str, brought: Brought) -> Iterator[str]:
         yield from _sets(document)
 
 
-def recipe(name: str, brought: Brought) -> Iterator[str]:
+def recipe(name: str, bundle: Bundle) -> Iterator[str]:
     """A recipe: its file, what it sets and chooses, and what it brings."""
-    document = brought.documents[name]
+    document = bundle.documents[name]
     yield f"recipe={name}  {shown(document.file)}"
     yield f"  {document.purpose}"
     yield ""
     yield from _sets(document)
-    for group, options in brought.options.items():
+    for group, options in bundle.options.items():
         for option, file in options.items():
             yield f"  brings {group.replace('/', '.')}={option}  {shown(file)}"
 
@@ -138,7 +138,7 @@ def recipe(name: str, brought: Brought) -> Iterator[str]:
 def _sets(document: documents.Document) -> Iterator[str]:
     for entry in document.content.get("defaults") or []:
         yield f"  {_yaml(entry)}" if isinstance(entry, str) else "".join(f"  {key}: {entry[key]}" for key in entry)
-    for path, key in document.entries.items():
+    for path, key in document.keys.items():
         if not isinstance(key.value, Mapping) and path.split(".")[0] != "defaults":
             yield from _columns(f"{path}: {_yaml(key.value)}", key.comment, 34)
 
@@ -224,9 +224,9 @@ def _file(group: str, option: str) -> Path:
     return conf_folder() / group / f"{option}.yaml"
 
 
-def _options(group: str, brought: Brought) -> dict[str, Path]:
+def _options(group: str, bundle: Bundle) -> dict[str, Path]:
     shipped = {name: _file(group, name) for name in groups()[group]}
-    return {**shipped, **brought.options.get(group, {})}
+    return {**shipped, **bundle.options.get(group, {})}
 
 
 def _common(group: str) -> dict[str, Any]:
@@ -251,7 +251,7 @@ def _nodes(document: documents.Document, kind: str | None) -> list[Chosen]:
 
 def _parameters(types: Mapping[str, Any], chosen: Chosen | None, group: str) -> Iterator[str]:
     for name, kind in types.items():
-        entry = chosen.document.entries.get(f"{chosen.prefix}{name}") if chosen else None
+        entry = chosen.document.keys.get(f"{chosen.prefix}{name}") if chosen else None
         value = _yaml(entry.value) if entry else "(no option sets it)"
         path = f"{group.replace('/', '.')}.{chosen.prefix if chosen else ''}{name}"
         says = f"{schema.describe(kind)}" + (f"; {entry.comment}" if entry and entry.comment else "")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framework.cli.start import starting_point
+from framework.cli.primary import primary_config
 from framework.cli.typed import in_full
 from framework.config.checks import read_settings
 from framework.config.folders import groups
@@ -16,14 +16,14 @@ from framework.config.kinds import paths
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import bring
 from framework.core.errors import BadInput
-from framework.runs.job import Job
+from framework.runs.job import Job, nothing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
 def job_of(
-    config: DictConfig, folder: str, overrides: Sequence[str], home: str, begin: Callable[[], None] = lambda: None
+    config: DictConfig, folder: str, overrides: Sequence[str], home: str, begin: Callable[[], None] = nothing
 ) -> Job:
     """The job of a config that Hydra composed, its own node left out; its recipe's parts are registered, if need be.
 
@@ -55,7 +55,7 @@ def job_of(
         raise BadInput(problems)
     text = OmegaConf.to_yaml(config, resolve=True)
     recipe = recipes[-1] if recipes else None
-    return Job(settings, text, Path(folder).resolve(), typed, recipe, starting_point().run, begin)
+    return Job(settings, text, Path(folder).resolve(), typed, recipe, primary_config().run, begin)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from framework.cli.compose import parse
 from framework.cli.job import job_of
 from framework.cli.output import hydra_at_work, sweep_folder
-from framework.cli.start import starting_point
+from framework.cli.primary import primary_config
 from framework.config.folders import conf_folder
 from framework.config.settings import Settings
 from framework.core.console import program
@@ -90,10 +90,7 @@ class Together(Launcher):
                 )
         except Exception as error:
             raise (_Refused if isinstance(error, BadInput) else _PastHydra)(error) from error
-        return [
-            JobReturn(overrides=list(line), status=JobStatus.COMPLETED, _return_value=value)
-            for line, value in zip(job_overrides, values, strict=True)
-        ]
+        return [_returned(line, value) for line, value in zip(job_overrides, values, strict=True)]
 
     def _varies(self, override: str) -> bool:
         return override not in self.request.fixed and override.lstrip("+").partition("=")[0] in self.request.varied
@@ -133,13 +130,19 @@ class _Refused(_PastHydra):
     """Nothing was started."""
 
 
+def _returned(overrides: Sequence[str], value: float | None) -> JobReturn:
+    done = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
+    done.return_value = value
+    return done
+
+
 def _job(config: DictConfig) -> Job:
     folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")), str(OmegaConf.select(config, "hydra.sweep.subdir")))
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     return job_of(own, str(folder), list(config.hydra.overrides.task), config.hydra.runtime.cwd)
 
 
-def start(request: SweepRequest, sweep: Sweep) -> None:
+def launch_sweep(request: SweepRequest, sweep: Sweep) -> None:
     """Have Hydra start the sweep.
 
     Raises:
@@ -162,7 +165,7 @@ def start(request: SweepRequest, sweep: Sweep) -> None:
         return chosen
 
     sys.argv = [sys.argv[0], *request.arguments]
-    name = starting_point().name
+    name = primary_config().name
     plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
     plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
     try:

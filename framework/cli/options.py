@@ -8,7 +8,7 @@ A command declares a dataclass whose fields are its options, each with its line 
         run: Annotated[str, "run folder, or latest"] = "latest"
         top: Annotated[Count, "classes to show"] = 1
 
-and hands it to ``start``, which reads the command line, answers ``--help``, and turns errors into messages. A field
+and hands it to ``run_with_options``, which reads the command line, answers ``--help``, and turns errors into messages. A field
 without a default must be given. One whose type is itself a dataclass holds dotted keys: ``data.dir=PHOTOS``.
 """
 
@@ -22,7 +22,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from framework.cli.command import answering
+from framework.cli.command import run_command
 from framework.core import schema
 from framework.core.errors import BadInput, Problem, suggestion
 
@@ -38,7 +38,7 @@ class Words:
     shown: str
 
 
-def start(
+def run_with_options(
     usage: str, record: type[Record], work: Callable[[Record], int], arguments: Sequence[str] | None = None
 ) -> int:
     """Do a command: read its options, answer ``--help`` and ``--version``, report errors.
@@ -55,7 +55,7 @@ def start(
     def run(given: list[str]) -> int:
         return work(read_options(record, given, name[1] if name else ""))
 
-    return answering(lambda: help_text(usage, record), arguments, run)
+    return run_command(lambda: help_text(usage, record), arguments, run)
 
 
 def read_options(record: type[Record], arguments: Sequence[str], command: str = "") -> Record:

@@ -10,7 +10,7 @@ from typing import Any
 
 from framework.config.documents import Document, read
 from framework.config.folders import conf_folder, shown
-from framework.config.recipes import Brought
+from framework.config.recipes import Bundle
 from framework.core.errors import BadInput
 
 
@@ -50,14 +50,14 @@ class Origins:
 
 
 def trace(
-    defaults: Iterable[Any], primary: Path, brought: Brought, choices: Sequence[str], overrides: Iterable[Any]
+    defaults: Iterable[Any], primary: Path, bundle: Bundle, choices: Sequence[str], overrides: Iterable[Any]
 ) -> Places:
     """Places from Hydra's own list of merged files, in merging order, and the parsed overrides.
 
     Args:
         defaults: Hydra's ``ResultDefault`` entries.
         primary: the file that all starts from.
-        brought: what the chosen recipes bring.
+        bundle: what the chosen recipes bring.
         choices: overrides of groups, as they were typed.
         overrides: parsed Hydra overrides of values.
     """
@@ -66,13 +66,13 @@ def trace(
         if not entry.config_path or entry.config_path.startswith("hydra"):
             continue
         group, _, name = entry.config_path.rpartition("/")
-        document = brought.documents.get(name) if group == "recipe" else None
+        document = bundle.documents.get(name) if group == "recipe" else None
         if document is None:
             shipped = conf_folder() / f"{entry.config_path}.yaml" if group else primary
-            document = _document(brought.options.get(group, {}).get(name, shipped))
-        chosen = _chosen_by(group, choices, brought)
+            document = _document(bundle.options.get(group, {}).get(name, shipped))
+        chosen = _chosen_by(group, choices, bundle)
         prefix = "" if entry.package in (None, "_global_") else entry.package
-        for path, key in document.entries.items():
+        for path, key in document.keys.items():
             if path.split(".")[0] not in ("defaults", "hydra"):
                 place = Place(f"{shown(document.file)}:{key.line}", key.value, chosen)
                 places.setdefault(f"{prefix}.{path}" if prefix else path, []).append(place)
@@ -96,12 +96,12 @@ def _document(file: Path) -> Document:
         return Document(file)
 
 
-def _chosen_by(group: str, choices: Sequence[str], brought: Brought) -> str:
+def _chosen_by(group: str, choices: Sequence[str], bundle: Bundle) -> str:
     """What made this group's option the one: the override, or the recipe's line; empty for the default one."""
     for line in choices:
         if line.lstrip("+").partition("=")[0] == group:
             return f"command line: {line}"
-    for document in reversed(brought.documents.values()):
+    for document in reversed(bundle.documents.values()):
         for entry in document.content.get("defaults") or []:
             if isinstance(entry, dict) and f"override /{group}" in entry:
                 return f"{document.place('defaults')}: override /{group}: {entry[f'override /{group}']}"

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framework.cli.start import starting_point
+from framework.cli.primary import primary_config
 from framework.config.folders import conf_folder, shown, unwritable
+from framework.config.hydra_private import saving_by
 from framework.core.errors import BadInput, Problem
 from framework.core.files import write_whole
 
@@ -51,7 +52,7 @@ def _folder(overrides: Sequence[str], key: str, mode: RunMode) -> Path:
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
         loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration(starting_point().name, overrides=list(overrides), run_mode=mode)
+        config = loader.load_configuration(primary_config().name, overrides=list(overrides), run_mode=mode)
     try:
         found = OmegaConf.select(config, key)
     except OmegaConfBaseException as error:
@@ -82,24 +83,20 @@ def hydra_at_work() -> Iterator[Callable[[], None]]:
     That writes them, each whole, once the run is not refused. By itself Hydra prints a traceback and ends the process,
     writes before anybody has looked at what is in the folder, and a kill finds its files empty.
     """
-    from hydra.core import utils
-
-    save = utils._save_config
     held: dict[Path, DictConfig] = {}
 
-    def hold(cfg: DictConfig, filename: str, output_dir: Path) -> None:
-        held[Path(output_dir, filename)] = cfg
+    def hold(config: DictConfig, file: Path) -> None:
+        held[file] = config
 
     def write() -> None:
         while held:
             _save_whole(*held.popitem())
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    utils._save_config = hold
     try:
-        yield write
+        with saving_by(hold):
+            yield write
     finally:
-        utils._save_config = save
         os.environ.pop("HYDRA_FULL_ERROR", None)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from framework.config.folders import conf_folder
+from framework.config.hydra_private import is_quoted
 from framework.config.kinds import OF_HYDRA, kinds
 from framework.core import schema
 from framework.core.errors import Problem
@@ -126,10 +127,8 @@ def _of_refused(text: str, types: Sequence[Any]) -> list[str] | tuple[str, ...]:
 
 def _of_misread(text: str, override: Override, types: Sequence[Any]) -> list[str] | tuple[str, ...]:
     """What a value means that Hydra reads as what the key can't be; empty if it reads it well."""
-    from hydra.core.override_parser.types import QuotedString
-
     value = override.value()
-    if value is None or isinstance(override._value, QuotedString):
+    if value is None or is_quoted(override):
         return []
     if isinstance(value, str):
         # blanks around a text, or nothing but blanks

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from framework.config.folders import conf_folder, shown
+from framework.config.hydra_private import yaml_loader
 from framework.core.errors import BadInput, Problem
 
 MOST_BYTES = 100_000
@@ -19,7 +20,7 @@ DEEPEST = 40
 
 
 @dataclass(frozen=True)
-class Entry:
+class Key:
     """A key of a YAML file: its value as written, its line (from 1), and what the comment at it says."""
 
     value: Any
@@ -34,20 +35,20 @@ class Document:
     Attributes:
         file: where it was read.
         content: its values, in plain containers.
-        entries: every key by its dotted path; those inside lists are left out.
+        keys: each by its dotted path; those inside lists are left out.
         purpose: what the comment in its first line says.
     """
 
     file: Path
     content: dict[str, Any] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
     purpose: str = ""
 
     def place(self, path: str) -> str:
         """``conf/train.yaml:12`` of a key, or of the nearest key around it."""
-        while path and path not in self.entries:
+        while path and path not in self.keys:
             path = path.rpartition(".")[0]
-        return f"{shown(self.file)}:{self.entries[path].line}" if path else shown(self.file)
+        return f"{shown(self.file)}:{self.keys[path].line}" if path else shown(self.file)
 
 
 def header(file: Path) -> list[str]:
@@ -77,7 +78,7 @@ def read(file: Path) -> Document:
     """
     text = _text(file)
     try:
-        loader = _loader()(text)
+        loader = yaml_loader()(text)
         node = loader.get_single_node()
         _measure(node, file)
         content = None if node is None else loader.construct_document(node)
@@ -94,12 +95,12 @@ def read(file: Path) -> Document:
     if not isinstance(content, dict):
         raise BadInput(Problem("no mapping of keys to values", shown(file), "lines of key: value"))
     lines = text.splitlines()
-    entries: dict[str, Entry] = {}
+    keys: dict[str, Key] = {}
     if node is not None:
-        _collect(node, content, "", lines, entries)
-    _refuse_unfit(content, entries, file)
+        _collect(node, content, "", lines, keys)
+    _refuse_unfit(content, keys, file)
     first = lines[0] if lines else ""
-    return Document(file, content, entries, first.lstrip("# ").strip() if first.startswith("#") else "")
+    return Document(file, content, keys, first.lstrip("# ").strip() if first.startswith("#") else "")
 
 
 def read_option(file: Path) -> Document:
@@ -110,7 +111,7 @@ def read_option(file: Path) -> Document:
     """
     own = read(file)
     content: dict[str, Any] = {}
-    entries: dict[str, Entry] = {}
+    keys: dict[str, Key] = {}
     for name in own.content.get("defaults") or ["_self_"]:
         if name == "_self_":
             part = own
@@ -120,12 +121,12 @@ def read_option(file: Path) -> Document:
             continue  # an option of another group, which is an option of its own
         _lay_over(content, part.content)
         # a key that is set again keeps the sentence at it where the new place has none
-        entries |= {
-            path: replace(entry, comment=entry.comment or getattr(entries.get(path), "comment", ""))
-            for path, entry in part.entries.items()
+        keys |= {
+            path: replace(key, comment=key.comment or getattr(keys.get(path), "comment", ""))
+            for path, key in part.keys.items()
         }
     content.pop("defaults", None)
-    return replace(own, content=content, entries={path: one for path, one in entries.items() if path != "defaults"})
+    return replace(own, content=content, keys={path: one for path, one in keys.items() if path != "defaults"})
 
 
 def _option_file(name: str, file: Path) -> Path:
@@ -144,7 +145,7 @@ def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
             below[key] = value
 
 
-def _refuse_unfit(content: dict[str, Any], entries: Mapping[str, Entry], file: Path) -> None:
+def _refuse_unfit(content: dict[str, Any], keys: Mapping[str, Key], file: Path) -> None:
     """Raise BadInput for a value that no config can have: a set, half an interpolation, a key that is no text."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -155,7 +156,7 @@ def _refuse_unfit(content: dict[str, Any], entries: Mapping[str, Entry], file: P
         key = str(getattr(error, "full_key", None) or "")
         reason = str(error).split("\n", 1)[0]
         what = f"{key}: {reason}" if key else reason
-        raise BadInput(Problem(what, Document(file, entries=dict(entries)).place(key))) from None
+        raise BadInput(Problem(what, Document(file, keys=dict(keys)).place(key))) from None
 
 
 def _text(file: Path) -> str:
@@ -173,13 +174,6 @@ def _text(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise BadInput(Problem("not in UTF-8", f"{shown(file)}:{line}", "save it as UTF-8")) from None
-
-
-def _loader() -> Any:
-    """OmegaConf's own: it reads 1e-3 as a number, and 2020-01-01 as a text, as every other config of Hydra's."""
-    from omegaconf._utils import get_yaml_loader
-
-    return get_yaml_loader()
 
 
 def _measure(node: Any, file: Path) -> None:
@@ -210,25 +204,25 @@ def _measure(node: Any, file: Path) -> None:
         size(node, 0)
 
 
-def _collect(node: Any, content: Any, prefix: str, lines: list[str], entries: dict[str, Entry]) -> None:
+def _collect(node: Any, content: Any, prefix: str, lines: list[str], keys: dict[str, Key]) -> None:
     for key, value in node.value:
         name = key.value
         if name not in content:
             continue
         path = f"{prefix}.{name}" if prefix else str(name)
         number = key.start_mark.line
-        entries[path] = Entry(content[name], number + 1, _comment(lines, number, value))
+        keys[path] = Key(content[name], number + 1, _comment(lines, number, value))
         if isinstance(value, yaml.MappingNode) and isinstance(content[name], dict):
-            _collect(value, content[name], path, lines, entries)
+            _collect(value, content[name], path, lines, keys)
 
 
 def _comment(lines: list[str], number: int, value: Any) -> str:
-    """The comment behind a key's value, or else in the lines right above it; the file's first line is its own."""
+    """The comment after a key's value, or else in the lines right above it; the file's first line is its own."""
     end = value.end_mark
     if isinstance(value, yaml.ScalarNode) or end.line == number:
-        behind = lines[end.line][end.column :].strip() if end.line < len(lines) else ""
-        if behind.startswith("#"):
-            return behind.lstrip("# ")
+        after = lines[end.line][end.column :].strip() if end.line < len(lines) else ""
+        if after.startswith("#"):
+            return after.lstrip("# ")
     above: list[str] = []
     for line in range(number - 1, 0, -1):
         text = lines[line].strip()

@@ -37,7 +37,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Brought:
+class Bundle:
     """What chosen recipes bring: those that they build on first, the options of each group, what each file says."""
 
     recipes: tuple[Recipe, ...] = ()
@@ -91,7 +91,7 @@ def inside(path: Path, folder: Path) -> None:
         raise BadInput(Problem(what, shown(path), "a copy, or name the other folder by FRAMEWORK_RECIPES"))
 
 
-def bring(chosen: Iterable[str], groups: Groups) -> Brought:
+def bring(chosen: Iterable[str], groups: Groups) -> Bundle:
     """What these recipes and those that they build on bring; reads them and no others, and runs nothing.
 
     Args:
@@ -101,20 +101,20 @@ def bring(chosen: Iterable[str], groups: Groups) -> Brought:
     Raises:
         BadInput: with everything wrong with them.
     """
-    brought, problems = Brought(), []  # type: Brought, list[Problem]
+    bundle, problems = Bundle(), []  # type: Bundle, list[Problem]
     known: dict[str, list[Recipe]] = {}
     ordered: dict[str, Recipe] = {}
 
     def add(name: str, above: tuple[str, ...], where: str) -> None:
         if name in above:
-            files = " and ".join(dict.fromkeys(shown(brought.documents[one].file) for one in (*above, name)))
+            files = " and ".join(dict.fromkeys(shown(bundle.documents[one].file) for one in (*above, name)))
             problems.append(Problem(f"recipes that build on each other: {' → '.join((*above, name))}", files))
             return
-        if name in brought.documents:
+        if name in bundle.documents:
             return
         try:
             recipe = find(name, known)
-            brought.documents[name] = document = read(recipe.file)
+            bundle.documents[name] = document = read(recipe.file)
         except BadInput as error:
             problems.extend(_in_recipe(name, where, problem) for problem in error.problems)
             return
@@ -132,24 +132,24 @@ def bring(chosen: Iterable[str], groups: Groups) -> Brought:
         add(name, (), "")
     folders = {recipe.folder: recipe for recipe in ordered.values()}
     for recipe in folders.values():
-        problems += _collect_options(recipe, groups, brought)
+        problems += _collect_options(recipe, groups, bundle)
     if not problems:
-        everything = {group: [*options, *brought.options.get(group, {})] for group, options in groups.items()}
+        everything = {group: [*options, *bundle.options.get(group, {})] for group, options in groups.items()}
         for name in ordered:
-            problems += _check_defaults(name, brought.documents[name], everything, known)
+            problems += _check_defaults(name, bundle.documents[name], everything, known)
     if problems:
         raise BadInput(problems)
-    return Brought(tuple(ordered.values()), brought.options, brought.documents)
+    return Bundle(tuple(ordered.values()), bundle.options, bundle.documents)
 
 
-def offer(brought: Brought) -> None:
+def offer(bundle: Bundle) -> None:
     """Put what was brought into Hydra's store, where ``recipe=NAME`` and the options are found."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    for name, document in brought.documents.items():
+    for name, document in bundle.documents.items():
         store.store(group="recipe", name=name, node={**document.content, "recipe": name}, package="_global_")
-    for group, options in brought.options.items():
+    for group, options in bundle.options.items():
         for name, file in options.items():
             store.store(group=group, name=name, node=read(file).content)
 
@@ -196,7 +196,7 @@ def _names_recipe(entry: Any) -> bool:
     return isinstance(entry, str) and entry != "_self_"
 
 
-def _collect_options(recipe: Recipe, groups: Groups, brought: Brought) -> list[Problem]:
+def _collect_options(recipe: Recipe, groups: Groups, bundle: Bundle) -> list[Problem]:
     """Take up the options of a recipe's folder; a problem for each that can't be one."""
     problems = []
     conf = recipe.folder / "conf"
@@ -210,12 +210,12 @@ def _collect_options(recipe: Recipe, groups: Groups, brought: Brought) -> list[P
             if not NAME.fullmatch(name):
                 raise BadInput(Problem(f"'{name}' can't be an option's name", shown(file), f"a name of {NAME_RULE}"))
             taken = conf_folder() / group / f"{name}.yaml" if name in groups[group] else None
-            taken = taken or brought.options.get(group, {}).get(name)
+            taken = taken or bundle.options.get(group, {}).get(name)
             if taken is not None:
                 files = f"{shown(taken)} and {shown(file)}"
                 raise BadInput(Problem(f"two options are called {group}={name}", files, "rename the recipe's"))
             read(file)
-            brought.options.setdefault(group, {})[name] = file
+            bundle.options.setdefault(group, {})[name] = file
         except BadInput as error:
             problems += [_in_recipe(recipe.name, "", problem) for problem in error.problems]
     return problems

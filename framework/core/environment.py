@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-# what is imported, by what is installed
+# what is imported, by what is installed; not read from metadata, which a clone that is not installed has not got
 NEEDED = {
     "tensorflow": "tensorflow",
     "keras": "keras",

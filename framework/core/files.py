@@ -7,9 +7,14 @@ import errno
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 def cache_folder() -> Path:
@@ -22,6 +27,8 @@ def cache_folder() -> Path:
     return user_cache_path("framework", appauthor=False)
 
 
+PATIENCE = 5.0
+WINDOWS = os.name == "nt"
 _BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
 
 
@@ -38,10 +45,22 @@ def whole(path: Path) -> Iterator[Path]:
         yield beside
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        _put(beside, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
+
+
+def _put(file: Path, path: Path) -> None:
+    """Give a file or folder its name. Windows refuses while anybody has it or its like open: it is asked for a while."""
+    until = time.monotonic() + (PATIENCE if WINDOWS else 0.0)
+    while True:
+        try:
+            return os.replace(file, path)
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -59,11 +78,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield beside
         if path.exists():
             gone = path.with_name(f"{beside.name}.old")
-            os.replace(path, gone)
-            os.replace(beside, path)
+            _put(path, gone)
+            _put(beside, path)
             shutil.rmtree(gone)
         else:
-            os.replace(beside, path)
+            _put(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -108,38 +127,53 @@ def put_back_if(refused: type[BaseException], files: Sequence[Path]) -> Iterator
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock file ``path``; freed if the holder dies.
+    """Hold the lock file ``path``; the system frees it when the holder dies, however it dies.
+
+    On a disk shared by several machines a lock holds between them as far as the disk keeps such locks, as NFS does
+    unless it is mounted without them.
 
     Args:
         path: of the lock file.
-        waiting: called once if another process has it; what it raises ends the wait.
+        waiting: called once if another has it; what it raises ends the wait.
     """
-    from filelock import FileLock, Timeout
+    with lock_if_free(path) as free:
+        if free:
+            yield
+            return
+    if waiting:
+        waiting()
+    with _lock(path):
+        yield
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(str(path))
+
+@contextlib.contextmanager
+def lock_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock file ``path`` unless another does; yields whether it is held now."""
+    from filelock import Timeout
+
+    lock = _lock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        if waiting:
-            waiting()
-        lock.acquire()
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         lock.release()
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file ``path`` now."""
-    from filelock import FileLock, Timeout
-
+    """Whether anybody holds the lock file ``path`` now."""
     if not path.exists():
         return False
-    lock = FileLock(str(path))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    with lock_if_free(path) as free:
+        return not free
+
+
+def _lock(path: Path) -> FileLock:
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # whichever thread ends what the lock is for may free it
+    return FileLock(str(path), thread_local=False)

@@ -10,6 +10,7 @@ from typing import Any
 
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.keras_private import all_nodes_of, is_random_state
 
 INPUT = "InputLayer"
 BORDERS = ("ZeroPadding2D", "Cropping2D")
@@ -50,9 +51,7 @@ class Step:
 
 def steps(model: keras.Model) -> list[Step]:
     """Steps of a functional or sequential model, in the order they run; a network within counts as one."""
-    graph = getattr(model, "_functional", None) or model
-    nodes = [node for _, nodes in sorted(graph._nodes_by_depth.items(), reverse=True) for node in nodes]
-    return [_step(node) for node in nodes]
+    return [_step(node) for node in all_nodes_of(model)]
 
 
 def flat_steps(model: keras.Model) -> Iterator[Step]:
@@ -213,18 +212,13 @@ def _step(node: Any) -> Step:
         operation.name,
         type(operation).__name__,
         shape,
-        sum(prod(weight.shape) for weight in weights if not _state(weight)),
+        sum(prod(weight.shape) for weight in weights if not is_random_state(weight.path)),
         trainable,
         flops,
         output,
         operation,
         inner,
     )
-
-
-def _state(weight: Any) -> bool:
-    """A random generator's state, which is no parameter."""
-    return "seed_generator" in weight.path
 
 
 def _flops(layer: Any, before: Sequence[tuple[int | None, ...]], after: tuple[int | None, ...]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from framework.core.backend import keras
+from framework.core.keras_private import layers_within
 from framework.core.task import Task
 
 Answer = Literal["probabilities", "logits"]
@@ -41,7 +42,7 @@ def in_float32(model: keras.Model) -> keras.Model:
 
     Neither LiteRT nor ONNX has all operations in halves, and what they are for is no longer known at export.
     """
-    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
+    if all(layer.compute_dtype == "float32" for layer in layers_within(model)):
         return model
     copy = type(model).from_config(_without_halves(model.get_config()))
     copy.set_weights(model.get_weights())

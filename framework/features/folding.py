@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from framework.core.backend import keras
-from framework.features.graph import makers_of, nodes_of, one_or_all, repeat
+from framework.core.keras_private import is_functional, nodes_of
+from framework.features.graph import makers_of, one_or_all, repeat
 
 Shape = tuple[int | None, ...]
 
@@ -27,7 +28,7 @@ def folded(model: keras.Model) -> keras.Model:
 
     Source: https://arxiv.org/abs/1712.05877, section 3.2.
     """
-    if not hasattr(model, "_nodes_by_depth"):
+    if not is_functional(model):
         return model
     nodes = nodes_of(model)
     readers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)

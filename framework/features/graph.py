@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from framework.core.backend import keras
+from framework.core.keras_private import call_again, is_of_keras, maker_of, nodes_of
 
 MOST_TENSORS = 3
 
@@ -37,7 +38,7 @@ class Cut:
     @property
     def names(self) -> tuple[str, ...]:
         """Name of the operation that makes each tensor."""
-        return tuple(_maker(tensor).name for tensor in self.tensors)
+        return tuple(maker_of(tensor).name for tensor in self.tensors)
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -79,7 +80,7 @@ def frozen_prefix(model: keras.Model, trained: Trained, inference: Collection[st
     if all(id(tensor) in constant for tensor in model.outputs):
         for tensor in model.outputs:
             constant.discard(id(tensor))
-            stops[_maker(tensor).name] = "it is the output"
+            stops[maker_of(tensor).name] = "it is the output"
     frontier = {
         id(tensor): tensor
         for node in nodes
@@ -115,8 +116,8 @@ def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tupl
         The prefix, to be called with ``training=False``, or None; and the tail. One tensor crosses as itself, several
         as a list, as in Keras.
     """
-    calm = {layer.name for layer in model.layers if layer.name in inference and _takes_training(layer)}
-    if cut.at_input and not calm:
+    inferring = {layer.name for layer in model.layers if layer.name in inference and _takes_training(layer)}
+    if cut.at_input and not inferring:
         return None, keras.Model(model.input, model.output, name="tail")
     crossing = list(cut.tensors) or model.inputs
     values = {id(tensor): keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in crossing}
@@ -125,27 +126,17 @@ def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tupl
     needed = _upstream(model.outputs, makers_of(nodes), {id(tensor) for tensor in crossing})
     wrapped: dict[str, keras.Layer] = {}
 
-    def calmed(operation: Any) -> Any:
-        if operation.name not in calm:
+    def as_inferring(operation: Any) -> Any:
+        if operation.name not in inferring:
             return operation
         from framework.features.inference import Inference
 
         return wrapped.setdefault(operation.name, Inference(operation))
 
-    repeat([node for node in nodes if any(id(tensor) in needed for tensor in node.outputs)], values, calmed)
+    repeat([node for node in nodes if any(id(tensor) in needed for tensor in node.outputs)], values, as_inferring)
     tail = keras.Model(one_or_all(inputs), one_or_all([values[id(tensor)] for tensor in model.outputs]), name="tail")
     prefix = None if cut.at_input else keras.Model(model.input, one_or_all(list(cut.tensors)), name="prefix")
     return prefix, tail
-
-
-def nodes_of(model: keras.Model) -> list[Any]:
-    """Calls of operations in an order in which they can run, inputs left out.
-
-    Keras has no public way to read its graph: a node has ``operation``, ``input_tensors``, ``outputs`` and, to repeat
-    the call on other tensors, ``arguments``.
-    """
-    by_depth = model._nodes_by_depth
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
 
 
 def repeat(nodes: Iterable[Any], values: dict[int, Any], instead: Callable[[Any], Any]) -> None:
@@ -158,22 +149,13 @@ def repeat(nodes: Iterable[Any], values: dict[int, Any], instead: Callable[[Any]
     """
     for node in nodes:
         operation = instead(node.operation)
-        if operation is None:
-            outputs = [values[id(node.input_tensors[0])]]
-        else:
-            args, arguments = node.arguments.fill_in(values)
-            outputs = keras.tree.flatten(operation(*args, **arguments))
+        outputs = [values[id(node.input_tensors[0])]] if operation is None else call_again(node, operation, values)
         values |= {id(tensor): output for tensor, output in zip(node.outputs, outputs, strict=True)}
 
 
 def makers_of(nodes: Iterable[Any]) -> dict[int, Any]:
     """The call that gave each tensor, by the tensor's id."""
     return {id(tensor): node for node in nodes for tensor in node.outputs}
-
-
-def _maker(tensor: Any) -> Any:
-    """The operation that gave a symbolic tensor."""
-    return tensor._keras_history.operation
 
 
 def _operations(nodes: Iterable[Any], tensors: Collection[int]) -> list[Any]:
@@ -196,8 +178,7 @@ def _reason(operation: Any, trains: Callable[[Any], bool], inference: Collection
     if isinstance(operation, keras.layers.BatchNormalization):
         return "it follows the batch" if operation.trainable else None
     # Keras's own layers draw from a generator of their own only, which is missing at rate 0; others may draw anyhow
-    own = type(operation).__module__.startswith("keras.src.layers.")
-    if own and not isinstance(operation, keras.layers.Wrapper | keras.layers.Lambda):
+    if is_of_keras(operation) and not isinstance(operation, keras.layers.Wrapper | keras.layers.Lambda):
         return None
     return "it may behave otherwise in training"
 

@@ -3,7 +3,7 @@
     <root>/<key>/key.json      what the features depend on; its time is when they were last used
     <root>/<key>/<id>.rows     the features of some images: one record an image, one after another
     <root>/<key>/<id>.json     which images, in which order, with shapes, dtype, size and checksum of the rows
-    <root>/locks/<key>.*       who writes (one process) and who uses (any number): locks that die with their process
+    <root>/locks/<key>.*       who writes, who uses (a file each), who removes: locks that die with their process
 
 A shard is there once its ``.json`` is, which is written last; both are written beside their names and renamed. What a
 killed writer leaves besides is never read, and swept by the next one.
@@ -12,7 +12,6 @@ killed writer leaves besides is never read, and swept by the next one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.files import is_full, locked, whole, write_whole
 from framework.features.key import digest
 from framework.features.shards import FORMAT, Layout, Shard, as_bytes, fill, indexes, read_index, write_all
-from framework.features.upkeep import GIB, lock_of_use, trim
+from framework.features.upkeep import GIB, in_use, trim
 
 SHARD_BYTES = 64 << 20
 SHARD_SECONDS = 20.0
@@ -52,7 +51,7 @@ class Store:
         self.root, self.description, self.layout = root, description, layout
         self.key = digest({**description, "format": FORMAT})
         self.folder = root / self.key
-        self._use: IO[bytes] | None = None
+        self._use = contextlib.ExitStack()
         self._shards: dict[Path, Shard] = {}
         self._places: dict[str, tuple[int, int]] = {}
 
@@ -66,7 +65,7 @@ class Store:
             BadInput: the folder can't be used.
         """
         try:
-            self._use = lock_of_use(self.root, self.key, fcntl.LOCK_SH)
+            self._use.enter_context(in_use(self.root, self.key))
             self.folder.mkdir(parents=True, exist_ok=True)
             record = self.folder / "key.json"
             if record.exists():
@@ -84,9 +83,7 @@ class Store:
 
     def close(self) -> None:
         """Let others clear the features."""
-        if self._use is not None:
-            self._use.close()
-            self._use = None
+        self._use.close()
 
     def refresh(self) -> None:
         """Take notice of the shards that are there now; one that is damaged is named, removed and not used."""

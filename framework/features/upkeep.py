@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -12,10 +11,10 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from framework.core.console import progress, say
-from framework.core.files import cache_folder
+from framework.core.files import cache_folder, is_locked, lock_if_free, locked
 from framework.features.shards import Shard, indexes, read_index
 
 GIB = 1 << 30
@@ -28,7 +27,7 @@ def root_folder(folder: str | None) -> Path:
 
 
 @dataclass(frozen=True)
-class Entry:
+class KeptFeatures:
     """What the cache keeps under one key.
 
     Attributes:
@@ -50,7 +49,7 @@ class Entry:
     in_use: bool
 
 
-def listing(root: Path) -> list[Entry]:
+def listing(root: Path) -> list[KeptFeatures]:
     """All that is kept, last used first."""
     entries = []
     for folder in _key_folders(root):
@@ -63,7 +62,7 @@ def listing(root: Path) -> list[Entry]:
             in_use = not alone
         used = _last_used(folder)
         about, depends_on = record.get("about", {}), record.get("depends_on", {})
-        entries.append(Entry(folder.name, about, depends_on, rows, _size(folder), used, in_use))
+        entries.append(KeptFeatures(folder.name, about, depends_on, rows, _size(folder), used, in_use))
     return sorted(entries, key=lambda entry: entry.last_used, reverse=True)
 
 
@@ -149,28 +148,46 @@ def _remove(root: Path, folder: Path) -> bool:
         return alone
 
 
-def lock_of_use(root: Path, key: str, mode: int) -> IO[bytes] | None:
-    """Hold the key's lock of use until the file is closed; None if ``mode`` does not wait and others hold it."""
-    path = root / "locks" / f"{key}.use"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "ab")  # noqa: SIM115 - closing it gives the lock back
-    try:
-        fcntl.flock(file, mode)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+@contextlib.contextmanager
+def in_use(root: Path, key: str) -> Iterator[None]:
+    """While entered, nobody removes the key; waits for one that does so just now.
+
+    Plain locks, not one that is shared, so that they hold on every system alike: each user has a lock file of its own,
+    taken behind the key's lock, which whoever removes the key holds throughout. One that was killed leaves a file that
+    nobody holds, which counts for nothing.
+    """
+    own = root / "locks" / f"{key}.{uuid.uuid4().hex}.use"
+    with contextlib.ExitStack() as stack:
+        with locked(_lock_of(root, key)):
+            stack.callback(_forget, own)
+            stack.enter_context(locked(own))
+        yield
 
 
 @contextlib.contextmanager
 def held(root: Path, key: str) -> Iterator[bool]:
-    """Whether no other holds the key's lock of use; if so, nobody can take it meanwhile."""
-    file = lock_of_use(root, key, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    try:
-        yield file is not None
-    finally:
-        if file is not None:
-            file.close()
+    """Whether nobody uses the key or is about to; if so, nobody can begin to meanwhile."""
+    with lock_if_free(_lock_of(root, key)) as alone:
+        yield alone and not _used(root, key)
+
+
+def _lock_of(root: Path, key: str) -> Path:
+    return root / "locks" / f"{key}.use"
+
+
+def _used(root: Path, key: str) -> bool:
+    """Whether any user holds its file; asked behind the key's lock, where nobody begins to, the rest are removed."""
+    for own in (root / "locks").glob(f"{key}.*.use"):
+        if is_locked(own):
+            return True
+        _forget(own)
+    return False
+
+
+def _forget(own: Path) -> None:
+    # Windows removes no file that is open: one that somebody looks at just now is left to the next who does
+    with contextlib.suppress(OSError):
+        own.unlink()
 
 
 def record_of(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from framework.config.settings import PartSettings, Precision, Settings
 from framework.core import registry
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
+from framework.core.keras_private import restart_names
 from framework.core.task import Task
 from framework.model import weights
 from framework.parts import bases, heads, poolings  # noqa: F401 - registers them
@@ -39,7 +40,7 @@ def build(settings: Settings, task: Task) -> Network:
         BadInput: parts don't fit each other or the image size, or the weights can't be had or don't fit.
     """
     choice, size = settings.model, settings.data.size
-    _restart_names()
+    restart_names()
     with _precision(settings.trainer.precision):
         images = keras.Input((*size, 3), dtype="float32", name="image")
         maps = _part("base", choice, "model", images)
@@ -81,11 +82,3 @@ def _precision(policy: Precision) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _restart_names() -> None:
-    """Count the layers that Keras names from the start, so that one config always gives the same names."""
-    # Keras's public way, clear_session, would take the random seed with it
-    from keras.src.utils.naming import reset_uids
-
-    reset_uids()

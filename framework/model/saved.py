@@ -26,7 +26,7 @@ from framework.core.runs import RunFolder
 from framework.core.schema import Count, PathOrName, PathText
 from framework.core.task import Task
 from framework.model.chosen import find_run
-from framework.model.inspection import Description, describe
+from framework.model.description import Description, describe
 from framework.model.saving import load_model
 
 Preprocess = Literal["none", "tf", "torch", "caffe"]

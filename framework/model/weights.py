@@ -11,6 +11,7 @@ import contextlib
 import functools
 import math
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -27,6 +28,7 @@ from framework.core import console
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
 from framework.core.files import locked
+from framework.core.keras_private import is_random_state, saved_kind
 from framework.core.registry import Part
 from framework.core.schema import show
 from framework.parts.bases import Size, application
@@ -244,7 +246,10 @@ def _hdf5(path: Path) -> Iterator[tuple[h5py.File, Path]]:
             with zipfile.ZipFile(path) as archive:
                 archive.extract(readable.name, folder)
         else:
-            readable.symlink_to(path.resolve())
+            try:
+                readable.symlink_to(path.resolve())
+            except OSError:  # Windows allows links to few
+                shutil.copyfile(path, readable)
         with h5py.File(readable) as file:
             yield file, readable
 
@@ -280,13 +285,11 @@ def _keyed(file: h5py.File, layers: Sequence[keras.layers.Layer], whole_model: b
 
     Layers that are in the file alone come last; those of a whole model are its head and are left out.
     """
-    from keras.src.utils.naming import to_snake_case
-
     stored = dict(file["layers"])
     found = []
     counts: dict[str, int] = {}
     for layer in layers:
-        kind = to_snake_case(type(layer).__name__)
+        kind = saved_kind(layer)
         count = counts[kind] = counts.get(kind, -1) + 1
         key = f"{kind}_{count}" if count else kind
         weights = _arrays(stored.pop(key)) if key in stored else []
@@ -303,7 +306,7 @@ def _arrays(group: h5py.Group) -> list[h5py.Dataset]:
     arrays: list[h5py.Dataset] = []
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
+        if isinstance(item, h5py.Dataset) and not is_random_state(name):
             arrays.append(item)
 
     group.visititems(visit)

@@ -10,6 +10,10 @@ from framework.config.recipes import Recipe
 from framework.config.settings import Settings
 
 
+def nothing() -> None:
+    """What is to be done where nothing is; unlike a lambda it can be sent to another process."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One run: its settings, its resolved config as YAML, where it goes, what was typed, all paths in full.
@@ -24,4 +28,4 @@ class Job:
     overrides: tuple[str, ...]
     recipe: Recipe | None = None
     repeats: Path | None = None
-    begin: Callable[[], None] = field(default=lambda: None, compare=False)
+    begin: Callable[[], None] = field(default=nothing, compare=False)

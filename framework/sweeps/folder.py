@@ -22,7 +22,7 @@ Status = Literal["waiting", "running", "finished", "failed", "interrupted", "pru
 
 
 @dataclass
-class Entry:
+class IndexedRun:
     """A run as the index tells of it: its folder's name, what was typed for it, how it ended, and why if not well."""
 
     folder: str
@@ -116,7 +116,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index if isinstance(index, dict) and index.get("format") == FORMAT else {}
 
 
-def write_index(folder: Path, about: Mapping[str, Any], entries: Sequence[Entry]) -> None:
+def write_index(folder: Path, about: Mapping[str, Any], entries: Sequence[IndexedRun]) -> None:
     """Write ``sweep.json`` whole."""
     content = {"format": FORMAT, **about, "runs": [asdict(entry) for entry in entries]}
     write_whole(folder / INDEX, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -2,6 +2,9 @@
 
 On Linux they are forked: what this process has imported they have too, and what they use up is given back whole. A
 process that has imported TensorFlow and run nothing yet can be forked; elsewhere each call starts a new interpreter.
+
+Windows has no way to ask another process to stop. Ctrl-C reaches all processes of a console there by itself; where one
+is to end for another reason it is given as long as after a Ctrl-C, and then ended, or at once where it is unwanted.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from framework.core.errors import INTERRUPTED
 
 PATIENCE = 20.0
 LOOK_EVERY = 0.5
-LINUX = sys.platform.startswith("linux")
+FORKS = sys.platform.startswith("linux") and hasattr(os, "fork")
+ASKS = hasattr(os, "setpgid")  # not on Windows
 HEARD = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -58,13 +62,13 @@ def in_processes(
     that run and waits for them.
 
     Args:
-        calls: each returns an exit code; outside Linux they must pickle.
+        calls: each returns an exit code; where they are not forked they must pickle.
         at_once: how many run side by side.
         unwanted: asked again and again of each call that runs, by its place, whether it is to be ended by SIGTERM.
         meanwhile: called again and again, as long as any runs.
         stopping: told how many are about to be interrupted, before that is waited for.
     """
-    context: Any = multiprocessing.get_context("fork" if LINUX else "spawn")
+    context: Any = multiprocessing.get_context("fork" if FORKS else "spawn")
     waiting = enumerate(calls)
     running: dict[int, tuple[int, Any, float]] = {}
     told: set[int] = set()
@@ -100,7 +104,7 @@ def in_processes(
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
     """Signals wait: one that met a child before it is itself would have it go on as its parent."""
-    if not LINUX:
+    if not FORKS:
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
@@ -111,15 +115,16 @@ def _deaf() -> Iterator[None]:
 
 
 def _child(call: Callable[[], int]) -> None:
-    if LINUX and sys.version_info < (3, 13):
+    if FORKS and sys.version_info < (3, 13):
         # as Python 3.13 does: what is left to the child's exit is done, TensorFlow's temporary files removed for one
         atexit._clear()  # type: ignore[attr-defined]
         multiprocessing.util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)  # type: ignore[attr-defined]
     try:
         # a group of its own: Ctrl-C reaches the parent alone, which then interrupts each child once
-        os.setpgid(0, 0)
+        if ASKS:
+            os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if LINUX:
+        if FORKS:
             _go_first()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         code = call()
@@ -137,7 +142,7 @@ def _go_first() -> None:
 
 
 def _interrupt(processes: list[Any]) -> None:
-    for process in processes:
+    for process in processes if ASKS else []:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGINT)
     deadline = time.monotonic() + PATIENCE

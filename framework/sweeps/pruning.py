@@ -51,14 +51,14 @@ class Pruner:
         A run that has come to its last epoch is never ended.
         """
         trial, told = self._trials[job.folder], self._told.get(job.folder, 0)
-        behind, rows = False, rows_of(RunFolder(job.folder))
+        unpromising, rows = False, rows_of(RunFolder(job.folder))
         for row in rows:
             value = row.get(self.metric)
             if row["epoch"] > told and value is not None and value == value:
                 trial.report(value, row["epoch"])
-                behind = trial.should_prune()
+                unpromising = trial.should_prune()
             told = max(told, row["epoch"])
         self._told[job.folder] = told
-        if not behind or told >= job.settings.epochs:
+        if not unpromising or told >= job.settings.epochs:
             return None
         return f"{self.metric} {rows[-1][self.metric]:.4f} at epoch {told} is not {self.better} the median of earlier trials"

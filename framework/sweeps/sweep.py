@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import framework.parts  # noqa: F401 - registers the shipped parts in a launcher's processes too
-from framework.config.folders import shown
+from framework.config.folders import groups, shown
+from framework.config.recipe_parts import load_parts
+from framework.config.recipes import bring
 from framework.core.console import follow, passing, program, say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
@@ -22,7 +24,7 @@ from framework.runs import resume
 from framework.runs.job import Job
 from framework.sweeps.folder import (
     DONE_WITH,
-    Entry,
+    IndexedRun,
     Outcome,
     make_ready,
     note_failure,
@@ -35,7 +37,7 @@ from framework.sweeps.folder import (
 from framework.sweeps.following import Following
 from framework.sweeps.log import LOG, say_to_log
 from framework.sweeps.naming import short_numbers
-from framework.sweeps.processes import Ended, in_processes
+from framework.sweeps.processes import FORKS, Ended, in_processes
 from framework.sweeps.request import Search, SweepRequest, jobs_at_once
 from framework.sweeps.view import View, first_line
 
@@ -59,7 +61,7 @@ class Sweep:
     def __init__(self, request: SweepRequest, work: Work, begin: Callable[[], object]):
         self.request, self.work, self.begin = request, work, begin
         before = read_index(request.folder)
-        self.entries = {entry["folder"]: Entry(**entry) for entry in before.get("runs", [])}
+        self.indexed = {entry["folder"]: IndexedRun(**entry) for entry in before.get("runs", [])}
         self.about = {
             "name": request.name,
             "command": shlex.join(request.command),
@@ -209,7 +211,7 @@ class Sweep:
         ends = in_processes(
             calls(),
             at_once,
-            unwanted=lambda place: self._is_behind(todo[place]),
+            unwanted=lambda place: self._is_unpromising(todo[place]),
             meanwhile=view.look,
             stopping=stopping,
         )
@@ -224,10 +226,10 @@ class Sweep:
                         raise RunFailed(f"stopped at the first failure, as sweep.fail_fast=true says; its log is {log}")
         finally:
             for job in todo:
-                if self.entries[job.folder.name].status == "running":
+                if self.indexed[job.folder.name].status == "running":
                     self._enter(job, self._outcome(job) or Outcome("interrupted"))
 
-    def _is_behind(self, job: Job) -> bool:
+    def _is_unpromising(self, job: Job) -> bool:
         """Whether the search has seen enough of a run."""
         reason = self._pruner.tell(job) if self._pruner else None
         if reason:
@@ -253,9 +255,9 @@ class Sweep:
     def _enter(self, job: Job, found: Outcome) -> None:
         """Note in the index how a run stands."""
         name = job.folder.name
-        self.entries[name] = Entry(name, list(job.overrides), found.status, found.reason)
+        self.indexed[name] = IndexedRun(name, list(job.overrides), found.status, found.reason)
         self.batch += [] if name in self.batch else [name]
-        write_index(self.request.folder, self.about, list(self.entries.values()))
+        write_index(self.request.folder, self.about, list(self.indexed.values()))
 
     def _outcome(self, job: Job) -> Outcome | None:
         return outcome(RunFolder(job.folder), self.request.settings.metric)
@@ -280,7 +282,7 @@ class Sweep:
         say(f"{len(found)} runs: {counts}" if found else "nothing is left to do")
         for name, one in found.items():
             if one is not None and one.status == "failed":
-                warn(f"{self._label(self.entries[name].overrides)}: {first_line(one.reason)}")
+                warn(f"{self._label(self.indexed[name].overrides)}: {first_line(one.reason)}")
                 say(f"  {shown(self.request.folder / name / LOG)}")
         self._tell_best()
         if "failed" in statuses:
@@ -303,7 +305,7 @@ class Sweep:
         if best is None or run is None or best.cut_short:
             return
         say(f"best: {comparison.monitor} {best.mean(comparison.monitor):.4f}")
-        overrides = [line for line in self.entries[run.name].overrides if not line.startswith("sweep.")]
+        overrides = [line for line in self.indexed[run.name].overrides if not line.startswith("sweep.")]
         say(f"again: {shlex.join([*program(), *overrides])}")
         self._compare(comparison)
         follow("python", "-m", "framework.evaluate", f"run={shown(self.request.folder)}")
@@ -326,8 +328,14 @@ def _done(work: Work, job: Job) -> int:
 
 def _in_child(work: Work, job: Job) -> int:
     """One run, what it says going to a file to the end of its process."""
+
+    def run() -> int:
+        if not FORKS and job.recipe:
+            load_parts(bring([job.recipe.name], groups()).recipes)
+        return _done(work, job)
+
     say_to_log(job.folder)
-    return guarded(functools.partial(_done, work, job))
+    return guarded(run)
 
 
 def _changed(job: Job) -> Problem | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from framework.cli.options import Words, help_text, read_options, start
+from framework.cli.options import Words, help_text, read_options, run_with_options
 from framework.core.errors import BadInput
 from framework.core.schema import Count, Share
 
@@ -102,8 +102,8 @@ def test_the_help_shows_every_option_with_its_default():
 
 def test_start_answers_help_and_turns_errors_into_exit_codes(capsys):
     usage = "framework-look\n\nLooks."
-    assert start(usage, DataOptions, lambda options: options.seed, ["seed=5"]) == 5
-    assert start(usage, DataOptions, lambda options: 9, ["--help"]) == 0
+    assert run_with_options(usage, DataOptions, lambda options: options.seed, ["seed=5"]) == 5
+    assert run_with_options(usage, DataOptions, lambda options: 9, ["--help"]) == 0
     assert "seed=1" in capsys.readouterr().out
-    assert start(usage, DataOptions, lambda options: 9, ["sed=1"]) == 2
+    assert run_with_options(usage, DataOptions, lambda options: 9, ["sed=1"]) == 2
     assert "there is no option 'sed'" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def test_a_document_tells_lines_comments_and_purpose(tmp_path):
     document = documents.read(file)
     assert document.purpose == documents.purpose(file) == "What it is."
     assert document.content == {"name": "x", "rate": 0.001, "node": {"text": "a # b"}}
-    said = {path: (entry.line, entry.comment) for path, entry in document.entries.items()}
+    said = {path: (entry.line, entry.comment) for path, entry in document.keys.items()}
     assert said == {"name": (2, ""), "rate": (5, "behind"), "node": (6, ""), "node.text": (8, "inner")}
 
 

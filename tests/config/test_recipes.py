@@ -9,7 +9,7 @@ import pytest
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli.command import check
 from framework.cli.compose import compose
-from framework.cli.start import take_start
+from framework.cli.primary import take_primary_config
 from framework.config import folders
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import catalogue, find
@@ -55,7 +55,7 @@ def test_recipes_are_found_here_in_the_variable_and_on_the_command_line(tmp_path
     write(tmp_path / "given" / "far", {"recipe.yaml": "# Far."})
     write(tmp_path / "itself", {"recipe.yaml": "# The folder is the recipe."})
     monkeypatch.setenv("FRAMEWORK_RECIPES", str(tmp_path / "named"))
-    assert take_start(["recipes=given", f"recipes={tmp_path}/itself", "recipe=far"]) == ["recipe=far"]
+    assert take_primary_config(["recipes=given", f"recipes={tmp_path}/itself", "recipe=far"]) == ["recipe=far"]
     found = {name: one.shelf.origin for name, (one, *_) in catalogue().items()}
     assert found.pop("clothing_v1") == "shipped"
     assert {name: found[name] for name in ("here", "there", "second", "far", "itself")} == {
@@ -69,7 +69,7 @@ def test_recipes_are_found_here_in_the_variable_and_on_the_command_line(tmp_path
 
 def test_a_folder_of_recipes_that_is_not_there_is_said(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="there is no folder 'nowhere' of recipes"):
-        take_start(["recipes=nowhere"])
+        take_primary_config(["recipes=nowhere"])
     monkeypatch.setenv("FRAMEWORK_RECIPES", str(tmp_path / "gone"))
     with pytest.raises(BadInput, match="gone, named by FRAMEWORK_RECIPES, is not there"):
         find("birds")

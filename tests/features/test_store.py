@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ import pytest
 from framework.core.console import amount
 from framework.core.errors import BadInput, RunFailed
 from framework.core.files import whole
-from framework.features import shards
+from framework.features import shards, upkeep
 from framework.features import store as module
 from framework.features.shards import Layout, numpy_type
 from framework.features.store import Store
@@ -418,22 +420,54 @@ def test_the_least_recently_used_goes_first(tmp_path, capsys):
     assert trim(tmp_path, (total - 1) / GIB) == 0
 
 
-def test_room_is_made_for_what_is_to_come_but_not_of_what_is_in_use(tmp_path):
-    stores = several(tmp_path)
-    held = opened(tmp_path, {"prefix": "0"})
-    os.utime(held.folder / "key.json", (1, 1))
-    other = subprocess.Popen(
+def user(root, prefix):
+    """A process that has these features open until it reads a line; it has said so."""
+    return subprocess.Popen(
         [
             sys.executable,
             "-c",
             f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
             "from tests.features.test_store import *\n"
-            f"store = opened(Path({str(tmp_path)!r}), {{'prefix': '1'}})\nprint('open', flush=True)\ninput()",
+            f"store = opened(Path({str(root)!r}), {{'prefix': '{prefix}'}})\nprint('open', flush=True)\ninput()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def test_what_a_killed_process_used_can_be_cleared(tmp_path):
+    (store,) = several(tmp_path, 1)
+    killed = user(tmp_path, "0")
+    assert killed.stdout.readline() == "open\n"
+    assert clear(tmp_path) == (0, [store.key])
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert clear(tmp_path)[1] == []
+    assert not list((tmp_path / "locks").glob(f"{store.key}.*.use")), "its lock file is left"
+
+
+def test_who_opens_what_is_being_removed_begins_after_that(tmp_path):
+    (store,) = several(tmp_path, 1)
+    with ThreadPoolExecutor(1) as pool:
+        with upkeep.held(tmp_path, store.key) as alone:
+            assert alone
+            again = pool.submit(opened, tmp_path, store.description)
+            time.sleep(0.3)
+            assert not again.done()
+            shutil.rmtree(store.folder)
+        assert again.result(60).missing(names(0)) == names(0)
+    with upkeep.held(tmp_path, store.key) as alone:
+        assert not alone
+    again.result().close()
+    assert clear(tmp_path)[1] == []
+
+
+def test_room_is_made_for_what_is_to_come_but_not_of_what_is_in_use(tmp_path):
+    stores = several(tmp_path)
+    held = opened(tmp_path, {"prefix": "0"})
+    os.utime(held.folder / "key.json", (1, 1))
+    other = user(tmp_path, "1")
     assert other.stdout.readline() == "open\n"
     held.make_room(1000, limit=1006 * LAYOUT.bytes / GIB)
     assert [store.folder.exists() for store in stores] == [True, True, False, False]

@@ -180,6 +180,15 @@ def test_weights_of_every_format_are_read(form, tmp_path):
     np.testing.assert_allclose(load(path), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_file_is_read_where_the_system_allows_no_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(1314, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    model = mobilenet()
+    np.testing.assert_allclose(load(published(tmp_path / FILE, model)), features(model), rtol=1e-4, atol=1e-6)
+
+
 def test_weights_of_a_base_with_layers_in_layers(tmp_path):
     """EfficientNet keeps statistics and random generators, ConvNeXt nests its first layers."""
     for name in ("efficientnetb0", "convnexttiny"):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.cli import multirun
+from framework.cli.command import launch
 from framework.core.errors import RunFailed
 from framework.core.files import write_whole
 from framework.core.runs import RunFolder
-from framework.runs.job import Job, launch
+from framework.runs.job import Job
+from framework.sweeps.request import SweepRequest
 from framework.sweeps.sweep import Sweep
 
 
@@ -53,7 +57,11 @@ def learn(job: Job) -> None:
 def sweep(*arguments: str, begin=lambda: None, preflight=lambda settings: [], work=work) -> int:
     """Exit code of ``framework-train -m`` with one of the works above."""
     given = ["-m", "sweep.name=tried", *arguments]
-    return launch(given, work, preflight, begin, lambda plan: Sweep(plan, work, begin).start())
+
+    def start(request: SweepRequest) -> int:
+        return Sweep(request, work, begin).start(partial(multirun.launch_sweep, request))
+
+    return launch(given, work, preflight, begin, start)
 
 
 def calls(folder: Path) -> list[str]:

@@ -22,7 +22,7 @@ REPEAT = "repeat"
 
 
 @dataclass(frozen=True)
-class Start:
+class PrimaryConfig:
     """The primary config's name and file; for a repeated run its folder, and its recipe if it had one."""
 
     name: str
@@ -31,15 +31,15 @@ class Start:
     recipe: Recipe | None = None
 
 
-_current: list[Start] = []
+_current: list[PrimaryConfig] = []
 
 
-def starting_point() -> Start:
+def primary_config() -> PrimaryConfig:
     """What this process composes from."""
-    return _current[-1] if _current else Start(USUAL, conf_folder() / f"{USUAL}.yaml")
+    return _current[-1] if _current else PrimaryConfig(USUAL, conf_folder() / f"{USUAL}.yaml")
 
 
-def take_start(arguments: Sequence[str]) -> list[str]:
+def take_primary_config(arguments: Sequence[str]) -> list[str]:
     """Arguments without ``from=RUN_FOLDER`` and ``recipes=FOLDER``, which hold for this process from now on.
 
     Raises:
@@ -54,7 +54,7 @@ def take_start(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
-def _repeat(argument: str, overrides: Sequence[str]) -> Start:
+def _repeat(argument: str, overrides: Sequence[str]) -> PrimaryConfig:
     from hydra.core.config_store import ConfigStore
 
     run = RunFolder(Path(whole_path(argument.removeprefix(OPTION).strip("'\""))).resolve())
@@ -69,7 +69,7 @@ def _repeat(argument: str, overrides: Sequence[str]) -> Start:
         raise BadInput(Problem(what, f"command line: {argument}", "recipe=NAME without from=, or single overrides"))
     node = _primary(read(run.config).content, sorted(keys & set(groups())))
     ConfigStore.instance().store(name=REPEAT, node=node)
-    return Start(REPEAT, run.config, run.path, recipes[-1] if recipes else None)
+    return PrimaryConfig(REPEAT, run.config, run.path, recipes[-1] if recipes else None)
 
 
 def _primary(saved: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""All that is used of Hydra's and OmegaConf's private names, so that a new release is tried in one place.
+
+``pyproject.toml`` ends below the first minor release that this was not tried with: Hydra 1.3.8 and OmegaConf 2.3.1 pass
+the tests of ``cli``, ``config`` and ``sweeps``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+
+def yaml_loader() -> Any:
+    """The YAML loader of every config, ``omegaconf._utils.get_yaml_loader``: 1e-3 is a number, 2020-01-01 a text."""
+    from omegaconf._utils import get_yaml_loader
+
+    return get_yaml_loader()
+
+
+def mapping_at(config: DictConfig, key: Any) -> DictConfig | None:
+    """A key's node where it is a mapping, not null; nothing is resolved for that: ``_get_node`` and ``_is_none``."""
+    from omegaconf import DictConfig
+
+    node = config._get_node(key)
+    return node if isinstance(node, DictConfig) and not node._is_none() else None
+
+
+def is_quoted(override: Override) -> bool:
+    """Whether an override's value stood in quotes, which ``value()`` leaves out and ``_value`` keeps."""
+    from hydra.core.override_parser.types import QuotedString
+
+    return isinstance(override._value, QuotedString)
+
+
+def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
+    """Set values as Hydra does while it composes: ``ConfigLoaderImpl._apply_overrides_to_config``."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
+
+
+def flags_parser() -> argparse.ArgumentParser:
+    """The parser of Hydra's own flags, ``hydra._internal.utils.get_args_parser``."""
+    from hydra._internal.utils import get_args_parser
+
+    return get_args_parser()
+
+
+@contextlib.contextmanager
+def saving_by(save: Callable[[DictConfig, Path], None]) -> Iterator[None]:
+    """While entered, Hydra gives this its files to save: in place of ``hydra.core.utils._save_config``."""
+    from hydra.core import utils
+
+    def save_config(cfg: DictConfig, filename: str, output_dir: Path) -> None:
+        save(cfg, Path(output_dir, filename))
+
+    before = utils._save_config
+    utils._save_config = save_config
+    try:
+        yield
+    finally:
+        utils._save_config = before
