@@ -342,8 +342,10 @@
       }
       traces.push({ ...curve(variant, `val_${metric}`), ...common, meta: "validation", marker: { ...small, color: colour }, line: { color: colour, width: 2.4 }, name: `validation ${variant.rank}` });
     }
+    // of few epochs Plotly would mark halves, and name them like wholes
+    const epochs = Math.max(1, ...traces.flatMap((trace) => trace.x).filter(Number.isFinite));
     Plotly.react("plot-curves", traces, layout({
-      xaxis: { title: { text: "epoch" }, tickformat: "d", rangemode: "normal" },
+      xaxis: { title: { text: "epoch" }, tickformat: "d", rangemode: "normal", dtick: epochs < 10 ? 1 : undefined },
       yaxis: { title: { text: escape(metric.replace(/_/g, " ")) }, type: byId("log").checked ? "log" : "linear", exponentformat: "power" },
     }), options);
     byId("legend").replaceChildren(...[...on].reverse().map((variant) => {
