@@ -66,3 +66,11 @@ def test_features_that_are_kept_are_counted(shared, capsys, tmp_path):
     assert train.main([*real, f"cache.dir={tmp_path}/cache", "hydra.run.dir=run"]) == 0
     capsys.readouterr()
     assert "cache    120 of 120 kept already" in planned(capsys, *real, f"cache.dir={tmp_path}/cache")
+
+
+def test_a_search_that_is_only_looked_at_makes_no_study(photos, here, capsys):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    search = ["hydra/sweeper=optuna", "optim.lr=interval(0.001,0.9)", "sweep.name=looked"]
+    arguments = ["data=image_folder", f"data.dir={photos}", "data.image_size=16", "model.filters=[4]", *search]
+    planned(capsys, *arguments)
+    assert not (here / "sweeps").exists()

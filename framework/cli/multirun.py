@@ -255,11 +255,12 @@ def searching(name: str, folder: Path, first: Settings, wanted: int) -> list[str
         where, right = "command line: hydra/sweeper=optuna", "pip install 'framework[optuna]'"
         raise BadInput(Problem("Optuna's sweeper is not installed", where, right)) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    folder.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{folder / STUDY}"
     direction = "maximize" if first.sweep_yardstick().higher else "minimize"
-    study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
-    done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
+    done = 0
+    if (folder / STUDY).is_file():  # else the sweeper makes it, once the sweep is not refused
+        study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+        done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
     return [
         f"hydra.sweeper.direction={direction}",
         f"hydra.sweeper.storage='{storage}'",

@@ -109,7 +109,7 @@ def add_shelf(folder: Path) -> None:
 def shown(path: Path) -> str:
     """A file as messages name it: short where it lies in a folder that everyone knows."""
     for root, prefix in ((conf_folder(), "conf"), (_shipped("recipes"), "recipes"), (Path.cwd(), "")):
-        if path.is_relative_to(root):
+        if path.is_relative_to(root) and path != Path.cwd():  # which would be called "."
             return str(Path(prefix) / path.relative_to(root))
     return str(path)
 
