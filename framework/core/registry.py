@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.task import TASKS, TaskKind
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-TaskKind = Literal["multiclass", "binary", "multilabel"]
-TASK_KINDS: tuple[TaskKind, ...] = ("multiclass", "binary", "multilabel")
 
 KINDS = {
     "base": "the network that turns an image into feature maps",
@@ -143,7 +142,7 @@ def pooling(name: str) -> Callable[[Function], Function]:
     return register("pooling", name)
 
 
-def head(name: str, *, tasks: tuple[TaskKind, ...] = TASK_KINDS) -> Callable[[Function], Function]:
+def head(name: str, *, tasks: tuple[TaskKind, ...] = tuple(TASKS)) -> Callable[[Function], Function]:
     """Register a head: ``(vectors, task, *, …) -> logits`` of shape (batch, task.units), for these kinds of task."""
     return register("head", name, tasks=tasks)
 
@@ -159,13 +158,13 @@ def schedule(name: str, *, constant: bool = False) -> Callable[[Function], Funct
 
 
 def loss(
-    name: str, *, tasks: tuple[TaskKind, ...] = TASK_KINDS, labels: Literal["index", "one_hot"] = "one_hot"
+    name: str, *, tasks: tuple[TaskKind, ...] = tuple(TASKS), labels: Literal["index", "one_hot"] = "one_hot"
 ) -> Callable[[Function], Function]:
     """Register a loss: ``(task, *, …) -> keras.losses.Loss`` from logits; ``labels`` is what it takes for many classes."""
     return register("loss", name, tasks=tasks, labels=labels)
 
 
-def metric(name: str, *, tasks: tuple[TaskKind, ...] = TASK_KINDS) -> Callable[[Function], Function]:
+def metric(name: str, *, tasks: tuple[TaskKind, ...] = tuple(TASKS)) -> Callable[[Function], Function]:
     """Register a metric: ``(task, name, *, …) -> keras.metrics.Metric`` that reads logits."""
     return register("metric", name, tasks=tasks)
 

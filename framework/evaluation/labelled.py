@@ -16,7 +16,7 @@ from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.names import in_file_name
 from framework.core.schema import PathText
-from framework.core.task import Task
+from framework.core.task import Classification
 from framework.data import sources
 from framework.data.folders import Tally, told
 from framework.data.images import Images, Split
@@ -137,7 +137,7 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
 def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[tuple[str, str]]]:
     """Images of class folders, and what is said of them; classes that the run left out are left out here too."""
     task = trained.task
-    if task.kind == "multilabel":
+    if task.several:
         right = "data.file=CSV, with several labels an image"
         raise BadInput(Problem("class folders say one label an image; this model gives several", "data.dir", right))
     chosen = trained.data().classes if trained.run else None
@@ -148,7 +148,7 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
     tally = Tally()
     for folder in folders:
         for name, files in sources.class_images(folder, tally).items():
-            label = _label(name, task)
+            label = task.number_of(name)
             if label is None and chosen is None:
                 unknown.append(name)
             elif label is not None and (chosen is None or name in chosen):
@@ -160,15 +160,8 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
     return Split(tuple(paths), np.asarray(labels, np.int32)), told(tally.unused)
 
 
-def _label(name: str, task: Task) -> int | None:
-    """Number of a class; where the question is "this one or any other", any other name is the other."""
-    if name in task.classes:
-        return task.classes.index(name)
-    return 0 if task.kind == "binary" and task.classes[0] == f"not {task.classes[1]}" else None
-
-
 def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
-    several = {"separator": "|"} if trained.task.kind == "multilabel" else {}
+    several = {"separator": "|"} if trained.task.several else {}
     settings = _settings(trained, "csv", {"file": file}, several)
     if split is None or split == "all":
         columns = {key: value for key, value in settings.parameters.items() if key not in ("validation", "test")}
@@ -180,17 +173,17 @@ def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
     return found, name if split in (None, "all") else f"{name}-{split}", images.origin, images.told()
 
 
-def _in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:
+def _in_order(task: Classification, split: Split, classes: Sequence[str]) -> Split:
     """The split with its labels renumbered from the order of ``classes`` to the task's.
 
     Raises:
         BadInput: a class that the task does not have.
     """
-    unknown = [name for name in classes if _label(name, task) is None]
+    unknown = [name for name in classes if task.number_of(name) is None]
     if unknown:
         what = f"the model knows no class {listing(unknown)}"
         raise BadInput(Problem(what, "command line: data", suggestion(unknown[0], task.classes)))
-    numbers = np.asarray([_label(name, task) for name in classes], np.int32)
+    numbers = np.asarray([task.number_of(name) for name in classes], np.int32)
     if split.labels.ndim == 1:
         return replace(split, labels=numbers[split.labels])
     labels = np.zeros((len(split), len(task.classes)), np.float32)

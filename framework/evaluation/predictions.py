@@ -17,8 +17,7 @@ import numpy as np
 from framework.core.errors import BadInput, Problem
 from framework.core.files import whole
 from framework.core.names import cell, in_csv, path_in_csv, text, width
-from framework.core.task import Task
-from framework.evaluation.scores import answers, probabilities
+from framework.core.task import Classification
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
 ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "table"}
@@ -39,14 +38,13 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
 
 
-def predictions(paths: Sequence[str], logits: np.ndarray, task: Task, top: int) -> Iterator[Prediction]:
+def predictions(paths: Sequence[str], logits: np.ndarray, task: Classification, top: int) -> Iterator[Prediction]:
     """Predictions of a batch: ``logits`` float (files, units); ``top`` classes of each."""
-    found = probabilities(logits, task.kind)
+    found = task.probabilities(logits)
     order = np.argsort(-found, axis=1, kind="stable")[:, :top]
-    for path, row, answer, likeliest in zip(paths, found, answers(logits, task.kind), order, strict=True):
-        said = np.flatnonzero(answer) if task.kind == "multilabel" else [answer]
-        named = tuple(task.classes[place] for place in said)
-        yield Prediction(path, named, tuple((task.classes[place], float(row[place])) for place in likeliest))
+    for path, row, answer, likeliest in zip(paths, found, task.answers(logits), order, strict=True):
+        shares = tuple((task.classes[place], float(row[place])) for place in likeliest)
+        yield Prediction(path, task.named(answer), shares)
 
 
 class Writer(ABC):
@@ -58,7 +56,7 @@ class Writer(ABC):
 
 
 @contextlib.contextmanager
-def writer(format: Format | None, output: str | None, task: Task, top: int) -> Iterator[Writer]:
+def writer(format: Format | None, output: str | None, task: Classification, top: int) -> Iterator[Writer]:
     """A writer to a file, which is whole or not there, or to standard output.
 
     Args:
@@ -106,9 +104,9 @@ def chosen(format: Format | None, output: str | None) -> Format:
 class _Table(Writer):
     """Aligned columns, of several labels the answer in brackets, the file last: its length is not known before."""
 
-    def __init__(self, file: TextIO, task: Task, top: int):
+    def __init__(self, file: TextIO, task: Classification, top: int):
         self.file, self.width = file, width(task.classes)
-        self.several = task.kind == "multilabel"
+        self.several = task.several
 
     def write(self, batch: Sequence[Prediction]) -> None:
         """Add a line an image."""
@@ -122,9 +120,9 @@ class _Table(Writer):
 class _Csv(Writer):
     """A header, and a row an image; several labels are joined by ``|``."""
 
-    def __init__(self, file: TextIO, task: Task, top: int):
+    def __init__(self, file: TextIO, task: Classification, top: int):
         self.file, self.rows = file, csv.writer(file, lineterminator="\n")
-        several = task.kind == "multilabel"
+        several = task.several
         count = min(top, len(task.classes))
         names = [f"{name}_{place}" for place in range(1, count + 1) for name in ("class", "probability")]
         self.first = 0 if several else 1
@@ -143,8 +141,8 @@ class _Csv(Writer):
 class _JsonLines(Writer):
     """An object a line."""
 
-    def __init__(self, file: TextIO, task: Task, top: int):
-        self.file, self.several = file, task.kind == "multilabel"
+    def __init__(self, file: TextIO, task: Classification, top: int):
+        self.file, self.several = file, task.several
 
     def write(self, batch: Sequence[Prediction]) -> None:
         """Add a line an image."""
@@ -200,4 +198,8 @@ def _top(one: Prediction) -> list[dict[str, Any]]:
     return [{"class": name, "probability": round(share, 6)} for name, share in one.top]
 
 
-_TEXT: dict[Format, Callable[[TextIO, Task, int], Writer]] = {"table": _Table, "csv": _Csv, "jsonl": _JsonLines}
+_TEXT: dict[Format, Callable[[TextIO, Classification, int], Writer]] = {
+    "table": _Table,
+    "csv": _Csv,
+    "jsonl": _JsonLines,
+}

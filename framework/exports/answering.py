@@ -27,13 +27,7 @@ def answering(model: keras.Model, task: Task, answer: Answer) -> keras.Model:
     logits = keras.ops.cast(model.call(images), "float32")
     if answer == "logits":
         return keras.Model(images, logits, name=model.name)
-    if task.kind == "multiclass":
-        shares = keras.ops.softmax(logits, axis=-1)
-    else:
-        shares = keras.ops.sigmoid(logits)
-        if task.kind == "binary":
-            shares = keras.ops.concatenate([1.0 - shares, shares], axis=-1)
-    return keras.Model(images, shares, name=model.name)
+    return keras.Model(images, task.shares(logits), name=model.name)
 
 
 def in_float32(model: keras.Model) -> keras.Model:

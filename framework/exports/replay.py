@@ -13,11 +13,9 @@ import numpy as np
 from framework.core.backend import keras
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed
-from framework.core.task import Task
+from framework.core.task import Classification
 from framework.evaluation.forward import batches, inference
 from framework.evaluation.labelled import Labelled
-from framework.evaluation.measures import HALF
-from framework.evaluation.scores import probabilities
 from framework.exports.answering import Answer
 
 TIMED, WARM = 20, 3
@@ -67,7 +65,7 @@ class Replay:
 def replay(
     model: keras.Model,
     script: Mapping[str, Any],
-    task: Task,
+    task: Classification,
     answer: Answer,
     images: Labelled,
     most: int | None,
@@ -111,10 +109,10 @@ def replay(
     unread = {path for path, _ in bad}
     labels = images.split.labels[[place for place in chosen if images.split.paths[place] not in unread]]
     ours, told = np.concatenate(logits), np.concatenate(theirs)
-    shares = probabilities(ours, task.kind)
+    shares = task.probabilities(ours)
     same_kind = ours if answer == "logits" else shares
-    first = _decide(shares, task)
-    second = _decide(probabilities(told, task.kind) if answer == "logits" else told, task)
+    first = task.decided(shares)
+    second = task.decided(task.probabilities(told) if answer == "logits" else told)
     return Replay(
         images=len(labels),
         before=float(np.mean(first == labels)),
@@ -132,10 +130,6 @@ def _read(script: Mapping[str, Any], names: Sequence[str], pool: ThreadPoolExecu
         return list(pool.map(script["pixels"], names))
     except Exception as error:
         raise RunFailed(f"call.py can't read an image that the run reads: {error}") from error
-
-
-def _decide(shares: np.ndarray, task: Task) -> np.ndarray:
-    return (shares >= HALF).astype(np.float32) if task.kind == "multilabel" else shares.argmax(axis=1)
 
 
 def _median(call: Callable[[], object]) -> float:

@@ -20,7 +20,7 @@ def auto(task: Task, *, label_smoothing: Share) -> keras.losses.Loss:
     Raises:
         BadInput: smoothing is asked of labels that are class indices.
     """
-    if task.kind != "multiclass":
+    if task.labels in ("binary", "multi_hot"):
         return binary_crossentropy(task, label_smoothing=label_smoothing)
     if task.labels == "one_hot":
         return categorical_crossentropy(task, label_smoothing=label_smoothing)
@@ -58,7 +58,7 @@ def focal(task: Task, *, gamma: NonNegative, alpha: Share | None, label_smoothin
 
     Source: Lin et al., 2017, https://arxiv.org/abs/1708.02002.
     """
-    if task.kind == "multiclass":
+    if task.labels in ("index", "one_hot"):
         return keras.losses.CategoricalFocalCrossentropy(
             alpha=1.0 if alpha is None else alpha, gamma=gamma, from_logits=True, label_smoothing=label_smoothing
         )

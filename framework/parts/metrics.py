@@ -15,7 +15,7 @@ from framework.core.task import Task
 @metric("accuracy")
 def accuracy(task: Task, name: str) -> keras.metrics.Metric:
     """Share of images that are classified right; for several labels, share of labels."""
-    if task.kind != "multiclass":
+    if task.labels in ("binary", "multi_hot"):
         return keras.metrics.BinaryAccuracy(name=name, threshold=0.0)
     if task.labels == "index":
         return keras.metrics.SparseCategoricalAccuracy(name=name)

@@ -12,7 +12,7 @@ from framework.config.settings import DataSettings, ModelSettings, Settings
 from framework.core import registry
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
-from framework.core.task import Task
+from framework.core.task import Binary, Classification, Multiclass, Multilabel, Task
 from framework.data import sources
 from framework.data.images import Images
 from framework.data.labels import class_name
@@ -130,36 +130,29 @@ def _task(settings: Settings, images: Images) -> tuple[Task | None, list[Problem
     tasks = head.details["tasks"]
     two = len(images.classes) == 2
     if settings.data.positive is not None or (tasks == ("binary",) and two):
-        kind: registry.TaskKind = "binary"
-    elif images.multilabel:
-        kind = "multilabel"
+        task: Classification = Binary(images.classes)
     else:
-        kind = "multiclass"
-    if kind not in tasks:
-        fitting = [part.name for part in registry.parts("head") if kind in part.details["tasks"]]
-        what = f"head '{head.name}' answers {' or '.join(tasks)} questions; the data ask a {kind} one"
-        what += f" ({len(images.classes)} classes: {listing(images.classes)})"
+        task = Multilabel(images.classes) if images.multilabel else Multiclass(images.classes)
+    if not task.fits(head):
+        fitting = [part.name for part in registry.parts("head") if task.fits(part)]
+        what = f"head '{head.name}' answers {' or '.join(tasks)} questions; the data ask a {task.kind} one"
+        what += f" ({task.counted}: {listing(task.classes)})"
         right = f"head={fitting[0]}" if fitting else ""
         if tasks == ("binary",):
             right += " or data.positive=CLASS"
         return None, [Problem(what, "head.name", right)]
     loss = registry.get("loss", settings.loss.name)
-    labels = {"binary": "binary", "multilabel": "multi_hot", "multiclass": loss.details["labels"]}[kind]
-    return Task(kind, tuple(images.classes), labels), []
+    return task.for_loss(loss.details["labels"]), []
 
 
 def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
     units = settings.head.parameters.get("units")
     if units is not None and units != task.units:
-        if task.kind == "multiclass":
-            what = f"head.units={units}, but the data have {task.units} classes: {listing(task.classes)}"
-        else:
-            what = f"head.units={units}, but a {task.kind} question takes {task.units}"
-        yield Problem(what, "head.units", "head=dense (as many as the data need)")
+        yield Problem(f"head.units={units}, but {task.wanted}", "head.units", "head=dense (as many as the data need)")
     loss = registry.get("loss", settings.loss.name)
-    if task.kind not in loss.details["tasks"]:
+    if not task.fits(loss):
         what = f"loss '{loss.name}' does not fit a {task.kind} head"
-        fitting = [part.name for part in registry.parts("loss") if task.kind in part.details["tasks"]]
+        fitting = [part.name for part in registry.parts("loss") if task.fits(part)]
         yield Problem(what, "loss.name", f"loss=auto (or one of: {listing(fitting)})")
     for name, chosen in settings.augment.parts.items():
         if registry.get("augmentation", chosen.name).details["mixes"] and task.labels == "index":
@@ -169,10 +162,12 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
             what = f"augment.copies keeps each image by itself, but augmentation '{name}' blends several"
             yield Problem(what, "augment.copies", f"augment.copies=0, or leave '{name}' out")
     for name, chosen in settings.metrics.items():
-        tasks = registry.get("metric", chosen.name).details["tasks"]
-        if task.kind not in tasks:
-            what = f"metric '{chosen.name}' measures {' or '.join(tasks)} answers, not {task.kind} ones"
-            fitting = [part.name for part in registry.parts("metric") if task.kind in part.details["tasks"]]
+        metric = registry.get("metric", chosen.name)
+        if not task.fits(metric):
+            what = (
+                f"metric '{metric.name}' measures {' or '.join(metric.details['tasks'])} answers, not {task.kind} ones"
+            )
+            fitting = [part.name for part in registry.parts("metric") if task.fits(part)]
             yield Problem(what, f"metrics.{name}", f"one of: {listing(fitting)}")
 
 
@@ -259,7 +254,7 @@ def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
             if class_name(name) not in task.classes:
                 where = "data.class_weights"
                 yield Problem(f"{where} names '{name}', which is no class", where, suggestion(name, task.classes))
-    if given is not None and task.kind == "multilabel":
+    if given is not None and isinstance(task, Classification) and task.several:
         what = "data.class_weights: an image with several labels has no one class weight"
         yield Problem(what, "data.class_weights", "null")
 

@@ -8,7 +8,6 @@ import functools
 import io
 import shutil
 import traceback
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, 
 from framework.core.files import is_full, locked, put_back_if, sweep, whole, write_whole
 from framework.core.names import in_csv
 from framework.core.runs import RunFolder
+from framework.core.task import Classification, Task
 from framework.data import fingerprint
 from framework.data.rows import Undecodable, undecodable
 from framework.data.selection import left_out, readable
@@ -208,9 +208,8 @@ class Run:
         start, skipped, digest = self._looked
         images = start.images
         self.record.note(
-            title=title(start.settings, start.task.classes),
-            classes=list(start.task.classes),
-            task=start.task.kind,
+            title=title(start.settings, start.task),
+            **start.task.record(),
             data={
                 "origin": images.origin,
                 "fingerprint": digest,
@@ -240,9 +239,9 @@ class Run:
     def _write_confusion(self, fit: Fit) -> None:
         """Count the best model's answers on validation images: a row a true class, a column a predicted one."""
         logits, task = fit.answers(), fit.experiment.task
-        if logits is None or task.kind == "multilabel":
+        if logits is None or not isinstance(task, Classification) or task.several:
             return
-        predicted = (logits[:, 0] > 0).astype(int) if task.kind == "binary" else logits.argmax(axis=1)
+        predicted = task.answers(logits)
         counts = np.zeros((len(task.classes), len(task.classes)), int)
         np.add.at(counts, (fit.experiment.images.splits["validation"].labels, predicted), 1)
         text = io.StringIO()
@@ -256,9 +255,9 @@ class Run:
 _NO_METRIC = ("seconds", "learning_rate")
 
 
-def title(settings: Settings, classes: Sequence[str]) -> str:
+def title(settings: Settings, task: Task) -> str:
     """What the run is, in a line for an image: ``mobilenet, 10 classes, adam 0.01``."""
-    return f"{settings.model.name}, {len(classes)} classes, {settings.optim.name} {settings.optim.lr:g}"
+    return f"{settings.model.name}, {task.counted}, {settings.optim.name} {settings.optim.lr:g}"
 
 
 def seed_everything(trainer: TrainerSettings) -> None:

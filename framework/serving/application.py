@@ -45,7 +45,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         description="Classes of images. Whatever is wrong with a request is said in one sentence: `error`.",
     )
     desk = _Desk(classifier, limits)
-    several = classifier.task.kind == "multilabel"
+    several = classifier.task.several
     top = len(classifier.task.classes)
 
     @pages.get("/", response_class=HTMLResponse, include_in_schema=False)

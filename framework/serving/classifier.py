@@ -76,7 +76,7 @@ class Classifier:
         model = self._trained.load()
         network = inference(model)
         try:
-            self._cam = GradCam(model)
+            self._cam = GradCam(model, self.task)
         except BadInput:
             self._cam = None
         grey = np.full((*self.size, 3), 128, np.uint8)

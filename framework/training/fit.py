@@ -245,7 +245,7 @@ class Fit:
         validation = batches = None
         if material.validation is not None:
             batch_size = EVALUATION_BATCH if material.cached else settings.trainer.batch_size
-            targets = labels.encode(self.experiment.images.splits["validation"].labels, self.experiment.task)
+            targets = self.experiment.task.targets(self.experiment.images.splits["validation"].labels)
             validation = pipeline.evaluation_dataset(material.validation, targets, batch_size)
             batches = pipeline.steps(len(targets), batch_size)
             look = bridge.look_while_validating
@@ -282,7 +282,7 @@ class Fit:
         """Batches from where the stage stands on."""
         return pipeline.training_dataset(
             material.train,
-            labels.encode(self.experiment.images.splits["train"].labels, self.experiment.task),
+            self.experiment.task.targets(self.experiment.images.splits["train"].labels),
             batch_size=self.settings.trainer.batch_size,
             seed=self.settings.trainer.seed,
             start=(standing.epoch, standing.step),

@@ -15,7 +15,7 @@ import numpy as np
 from framework.config.settings import PartSettings, Settings
 from framework.core.console import progress
 from framework.core.errors import Problem, RunFailed
-from framework.data import labels, pipeline
+from framework.data import pipeline
 from framework.training.fit import Fit, class_weights, make_loss, make_optimizer
 from framework.training.material import Material
 from framework.training.stages import freeze
@@ -126,7 +126,7 @@ def _batches(fit: Fit, material: Material) -> Iterator[Any]:
     size = fit.settings.trainer.batch_size
     batches = pipeline.training_dataset(
         material.train,
-        labels.encode(fit.experiment.images.splits["train"].labels, fit.experiment.task),
+        fit.experiment.task.targets(fit.experiment.images.splits["train"].labels),
         batch_size=size,
         seed=fit.settings.trainer.seed,
         augmentations=material.augmentations,

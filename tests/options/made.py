@@ -16,16 +16,16 @@ from framework.config.checks import read_settings
 from framework.config.folders import groups
 from framework.config.settings import Settings
 from framework.core import registry
-from framework.core.task import Task
+from framework.core.task import Binary, Multiclass, Multilabel
 from framework.runs.job import Job
 from tests.options.counted import content
 
 CLASSES = ("blue", "green", "red")
 TASKS = {
-    "one_hot": Task("multiclass", CLASSES, "one_hot"),
-    "index": Task("multiclass", CLASSES, "index"),
-    "binary": Task("binary", ("not red", "red"), "binary"),
-    "multi_hot": Task("multilabel", CLASSES, "multi_hot"),
+    "one_hot": Multiclass(CLASSES),
+    "index": Multiclass(CLASSES, "index"),
+    "binary": Binary(("not red", "red")),
+    "multi_hot": Multilabel(CLASSES),
 }
 # a network of one small block without batch statistics, plain steps, and no files but what is looked at
 SMALL = (

@@ -8,17 +8,17 @@ import sklearn.metrics
 import framework.parts.metrics  # noqa: F401
 from framework.core import registry
 from framework.core.backend import keras
-from framework.core.task import Task
+from framework.core.task import Binary, Multiclass, Multilabel
 from framework.parts.ranking import log_odds
 from tests.parts.options import assert_contract, assert_described, assert_light, composed, named
 
 OPTIONS = named("metrics")
 CLASSES = tuple("abcde")
 TASKS = {
-    "one_hot": Task("multiclass", CLASSES, "one_hot"),
-    "index": Task("multiclass", CLASSES, "index"),
-    "binary": Task("binary", ("no", "yes"), "binary"),
-    "multi_hot": Task("multilabel", CLASSES, "multi_hot"),
+    "one_hot": Multiclass(CLASSES),
+    "index": Multiclass(CLASSES, "index"),
+    "binary": Binary(("no", "yes")),
+    "multi_hot": Multilabel(CLASSES),
 }
 COUNT = 97
 
