@@ -8,13 +8,14 @@ No other module asks which kind a task is, it asks the task: a kind is a class h
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from framework.core.backend import keras
+from framework.core.digits import is_number
 from framework.core.errors import listing, many
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from framework.core.registry import Part
 
-TaskKind = Literal["multiclass", "binary", "multilabel"]
-Encoding = Literal["index", "one_hot", "binary", "multi_hot"]
+TaskKind = Literal["multiclass", "binary", "multilabel", "regression"]
+Encoding = Literal["index", "one_hot", "binary", "multi_hot", "numbers"]
+Labels = Literal["classes", "numbers"]
 HALF = 0.5
 BLOCK = 1024  # images whose probabilities are held at once
 
@@ -36,16 +38,20 @@ class Task(ABC):
         kind: what config, parts and run folders call it.
         measures: what there is to measure of its answers beside what any task has: ``top_k``, ``confusion`` (each image
             has one class and one answer), ``thresholds``, ``exact_match``, ``average_precision``.
-        classes: names in the order of the labels.
+        asks: what a data source has to list as labels.
+        exports: what an exported model can give for an image, the usual one first.
+        classes: names in the order of the labels; of numbers what they are called.
         labels: how labels reach the loss: ``index`` (int32, shape (batch,)), ``one_hot`` (float32, (batch, classes)),
-            ``binary`` (float32, (batch, 1)) or ``multi_hot`` (float32, (batch, classes)).
+            ``binary`` (float32, (batch, 1)), ``multi_hot`` (float32, (batch, classes)) or ``numbers`` (the same).
     """
 
     kind: ClassVar[TaskKind]
     measures: ClassVar[tuple[str, ...]] = ()
+    asks: ClassVar[Labels] = "classes"
+    exports: ClassVar[tuple[str, ...]] = ("probabilities", "logits")
 
     classes: tuple[str, ...]
-    labels: Encoding
+    labels: Encoding = "one_hot"
 
     @property
     def units(self) -> int:
@@ -60,9 +66,21 @@ class Task(ABC):
         """Labels of a split, as in ``data.images.Split``, in the encoding that ``labels`` names."""
         return labels.astype(np.float32)
 
+    def finished(self, logits: Any) -> Any:
+        """What the network ends in, made of the tensor that its head gives, by Keras's own layers."""
+        return logits
+
     @abstractmethod
     def shares(self, logits: Any) -> Any:
         """What a person reads of logits, as a tensor (batch, classes), in Keras's own operations."""
+
+    @abstractmethod
+    def likeliest(self, logits: np.ndarray, most: int) -> list[int]:
+        """The numbers of the classes that an image, logits of shape (units,), shows most likely, the likeliest first."""
+
+    @abstractmethod
+    def said(self, logits: np.ndarray, number: int) -> str:
+        """What logits of shape (units,) say of a class, in a word."""
 
     def gives(self, units: int | None) -> bool:
         """Whether a model of so many outputs, None if that is not known, can answer this."""
@@ -95,6 +113,27 @@ class Task(ABC):
         """For ``run.json``."""
         return {"task": self.kind, "classes": list(self.classes)}
 
+    @classmethod
+    def recorded(cls, said: Mapping[str, Any]) -> Self:
+        """The task that ``run.json`` records as one of this kind.
+
+        Raises:
+            ValueError: what it says is not fit for one.
+        """
+        classes = said.get("classes")
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise ValueError("no names of classes")
+        return cls(tuple(classes))
+
+    @property
+    def in_csv(self) -> dict[str, Any]:
+        """How labels stand in a CSV file that nothing else is known of: keys of ``data``."""
+        return {}
+
+    def as_begun(self, said: Mapping[str, Any] | None) -> Task:
+        """The task for a run that goes on; ``said`` is what its ``run.json`` says, None of a new run."""
+        return self
+
 
 @dataclass(frozen=True)
 class Classification(Task):
@@ -115,6 +154,13 @@ class Classification(Task):
     @abstractmethod
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """What a person reads of logits: float64 (images, classes)."""
+
+    def likeliest(self, logits: np.ndarray, most: int) -> list[int]:
+        shares = self.probabilities(logits[None])[0]
+        return np.argsort(-shares, kind="stable")[:most].tolist()
+
+    def said(self, logits: np.ndarray, number: int) -> str:
+        return f"probability {self.probabilities(logits[None])[0, number]:.1%}"
 
     @abstractmethod
     def decided(self, probabilities: np.ndarray) -> np.ndarray:
@@ -255,6 +301,10 @@ class Multilabel(Classification):
 
     labels: Encoding = "multi_hot"
 
+    @property
+    def in_csv(self) -> dict[str, Any]:
+        return {"separator": "|"}
+
     def answers(self, logits: np.ndarray) -> np.ndarray:
         return (logits > 0).astype(np.int64)
 
@@ -278,15 +328,89 @@ class Multilabel(Classification):
         return tuple(self.classes[place] for place in np.flatnonzero(answer))
 
 
-TASKS: dict[TaskKind, Callable[..., Classification]] = {one.kind: one for one in (Multiclass, Binary, Multilabel)}
+@dataclass(frozen=True)
+class Regression(Task):
+    """Numbers: for each of ``classes`` one, in its own units.
+
+    The head gives how many deviations a number lies above the mean of the training images' numbers; the network's last
+    layer turns that into the number, so that a saved model needs nothing else, and the loss is measured in deviations
+    again, so that rates are right for any unit and columns of different units count the same.
+
+    Attributes:
+        mean: of the training images' numbers, of each column.
+        deviation: their standard deviation, above 0.
+    """
+
+    kind = "regression"
+    asks = "numbers"
+    exports = ("numbers",)
+
+    labels: Encoding = "numbers"
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+
+    def finished(self, logits: Any) -> Any:
+        scale = keras.layers.Rescaling(list(self.deviation), list(self.mean), dtype="float32", name="numbers")
+        return scale(logits)
+
+    def shares(self, logits: Any) -> Any:
+        """They are the numbers."""
+        return logits
+
+    def likeliest(self, logits: np.ndarray, most: int) -> list[int]:
+        """None is likelier than another."""
+        return list(range(min(most, self.units)))
+
+    def said(self, logits: np.ndarray, number: int) -> str:
+        return f"{logits[number]:.6g}"
+
+    @property
+    def counted(self) -> str:
+        return many(self.units, "number")
+
+    @property
+    def told(self) -> tuple[str, str]:
+        return "numbers", f"{self.units} ({self.kind})"
+
+    @property
+    def wanted(self) -> str:
+        return f"the data have {self.counted} an image: {listing(self.classes)}"
+
+    def record(self) -> dict[str, Any]:
+        return {**super().record(), "scale": {"mean": list(self.mean), "deviation": list(self.deviation)}}
+
+    @property
+    def in_csv(self) -> dict[str, Any]:
+        return {"label_column": list(self.classes)}
+
+    @classmethod
+    def recorded(cls, said: Mapping[str, Any]) -> Self:
+        task, scale = super().recorded(said), said.get("scale")
+        scale = scale if isinstance(scale, Mapping) else {}
+        mean, deviation = (tuple(scale.get(key) or ()) for key in ("mean", "deviation"))
+        if not all(is_number(value) for value in (*mean, *deviation)) or not all(value > 0 for value in deviation):
+            raise ValueError("no numbers to scale by")
+        if not len(mean) == len(deviation) == task.units:
+            raise ValueError("not a mean and a deviation for each number")
+        return replace(task, mean=mean, deviation=deviation)
+
+    def as_begun(self, said: Mapping[str, Any] | None) -> Task:
+        """On whatever data it goes on, the weights so far are those of the scale that it was begun with."""
+        before = task_of_run(said) if said else None
+        return before if isinstance(before, Regression) and before.classes == self.classes else self
 
 
-def task_of_run(said: Mapping[str, Any]) -> Classification | None:
+TASKS: dict[TaskKind, type[Task]] = {one.kind: one for one in (Multiclass, Binary, Multilabel, Regression)}
+CLASSIFYING: tuple[TaskKind, ...] = tuple(kind for kind, one in TASKS.items() if issubclass(one, Classification))
+
+
+def task_of_run(said: Mapping[str, Any]) -> Task | None:
     """The task that ``run.json`` records; None where it records none that is known here."""
-    classes, kind = said.get("classes"), said.get("task")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or kind not in TASKS:
+    kind = said.get("task")
+    try:
+        return TASKS[kind].recorded(said) if kind in TASKS else None
+    except (ValueError, TypeError):
         return None
-    return TASKS[kind](tuple(classes))
 
 
 def task_of_model(names: Sequence[str], units: int | None, activation: str | None) -> Classification:

@@ -16,11 +16,12 @@ from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.names import in_file_name
 from framework.core.schema import PathText
-from framework.core.task import Classification
+from framework.core.task import Classification, Task
 from framework.data import sources
 from framework.data.folders import Tally, told
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
+from framework.data.manifest import read_manifest
 from framework.data.selection import narrow
 from framework.model.saved import Trained
 
@@ -92,9 +93,9 @@ def _own(trained: Trained, split: SplitName) -> _Found:
     if trained.run is None:
         raise BadInput(Problem("a model from elsewhere brings no images", "command line", "data.dir=FOLDER"))
     _refuse_moved(trained)
-    images = sources.read(trained.data())
+    images = sources.read(trained.data(), trained.task.asks)
     if tuple(images.classes) != trained.task.classes:
-        what = f"the data has other classes than the run was trained on: {listing(images.classes)}"
+        what = f"the data has other {trained.task.told[0]} than the run was trained on: {listing(images.classes)}"
         raise BadInput(Problem(what, images.origin, f"data of {listing(trained.task.classes)}"))
     if images.prepare:
         images.prepare()
@@ -113,6 +114,9 @@ def _refuse_moved(trained: Trained) -> None:
 
 def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
     """Class folders in the split's folder, or right in the folder: then all of them, or the run's split of them."""
+    if trained.task.asks != "classes":
+        right = f"data.file=CSV, with the columns {listing(trained.task.classes)}"
+        raise BadInput(Problem("class folders say classes, and this model gives numbers", "data.dir", right))
     root = os.path.abspath(os.path.expanduser(folder))
     named = sources.split_folders(root)
     name = Path(root).name
@@ -137,6 +141,7 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
 def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[tuple[str, str]]]:
     """Images of class folders, and what is said of them; classes that the run left out are left out here too."""
     task = trained.task
+    assert isinstance(task, Classification)
     if task.several:
         right = "data.file=CSV, with several labels an image"
         raise BadInput(Problem("class folders say one label an image; this model gives several", "data.dir", right))
@@ -161,24 +166,27 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
 
 
 def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
-    several = {"separator": "|"} if trained.task.several else {}
-    settings = _settings(trained, "csv", {"file": file}, several)
+    settings = _settings(trained, "csv", {"file": file}, trained.task.in_csv)
     if split is None or split == "all":
         columns = {key: value for key, value in settings.parameters.items() if key not in ("validation", "test")}
-        images = narrow(sources.read_manifest(**columns), settings.classes, settings.positive, None, settings.seed)
+        images = narrow(
+            read_manifest(**columns, labels=trained.task.asks), settings.classes, settings.positive, None, settings.seed
+        )
     else:
-        images = sources.read(settings)
+        images = sources.read(settings, trained.task.asks)
     found = _in_order(trained.task, _chosen(images, split or "all"), images.classes)
     name = Path(file).stem
     return found, name if split in (None, "all") else f"{name}-{split}", images.origin, images.told()
 
 
-def _in_order(task: Classification, split: Split, classes: Sequence[str]) -> Split:
+def _in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:
     """The split with its labels renumbered from the order of ``classes`` to the task's.
 
     Raises:
         BadInput: a class that the task does not have.
     """
+    if not isinstance(task, Classification):
+        return split
     unknown = [name for name in classes if task.number_of(name) is None]
     if unknown:
         what = f"the model knows no class {listing(unknown)}"

@@ -9,31 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from framework.core import registry
-from framework.core.backend import keras
 from framework.core.task import HALF, Classification, sigmoid
 from framework.evaluation import scores
-from framework.model.saved import Trained
+from framework.evaluation.given import Given
 from framework.reports.interval import wilson
 
 OVERALL = ("precision", "recall", "f1", "auc")
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a classifier said of labelled images.
-
-    Attributes:
-        task: the question.
-        paths: files.
-        labels: int (images,), or one where a label applies (images, classes).
-        logits: float (images, units).
-    """
+class Answers(Given):
+    """What a classifier said of labelled images: labels int (images,), or one where a label applies (images, classes)."""
 
     task: Classification
-    paths: Sequence[str]
-    labels: np.ndarray
-    logits: np.ndarray
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -141,20 +129,6 @@ def measure(answers: Answers, loss: float, top: Sequence[int]) -> dict[str, Any]
         measured["most_confused"] = scores.most_confused(answers.confusion, task.classes)
     measured["calibration"] = _calibration(answers.calibration)
     return measured
-
-
-def mean_loss(trained: Trained, answers: Answers) -> float:
-    """The run's own loss on these answers; of a foreign model the cross-entropy."""
-    task = answers.task
-    if trained.run is not None:
-        chosen = trained.loss()
-        part, parameters = registry.get("loss", chosen.name), chosen.parameters
-        asked = task.for_loss(part.details["labels"])
-    else:
-        part, parameters = registry.get("loss", "auto"), {"label_smoothing": 0.0}
-        asked = task.for_loss("index")
-    value = part(asked, **parameters)(asked.targets(answers.labels), answers.logits.astype(np.float32))
-    return float(keras.ops.convert_to_numpy(value))
 
 
 def _binary(answers: Answers) -> dict[str, Any]:

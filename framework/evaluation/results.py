@@ -86,11 +86,12 @@ def _frames(answers: Answers) -> list[contact_sheet.Frame]:
             true = answers.labels[place]
             share = answers.probabilities(slice(place, place + 1))[0, true]
             line = f"is {short(answers.task.classes[true], NAME)}  {share:.0%}"
-        frames.append(contact_sheet.Frame(_thumbnail(path), headline, line, Path(path).name))
+        frames.append(contact_sheet.Frame(thumbnail(path), headline, line, Path(path).name))
     return frames
 
 
-def _thumbnail(path: str) -> np.ndarray:
+def thumbnail(path: str) -> np.ndarray:
+    """The image of a contact sheet, uint8 (height, width, 3)."""
     from PIL import Image
 
     image = Image.fromarray(pixels(path, THUMBNAIL))

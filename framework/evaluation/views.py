@@ -96,13 +96,10 @@ def draw_attention(
         chosen = [task.classes.index(target)]
     else:
         logits = keras.ops.convert_to_numpy(model(image[None].astype(np.float32), training=False))
-        most = min(top, attention.MOST)
-        chosen = list(np.argsort(-task.probabilities(logits)[0], kind="stable")[:most])
+        chosen = task.likeliest(logits[0], min(top, attention.MOST))
     heats, logits = cam(image, chosen)
-    shares = task.probabilities(logits[None])[0]
     named = [
-        (task.classes[number], f"probability {shares[number]:.1%}", heat)
-        for number, heat in zip(chosen, heats, strict=True)
+        (task.classes[number], task.said(logits, number), heat) for number, heat in zip(chosen, heats, strict=True)
     ]
     likeliest = f"; the {len(chosen)} likeliest of {len(task.classes):,} classes" if top > attention.MOST else ""
     below = f"{name}; Grad-CAM on {cam.step.name}{likeliest}"

@@ -82,7 +82,9 @@ def _places(images: Images) -> list[_Place]:
     places = []
     for split, listed in images.splits.items():
         for label in listed.labels:
-            if images.multilabel:
+            if images.numbers:
+                places.append(_Place(split, ", ".join(f"{value:g}" for value in label)))
+            elif images.multilabel:
                 names = [images.classes[number] for number in np.flatnonzero(label)]
                 places.append(_Place(split, ", ".join(names) or "none"))
             else:

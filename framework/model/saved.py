@@ -23,7 +23,7 @@ from framework.core.console import say
 from framework.core.errors import BadInput, Problem, listing
 from framework.core.runs import RunFolder
 from framework.core.schema import Count, PathOrName, PathText
-from framework.core.task import Classification, Task, task_of_model, task_of_run
+from framework.core.task import Task, task_of_model, task_of_run
 from framework.model.chosen import find_run
 from framework.model.inspection import Description, describe
 from framework.model.saving import load_model
@@ -62,7 +62,7 @@ class Trained:
     """
 
     file: Path
-    task: Classification
+    task: Task
     size: tuple[int, int]
     folder: Path
     run: RunFolder | None = None

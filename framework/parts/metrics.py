@@ -1,10 +1,12 @@
-"""Metrics: what is measured after each epoch, on logits, with labels as the task encodes them.
+"""Metrics: what is measured after each epoch, on logits or numbers, with labels as the task encodes them.
 
 Where Keras has the metric it is Keras's own, so that a saved model opens without this project; the others live in
 ``metric_classes``.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from framework.core.backend import keras
 from framework.core.registry import metric
@@ -60,3 +62,27 @@ def f1(task: Task, name: str) -> keras.metrics.Metric:
     from framework.parts.metric_classes import MacroF1
 
     return MacroF1(units=task.units, labels=task.labels, name=name)
+
+
+@metric("mae", tasks=("regression",))
+def mae(task: Task, name: str) -> keras.metrics.Metric:
+    """Mean absolute error, in the numbers' own units; of several columns their mean."""
+    return keras.metrics.MeanAbsoluteError(name=name)
+
+
+@metric("rmse", tasks=("regression",))
+def rmse(task: Task, name: str) -> keras.metrics.Metric:
+    """Root of the mean squared error, in the numbers' own units; of several columns of them all."""
+    return keras.metrics.RootMeanSquaredError(name=name)
+
+
+@metric("r2", tasks=("regression",))
+def r2(task: Task, name: str) -> keras.metrics.Metric:
+    """Share of the numbers' variance that is explained (R²): 1 is right, 0 no better than their mean."""
+    # float64: sums of squares of numbers far from 0 leave nothing of float32
+    found = keras.metrics.R2Score(name=name, dtype="float64")
+    # it makes its variables when it is first used; a run that is taken up within an epoch has them before
+    nothing = np.zeros((1, task.units))
+    found.update_state(nothing, nothing)
+    found.reset_state()
+    return found

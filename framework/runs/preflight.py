@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from framework.config.folders import unwritable
-from framework.config.settings import DataSettings, ModelSettings, Settings
+from framework.config.settings import ModelSettings, Settings
 from framework.core import registry
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
-from framework.core.task import Binary, Classification, Multiclass, Multilabel, Task
+from framework.core.task import Classification, Task
 from framework.data import sources
 from framework.data.images import Images
 from framework.data.labels import class_name
@@ -33,16 +33,16 @@ class Data:
         self._problems: dict[str, list[Problem]] = {}
         self._skipped: list[tuple[str, str]] = []
 
-    def images(self, settings: DataSettings) -> Images:
+    def images(self, settings: Settings) -> Images:
         """What the settings ask for.
 
         Raises:
             BadInput: the data can't be used.
         """
-        key = repr(settings)
+        key = _key(settings)
         if key not in self._listed:
             try:
-                self._listed[key] = sources.read(settings)
+                self._listed[key] = sources.read(settings.data, settings.task.asks)
             except BadInput as error:
                 self._listed[key] = error
         found = self._listed[key]
@@ -50,12 +50,12 @@ class Data:
             raise found
         return found
 
-    def unreadable(self, settings: DataSettings) -> list[Problem]:
+    def unreadable(self, settings: Settings) -> list[Problem]:
         """Why a training would refuse images that can't be read; files that are still to be made are none."""
-        images, key = self.images(settings), repr(settings)
+        images, key = self.images(settings), _key(settings)
         if key not in self._problems and images.prepare is None:
             try:
-                _, skipped = readable(images, settings.on_error)
+                _, skipped = readable(images, settings.data.on_error)
                 self._problems[key] = []
                 self._skipped += [("not used", left_out(len(skipped)))] * bool(skipped)
             except BadInput as error:
@@ -68,6 +68,10 @@ class Data:
         return list(dict.fromkeys([line for images in listed for line in images.told()] + self._skipped))
 
 
+def _key(settings: Settings) -> str:
+    return repr((settings.data, settings.task.asks))
+
+
 def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
     """All problems of these settings, images that can't be read among them.
 
@@ -78,7 +82,7 @@ def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
     data = Data() if data is None else data
     found, problems = _examine(settings, data)
     if found is not None and (not problems or _count(found.images) <= QUICK):
-        problems += data.unreadable(settings.data)
+        problems += data.unreadable(settings)
     return problems
 
 
@@ -104,7 +108,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     problems = [*_size(settings), *_schedule(settings), *_cache(settings)]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
-        images = data.images(settings.data)
+        images = data.images(settings)
     except BadInput as error:
         problems += [*_callbacks(settings, True), *error.problems]
         return None, [*problems, *_weights(settings, demonstration, hurried=True)]
@@ -125,20 +129,20 @@ def _count(images: Images) -> int:
 
 
 def _task(settings: Settings, images: Images) -> tuple[Task | None, list[Problem]]:
-    """The question that data and head agree on, or a problem where they do not."""
+    """The question that task, data and head agree on, or a problem where they do not."""
     head = registry.get("head", settings.head.name)
     tasks = head.details["tasks"]
-    two = len(images.classes) == 2
-    if settings.data.positive is not None or (tasks == ("binary",) and two):
-        task: Classification = Binary(images.classes)
-    else:
-        task = Multilabel(images.classes) if images.multilabel else Multiclass(images.classes)
+    asked = settings.data.positive is not None
+    try:
+        task = registry.get("task", settings.task.name)(images, asked, tasks, **settings.task.parameters)
+    except BadInput as error:
+        return None, list(error.problems)
     if not task.fits(head):
         fitting = [part.name for part in registry.parts("head") if task.fits(part)]
         what = f"head '{head.name}' answers {' or '.join(tasks)} questions; the data ask a {task.kind} one"
         what += f" ({task.counted}: {listing(task.classes)})"
         right = f"head={fitting[0]}" if fitting else ""
-        if tasks == ("binary",):
+        if tasks == ("binary",) and not images.numbers:
             right += " or data.positive=CLASS"
         return None, [Problem(what, "head.name", right)]
     loss = registry.get("loss", settings.loss.name)
@@ -154,6 +158,10 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
         what = f"loss '{loss.name}' does not fit a {task.kind} head"
         fitting = [part.name for part in registry.parts("loss") if task.fits(part)]
         yield Problem(what, "loss.name", f"loss=auto (or one of: {listing(fitting)})")
+    smoothing = settings.loss.parameters.get("label_smoothing")
+    if smoothing and not isinstance(task, Classification):
+        what = f"loss.label_smoothing={smoothing:g} smooths over classes, and the labels are numbers"
+        yield Problem(what, "loss.label_smoothing", "loss.label_smoothing=0")
     for name, chosen in settings.augment.parts.items():
         if registry.get("augmentation", chosen.name).details["mixes"] and task.labels == "index":
             what = f"augmentation '{name}' blends labels, which loss '{loss.name}' can't take"
@@ -249,6 +257,9 @@ def _cache(settings: Settings) -> Iterator[Problem]:
 
 def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
     given = settings.data.class_weights
+    if given is not None and not isinstance(task, Classification):
+        yield Problem("data.class_weights: numbers have no classes to weigh", "data.class_weights", "null")
+        return
     if isinstance(given, dict):
         for name in given:
             if class_name(name) not in task.classes:

@@ -193,6 +193,8 @@ class Run:
         """What is trained: files made if the source makes them, each looked at once; those left out; the fingerprint."""
         load_tensorflow()
         start = self._weights(experiment(self.job.settings))
+        if self.folder.state.exists():
+            start = replace(start, task=start.task.as_begun(resume.earlier(self.folder)))
         images = start.images
         with self.record.phase("data"):
             if images.prepare:
