@@ -9,6 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -86,9 +87,12 @@ class _Classes(Form):
             shares = tuple((task.classes[place], float(row[place])) for place in likeliest)
             yield Prediction(path, task.named(answer), shares)
 
+    @cached_property
+    def _width(self) -> int:
+        return width(self.task.classes)
+
     def line(self, one: Prediction) -> str:
-        wide = width(self.task.classes)
-        cells = "  ".join(f"{cell(name, wide)} {share:6.1%}" for name, share in one.top)
+        cells = "  ".join(f"{cell(name, self._width)} {share:6.1%}" for name, share in one.top)
         return cells + (f"  [{', '.join(map(text, one.classes))}]" if self.task.several else "")
 
     def header(self) -> list[str]:

@@ -5,9 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from framework.core.task import TASKS, Binary, Multiclass, Multilabel, task_of_model, task_of_run
+from framework.core.backend import keras
+from framework.core.task import (
+    TASKS,
+    Binary,
+    Multiclass,
+    Multilabel,
+    Regression,
+    task_of_model,
+    task_of_run,
+)
 
 CLASSES = {"multiclass": ("a", "b", "c"), "binary": ("no", "yes"), "multilabel": ("a", "b", "c")}
+
+AGE = Regression(("age",), mean=(40.0,), deviation=(20.0,))
 
 
 @pytest.mark.parametrize(
@@ -54,12 +65,23 @@ def test_an_answer_is_what_is_likelier_than_not_and_its_confidence_the_probabili
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_a_run_s_record_is_read_back(kind):
-    task = TASKS[kind](CLASSES[kind])
+    task = AGE if kind == "regression" else TASKS[kind](CLASSES[kind])
     assert task_of_run(task.record()) == task
     assert task.record()["task"] == kind
 
 
-@pytest.mark.parametrize("said", [{}, {"task": "dreams", "classes": ["a"]}, {"task": "binary", "classes": [1, 2]}])
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"task": "dreams", "classes": ["a"]},
+        {"task": "binary", "classes": [1, 2]},
+        {"task": "regression", "classes": ["a"]},
+        {"task": "regression", "classes": ["a"], "scale": {"mean": [1.0], "deviation": [0.0]}},
+        {"task": "regression", "classes": ["a"], "scale": {"mean": ["1"], "deviation": [1.0]}},
+        {"task": "regression", "classes": ["a"], "scale": {"mean": [1.0, 2.0], "deviation": [1.0, 2.0]}},
+    ],
+)
 def test_what_records_no_known_task_is_none(said):
     assert task_of_run(said) is None
 
@@ -74,3 +96,19 @@ def test_a_model_from_elsewhere_says_by_its_end_what_it_answers():
 def test_any_other_name_is_no_where_the_question_is_this_or_not():
     assert [Binary(("not hat", "hat")).number_of(name) for name in ("hat", "shoe", "not hat")] == [1, 0, 0]
     assert [Binary(("shoe", "hat")).number_of(name) for name in ("hat", "coat")] == [1, None]
+
+
+def test_numbers_are_told_in_their_own_units():
+    output = keras.Input((1,))
+    model = keras.Model(output, AGE.finished(output))
+    np.testing.assert_allclose(model(np.float32([[0], [1], [-2]])), [[40], [60], [0]])
+    assert AGE.targets(np.float32([[33]])).tolist() == [[33]]
+    assert AGE.said(np.float32([33.25]), 0) == "33.25"
+
+
+def test_a_run_that_goes_on_keeps_its_scale():
+    other = Regression(("age",), mean=(4.0,), deviation=(2.0,))
+    assert other.as_begun(AGE.record()) == AGE
+    assert other.as_begun(None) == other
+    assert other.as_begun({"task": "regression", "classes": ["height"]}) == other
+    assert Binary(("no", "yes")).as_begun(AGE.record()) == Binary(("no", "yes"))

@@ -11,7 +11,7 @@ from framework.config.documents import read_option
 from framework.core import registry, schema
 from framework.core.backend import keras
 from framework.core.errors import BadInput
-from framework.core.task import Binary, Multiclass, Multilabel
+from framework.core.task import Binary, Multiclass, Multilabel, Regression
 from framework.parts import heads  # noqa: F401 - registers them
 
 CONF = Path(__file__).parents[2] / "conf" / "head"
@@ -19,6 +19,7 @@ TASKS = {
     "multiclass": Multiclass(tuple("abcdefghij")),
     "binary": Binary(("other", "hat")),
     "multilabel": Multilabel(tuple("abc")),
+    "regression": Regression(("age", "height"), mean=(40.0, 1.7), deviation=(20.0, 0.1)),
 }
 OPTIONS = sorted(path.stem for path in CONF.glob("[!_]*.yaml"))
 
