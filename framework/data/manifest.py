@@ -41,8 +41,8 @@ def read_manifest(
     names = [row[path_column] for row in rows]
     paths = [os.path.normpath(os.path.join(folder, name)) for name in names]
     in_split = [folders.split_called(row[split_column].strip()) if split_column else "train" for row in rows]
-    problems = [*_missing_images(names, paths), *(_split_problems(rows, split_column) if split_column else [])]
-    listed = _Listed(manifest, table, paths, in_split, problems)
+    unplaced = _split_problems(rows, split_column) if split_column else []
+    listed = _Listed(manifest, table, paths, in_split, _missing_images(names, paths), unplaced)
     return _with_classes(listed, of_labels[0], separator) if labels == "classes" else _with_numbers(listed, of_labels)
 
 
@@ -57,13 +57,14 @@ class _Table:
 
 @dataclass(frozen=True)
 class _Listed:
-    """The rows of a manifest, with the path and the split of each, and what is wrong with these."""
+    """The rows of a manifest, with the path and the split of each, and what is wrong with paths and splits."""
 
     manifest: str
     table: _Table
     paths: list[str]
     in_split: list[str | None]
-    problems: list[Problem]
+    missing: list[Problem]
+    unplaced: list[Problem]
 
     def splits(self, labels: np.ndarray, positions: Mapping[str, Sequence[int]]) -> dict[str, Split]:
         """The images at these positions of each split."""
@@ -87,8 +88,8 @@ def _refuse_columns(columns: Sequence[str], separator: str | None, labels: Label
 
 def _with_numbers(listed: _Listed, columns: Sequence[str]) -> Images:
     numbers, problems = _numbers(listed.manifest, listed.table, columns)
-    if listed.problems or problems:
-        raise BadInput([*listed.problems, *problems])
+    if problems := [*listed.missing, *problems, *listed.unplaced]:
+        raise BadInput(problems)
     positions = {split: [row for row, of in enumerate(listed.in_split) if of == split] for split in SPLIT_NAMES}
     return Images(
         tuple(columns),
@@ -136,9 +137,8 @@ def _with_classes(listed: _Listed, label_column: str, separator: str | None) -> 
     }
     # a class that only the test has is none that could be learnt
     classes = tuple(sorted(inside.get("train", set()) | inside.get("validation", set())))
-    problems = [*listed.problems, *_missing_labels(rows, label_column, separator)]
-    # without a split that can be read there are no classes to count
-    problems += _too_few(classes, label_column) if "train" in inside and None not in in_split else []
+    problems = [*listed.missing, *_missing_labels(rows, label_column, separator)]
+    problems += listed.unplaced or _too_few(classes, label_column)
     if problems:
         raise BadInput(problems)
     number = {name: position for position, name in enumerate(classes)}

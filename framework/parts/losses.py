@@ -7,6 +7,10 @@ averages with the sample weights.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
 from framework.core.registry import loss
@@ -96,6 +100,14 @@ def huber(task: Regression, *, delta: Positive) -> keras.losses.Loss:
 
 
 def _in_deviations(loss: keras.losses.Loss, task: Regression) -> keras.losses.Loss:
-    from framework.parts.loss_classes import InDeviations
+    """Keras's own loss, which depends on differences alone, of numbers that are measured in deviations.
 
-    return InDeviations(loss, task.deviation, name=loss.name)
+    It stays Keras's own, so that a saved model opens without this project; compiled there, its loss is in the numbers' units.
+    """
+    plain, scale = loss.fn, 1 / np.asarray(task.deviation, np.float32)
+
+    def scaled(y_true: Any, y_pred: Any, **given: Any) -> Any:
+        return plain(y_true * scale, y_pred * scale, **given)
+
+    loss.fn = scaled
+    return loss

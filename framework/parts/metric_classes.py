@@ -1,4 +1,4 @@
-"""Metrics that Keras lacks in a form that fits logits: precision, recall, F1 and ROC area for any task, top k, and R².
+"""Metrics that Keras lacks in a form that fits logits: precision, recall, F1 and ROC area for any task, top k.
 
 Labels and logits are as ``core.task.Task`` says: ``labels`` is ``index``, ``one_hot``, ``binary`` or ``multi_hot``;
 logits are float of shape (batch, units). Soft labels count as the nearest hard ones.
@@ -11,7 +11,6 @@ over the classes that occur, as a label or as an answer (``average="macro"``); w
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -200,31 +199,3 @@ class TopK(keras.metrics.Mean):
         rank = ops.sum(ops.cast(likelier, "int32"), axis=1)
         # what is no number equals nothing, itself neither
         super().update_state((rank < self.k) & (own == own)[:, 0], sample_weight)
-
-
-@keras.saving.register_keras_serializable(package="framework")
-class Explained(keras.metrics.R2Score):
-    """R², the mean over the columns; Keras's own, of numbers that lie around 0.
-
-    Keras sums squares in float32, which leaves nothing of the variance of numbers far from 0.
-
-    Args:
-        mean: of the training images' numbers, of each column.
-    """
-
-    def __init__(self, mean: Sequence[float], name: str, dtype: Any = None):
-        super().__init__(name=name, dtype=dtype)
-        self.mean = tuple(mean)
-        # Keras makes the variables with the first batch; a run that is taken up within an epoch needs them before
-        self.update_state(np.zeros((1, len(self.mean))), np.zeros((1, len(self.mean))))
-        self.reset_state()
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch of labels and answers, float (batch, columns)."""
-        mean = ops.convert_to_tensor(self.mean, self.dtype)
-        super().update_state(ops.cast(y_true, self.dtype) - mean, ops.cast(y_pred, self.dtype) - mean, sample_weight)
-
-    def get_config(self) -> dict[str, Any]:
-        """What makes the metric again."""
-        own = {key: value for key, value in super().get_config().items() if key in ("name", "dtype")}
-        return {**own, "mean": list(self.mean)}
