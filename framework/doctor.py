@@ -10,6 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
+
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli.command import check, run_command
 from framework.cli.help import overview
@@ -82,7 +84,7 @@ def examine(overrides: Sequence[str], options: Options) -> int:
     refuse_unwritable(folder, "output")
     if folder.exists() and not (folder / "doctor.json").is_file() and any(folder.iterdir()):
         raise BadInput(Problem(f"{options.output} holds other files", "output", "output=<a new folder>"))
-    images = sources.read(settings[0].data)
+    images = sources.read(settings[0].data, settings[0].task.asks)
     if images.prepare is not None:
         images.prepare()
     from framework.inspection.findings import SEVERITIES, findings
@@ -135,14 +137,13 @@ def _suspects(overrides: Sequence[str], images: Images) -> list[Suspect]:
     Raises:
         BadInput: the base can't be had, or images can't be read.
     """
-    import numpy as np
 
     from framework.inspection.neighbours import suspects
     from framework.runs.preflight import preflight
     from framework.runs.prepare import trainer
 
-    if images.multilabel:
-        raise BadInput(Problem("labels are examined where an image has one", "model", "leave model out"))
+    if images.multilabel or images.numbers:
+        raise BadInput(Problem("labels are examined where an image has one class", "model", "leave model out"))
     # what can't be read is named anyway
     chosen = [*overrides, "data.on_error=skip", "stages=default", "augment=[]"]
     (settings,) = check(chosen, preflight)
@@ -182,13 +183,18 @@ def _show(told: dict[str, Any], found: Sequence[Finding], images: Images) -> Non
 
     console = results()
     classes = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    classes.add_column(Text("class"))
+    classes.add_column(Text("images" if images.numbers else "class"))
     for name in told["classes"]:
         classes.add_column(name, justify="right")
-    for name in images.classes:
+    for name in () if images.numbers else images.classes:
         classes.add_row(Text(short(name, 40)), *(f"{split[name]:,}" for split in told["classes"].values()))
     classes.add_row("all", *(f"{count:,}" for count in told["images"].values()), style="bold")
     console.print(classes)
+    for place, name in enumerate(images.classes if images.numbers else ()):
+        values = np.concatenate([split.labels[:, place] for split in images.splits.values()])
+        console.print(
+            f"{short(name, 40)}: {values.min():.6g} to {values.max():.6g}, mean {values.mean():.6g}", markup=False
+        )
     styles = {"error": "bold red", "warning": "yellow", "note": ""}
     for finding in found:
         console.print(f"{finding.severity:<8} {finding.what}", style=styles[finding.severity], markup=False)
@@ -200,7 +206,7 @@ def _show(told: dict[str, Any], found: Sequence[Finding], images: Images) -> Non
         console.print(f"         → {finding.advice}", markup=False)
     if not found:
         console.print("nothing to complain of")
-    if not told["labels_examined"] and not images.multilabel:
+    if not told["labels_examined"] and not images.multilabel and not images.numbers:
         console.print("Labels were not examined: model=mobilenet does it.", style="dim")
 
 

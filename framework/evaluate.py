@@ -14,12 +14,12 @@ from framework.cli.options import run_with_options
 from framework.core.backend import load_tensorflow
 from framework.core.console import follow, progress, say, warn
 from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing, many
-from framework.core.schema import Count, PathText, Share
+from framework.core.schema import Count, NonNegative, PathText, Share
 from framework.data.selection import left_out
 from framework.evaluation.forward import forward
+from framework.evaluation.given import Given, mean_loss
+from framework.evaluation.kinds import EVALUATIONS
 from framework.evaluation.labelled import DataOptions, Labelled, SplitName, labelled
-from framework.evaluation.measures import Answers, mean_loss, measure
-from framework.evaluation.results import summary, write
 from framework.model.saved import ModelOptions, Trained, open_trained
 
 USAGE = """
@@ -30,14 +30,15 @@ precision, recall, F1 and ROC area, confusions, calibration, the most confident 
 threshold. Prints a table; files and figures go to evaluation/SPLIT in the run folder. Its last line are the scores
 that a run's history has: of a yes-or-no question those of yes, else the mean over the classes that occur, as a label
 or as an answer, each counting the same. Figures show the worst of many classes, metrics.json and the CSV files all.
-Memory: the network's, and 4 bytes an image and class, of several labels 40.
+Memory: the network's, and 4 bytes an image and class, of several labels 40. Of numbers it measures mean absolute
+error, root mean squared error and R², and draws predicted against true ones.
 
   python -m framework.evaluate run=latest                              the latest run, or the best of the latest sweep
   python -m framework.evaluate run=RUN data.dir=PHOTOS split=test      PHOTOS/test, a folder a class
   python -m framework.evaluate run=RUN min_accuracy=0.8                a gate
   python -m framework.evaluate model=theirs.h5 classes=[hat,shoes] preprocess=tf data.dir=PHOTOS
 
-Exit code 0: done; 1: the accuracy is below min_accuracy; 2: the command line, the run or the data are wrong.
+Exit code 0: done; 1: below min_accuracy or above max_mae; 2: the command line, the run or the data are wrong.
 """
 
 
@@ -49,6 +50,7 @@ class Options(ModelOptions):
     data: DataOptions
     top: Annotated[list[Count], "top-k accuracies to measure"] = field(default_factory=lambda: [3, 5])
     min_accuracy: Annotated[Share | None, "fail (exit code 1) below this accuracy"] = None
+    max_mae: Annotated[NonNegative | None, "fail (exit code 1) above this mean absolute error of numbers"] = None
     batch_size: Annotated[Count, "images at once"] = 32
     output: Annotated[PathText | None, "where files go; null: evaluation/SPLIT in the run folder"] = None
 
@@ -63,9 +65,11 @@ def evaluate(options: Options) -> int:
 
     Raises:
         BadInput: the classifier or the images can't be used.
-        RunFailed: the accuracy is below the gate.
+        RunFailed: the score misses the gate.
     """
     trained = open_trained(options)
+    evaluation = EVALUATIONS[trained.task.asks]
+    _check_gates(options, evaluation.score)
     images = labelled(trained, options.data, options.split)
     folder = Path(options.output) if options.output else trained.output("evaluation", images.name)
     for heading, text in images.told:
@@ -76,20 +80,36 @@ def evaluate(options: Options) -> int:
         "model": trained.name,
         "data": images.origin,
         "name": images.name,
-        **measure(answers, mean_loss(trained, answers), options.top),
+        **evaluation.measure(answers, mean_loss(trained, answers), options.top),
         "unreadable": unreadable,
     }
-    files = write(folder, answers, measured, f"{trained.name}, {images.name} images")
-    print(summary(measured, images.name, images.origin))
+    files = evaluation.write(folder, answers, measured, f"{trained.name}, {images.name} images")
+    print(evaluation.summary(measured, images.name, images.origin))
     say(f"\nin {folder}: {'  '.join(file.name for file in files)}")
     if options.min_accuracy is not None and measured["accuracy"] < options.min_accuracy:
         raise RunFailed(f"accuracy {measured['accuracy']:.4f} is below min_accuracy={options.min_accuracy:g}")
+    if options.max_mae is not None and measured["mae"] > options.max_mae:
+        raise RunFailed(f"mean absolute error {measured['mae']:.6g} is above max_mae={options.max_mae:g}")
     split = [f"split={options.split}"] if options.split else []
     follow("python", "-m", "framework.export", *trained.words, *options.data.words, *split)
     return DONE
 
 
-def answer(trained: Trained, images: Labelled, batch_size: int) -> tuple[Answers, dict[str, str]]:
+def _check_gates(options: Options, score: str) -> None:
+    """Let only the gate pass that asks for the score there will be.
+
+    Raises:
+        BadInput: the other one is given.
+    """
+    gates = {"accuracy": ("min_accuracy", options.min_accuracy), "mae": ("max_mae", options.max_mae)}
+    right = gates[score][0]
+    for key, value in gates.values():
+        if value is not None and key != right:
+            what = f"{key} asks for what this model has not: it is measured by its {score}"
+            raise BadInput(Problem(what, f"command line: {key}", f"{right}=NUMBER"))
+
+
+def answer(trained: Trained, images: Labelled, batch_size: int) -> tuple[Given, dict[str, str]]:
     """The classifier's answers with progress, and the files that can't be read, each with the reason.
 
     Raises:
@@ -116,7 +136,8 @@ def answer(trained: Trained, images: Labelled, batch_size: int) -> tuple[Answers
         raise RunFailed(f"for {strange:,} of {many(len(paths), 'image')} the model's answer is no finite number")
     unread = dict(bad)
     kept = [place for place, path in enumerate(images.split.paths) if path not in unread]
-    return Answers(trained.task, paths, images.split.labels[kept], found), unread
+    made = EVALUATIONS[trained.task.asks].answers(trained.task, paths, images.split.labels[kept], found)
+    return made, unread
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ python -m framework.export run=RUN [options]
 Writes a trained classifier for elsewhere: raw images go in, preprocessing, labels and the answer's form are inside.
 Beside the file lie labels.txt, export.json (what it takes and gives, what was measured) and call.py, a script that calls
 it. Labelled images, the run's validation images if no others are named, are replayed through that script, from their
-files on; if it is right less often than max_drop allows, nothing is published.
+files on; if it is right less often than max_drop allows, nothing is published. Of numbers that is how far they move on
+average, in standard deviations of the training images' own.
 
   python -m framework.export run=latest                                a .keras file
   python -m framework.export run=RUN format=saved_model                for TensorFlow Serving: pixels, or bytes of files
@@ -51,12 +52,12 @@ class Options(ModelOptions):
 
     format: Annotated[Format, "what is written"] = "keras"
     quantize: Annotated[Quantize, "for litert: dynamic makes weights 8 bits, int8 all arithmetic too"] = "none"
-    answer: Annotated[Answer, "what the file gives for an image"] = "probabilities"
+    answer: Annotated[Answer | None, "what the file gives for an image; null: probabilities, or the numbers"] = None
     calibration: Annotated[Count, "images, of the run's training data or data.dir, that int8 is calibrated with"] = 100
     split: Annotated[SplitName | None, "which images are replayed; null: validation, or all of a folder"] = None
     data: DataOptions
     images: Annotated[Count | None, "replay so many at most; null: all"] = None
-    max_drop: Annotated[Share, "publish nothing if accuracy falls by more"] = 0.01
+    max_drop: Annotated[Share, "publish nothing if accuracy falls by more, or numbers move by more deviations"] = 0.01
     output: Annotated[PathText | None, "a folder; null: export/FORMAT in the run folder"] = None
 
 
@@ -74,6 +75,7 @@ def export(options: Options) -> int:
     """
     trained = open_trained(options)
     formats.check(options.format, options.quantize)
+    given = _answer(trained, options)
     images = _images(trained, options)
     folder = Path(options.output) if options.output else trained.output("export", _name(options))
     _writable(folder)
@@ -81,10 +83,10 @@ def export(options: Options) -> int:
     say(f"writing {trained.name} as {_name(options)}")
     load_tensorflow()
     model = trained.load()
-    answers, pixels = answering(model, trained.task, options.answer), _read(samples, trained.size)
+    answers, pixels = answering(model, trained.task, given), _read(samples, trained.size)
     if pixels is not None:
         answers = with_8_bit_weights(answers, pixels, formats.SMALLEST[options.quantize])
-    request = Request(answers, options.answer, trained.task.classes, options.quantize, pixels)
+    request = Request(answers, given, trained.task.classes, options.quantize, pixels)
     with whole_folder(folder) as beside:
         file = formats.write(options.format, request, beside)
         text = script(
@@ -93,19 +95,17 @@ def export(options: Options) -> int:
             trained.size,
             len(trained.task.classes),
             request.model.output_shape[-1],
-            options.answer,
+            given,
             options.quantize,
             _recipe(trained),
         )
         write_whole(beside / "call.py", text)
         found = None
         if images is not None:
-            found = replay(
-                model, load(beside / "call.py"), trained.task, options.answer, images, options.images, trained.size
-            )
+            found = replay(model, load(beside / "call.py"), trained.task, given, images, options.images, trained.size)
             print(_table(found, formats.size_of(file), trained.file.stat().st_size))
             if found.drop > options.max_drop:
-                what = f"accuracy falls by {found.drop:.4f}, more than max_drop={options.max_drop:g}"
+                what = f"{found.lost} by {found.drop:.4f}, more than max_drop={options.max_drop:g}"
                 raise RunFailed(f"{what}: nothing is published")
         more = {"model": trained.name, "replay": found.record() if found else None}
         write_whole(beside / "export.json", formats.about(options.format, request, file, more))
@@ -127,6 +127,19 @@ def _images(trained: Trained, options: Options) -> Labelled | None:
     if not named and (trained.run is None or not _was_validated(trained)):
         return None
     return labelled(trained, options.data, options.split)
+
+
+def _answer(trained: Trained, options: Options) -> Answer:
+    """What the file gives: what is wanted, or what is usual for the task.
+
+    Raises:
+        BadInput: the task has no such answer.
+    """
+    possible = trained.task.exports
+    if options.answer is not None and options.answer not in possible:
+        what = f"answer={options.answer}: this model gives {' or '.join(possible)}"
+        raise BadInput(Problem(what, "command line: answer", f"answer={possible[0]}"))
+    return options.answer or possible[0]  # type: ignore[return-value]
 
 
 def _was_validated(trained: Trained) -> bool:
@@ -179,7 +192,7 @@ def _writable(folder: Path) -> None:
 def _table(found: Replay, size: int, before: int) -> str:
     rows = [
         ("", "the run's model", "exported"),
-        ("accuracy", f"{found.before:.4f}", f"{found.after:.4f}"),
+        (found.score, f"{found.before:.4f}", f"{found.after:.4f}"),
         ("size", amount(before), amount(size)),
         ("one image, median", f"{found.before_ms:.1f} ms", f"{found.after_ms:.1f} ms"),
     ]

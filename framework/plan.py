@@ -61,7 +61,8 @@ def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
     images, task, settings = plan.start.images, plan.start.task, plan.start.settings
     height, width = settings.data.size
     yield f"data       {images.origin}: " + ", ".join(f"{len(one):,} {name}" for name, one in images.splits.items())
-    yield f"classes    {len(task.classes)} ({task.kind}): {listing(task.classes, 60)}"
+    heading, text = task.told
+    yield f"{heading:<10} {text}: {listing(task.classes, 60)}"
     yield f"images   {height}×{width}, batches of {settings.trainer.batch_size}, {settings.trainer.precision}"
     yield ""
     table = [("layer", "type", "output", "parameters", ""), *layers(plan.network, plan.stages[-1].stage)]

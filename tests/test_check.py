@@ -243,7 +243,7 @@ def test_variants_that_share_their_data_look_at_it_once(photos, monkeypatch):
     looked, listed = [], []
     unreadable, read = selection.unreadable, sources.read
     monkeypatch.setattr(selection, "unreadable", lambda paths: (looked.append(len(paths)), unreadable(paths))[1])
-    monkeypatch.setattr(sources, "read", lambda settings: (listed.append(settings), read(settings))[1])
+    monkeypatch.setattr(sources, "read", lambda *given: (listed.append(given), read(*given))[1])
     assert check.main([*SMALL, "data=image_folder", f"data.dir={photos}", "optim.lr=0.1,0.2,0.3"]) == 0
     assert (looked, len(listed)) == ([36], 1)
     assert check.main([*SMALL, "data=image_folder", f"data.dir={photos}", "data.limit=3,6"]) == 0

@@ -15,7 +15,7 @@ from framework.cli.primary import take_primary_config
 from framework.config.recipes import catalogue
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
-from framework.data.sources import read_manifest
+from framework.data.manifest import read_manifest
 from framework.recipe import faults
 from framework.runs.contract import _make_manifest
 from tests.conftest import write

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
-OPEN_NODES = ("model", "pooling", "head", "optim", "loss", "data", "augment", "metrics", "callbacks", "stages")
+OPEN_NODES = ("task", "model", "pooling", "head", "optim", "loss", "data", "augment", "metrics", "callbacks", "stages")
 FULL_PRODUCT = 16
 RANGE_TRIED = 8
 MOST_JOBS = 10_000

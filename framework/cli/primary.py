@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from framework.config.documents import read
+from framework.config.earlier import as_now
 from framework.config.folders import conf_folder, groups, take_shelves
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import Recipe, recorded_recipes
@@ -67,7 +68,7 @@ def _repeat(argument: str, overrides: Sequence[str]) -> PrimaryConfig:
     if "recipe" in keys:
         what = "from= repeats a config as it was; a recipe can't be laid over it"
         raise BadInput(Problem(what, f"command line: {argument}", "recipe=NAME without from=, or single overrides"))
-    node = _primary(read(run.config).content, sorted(keys & set(groups())))
+    node = _primary(as_now(read(run.config).content), sorted(keys & set(groups())))
     ConfigStore.instance().store(name=REPEAT, node=node)
     return PrimaryConfig(REPEAT, run.config, run.path, recipes[-1] if recipes else None)
 

@@ -19,6 +19,7 @@ from framework.config.settings import (
     Settings,
     StageSettings,
     SweepSettings,
+    TaskSettings,
     TrainerSettings,
 )
 from framework.core import registry, schema
@@ -32,6 +33,7 @@ PLAIN = {
     "sweep": SweepSettings,
 }
 SINGLE = {
+    "task": ("task", TaskSettings),
     "model": ("base", ModelSettings),
     "pooling": ("pooling", PartSettings),
     "head": ("head", PartSettings),

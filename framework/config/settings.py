@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from framework.core import better
+from framework.core import better, registry
 from framework.core.better import Direction, Yardstick
 from framework.core.schema import Count, NonNegative, PathText, Positive, Whole
+from framework.core.task import Labels
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -23,6 +24,18 @@ class PartSettings:
 
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+
+@dataclass(frozen=True)
+class TaskSettings(PartSettings):
+    """What is asked of an image; ``monitor`` is the column that epochs are judged by, where nothing else is said."""
+
+    monitor: str
+
+    @property
+    def asks(self) -> Labels:
+        """What a data source has to list as labels."""
+        return registry.get("task", self.name).details["labels"]
 
 
 @dataclass(frozen=True)
@@ -155,6 +168,7 @@ class ResumeSettings:
 class Settings:
     """One run."""
 
+    task: TaskSettings
     model: ModelSettings
     pooling: PartSettings
     head: PartSettings

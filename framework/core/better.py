@@ -14,6 +14,7 @@ Direction = Literal["auto", "minimize", "maximize"]
 Row = TypeVar("Row", bound=Mapping[str, Any])
 
 LOSSES = ("loss", "val_loss")
+LOWER = ("loss", "mae", "rmse")  # what columns end in of which less is better
 MODES: dict[Direction, Mode] = {"auto": "auto", "minimize": "min", "maximize": "max"}
 
 
@@ -31,8 +32,8 @@ class Yardstick:
 
     @classmethod
     def of(cls, column: str, mode: Mode = "auto") -> Yardstick:
-        """The yardstick of a column; ``auto`` is down for a loss, up for anything else."""
-        return cls(column, mode == "max" or (mode != "min" and not column.endswith("loss")))
+        """The yardstick of a column; ``auto`` is down for a loss or an error, up for anything else."""
+        return cls(column, mode == "max" or (mode != "min" and not column.endswith(LOWER)))
 
     @property
     def mode(self) -> Literal["min", "max"]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.task import CLASSIFYING, TASKS, Labels, TaskKind
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-TaskKind = Literal["multiclass", "binary", "multilabel"]
-TASK_KINDS: tuple[TaskKind, ...] = ("multiclass", "binary", "multilabel")
 
 KINDS = {
+    "task": "what is asked of an image",
     "base": "the network that turns an image into feature maps",
     "pooling": "how feature maps become one vector an image",
     "head": "the layers that turn the vector into logits",
@@ -117,6 +117,15 @@ def register(kind: str, name: str, **details: Any) -> Callable[[Function], Funct
     return decorate
 
 
+def task(name: str, *, labels: Labels = "classes") -> Callable[[Function], Function]:
+    """Register a task: ``(images, asked, heads, *, …) -> core.task.Task``.
+
+    It is supplied with the listed ``data.images.Images``, whose labels are what ``labels`` says, with whether
+    ``data.positive`` asks for one class, and with the kinds of task that the head is for.
+    """
+    return register("task", name, labels=labels)
+
+
 def base(
     name: str,
     *,
@@ -143,7 +152,7 @@ def pooling(name: str) -> Callable[[Function], Function]:
     return register("pooling", name)
 
 
-def head(name: str, *, tasks: tuple[TaskKind, ...] = TASK_KINDS) -> Callable[[Function], Function]:
+def head(name: str, *, tasks: tuple[TaskKind, ...] = tuple(TASKS)) -> Callable[[Function], Function]:
     """Register a head: ``(vectors, task, *, …) -> logits`` of shape (batch, task.units), for these kinds of task."""
     return register("head", name, tasks=tasks)
 
@@ -159,13 +168,13 @@ def schedule(name: str, *, constant: bool = False) -> Callable[[Function], Funct
 
 
 def loss(
-    name: str, *, tasks: tuple[TaskKind, ...] = TASK_KINDS, labels: Literal["index", "one_hot"] = "one_hot"
+    name: str, *, tasks: tuple[TaskKind, ...] = CLASSIFYING, labels: Literal["index", "one_hot"] = "one_hot"
 ) -> Callable[[Function], Function]:
     """Register a loss: ``(task, *, …) -> keras.losses.Loss`` from logits; ``labels`` is what it takes for many classes."""
     return register("loss", name, tasks=tasks, labels=labels)
 
 
-def metric(name: str, *, tasks: tuple[TaskKind, ...] = TASK_KINDS) -> Callable[[Function], Function]:
+def metric(name: str, *, tasks: tuple[TaskKind, ...] = CLASSIFYING) -> Callable[[Function], Function]:
     """Register a metric: ``(task, name, *, …) -> keras.metrics.Metric`` that reads logits."""
     return register("metric", name, tasks=tasks)
 
@@ -184,9 +193,14 @@ def augmentation(name: str, *, mixes: bool = False) -> Callable[[Function], Func
     return register("augmentation", name, mixes=mixes)
 
 
-def source(name: str, *, demonstration: bool = False) -> Callable[[Function], Function]:
-    """Register a data source: ``(seed, *, …) -> data.images.Images``, read without TensorFlow."""
-    return register("source", name, demonstration=demonstration)
+def source(
+    name: str, *, demonstration: bool = False, numbers: Callable[..., Any] | None = None
+) -> Callable[[Function], Function]:
+    """Register a data source: ``(seed, *, …) -> data.images.Images``, read without TensorFlow.
+
+    ``numbers`` takes the same, and lists numbers for labels; None for a source that has none.
+    """
+    return register("source", name, demonstration=demonstration, numbers=numbers)
 
 
 def names(kind: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -312,3 +312,12 @@ def _only_set(root: str, sets: dict[str, dict[str, list[str]]]) -> dict[str, str
     if problems:
         raise BadInput(problems)
     return {split: splits[split][0] for split in SPLIT_NAMES if split in splits}
+
+
+def not_learnt(outside: Mapping[str, Sequence[str]]) -> tuple[Unused, ...]:
+    """Test images by class, where training has no such class."""
+    if not outside:
+        return ()
+    kind = Kind("test image", "test images", f"of what training has not: {listing(list(outside))}")
+    paths = [path for some in outside.values() for path in some]
+    return (Unused(kind, len(paths), tuple(paths[:EXAMPLES])),)

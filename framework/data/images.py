@@ -19,7 +19,7 @@ class Split:
     Attributes:
         paths: one file an image.
         labels: int32 of shape (images,), index into the classes; or float32 of shape (images, classes), one where
-            the label applies, for several labels an image.
+            the label applies, for several labels an image; or float32 of that shape, numbers, a column each.
     """
 
     paths: tuple[str, ...]
@@ -34,7 +34,7 @@ class Images:
     """All splits of a data set, by name: ``train``, ``validation``, and ``test`` where there is one.
 
     Attributes:
-        classes: class names in the order of the labels, in Unicode's composed form.
+        classes: class names in the order of the labels, in Unicode's composed form; of numbers their columns' names.
         splits: images by split.
         multilabel: whether an image may have any number of labels.
         origin: what the banner calls the data, for instance its folder.
@@ -42,6 +42,7 @@ class Images:
         notes: what else there is to say of the data, a clause each.
         faults: what is wrong with the data where these classes are used (None: all), asked once that is known; a
             class that is left out is no fault of the others.
+        numbers: whether labels are numbers and no classes.
         prepare: called once before the first image is read, for sources that make their files; None for others.
     """
 
@@ -53,9 +54,12 @@ class Images:
     notes: tuple[str, ...] = ()
     faults: Callable[[Sequence[str] | None], list[Problem]] | None = None
     prepare: Callable[[], None] | None = None
+    numbers: bool = False
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Images of each class in each split; one with several labels counts for each."""
+        """Images of each class in each split; one with several labels counts for each, one with numbers for none."""
+        if self.numbers:
+            return {name: {} for name in self.splits}
         counts = {}
         for name, split in self.splits.items():
             several = split.labels.ndim == 2

@@ -1,4 +1,4 @@
-"""Labels as the loss takes them, and how much each class weighs."""
+"""The names of classes, and how much each class weighs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, suggestion
-from framework.core.task import Task
 
 
 def class_name(text: str) -> str:
@@ -18,24 +17,6 @@ def class_name(text: str) -> str:
     macOS writes folders' names decomposed, keyboards type them composed: they look alike and are one class.
     """
     return unicodedata.normalize("NFC", text)
-
-
-def encode(labels: np.ndarray, task: Task) -> np.ndarray:
-    """Labels of a split in the encoding that the task names; see ``core.task.Task``.
-
-    Args:
-        labels: as in ``data.images.Split``: int32 of shape (images,), or float32 of shape (images, classes).
-        task: whose ``labels`` says the encoding.
-
-    Raises:
-        ValueError: several labels an image can't be one index.
-    """
-    several = labels.ndim == 2
-    if task.labels in ("one_hot", "multi_hot"):
-        return labels.astype(np.float32) if several else np.eye(len(task.classes), dtype=np.float32)[labels]
-    if several:
-        raise ValueError(f"several labels an image can't be encoded as {task.labels}")
-    return labels.astype(np.float32)[:, None] if task.labels == "binary" else labels.astype(np.int32)
 
 
 def class_weights(

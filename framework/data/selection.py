@@ -80,7 +80,10 @@ def narrow(images: Images, classes: list[str] | None, positive: str | None, limi
     if positive is not None:
         images = _ask(images, positive)
     if limit is not None:
-        splits = {name: _limited(split, limit, f"limit/{seed}/{name}", root) for name, split in images.splits.items()}
+        splits = {
+            name: _limited(split, limit, f"limit/{seed}/{name}", root, images.numbers)
+            for name, split in images.splits.items()
+        }
         images = replace(images, splits=splits)
     return images
 
@@ -119,14 +122,18 @@ def left_out(count: int) -> str:
 
 
 def _lost_class(images: Images, train: Split) -> bool:
+    if images.numbers:
+        return False
     before, after = images.splits["train"].labels, train.labels
     if before.ndim == 2:
         return bool((before.any(axis=0) & ~after.any(axis=0)).any())
     return set(before.tolist()) != set(after.tolist())
 
 
-def label_groups(labels: np.ndarray) -> list[Hashable]:
-    """One hashable value an image that says which label, or which set of labels, it has."""
+def label_groups(labels: np.ndarray, numbers: bool = False) -> list[Hashable]:
+    """One hashable value an image that says which label, or which set of labels, it has; the same where it has numbers."""
+    if numbers:
+        return [0] * len(labels)
     return [int(label) for label in labels] if labels.ndim == 1 else [tuple(map(int, row)) for row in labels]
 
 
@@ -136,6 +143,10 @@ def take(split: Split, positions: Sequence[int] | np.ndarray) -> Split:
 
 
 def _unfit(images: Images, classes: list[str] | None, positive: str | None) -> list[Problem]:
+    if images.numbers:
+        given = {"data.classes": classes, "data.positive": positive}
+        what = "chooses among classes, and the labels are numbers"
+        return [Problem(f"{key} {what}", key, "null") for key, value in given.items() if value is not None]
     there = images.classes if classes is None else tuple(classes)
     problems = [
         Problem(f"the data has no class '{name}'", "data.classes", suggestion(name, images.classes))
@@ -186,11 +197,11 @@ def _ask(images: Images, positive: str) -> Images:
     return replace(images, classes=(f"not {positive}", positive), splits=splits, multilabel=False)
 
 
-def _limited(split: Split, limit: int, purpose: str, root: str) -> Split:
+def _limited(split: Split, limit: int, purpose: str, root: str, numbers: bool) -> Split:
     if limit >= len(split):
         return split
     names = [os.path.relpath(path, root) for path in split.paths]
-    members = _by_group(names, label_groups(split.labels), purpose)
+    members = _by_group(names, label_groups(split.labels, numbers), purpose)
     counts = _apportion([len(positions) for positions in members], limit, 0 if limit >= len(members) else None)
     return take(split, sorted(p for positions, count in zip(members, counts, strict=True) for p in positions[:count]))
 

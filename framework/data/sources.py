@@ -1,11 +1,10 @@
-"""The shipped sources of images: class folders, a CSV manifest, and the drawn garments.
+"""The shipped sources of images: class folders, a CSV file, and the drawn garments.
 
 A source only lists: no image is opened and TensorFlow is not loaded, so that a check of the data takes milliseconds.
 """
 
 from __future__ import annotations
 
-import csv as csv_files
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,24 +13,37 @@ from typing import Any
 import numpy as np
 
 from framework.config.settings import DataSettings
-from framework.core.errors import BadInput, Problem, listing, many, nearest, suggestion
+from framework.core.errors import BadInput, Problem, listing, nearest
 from framework.core.registry import get, source
 from framework.core.schema import Count, PathText, Share
+from framework.core.task import Labels
 from framework.data import folders
-from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Kind, Tally, Unused
+from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Tally, not_learnt
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
+from framework.data.manifest import read_manifest
 from framework.data.selection import label_groups, narrow, stratified_split, take
 
 
-def read(settings: DataSettings) -> Images:
+def read(settings: DataSettings, labels: Labels = "classes") -> Images:
     """The images that the settings ask for: what their source lists, narrowed to classes, question and limit.
+
+    Args:
+        settings: of the source.
+        labels: what it has to list as labels.
 
     Raises:
         BadInput: the data can't be used; every problem that was found.
     """
-    images = get("source", settings.name)(settings.seed, **settings.parameters)
+    part = get("source", settings.name)
+    reader = part if labels == "classes" else part.details["numbers"]
+    if reader is None:
+        right = "data=csv data.file=FILE data.label_column=COLUMN"
+        raise BadInput(
+            Problem(f"source '{part.name}' lists classes, and the task asks for numbers", "data.name", right)
+        )
+    images = reader(settings.seed, **settings.parameters)
     return narrow(images, settings.classes, settings.positive, settings.limit, settings.seed)
 
 
@@ -81,19 +93,25 @@ def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) ->
         splits,
         multilabel=False,
         origin=root,
-        unused=(*tally.unused, *_not_learnt(outside)),
+        unused=(*tally.unused, *not_learnt(outside)),
         notes=tuple([f"splits by name: {_relative(named, root)}"] * bool(renamed)),
         faults=faults,
     )
 
 
-@source("csv")
+def _csv_numbers(seed: int, *, validation: float, test: float, **columns: Any) -> Images:
+    """As ``csv``, with a number for a label, or several from as many columns."""
+    listed = read_manifest(**columns, labels="numbers")
+    return _in_splits(listed, validation, test, seed)
+
+
+@source("csv", numbers=_csv_numbers)
 def csv(
     seed: int,
     *,
     file: PathText,
     path_column: str,
-    label_column: str,
+    label_column: str | list[str],
     separator: str | None,
     split_column: str | None,
     validation: Share,
@@ -101,70 +119,16 @@ def csv(
 ) -> Images:
     """A CSV file with a row an image: its path, its label or labels, and if wanted its split.
 
-    Paths are relative to the CSV file. With a separator a cell holds any number of labels, also none.
+    Paths are relative to the CSV file. With a separator a cell holds any number of labels, also none. Where the task
+    asks for numbers, ``label_column`` names their column, or several.
     """
-    listed = read_manifest(file, path_column, label_column, separator, split_column)
+    return _in_splits(read_manifest(file, path_column, label_column, separator, split_column), validation, test, seed)
+
+
+def _in_splits(listed: Images, validation: float, test: float, seed: int) -> Images:
     folder = os.path.dirname(listed.origin)
-    return replace(listed, splits=_with_missing_splits(listed.splits, folder, validation, test, seed))
-
-
-def read_manifest(
-    file: str, path_column: str, label_column: str, separator: str | None, split_column: str | None
-) -> Images:
-    """The rows of a CSV file in the splits that it names, all of them training images if it names none.
-
-    Raises:
-        BadInput: a file, a column, a label or an image is missing.
-    """
-    manifest = os.path.abspath(os.path.expanduser(file))
-    rows, notes = _read_rows(manifest, [path_column, label_column, *([split_column] if split_column else [])])
-    folder = os.path.dirname(manifest)
-    names = [row[path_column] for row in rows]
-    paths = [os.path.normpath(os.path.join(folder, name)) for name in names]
-    cells = [_labels(row[label_column], separator) for row in rows]
-    in_split = [folders.split_called(row[split_column].strip()) if split_column else "train" for row in rows]
-    inside = {
-        split: {label for cell, of in zip(cells, in_split, strict=True) if of == split for label in cell}
-        for split in SPLIT_NAMES
-        if split in in_split
-    }
-    # a class that only the test has is none that could be learnt
-    classes = tuple(sorted(inside.get("train", set()) | inside.get("validation", set())))
-    problems = [*_missing_images(names, paths), *_missing_labels(rows, label_column, separator)]
-    wrong_splits = _split_problems(rows, split_column) if split_column else []
-    problems += wrong_splits or _too_few(classes, label_column)
-    if problems:
-        raise BadInput(problems)
-    number = {name: position for position, name in enumerate(classes)}
-    labels = np.zeros((len(rows), len(classes)), np.float32) if separator else np.full(len(rows), -1, np.int32)
-    positions: dict[str, list[int]] = {split: [] for split in inside}
-    outside: dict[str, list[str]] = {}
-    for row, (path, cell, split) in enumerate(zip(paths, cells, in_split, strict=True)):
-        known = [number[label] for label in cell if label in number]
-        if separator:
-            labels[row, known] = 1
-        elif known:
-            labels[row] = known[0]
-        if known or not cell:
-            positions[str(split)].append(row)
-        else:
-            outside.setdefault(cell[0], []).append(path)
-    everything = Split(tuple(paths), labels)
-    return Images(
-        classes,
-        {split: take(everything, rows) for split, rows in positions.items() if rows},
-        multilabel=separator is not None,
-        origin=manifest,
-        unused=_not_learnt(outside),
-        notes=(*notes, *_several_labels(classes, separator)),
-        faults=_manifest_faults(inside),
-    )
-
-
-def _labels(cell: str, separator: str | None) -> list[str]:
-    """Class names in a cell."""
-    parts = cell.split(separator) if separator else [cell]
-    return [class_name(part.strip()) for part in parts if part.strip()]
+    splits = _with_missing_splits(listed.splits, folder, validation, test, seed, listed.numbers)
+    return replace(listed, splits=splits)
 
 
 @source("garments", demonstration=True)
@@ -189,7 +153,7 @@ def garments(seed: int, *, train: Count, validation: Count, size: Count) -> Imag
 
 
 def _with_missing_splits(
-    splits: Mapping[str, Split], folder: str, validation: float, test: float, seed: int
+    splits: Mapping[str, Split], folder: str, validation: float, test: float, seed: int, numbers: bool = False
 ) -> dict[str, Split]:
     """The splits with validation, and test if a share is asked for, taken out of ``train`` where the data has none.
 
@@ -205,7 +169,7 @@ def _with_missing_splits(
         return dict(splits)
     train = splits["train"]
     names = [os.path.relpath(path, folder) for path in train.paths]
-    parts = stratified_split(names, label_groups(train.labels), shares, seed)
+    parts = stratified_split(names, label_groups(train.labels, numbers), shares, seed)
     taken = {split: take(train, positions) for split, positions in parts.items() if positions or split == "train"}
     if "validation" in shares and "validation" not in taken:
         raise BadInput(Problem("too few images to take validation images from", "data.validation", "more images"))
@@ -274,15 +238,6 @@ def _relative(named: Mapping[str, str], root: str) -> str:
     return ", ".join(f"{split} is {os.path.relpath(path, root)}" for split, path in named.items())
 
 
-def _not_learnt(outside: Mapping[str, Sequence[str]]) -> tuple[Unused, ...]:
-    """Test images by class, where training has no such class."""
-    if not outside:
-        return ()
-    kind = Kind("test image", "test images", f"of what training has not: {listing(list(outside))}")
-    paths = [path for some in outside.values() for path in some]
-    return (Unused(kind, len(paths), tuple(paths[: folders.EXAMPLES])),)
-
-
 def _folder_faults(found: Mapping[str, _Listed]) -> Callable[[Sequence[str] | None], list[Problem]]:
     def faults(chosen: Sequence[str] | None) -> list[Problem]:
         train = found["train"]
@@ -330,110 +285,3 @@ def _other_classes(listed: _Listed, more: Sequence[str], fewer: Sequence[str]) -
 
 def _layout(folder: str) -> str:
     return f"a folder for each class: {os.path.join(folder, 'CLASS', 'image.jpg')}"
-
-
-def _read_rows(manifest: str, columns: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
-    """Rows of a CSV file that has these columns, and what is to be said of how it was read."""
-    if not os.path.isfile(manifest):
-        folder, name = os.path.split(manifest)
-        files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        near = nearest(name, files)
-        right = os.path.join(folder, near) if near else "the path of a CSV file"
-        raise BadInput(Problem(f"there is no file {manifest}", "data.file", right))
-    try:
-        with open(manifest, newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            delimiter = _delimiter(first, columns)
-            file.seek(0)
-            reader = csv_files.DictReader(file, restval="", delimiter=delimiter, skipinitialspace=delimiter == " ")
-            header = list(reader.fieldnames or [])
-            rows = [row for row in reader if any(value for value in row.values() if isinstance(value, str))]
-    except (OSError, UnicodeDecodeError, csv_files.Error) as error:
-        raise BadInput(Problem(f"{manifest} can't be read: {error}", "data.file", "a CSV file in UTF-8")) from None
-    problems = [
-        Problem(f"{manifest} has no column '{name}'", "data.file", suggestion(name, header) if header else "a header")
-        for name in dict.fromkeys(columns)
-        if name not in header
-    ]
-    if header and os.path.isfile(os.path.join(os.path.dirname(manifest), header[0])):
-        right = f"a first line that names the columns: {delimiter.join(columns)}"
-        problems = [Problem(f"{manifest} has an image in its first line, and no header", "data.file", right)]
-    if not problems and not rows:
-        problems = [Problem(f"{manifest} has no rows", "data.file", "a row an image")]
-    if problems:
-        raise BadInput(problems)
-    return rows, [] if delimiter == "," else [f"columns are separated by {_DELIMITERS[delimiter]}"]
-
-
-_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
-
-
-def _delimiter(header: str, columns: Sequence[str]) -> str:
-    """What stands between columns: what makes of the header the columns that are wanted, else the most of them."""
-
-    def fit(delimiter: str) -> tuple[int, int]:
-        (names, *_) = [*csv_files.reader([header], delimiter=delimiter), []]
-        return len(set(columns) & set(names)), len(names)
-
-    return max(_DELIMITERS, key=fit)
-
-
-def _missing_images(names: Sequence[str], paths: Sequence[str]) -> list[Problem]:
-    missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
-    if not missing:
-        return []
-    verb = "names" if len(missing) == 1 else "name"
-    what = f"{len(missing)} of {many(len(names), 'row')} {verb} a file that is not there: {listing(missing, 3)}"
-    return [Problem(what, "data.file", "paths relative to the CSV file")]
-
-
-def _missing_labels(rows: Sequence[Mapping[str, str]], column: str, separator: str | None) -> list[Problem]:
-    empty = [f"row {number}" for number, row in enumerate(rows, 1) if not row[column].strip()]
-    if not empty or separator:
-        return []
-    what = (
-        f"{len(empty)} of {many(len(rows), 'row')} {'has' if len(empty) == 1 else 'have'} no label: {listing(empty, 3)}"
-    )
-    return [Problem(what, "data.label_column", f"a class in column '{column}'")]
-
-
-def _too_few(classes: Sequence[str], column: str) -> list[Problem]:
-    if len(classes) > 1:
-        return []
-    what = f"the data has one class only: {classes[0]}" if classes else "the data has no labels"
-    return [Problem(what, "data.label_column", f"two classes at least in column '{column}'")]
-
-
-def _split_problems(rows: Sequence[Mapping[str, str]], column: str) -> list[Problem]:
-    found = {row[column]: folders.split_called(row[column].strip()) for row in rows}
-    unknown = [cell for cell, split in found.items() if split is None]
-    if unknown:
-        known = [name for names in SPLIT_NAMES.values() for name in names]
-        what = f"column '{column}' has values that name no split: {listing([repr(cell) for cell in unknown], 3)}"
-        return [Problem(what, "data.split_column", f"one of {listing(known)}")]
-    if "train" not in found.values():
-        return [Problem(f"column '{column}' names no training images", "data.split_column", "train in some rows")]
-    return []
-
-
-def _manifest_faults(inside: Mapping[str, set[str]]) -> Callable[[Sequence[str] | None], list[Problem]]:
-    def faults(chosen: Sequence[str] | None) -> list[Problem]:
-        more = inside.get("validation", set()) - inside["train"]
-        more = more if chosen is None else more & set(chosen)
-        what = f"validation has classes that training has not: {listing(sorted(more))}"
-        return [Problem(what, "data.file", "training images of them, or data.classes without them")] if more else []
-
-    return faults
-
-
-def _several_labels(classes: Sequence[str], separator: str | None) -> list[str]:
-    """A note if classes look like several labels in one, as they do where the separator is another than the given."""
-    for sign in "|;,/+& ":
-        joined = [name for name in classes if sign in name and sign != separator]
-        parts = {part.strip() for name in joined for part in name.split(sign)}
-        alone = parts & set(classes)
-        # no class is called so; with the other signs some may be, but not where most of their parts are classes too
-        if joined and (sign in "|;" or (len(alone) > 1 and 2 * len(alone) > len(parts))):
-            what = f"several labels seem to be taken for one class: {listing(joined, 3)}"
-            return [f"{what}; data.separator='{sign}' takes them apart"]
-    return []

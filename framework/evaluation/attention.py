@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from framework.core.backend import keras, tf
+from framework.core.task import Task
 from framework.evaluation.layers import Step, last_maps
 
 
@@ -18,10 +19,12 @@ class GradCam:
 
     Args:
         model: to logits, with feature maps somewhere.
+        task: says which logit speaks for a class.
         step: whose maps are weighed; None is the last ones.
     """
 
-    def __init__(self, model: keras.Model, step: Step | None = None):
+    def __init__(self, model: keras.Model, task: Task, step: Step | None = None):
+        self._evidence = task.evidence
         self.step = step or last_maps(model)
         self._model = keras.Model(model.input, [self.step.output, model.outputs[0]])
 
@@ -30,7 +33,7 @@ class GradCam:
 
         Args:
             image: RGB 0-255, (height, width, 3), of the size that the model takes.
-            classes: numbers of logits; for a yes-or-no question 1 is yes, its only logit, and 0 is no, its negative.
+            classes: their numbers; for a yes-or-no question 1 is yes, its only logit, and 0 is no, its negative.
 
         Returns:
             float32 (classes, rows, columns) in [0, 1], the largest of each 1 unless nothing speaks for the class; and
@@ -40,7 +43,7 @@ class GradCam:
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(images)  # else nothing would be recorded of a network that is frozen
             maps, logits = self._model(images, training=False)
-            scores = [_score(logits[0], number) for number in classes]
+            scores = [sign * logits[0, place] for place, sign in map(self._evidence, classes)]
         heats = []
         for score in scores:
             gradient = tf.cast(tape.gradient(score, maps), tf.float32)
@@ -48,9 +51,3 @@ class GradCam:
             heat = tf.nn.relu(tf.reduce_sum(weights * tf.cast(maps, tf.float32), axis=-1))[0].numpy()
             heats.append(heat / max(float(heat.max()), 1e-12))
         return np.stack(heats), logits[0].numpy()
-
-
-def _score(logits: tf.Tensor, number: int) -> tf.Tensor:
-    if logits.shape[0] == 1:
-        return logits[0] if number else -logits[0]
-    return logits[number]

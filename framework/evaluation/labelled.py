@@ -16,11 +16,12 @@ from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.names import in_file_name
 from framework.core.schema import PathText
-from framework.core.task import Task
+from framework.core.task import Classification, Task
 from framework.data import sources
 from framework.data.folders import Tally, told
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
+from framework.data.manifest import read_manifest
 from framework.data.selection import narrow
 from framework.model.saved import Trained
 
@@ -92,9 +93,9 @@ def _own(trained: Trained, split: SplitName) -> _Found:
     if trained.run is None:
         raise BadInput(Problem("a model from elsewhere brings no images", "command line", "data.dir=FOLDER"))
     _refuse_moved(trained)
-    images = sources.read(trained.data())
+    images = sources.read(trained.data(), trained.task.asks)
     if tuple(images.classes) != trained.task.classes:
-        what = f"the data has other classes than the run was trained on: {listing(images.classes)}"
+        what = f"the data has other {trained.task.told[0]} than the run was trained on: {listing(images.classes)}"
         raise BadInput(Problem(what, images.origin, f"data of {listing(trained.task.classes)}"))
     if images.prepare:
         images.prepare()
@@ -113,6 +114,9 @@ def _refuse_moved(trained: Trained) -> None:
 
 def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
     """Class folders in the split's folder, or right in the folder: then all of them, or the run's split of them."""
+    if trained.task.asks != "classes":
+        right = f"data.file=CSV, with the columns {listing(trained.task.classes)}"
+        raise BadInput(Problem("class folders say classes, and this model gives numbers", "data.dir", right))
     root = os.path.abspath(os.path.expanduser(folder))
     named = sources.split_folders(root)
     name = Path(root).name
@@ -137,7 +141,8 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
 def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[tuple[str, str]]]:
     """Images of class folders, and what is said of them; classes that the run left out are left out here too."""
     task = trained.task
-    if task.kind == "multilabel":
+    assert isinstance(task, Classification)
+    if task.several:
         right = "data.file=CSV, with several labels an image"
         raise BadInput(Problem("class folders say one label an image; this model gives several", "data.dir", right))
     chosen = trained.data().classes if trained.run else None
@@ -148,7 +153,7 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
     tally = Tally()
     for folder in folders:
         for name, files in sources.class_images(folder, tally).items():
-            label = _label(name, task)
+            label = task.number_of(name)
             if label is None and chosen is None:
                 unknown.append(name)
             elif label is not None and (chosen is None or name in chosen):
@@ -160,21 +165,15 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
     return Split(tuple(paths), np.asarray(labels, np.int32)), told(tally.unused)
 
 
-def _label(name: str, task: Task) -> int | None:
-    """Number of a class; where the question is "this one or any other", any other name is the other."""
-    if name in task.classes:
-        return task.classes.index(name)
-    return 0 if task.kind == "binary" and task.classes[0] == f"not {task.classes[1]}" else None
-
-
 def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
-    several = {"separator": "|"} if trained.task.kind == "multilabel" else {}
-    settings = _settings(trained, "csv", {"file": file}, several)
+    settings = _settings(trained, "csv", {"file": file}, trained.task.in_csv)
     if split is None or split == "all":
         columns = {key: value for key, value in settings.parameters.items() if key not in ("validation", "test")}
-        images = narrow(sources.read_manifest(**columns), settings.classes, settings.positive, None, settings.seed)
+        images = narrow(
+            read_manifest(**columns, labels=trained.task.asks), settings.classes, settings.positive, None, settings.seed
+        )
     else:
-        images = sources.read(settings)
+        images = sources.read(settings, trained.task.asks)
     found = _in_order(trained.task, _chosen(images, split or "all"), images.classes)
     name = Path(file).stem
     return found, name if split in (None, "all") else f"{name}-{split}", images.origin, images.told()
@@ -186,11 +185,13 @@ def _in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:
     Raises:
         BadInput: a class that the task does not have.
     """
-    unknown = [name for name in classes if _label(name, task) is None]
+    if not isinstance(task, Classification):
+        return split
+    unknown = [name for name in classes if task.number_of(name) is None]
     if unknown:
         what = f"the model knows no class {listing(unknown)}"
         raise BadInput(Problem(what, "command line: data", suggestion(unknown[0], task.classes)))
-    numbers = np.asarray([_label(name, task) for name in classes], np.int32)
+    numbers = np.asarray([task.number_of(name) for name in classes], np.int32)
     if split.labels.ndim == 1:
         return replace(split, labels=numbers[split.labels])
     labels = np.zeros((len(split), len(task.classes)), np.float32)

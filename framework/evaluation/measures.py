@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from framework.core import registry
-from framework.core.backend import keras
-from framework.core.task import Task
-from framework.data import labels as encodings
+from framework.core.task import HALF, Classification, sigmoid
 from framework.evaluation import scores
-from framework.model.saved import Trained
+from framework.evaluation.given import Given
 from framework.reports.interval import wilson
 
-HALF = 0.5
 OVERALL = ("precision", "recall", "f1", "auc")
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a classifier said of labelled images.
+class Answers(Given):
+    """What a classifier said of labelled images: labels int (images,), or one where a label applies (images, classes)."""
 
-    Attributes:
-        task: the question.
-        paths: files.
-        labels: int (images,), or one where a label applies (images, classes).
-        logits: float (images, units).
-    """
-
-    task: Task
-    paths: Sequence[str]
-    labels: np.ndarray
-    logits: np.ndarray
+    task: Classification
 
     @cached_property
     def predicted(self) -> np.ndarray:
         """The answer, like ``labels``: the likeliest class, or each label that is likelier than not."""
-        return scores.answers(self.logits, self.task.kind)
+        return self.task.answers(self.logits)
 
     def probabilities(self, places: slice | np.ndarray) -> np.ndarray:
         """Of each class for the images at these places, float64 (places, classes)."""
-        return scores.probabilities(self.logits[places], self.task.kind)
+        return self.task.probabilities(self.logits[places])
 
     @cached_property
     def right(self) -> np.ndarray:
@@ -54,7 +40,7 @@ class Answers:
     @cached_property
     def confidence(self) -> np.ndarray:
         """Probability of each answer, shaped like ``right``."""
-        return scores.confidence(self.logits, self.task.kind)
+        return self.task.confidence(self.logits)
 
     @cached_property
     def calibration(self) -> scores.Calibration:
@@ -71,12 +57,13 @@ class Answers:
         """Scores of each class, None where they are not defined; for several labels with their average precision."""
         rows = scores.class_scores(self.labels.astype(np.int64), self.predicted, self.task.classes)
         areas: list[float | None] = []
-        for number, ranked in enumerate(scores.rank_scores(self.logits, self.task.kind)):
-            areas.append(scores.roc_area(ranked, self._there(number)))
-            if self.task.kind == "multilabel":
-                rows[number]["average_precision"] = scores.average_precision(ranked, self._there(number))
-        if self.task.kind == "binary":
-            areas *= 2  # no is ranked by the same numbers, the other way round
+        for number, ranked in enumerate(scores.rank_scores(self.logits, self.task)):
+            shown = self.task.shown(self.labels, number)
+            areas.append(scores.roc_area(ranked, shown))
+            if "average_precision" in self.task.measures:
+                rows[number]["average_precision"] = scores.average_precision(ranked, shown)
+        # of yes or no, no is ranked by the same numbers, the other way round
+        areas *= len(rows) // self.task.units
         return [{**row, "auc": area} for row, area in zip(rows, areas, strict=True)]
 
     @cached_property
@@ -87,21 +74,16 @@ class Answers:
         or as an answer; scikit-learn's ``average="binary"`` and ``"macro"``. For the area a class must have images
         on both sides.
         """
-        if self.task.kind == "binary":
-            return {"of": self.task.classes[1], **{key: self.per_class[1][key] for key in OVERALL}}
+        if self.task.positive is not None:
+            yes = self.per_class[self.task.positive]
+            return {"of": yes["class"], **{key: yes[key] for key in OVERALL}}
         occur = [row for row in self.per_class if row["support"] or row["named"]]
         of = f"mean of the {len(occur):,} of {len(self.task.classes):,} classes that occur"
         return {"of": of, **{key: _mean(row[key] for row in occur) for key in OVERALL}}
 
     def thresholds(self) -> scores.Thresholds:
         """Of a yes-or-no question, by its logit."""
-        return scores.thresholds(self.logits[:, 0], self._there(0))
-
-    def _there(self, number: int) -> np.ndarray:
-        """Whether the class of a logit is there, bool (images,)."""
-        if self.labels.ndim == 2:
-            return self.labels[:, number] > 0
-        return self.labels == (1 if self.task.kind == "binary" else number)
+        return scores.thresholds(self.logits[:, 0], self.task.shown(self.labels, 0))
 
     def mistakes(self, most: int) -> np.ndarray:
         """Positions of the wrong answers, the most confident first."""
@@ -132,35 +114,21 @@ def measure(answers: Answers, loss: float, top: Sequence[int]) -> dict[str, Any]
         "accuracy": accuracy,
         "accuracy_interval": list(wilson(accuracy, count)),
     }
-    if task.kind == "multiclass":
+    if "top_k" in task.measures:
         sizes = [k for k in top if 1 < k < len(task.classes)]
         measured["top_k"] = {str(k): scores.top_k(answers.logits, answers.labels, k) for k in sizes}
     measured["overall"] = answers.overall
-    if task.kind == "multilabel":
+    if "exact_match" in task.measures:
         measured["exact_match"] = float(answers.right.all(axis=1).mean())
+    if "average_precision" in task.measures:
         measured["mean_average_precision"] = _mean(row["average_precision"] for row in answers.per_class)
-    if task.kind == "binary":
+    if "thresholds" in task.measures:
         measured["binary"] = _binary(answers)
     measured["per_class"] = answers.per_class
-    if task.kind != "multilabel":
+    if "confusion" in task.measures:
         measured["most_confused"] = scores.most_confused(answers.confusion, task.classes)
     measured["calibration"] = _calibration(answers.calibration)
     return measured
-
-
-def mean_loss(trained: Trained, answers: Answers) -> float:
-    """The run's own loss on these answers; of a foreign model the cross-entropy."""
-    task = answers.task
-    if trained.run is not None:
-        chosen = trained.loss()
-        part, parameters = registry.get("loss", chosen.name), chosen.parameters
-    else:
-        name = "sparse_categorical_crossentropy" if task.kind == "multiclass" else "binary_crossentropy"
-        part, parameters = registry.get("loss", name), {} if task.kind == "multiclass" else {"label_smoothing": 0.0}
-    encoding = {"binary": "binary", "multilabel": "multi_hot", "multiclass": part.details["labels"]}[task.kind]
-    asked = replace(task, labels=encoding)
-    value = part(asked, **parameters)(encodings.encode(answers.labels, asked), answers.logits.astype(np.float32))
-    return float(keras.ops.convert_to_numpy(value))
 
 
 def _binary(answers: Answers) -> dict[str, Any]:
@@ -171,7 +139,7 @@ def _binary(answers: Answers) -> dict[str, Any]:
         "roc_area": answers.overall["auc"],
         "average_precision": scores.average_precision(answers.logits[:, 0], answers.labels == 1),
         "threshold": HALF,
-        "best_f1_threshold": float(scores.probabilities(curve.threshold[best, None], "multilabel")[0]),
+        "best_f1_threshold": float(sigmoid(curve.threshold[best])),
         "best_f1": float(curve.f1[best]),
     }
 

@@ -9,16 +9,17 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import numpy as np
 
+from framework.core.digits import kept
 from framework.core.errors import BadInput, Problem
 from framework.core.files import whole
 from framework.core.names import cell, in_csv, path_in_csv, text, width
-from framework.core.task import Task
-from framework.evaluation.scores import answers, probabilities
+from framework.core.task import Classification, Task
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
 ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "table"}
@@ -30,8 +31,8 @@ class Prediction:
 
     Attributes:
         path: the file as it was given.
-        classes: the answer: one class, or the labels that are likelier than not.
-        top: the likeliest classes and their probabilities, the likeliest first.
+        classes: the answer: one class, or the labels that are likelier than not; none of numbers.
+        top: the likeliest classes and their probabilities, the likeliest first; or all numbers by their names.
     """
 
     path: str
@@ -39,14 +40,121 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
 
 
+class Form(ABC):
+    """How the predictions of a task are made, and how one is written: as a line, a row, an object."""
+
+    @abstractmethod
+    def predictions(self, paths: Sequence[str], logits: np.ndarray) -> Iterator[Prediction]:
+        """Those of a batch: ``logits`` float (files, units)."""
+
+    @abstractmethod
+    def line(self, one: Prediction) -> str:
+        """For a terminal, without the file."""
+
+    @abstractmethod
+    def header(self) -> list[str]:
+        """Columns of a CSV file behind ``path``."""
+
+    @abstractmethod
+    def row(self, one: Prediction) -> list[str]:
+        """The cells of these columns."""
+
+    @abstractmethod
+    def record(self, one: Prediction) -> dict[str, Any]:
+        """For JSON."""
+
+    @abstractmethod
+    def schema(self, pyarrow: Any) -> list[tuple[str, Any]]:
+        """Names and types of a Parquet file's columns behind ``path``."""
+
+    @abstractmethod
+    def values(self, one: Prediction) -> dict[str, Any]:
+        """The values of these columns."""
+
+
+@dataclass(frozen=True)
+class _Classes(Form):
+    """Classes with their probabilities, ``top`` of them."""
+
+    task: Classification
+    top: int
+
+    def predictions(self, paths: Sequence[str], logits: np.ndarray) -> Iterator[Prediction]:
+        task = self.task
+        found = task.probabilities(logits)
+        order = np.argsort(-found, axis=1, kind="stable")[:, : self.top]
+        for path, row, answer, likeliest in zip(paths, found, task.answers(logits), order, strict=True):
+            shares = tuple((task.classes[place], float(row[place])) for place in likeliest)
+            yield Prediction(path, task.named(answer), shares)
+
+    @cached_property
+    def _width(self) -> int:
+        return width(self.task.classes)
+
+    def line(self, one: Prediction) -> str:
+        cells = "  ".join(f"{cell(name, self._width)} {share:6.1%}" for name, share in one.top)
+        return cells + (f"  [{', '.join(map(text, one.classes))}]" if self.task.several else "")
+
+    def header(self) -> list[str]:
+        """Several labels are joined by ``|``; one class is the likeliest, and its numbered columns would repeat it."""
+        count = min(self.top, len(self.task.classes))
+        names = [f"{name}_{place}" for place in range(1, count + 1) for name in ("class", "probability")]
+        return ["labels", *names] if self.task.several else ["class", "probability", *names[2:]]
+
+    def row(self, one: Prediction) -> list[str]:
+        shares = [value for name, share in one.top for value in (in_csv(name), f"{share:.6f}")]
+        return [in_csv("|".join(one.classes)), *shares] if self.task.several else shares
+
+    def record(self, one: Prediction) -> dict[str, Any]:
+        if self.task.several:
+            return {"labels": list(one.classes), "top": _top(one)}
+        return {"class": one.classes[0], "probability": round(one.top[0][1], 6), "top": _top(one)}
+
+    def schema(self, pyarrow: Any) -> list[tuple[str, Any]]:
+        likeliest = pyarrow.struct([("class", pyarrow.string()), ("probability", pyarrow.float64())])
+        return [("classes", pyarrow.list_(pyarrow.string())), ("top", pyarrow.list_(likeliest))]
+
+    def values(self, one: Prediction) -> dict[str, Any]:
+        return {"classes": list(one.classes), "top": _top(one)}
+
+
+@dataclass(frozen=True)
+class _Numbers(Form):
+    """Numbers by their names, with what digits a float32 holds."""
+
+    task: Task
+
+    def predictions(self, paths: Sequence[str], logits: np.ndarray) -> Iterator[Prediction]:
+        for path, row in zip(paths, logits, strict=True):
+            yield Prediction(path, (), tuple(zip(self.task.classes, map(kept, row.tolist()), strict=True)))
+
+    def line(self, one: Prediction) -> str:
+        return "  ".join(f"{text(name)} {value:10.6g}" for name, value in one.top)
+
+    def header(self) -> list[str]:
+        return [in_csv(name) for name in self.task.classes]
+
+    def row(self, one: Prediction) -> list[str]:
+        return [f"{value:.7g}" for _, value in one.top]
+
+    def record(self, one: Prediction) -> dict[str, Any]:
+        return {"numbers": dict(one.top)}
+
+    def schema(self, pyarrow: Any) -> list[tuple[str, Any]]:
+        return [("numbers", pyarrow.struct([(name, pyarrow.float64()) for name in self.task.classes]))]
+
+    def values(self, one: Prediction) -> dict[str, Any]:
+        return self.record(one)
+
+
+def form_of(task: Task, top: int) -> Form:
+    """The form of a task's predictions; ``top`` classes an image where it has classes."""
+    return _Classes(task, top) if isinstance(task, Classification) else _Numbers(task)
+
+
 def predictions(paths: Sequence[str], logits: np.ndarray, task: Task, top: int) -> Iterator[Prediction]:
     """Predictions of a batch: ``logits`` float (files, units); ``top`` classes of each."""
-    found = probabilities(logits, task.kind)
-    order = np.argsort(-found, axis=1, kind="stable")[:, :top]
-    for path, row, answer, likeliest in zip(paths, found, answers(logits, task.kind), order, strict=True):
-        said = np.flatnonzero(answer) if task.kind == "multilabel" else [answer]
-        named = tuple(task.classes[place] for place in said)
-        yield Prediction(path, named, tuple((task.classes[place], float(row[place])) for place in likeliest))
+    return form_of(task, top).predictions(paths, logits)
 
 
 class Writer(ABC):
@@ -64,22 +172,22 @@ def writer(format: Format | None, output: str | None, task: Task, top: int) -> I
     Args:
         format: None is what the file's ending says, else a table.
         output: a file; None is standard output.
-        task: says whether an image has one label.
+        task: says what there is to write of an image.
         top: classes an image.
     """
-    format = chosen(format, output)
+    format, form = chosen(format, output), form_of(task, top)
     if output is None:
         # a file name that is no text comes out as it went in
         sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
-        yield _TEXT[format](sys.stdout, task, top)
+        yield _TEXT[format](sys.stdout, form)
         return
     with whole(Path(output).expanduser().resolve()) as beside:
         if format == "parquet":
-            with contextlib.closing(_Parquet(beside)) as parquet:
+            with contextlib.closing(_Parquet(beside, form)) as parquet:
                 yield parquet
         else:
             with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                yield _TEXT[format](file, task, top)
+                yield _TEXT[format](file, form)
 
 
 def chosen(format: Format | None, output: str | None) -> Format:
@@ -104,67 +212,55 @@ def chosen(format: Format | None, output: str | None) -> Format:
 
 
 class _Table(Writer):
-    """Aligned columns, of several labels the answer in brackets, the file last: its length is not known before."""
+    """Aligned columns, the file last: its length is not known before."""
 
-    def __init__(self, file: TextIO, task: Task, top: int):
-        self.file, self.width = file, width(task.classes)
-        self.several = task.kind == "multilabel"
+    def __init__(self, file: TextIO, form: Form):
+        self.file, self.form = file, form
 
     def write(self, batch: Sequence[Prediction]) -> None:
         """Add a line an image."""
         for one in batch:
-            cells = "  ".join(f"{cell(name, self.width)} {share:6.1%}" for name, share in one.top)
-            labels = f"  [{', '.join(map(text, one.classes))}]" if self.several else ""
-            print(f"{cells}{labels}  {text(one.path)}", file=self.file)
+            print(f"{self.form.line(one)}  {text(one.path)}", file=self.file)
         self.file.flush()
 
 
 class _Csv(Writer):
-    """A header, and a row an image; several labels are joined by ``|``."""
+    """A header, and a row an image."""
 
-    def __init__(self, file: TextIO, task: Task, top: int):
-        self.file, self.rows = file, csv.writer(file, lineterminator="\n")
-        several = task.kind == "multilabel"
-        count = min(top, len(task.classes))
-        names = [f"{name}_{place}" for place in range(1, count + 1) for name in ("class", "probability")]
-        self.first = 0 if several else 1
-        start = ["path", "labels"] if several else ["path", "class", "probability"]
-        self.rows.writerow([*start, *names[2 * self.first :]])
+    def __init__(self, file: TextIO, form: Form):
+        self.file, self.form, self.rows = file, form, csv.writer(file, lineterminator="\n")
+        self.rows.writerow(["path", *form.header()])
 
     def write(self, batch: Sequence[Prediction]) -> None:
         """Add a row an image."""
-        for one in batch:
-            shares = [value for name, share in one.top for value in (in_csv(name), f"{share:.6f}")]
-            labels = in_csv("|".join(one.classes))
-            self.rows.writerow([path_in_csv(one.path), *(shares if self.first else [labels, *shares])])
+        self.rows.writerows([path_in_csv(one.path), *self.form.row(one)] for one in batch)
         self.file.flush()
 
 
 class _JsonLines(Writer):
     """An object a line."""
 
-    def __init__(self, file: TextIO, task: Task, top: int):
-        self.file, self.several = file, task.kind == "multilabel"
+    def __init__(self, file: TextIO, form: Form):
+        self.file, self.form = file, form
 
     def write(self, batch: Sequence[Prediction]) -> None:
         """Add a line an image."""
         for one in batch:
-            print(json.dumps({"path": one.path, **record(one, self.several)}), file=self.file)
+            print(json.dumps({"path": one.path, **self.form.record(one)}), file=self.file)
         self.file.flush()
 
 
 class _Parquet(Writer):
-    """Columns ``path``, ``classes`` and ``top``; a row group for each few thousand images."""
+    """Columns ``path`` and those of the form; a row group for each few thousand images."""
 
     GROUP = 4096
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, form: Form):
         import pyarrow
         import pyarrow.parquet
 
-        likeliest = pyarrow.struct([("class", pyarrow.string()), ("probability", pyarrow.float64())])
-        columns = [("path", pyarrow.string()), ("classes", pyarrow.list_(pyarrow.string()))]
-        self.schema = pyarrow.schema([*columns, ("top", pyarrow.list_(likeliest))])
+        self.form = form
+        self.schema = pyarrow.schema([("path", pyarrow.string()), *form.schema(pyarrow)])
         self.table = pyarrow.Table
         self.file = pyarrow.parquet.ParquetWriter(path, self.schema)
         self.waiting: list[dict[str, Any]] = []
@@ -173,7 +269,7 @@ class _Parquet(Writer):
         """Add rows."""
         for one in batch:
             path = one.path.encode(errors="surrogateescape").decode(errors="replace")
-            self.waiting.append({"path": path, "classes": list(one.classes), "top": _top(one)})
+            self.waiting.append({"path": path, **self.form.values(one)})
         if len(self.waiting) >= self.GROUP:
             self._flush()
 
@@ -188,16 +284,12 @@ class _Parquet(Writer):
         self.waiting = []
 
 
-def record(one: Prediction, several: bool) -> dict[str, Any]:
-    """What is said of an image, for JSON; ``several``: it may have several labels."""
-    answer = (
-        {"labels": list(one.classes)} if several else {"class": one.classes[0], "probability": round(one.top[0][1], 6)}
-    )
-    return {**answer, "top": _top(one)}
-
-
 def _top(one: Prediction) -> list[dict[str, Any]]:
     return [{"class": name, "probability": round(share, 6)} for name, share in one.top]
 
 
-_TEXT: dict[Format, Callable[[TextIO, Task, int], Writer]] = {"table": _Table, "csv": _Csv, "jsonl": _JsonLines}
+_TEXT: dict[Format, Callable[[TextIO, Form], Writer]] = {
+    "table": _Table,
+    "csv": _Csv,
+    "jsonl": _JsonLines,
+}

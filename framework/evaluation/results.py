@@ -13,8 +13,9 @@ import numpy as np
 from framework.core.errors import many
 from framework.core.files import whole, write_whole
 from framework.core.names import cell, in_csv, path_in_csv, short, text, width
+from framework.core.task import HALF
 from framework.data.decode import pixels
-from framework.evaluation.measures import HALF, Answers
+from framework.evaluation.measures import Answers
 from framework.reports import classes, confusion, contact_sheet, reliability, thresholds
 
 MISTAKES, PAIRS = 24, 5
@@ -38,14 +39,14 @@ def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: st
     task = answers.task
     files = [folder / "metrics.json"]
     write_whole(files[0], json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
-    if task.kind != "multilabel":
+    if "confusion" in task.measures:
         title = f"{measured['accuracy']:.1%} right of {many(measured['images'], 'image')}"
         files.append(confusion.draw(folder / "confusion.png", answers.confusion, task.classes, title, below))
         names = [in_csv(name) for name in task.classes]
         rows = ([name, *counts.tolist()] for name, counts in zip(names, answers.confusion, strict=True))
         files.append(_table(folder / "confusion.csv", ["true \\ predicted", *names], rows))
     files.append(classes.draw(folder / "classes.png", answers.per_class, "Precision and recall of each class", below))
-    if task.kind == "binary":
+    if "thresholds" in task.measures:
         files.append(_thresholds(folder / "thresholds.png", answers, measured["binary"], below))
     found = answers.calibration
     bins = found.counts, found.confidence, found.accuracy, found.error
@@ -74,7 +75,7 @@ def _frames(answers: Answers) -> list[contact_sheet.Frame]:
     frames = []
     for place in answers.mistakes(MISTAKES):
         path = answers.paths[place]
-        if answers.task.kind == "multilabel":
+        if answers.task.several:
             sure = np.where(answers.right[place], 0, answers.confidence[place])
             label = int(sure.argmax())
             name, there = short(answers.task.classes[label], NAME), answers.labels[place, label] > 0
@@ -85,11 +86,12 @@ def _frames(answers: Answers) -> list[contact_sheet.Frame]:
             true = answers.labels[place]
             share = answers.probabilities(slice(place, place + 1))[0, true]
             line = f"is {short(answers.task.classes[true], NAME)}  {share:.0%}"
-        frames.append(contact_sheet.Frame(_thumbnail(path), headline, line, Path(path).name))
+        frames.append(contact_sheet.Frame(thumbnail(path), headline, line, Path(path).name))
     return frames
 
 
-def _thumbnail(path: str) -> np.ndarray:
+def thumbnail(path: str) -> np.ndarray:
+    """The image of a contact sheet, uint8 (height, width, 3)."""
     from PIL import Image
 
     image = Image.fromarray(pixels(path, THUMBNAIL))
@@ -114,8 +116,7 @@ def _predictions(path: Path, answers: Answers) -> Path:
 
 
 def _labels(answers: Answers, value: Any) -> str:
-    names = answers.task.classes
-    return names[int(value)] if np.ndim(value) == 0 else "|".join(names[place] for place in np.flatnonzero(value))
+    return "|".join(answers.task.named(value))
 
 
 def _table(path: Path, header: list[str], rows: Iterable[list[Any]]) -> Path:

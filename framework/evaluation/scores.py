@@ -13,46 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from framework.core.registry import TaskKind
+from framework.core.task import BLOCK, Task
 from framework.parts.ranking import log_odds
 
 BINS = 15
-BLOCK = 1024  # images whose probabilities are held at once
 
 
-def probabilities(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
-    """What a person reads: a row sums to one, or has an own probability for each label.
+def rank_scores(logits: np.ndarray, task: Task) -> Iterator[np.ndarray]:
+    """For one logit after the other what images are ranked by for its class, float (images,).
 
-    A binary task has two columns, no and yes.
+    Of many classes the log-odds of each against all others; else the logits themselves.
     """
-    logits = np.asarray(logits, np.float64)
-    if kind == "multiclass":
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponents / exponents.sum(axis=1, keepdims=True)
-    exponents = np.exp(-np.abs(logits))
-    yes = np.where(logits >= 0, 1, exponents) / (1 + exponents)
-    return np.concatenate([1 - yes, yes], axis=1) if kind == "binary" else yes
-
-
-def answers(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
-    """The likeliest class, int (images,), or 1 for each label that is likelier than not, int (images, classes)."""
-    if kind == "multiclass":
-        return logits.argmax(axis=1)
-    yes = (logits > 0).astype(np.int64)
-    return yes[:, 0] if kind == "binary" else yes
-
-
-def confidence(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
-    """Probability of each answer, float64, of the answers' shape."""
-    if kind != "multiclass":
-        sure = probabilities(np.abs(logits), "multilabel")
-        return sure[:, 0] if kind == "binary" else sure
-    return np.concatenate([probabilities(logits[part], kind).max(axis=1) for part in _blocks(len(logits))])
-
-
-def rank_scores(logits: np.ndarray, kind: TaskKind) -> Iterator[np.ndarray]:
-    """For one class after the other what its images are ranked by, float (images,); of a binary task for yes."""
-    return log_odds(logits) if kind == "multiclass" else iter(logits.T)
+    return log_odds(logits) if "top_k" in task.measures else iter(logits.T)
 
 
 def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:

@@ -16,7 +16,6 @@ from framework.core.names import in_csv, text
 from framework.data.decode import image, pixels
 from framework.evaluation.attention import GradCam
 from framework.evaluation.layers import INPUT, Group, Step, blocks, rows
-from framework.evaluation.scores import probabilities
 from framework.model.saved import Trained
 from framework.reports import attention, diagram, feature_maps, filters, layer_table
 
@@ -92,18 +91,15 @@ def draw_attention(
 ) -> Path:
     """Grad-CAM over an image, for one class or for the likeliest ones."""
     task = trained.task
-    cam = GradCam(model)
+    cam = GradCam(model, task)
     if target is not None:
         chosen = [task.classes.index(target)]
     else:
         logits = keras.ops.convert_to_numpy(model(image[None].astype(np.float32), training=False))
-        most = min(top, attention.MOST)
-        chosen = list(np.argsort(-probabilities(logits, task.kind)[0], kind="stable")[:most])
+        chosen = task.likeliest(logits[0], min(top, attention.MOST))
     heats, logits = cam(image, chosen)
-    shares = probabilities(logits[None], task.kind)[0]
     named = [
-        (task.classes[number], f"probability {shares[number]:.1%}", heat)
-        for number, heat in zip(chosen, heats, strict=True)
+        (task.classes[number], task.said(logits, number), heat) for number, heat in zip(chosen, heats, strict=True)
     ]
     likeliest = f"; the {len(chosen)} likeliest of {len(task.classes):,} classes" if top > attention.MOST else ""
     below = f"{name}; Grad-CAM on {cam.step.name}{likeliest}"

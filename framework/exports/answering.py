@@ -8,7 +8,7 @@ from framework.core.backend import keras
 from framework.core.keras_private import layers_within
 from framework.core.task import Task
 
-Answer = Literal["probabilities", "logits"]
+Answer = Literal["probabilities", "logits", "numbers"]
 INPUT = "image"
 _HALVES = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
@@ -19,8 +19,9 @@ def answering(model: keras.Model, task: Task, answer: Answer) -> keras.Model:
     Args:
         model: from raw RGB images, float32 0-255 (batch, height, width, 3), to logits (batch, task.units).
         task: what is asked.
-        answer: ``logits`` as they are, or ``probabilities``, float32 (batch, classes): a row sums to 1, or has an own
-            probability for each label. A binary task has two columns, no and yes.
+        answer: ``logits`` as they are, or what the task makes of them, float32 (batch, classes): ``numbers``, or
+            ``probabilities``, of which a row sums to 1, or has an own one for each label. A binary task has two columns,
+            no and yes.
     """
     model = in_float32(model)
     images = keras.Input(model.input_shape[1:], dtype="float32", name=INPUT)
@@ -28,13 +29,7 @@ def answering(model: keras.Model, task: Task, answer: Answer) -> keras.Model:
     logits = keras.ops.cast(model.call(images), "float32")
     if answer == "logits":
         return keras.Model(images, logits, name=model.name)
-    if task.kind == "multiclass":
-        shares = keras.ops.softmax(logits, axis=-1)
-    else:
-        shares = keras.ops.sigmoid(logits)
-        if task.kind == "binary":
-            shares = keras.ops.concatenate([1.0 - shares, shares], axis=-1)
-    return keras.Model(images, shares, name=model.name)
+    return keras.Model(images, task.shares(logits), name=model.name)
 
 
 def in_float32(model: keras.Model) -> keras.Model:

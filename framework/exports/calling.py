@@ -50,7 +50,7 @@ _TAIL = """
 if __name__ == "__main__":
     for path in sys.argv[1:]:
         row = answer(pixels(path))
-        best = np.argsort(-row)[:3]
+        best = {order}
         print(path, *(f"{{{label}}} {{row[place]:.4f}}" for place in best), sep="  ")
 """
 
@@ -163,8 +163,9 @@ def script(
     label = "CLASSES[place]" if columns == classes else "CLASSES[-1]"
     filled = body.format(answer=answer, columns=columns, limits=textwrap.fill(LIMITS, 112, subsequent_indent="    "))
     rule = "\n\n".join(inspect.getsource(each) for each in (upright, orientation, rgb, resize))
+    order = "range(len(row))" if answer == "numbers" else "np.argsort(-row)[:3]"
     head = _HEAD.format(needs=needs, note=note, imports=imports, size=tuple(size), rule=rule)
-    return head + filled + _TAIL.format(label=label)
+    return head + filled + _TAIL.format(label=label, order=order)
 
 
 def load(path: Path) -> dict[str, Any]:

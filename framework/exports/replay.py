@@ -13,14 +13,13 @@ import numpy as np
 from framework.core.backend import keras
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed
-from framework.core.task import Task
+from framework.core.task import Classification, Regression, Task
 from framework.evaluation.forward import batches, inference
 from framework.evaluation.labelled import Labelled
-from framework.evaluation.measures import HALF
-from framework.evaluation.scores import probabilities
 from framework.exports.answering import Answer
 
 TIMED, WARM = 20, 3
+SAME = 1e-3
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,13 @@ class Replay:
 
     Attributes:
         images: how many were replayed.
-        before: share that the classifier answers right.
-        after: share that the file answers right.
-        agreement: share of images for which both give the same answer.
+        score: what ``before`` and ``after`` are: accuracy, or mean absolute error.
+        before: of the classifier's answers.
+        after: of the file's.
+        lost: what ``drop`` says, a clause.
+        drop: accuracy that is lost, or how far numbers move on average, in deviations of the training images' own.
+        agreement: share of images for which both give the same answer; of numbers the same but for rounding, that is
+            less than ``SAME`` deviations apart.
         difference: the largest absolute difference between two numbers of their answers.
         levels: the largest difference, of 255, between two pixels that the run and the script read of a file.
         before_ms: median milliseconds of one image through the classifier.
@@ -39,24 +42,22 @@ class Replay:
     """
 
     images: int
+    score: str
     before: float
     after: float
+    lost: str
+    drop: float
     agreement: float
     difference: float
     levels: int
     before_ms: float
     after_ms: float
 
-    @property
-    def drop(self) -> float:
-        """Accuracy that is lost."""
-        return self.before - self.after
-
     def record(self) -> dict[str, Any]:
         """For ``export.json``."""
         return {
             "images": self.images,
-            "accuracy": {"before": self.before, "after": self.after},
+            self.score: {"before": self.before, "after": self.after},
             "agreement": self.agreement,
             "largest_difference": self.difference,
             "largest_difference_of_pixels": self.levels,
@@ -111,20 +112,48 @@ def replay(
     unread = {path for path, _ in bad}
     labels = images.split.labels[[place for place in chosen if images.split.paths[place] not in unread]]
     ours, told = np.concatenate(logits), np.concatenate(theirs)
-    shares = probabilities(ours, task.kind)
-    same_kind = ours if answer == "logits" else shares
-    first = _decide(shares, task)
-    second = _decide(probabilities(told, task.kind) if answer == "logits" else told, task)
+    if isinstance(task, Regression):
+        compared = _numbers(task, labels, ours, told)
+    else:
+        assert isinstance(task, Classification)
+        compared = _classes(task, labels, ours, told, answer)
     return Replay(
         images=len(labels),
-        before=float(np.mean(first == labels)),
-        after=float(np.mean(second == labels)),
-        agreement=float(np.mean(first == second)),
-        difference=float(np.abs(same_kind - told).max()),
+        **compared,
         levels=levels,
         before_ms=_median(lambda: network(sample).numpy()),
         after_ms=_median(lambda: script["answer"](sample[0])),
     )
+
+
+def _classes(task: Classification, labels: np.ndarray, ours: np.ndarray, told: np.ndarray, answer: Answer) -> Any:
+    shares = task.probabilities(ours)
+    same_kind = ours if answer == "logits" else shares
+    first = task.decided(shares)
+    second = task.decided(task.probabilities(told) if answer == "logits" else told)
+    before, after = float(np.mean(first == labels)), float(np.mean(second == labels))
+    return {
+        "score": "accuracy",
+        "before": before,
+        "after": after,
+        "lost": "accuracy falls",
+        "drop": before - after,
+        "agreement": float(np.mean(first == second)),
+        "difference": float(np.abs(same_kind - told).max()),
+    }
+
+
+def _numbers(task: Regression, labels: np.ndarray, ours: np.ndarray, told: np.ndarray) -> Any:
+    moved = np.abs(told.astype(np.float64) - ours) / task.deviation
+    return {
+        "score": "mean absolute error",
+        "before": float(np.abs(ours - labels).mean()),
+        "after": float(np.abs(told - labels).mean()),
+        "lost": "numbers move on average",
+        "drop": float(moved.mean()),
+        "agreement": float((moved < SAME).all(axis=1).mean()),
+        "difference": float(np.abs(told - ours).max()),
+    }
 
 
 def _read(script: Mapping[str, Any], names: Sequence[str], pool: ThreadPoolExecutor) -> list[np.ndarray]:
@@ -132,10 +161,6 @@ def _read(script: Mapping[str, Any], names: Sequence[str], pool: ThreadPoolExecu
         return list(pool.map(script["pixels"], names))
     except Exception as error:
         raise RunFailed(f"call.py can't read an image that the run reads: {error}") from error
-
-
-def _decide(shares: np.ndarray, task: Task) -> np.ndarray:
-    return (shares >= HALF).astype(np.float32) if task.kind == "multilabel" else shares.argmax(axis=1)
 
 
 def _median(call: Callable[[], object]) -> float:

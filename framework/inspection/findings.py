@@ -58,7 +58,7 @@ def findings(images: Images, looks: Sequence[Look], suspects: Sequence[Suspect] 
     places = _places(images)
     found = [
         *_files(looks, images),
-        *_alike(looks, places),
+        *_alike(looks, places, images.numbers),
         *_classes(images),
         *_labels(looks, places, images, suspects),
     ]
@@ -82,7 +82,9 @@ def _places(images: Images) -> list[_Place]:
     places = []
     for split, listed in images.splits.items():
         for label in listed.labels:
-            if images.multilabel:
+            if images.numbers:
+                places.append(_Place(split, ", ".join(f"{value:g}" for value in label)))
+            elif images.multilabel:
                 names = [images.classes[number] for number in np.flatnonzero(label)]
                 places.append(_Place(split, ", ".join(names) or "none"))
             else:
@@ -174,20 +176,22 @@ def _colours(mode: str) -> str:
     return "16 bits" if mode.startswith("I;16") else COLOURS.get(mode, "")
 
 
-def _alike(looks: Sequence[Look], places: Sequence[_Place]) -> Iterator[Finding]:
+def _alike(looks: Sequence[Look], places: Sequence[_Place], numbers: bool) -> Iterator[Finding]:
     """Images that are there twice."""
+    differ, inside = (("near",), "in one split") if numbers else ((), "in one class")
     for groups, how, copies in (
         (alike.same(looks), "same", "the same file"),
         (alike.near(looks), "near", "nearly the same image"),
     ):
         leaks = [group for group in groups if len({places[one].split for one in group}) > 1]
-        torn = [group for group in groups if len({places[one].label for one in group}) > 1]
+        # images that are nearly the same may have numbers that are nearly the same
+        torn = [group for group in groups if len({places[one].label for one in group}) > 1 and how not in differ]
         rest = [group for group in groups if group not in leaks and group not in torn]
         grave: Severity = "error" if how == "same" else "warning"
         for kind, severity, chosen, what, advice in (
             ("leak", grave, leaks, "in several splits", "keep each in one split: scores are too good otherwise"),
             ("torn", grave, torn, "under several labels", "decide on one label"),
-            ("twice", "note", rest, "several times in one class", "keep one of each"),
+            ("twice", "note", rest, f"several times {inside}", "keep one of each"),
         ):
             if chosen:
                 told = f"{many(len(chosen), 'group')} of {copies} {what}"

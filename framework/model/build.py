@@ -22,8 +22,8 @@ class Network:
     """A model, flat, and the names of its layers by what they belong to, in order from the input on.
 
     Attributes:
-        model: from ``image``, raw RGB of 0-255, float32 (batch, height, width, 3), to float32 logits
-            (batch, task.units).
+        model: from ``image``, raw RGB of 0-255, float32 (batch, height, width, 3), to float32 logits, or
+            numbers, (batch, task.units).
         base_layers: the base without what prepares images for it.
         head_layers: pooling and head.
     """
@@ -45,7 +45,7 @@ def build(settings: Settings, task: Task) -> Network:
         images = keras.Input((*size, 3), dtype="float32", name="image")
         maps = _part("base", choice, "model", images)
         vectors = _part("pooling", settings.pooling, "pooling", maps)
-        logits = _part("head", settings.head, "head", vectors, task)
+        logits = task.finished(_part("head", settings.head, "head", vectors, task))
         model = keras.Model(images, logits, name="classifier")
 
     base = keras.Model(images, maps)

@@ -21,10 +21,9 @@ from framework.config.settings import DataSettings, PartSettings
 from framework.core.backend import keras
 from framework.core.console import say
 from framework.core.errors import BadInput, Problem, listing
-from framework.core.registry import TASK_KINDS, TaskKind
 from framework.core.runs import RunFolder
 from framework.core.schema import Count, PathOrName, PathText
-from framework.core.task import Task
+from framework.core.task import Task, task_of_model, task_of_run
 from framework.model.chosen import find_run
 from framework.model.description import Description, describe
 from framework.model.saving import load_model
@@ -53,7 +52,7 @@ class Trained:
 
     Attributes:
         file: the model's file.
-        task: what it answers; ``labels`` means nothing here, for that depends on the loss.
+        task: what it answers; its ``labels`` mean nothing here, for they depend on the loss.
         size: height and width in pixels of the images it takes.
         folder: where results go: the run folder, or one beside a foreign file, named like it.
         run: the run; None for a foreign file.
@@ -196,12 +195,11 @@ def open_run(run: str) -> Trained:
     said = folder.read_run()
     if not folder.model.exists():
         raise BadInput(_without_model(folder, said))
-    classes, kind = said.get("classes"), said.get("task")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or kind not in TASK_KINDS:
+    task = task_of_run(said)
+    if task is None:
         raise BadInput(Problem(f"{folder.run_json} names no classes or no known task", str(folder.run_json)))
     file = inside(folder.path, folder.model.name)
     looked = describe(file)
-    task = Task(kind, tuple(classes), "index")
     if looked.size is None:
         raise BadInput(Problem("the model does not say how large its images are", str(file)))
     _check_units(file, looked, task)
@@ -222,8 +220,7 @@ def open_file(
 ) -> Trained:
     """A classifier from a ``.keras`` or ``.h5`` file of any origin, without loading TensorFlow.
 
-    One output is a yes-or-no question, answered by two class names, no first, or by the name of yes. Several outputs
-    with a sigmoid are a label each.
+    What it answers: ``core.task.task_of_model``.
 
     Args:
         model: the file.
@@ -251,14 +248,7 @@ def open_file(
         raise BadInput(problems)
     assert classes
     assert size is not None
-    names = tuple(classes)
-    kind: TaskKind = "multiclass"
-    if looked.units == 1:
-        kind = "binary"
-        names = (f"not {names[0]}", names[0]) if len(names) == 1 else names
-    elif looked.activation == "sigmoid":
-        kind = "multilabel"
-    task = Task(kind, names, "index")
+    task = task_of_model(classes, looked.units, looked.activation)
     _check_units(file, looked, task)
     return Trained(file, task, size, file.with_suffix(""), preprocess=preprocess)
 
@@ -286,7 +276,7 @@ def _without_model(folder: RunFolder, said: Mapping[str, Any]) -> Problem:
 
 
 def _check_units(file: Path, looked: Description, task: Task) -> None:
-    if looked.units not in (None, task.units) or (task.kind == "binary" and len(task.classes) != 2):
+    if not task.gives(looked.units):
         what = f"the model gives {looked.units} numbers an image; {len(task.classes)} classes are named"
         raise BadInput(Problem(f"{what}: {listing(task.classes)}", str(file), "a name for each number, in its order"))
 

@@ -1,10 +1,21 @@
-"""The registered builders: bases, poolings, heads, optimizers, schedules, losses, metrics, callbacks, augmentations.
+"""The registered builders: tasks, bases, poolings, heads, optimizers, schedules, losses, metrics, callbacks, augmentations.
 
 Importing this room registers every shipped part; none of them loads TensorFlow before it is built.
 """
 
 from framework.data import sources
-from framework.parts import augmentations, bases, callbacks, heads, losses, metrics, optimizers, poolings, schedules
+from framework.parts import (
+    augmentations,
+    bases,
+    callbacks,
+    heads,
+    losses,
+    metrics,
+    optimizers,
+    poolings,
+    schedules,
+    tasks,
+)
 
 __all__ = [
     "augmentations",
@@ -17,4 +28,5 @@ __all__ = [
     "poolings",
     "schedules",
     "sources",
+    "tasks",
 ]

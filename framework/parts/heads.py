@@ -35,7 +35,7 @@ def dense(
     if units not in (None, task.units):
         raise BadInput(
             Problem(
-                f"the head has {units} logits, the data needs {task.units} ({task.kind}, {len(task.classes)} classes)",
+                f"the head has {units} logits, the data needs {task.units} ({task.kind}, {task.counted})",
                 "head.units",
                 f"head.units={task.units}, or head.units=null to take what the data needs",
             )

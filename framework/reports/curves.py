@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
 
-WORDS = {"auc": "ROC AUC", "f1": "F1", "top_k": "Top-k accuracy"}
+WORDS = {
+    "auc": "ROC AUC",
+    "f1": "F1",
+    "top_k": "Top-k accuracy",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "r2": "R²",
+}
 COLOURS = ("#0b6e99", "#c2571a")
 INK, GREY, FAINT = "#22272e", "#6b737d", "#e4e7eb"
 MARKED_UP_TO = 30

@@ -26,7 +26,7 @@ def write(folder: RunFolder, answers: Answers, origin: str) -> None:
         answers: on the validation images.
         origin: the data's folder, or the file in it that lists them; images below are named from there.
     """
-    several = answers.task.kind == "multilabel"
+    several = answers.task.several
     sure = answers.confidence.min(axis=1) if several else answers.confidence
     right = np.all(answers.right, axis=1) if several else answers.right
     names = [_below(path, origin) for path in answers.paths]

@@ -24,10 +24,11 @@ def announce(experiment: Experiment, network: Network, folder: RunFolder, keeps_
     hidden = settings.head.parameters.get("hidden") or []
     layers = " → ".join([settings.model.name, settings.pooling.name, *map(str, hidden), f"{task.units} logits"])
     augment = ", ".join(settings.augment.parts) or "none"
+    heading, asked = task.told
     _lines(
         ("data", f"{images.origin}: {counts} images, {height}×{width}"),
         *images.told(),
-        ("classes", f"{len(task.classes)} ({task.kind}): {listing(task.classes)}"),
+        (heading, f"{asked}: {listing(task.classes)}"),
         ("model", f"{layers}, {total:,} parameters, {weights}"),
         ("optimizer", f"{settings.optim.name}, {_schedule(settings.optim.schedule)}, loss {settings.loss.name}"),
         ("batches", f"of {settings.trainer.batch_size}, augmentation {augment}, {settings.trainer.precision}"),

@@ -145,7 +145,8 @@ def _small(config: Mapping[str, Any], folder: Path) -> list[str]:
         make_images(folder / "images", _classes(config))
         return [*overrides, f"data.dir='{folder / 'images'}'", "data.limit=null"]
     if source == "csv":
-        file = _make_manifest(folder / "images", _classes(config), data)
+        numbers = registry.get("task", config["task"]["name"]).details["labels"] == "numbers"
+        file = _make_manifest(folder / "images", CLASSES if numbers else _classes(config), data, numbers)
         return [*overrides, f"data.file='{file}'", "data.limit=null"]
     return [*overrides, f"data.limit={BATCH * STEPS}"]
 
@@ -192,14 +193,15 @@ def make_images(folder: Path, classes: Sequence[str], seed: int = 0) -> list[tup
     return made
 
 
-def _make_manifest(folder: Path, classes: Sequence[str], data: Mapping[str, Any]) -> Path:
+def _make_manifest(folder: Path, classes: Sequence[str], data: Mapping[str, Any], numbers: bool) -> Path:
     """Images and a CSV file that names them in the columns that the recipe reads."""
-    columns = [data["path_column"], data["label_column"], *([data["split_column"]] if data["split_column"] else [])]
-    rows = [columns]
+    of_labels = data["label_column"] if isinstance(data["label_column"], list) else [data["label_column"]]
+    rows = [[data["path_column"], *of_labels, *([data["split_column"]] if data["split_column"] else [])]]
     for number, (split, name, file) in enumerate(make_images(folder, classes)):
         both = data["separator"] and number % 2
         label = f"{name}{data['separator']}{classes[(number + 1) % len(classes)]}" if both else name
-        rows.append([file, label, split][: len(columns)])
+        cells = [number + place for place in range(len(of_labels))] if numbers else [label]
+        rows.append([file, *cells, split][: len(rows[0])])
     with open(folder / "images.csv", "w", newline="", encoding="utf-8") as manifest:
         csv.writer(manifest).writerows(rows)
     return folder / "images.csv"

@@ -191,8 +191,8 @@ def _training_seconds(
         jit_compile=False,
         steps_per_execution=at_once,
     )
-    shape = (batch,) if task.labels == "index" else (batch, task.units)
-    labels = tf.zeros(shape, tf.int32 if task.labels == "index" else tf.float32)
+    one_target = task.targets(start.images.splits["train"].labels[:1])
+    labels = tf.zeros((batch, *one_target.shape[1:]), one_target.dtype)
     inputs = [tf.random.uniform((batch, *tensor.shape[1:]), 0, 255, tf.float32) for tensor in tail.inputs]
     one = tf.data.Dataset.from_tensors((inputs[0] if len(inputs) == 1 else tuple(inputs), labels))
     batches = untuned(one.repeat())

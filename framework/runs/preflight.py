@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from framework.config.folders import unwritable
-from framework.config.settings import DataSettings, ModelSettings, Settings
+from framework.config.settings import ModelSettings, Settings
 from framework.core import registry
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
-from framework.core.task import Task
+from framework.core.task import Classification, Task
 from framework.data import sources
 from framework.data.images import Images
 from framework.data.labels import class_name
@@ -38,23 +38,23 @@ class Data:
         """In another process all is listed anew: names by the hundred thousand are slower sent than listed."""
         return Data, ()
 
-    def images(self, settings: DataSettings) -> Images:
+    def images(self, settings: Settings) -> Images:
         """What the settings ask for.
 
         Raises:
             BadInput: the data can't be used.
         """
-        return _once(self._listed, repr(settings), lambda: sources.read(settings))
+        return _once(self._listed, _key(settings), lambda: sources.read(settings.data, settings.task.asks))
 
-    def readable(self, settings: DataSettings) -> tuple[Images, dict[str, str]]:
+    def readable(self, settings: Settings) -> tuple[Images, dict[str, str]]:
         """Those of the images that can be read, and the files left out, each with the reason.
 
         Raises:
             BadInput: some can't be read and are not to be skipped, or too few are left.
         """
-        return _once(self._looked, repr(settings), lambda: readable(self.images(settings), settings.on_error))
+        return _once(self._looked, _key(settings), lambda: readable(self.images(settings), settings.data.on_error))
 
-    def unreadable(self, settings: DataSettings) -> list[Problem]:
+    def unreadable(self, settings: Settings) -> list[Problem]:
         """Why a training would refuse images that can't be read; files that are still to be made are none."""
         if self.images(settings).prepare is not None:
             return []
@@ -85,6 +85,10 @@ def _once(known: dict[str, T | BadInput], key: str, find: Callable[[], T]) -> T:
     return found
 
 
+def _key(settings: Settings) -> str:
+    return repr((settings.data, settings.task.asks))
+
+
 def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
     """All problems of these settings, images that can't be read among them.
 
@@ -95,7 +99,7 @@ def preflight(settings: Settings, data: Data | None = None) -> list[Problem]:
     data = Data() if data is None else data
     found, problems = _examine(settings, data)
     if found is not None and (not problems or _count(found.images) <= QUICK):
-        problems += data.unreadable(settings.data)
+        problems += data.unreadable(settings)
     return problems
 
 
@@ -125,7 +129,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     problems = [*_size(settings), *_schedule(settings), *_cache(settings)]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
-        images = data.images(settings.data)
+        images = data.images(settings)
     except BadInput as error:
         problems += [*_callbacks(settings, True), *error.problems]
         return None, [*problems, *_weights(settings, demonstration, hurried=True)]
@@ -146,42 +150,39 @@ def _count(images: Images) -> int:
 
 
 def _task(settings: Settings, images: Images) -> tuple[Task | None, list[Problem]]:
-    """The question that data and head agree on, or a problem where they do not."""
+    """The question that task, data and head agree on, or a problem where they do not."""
     head = registry.get("head", settings.head.name)
     tasks = head.details["tasks"]
-    two = len(images.classes) == 2
-    if settings.data.positive is not None or (tasks == ("binary",) and two):
-        kind: registry.TaskKind = "binary"
-    elif images.multilabel:
-        kind = "multilabel"
-    else:
-        kind = "multiclass"
-    if kind not in tasks:
-        fitting = [part.name for part in registry.parts("head") if kind in part.details["tasks"]]
-        what = f"head '{head.name}' answers {' or '.join(tasks)} questions; the data ask a {kind} one"
-        what += f" ({len(images.classes)} classes: {listing(images.classes)})"
+    asked = settings.data.positive is not None
+    try:
+        task = registry.get("task", settings.task.name)(images, asked, tasks, **settings.task.parameters)
+    except BadInput as error:
+        return None, list(error.problems)
+    if not task.fits(head):
+        fitting = [part.name for part in registry.parts("head") if task.fits(part)]
+        what = f"head '{head.name}' answers {' or '.join(tasks)} questions; the data ask a {task.kind} one"
+        what += f" ({task.counted}: {listing(task.classes)})"
         right = f"head={fitting[0]}" if fitting else ""
-        if tasks == ("binary",):
+        if tasks == ("binary",) and not images.numbers:
             right += " or data.positive=CLASS"
         return None, [Problem(what, "head.name", right)]
     loss = registry.get("loss", settings.loss.name)
-    labels = {"binary": "binary", "multilabel": "multi_hot", "multiclass": loss.details["labels"]}[kind]
-    return Task(kind, tuple(images.classes), labels), []
+    return task.for_loss(loss.details["labels"]), []
 
 
 def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
     units = settings.head.parameters.get("units")
     if units is not None and units != task.units:
-        if task.kind == "multiclass":
-            what = f"head.units={units}, but the data have {task.units} classes: {listing(task.classes)}"
-        else:
-            what = f"head.units={units}, but a {task.kind} question takes {task.units}"
-        yield Problem(what, "head.units", "head=dense (as many as the data need)")
+        yield Problem(f"head.units={units}, but {task.wanted}", "head.units", "head=dense (as many as the data need)")
     loss = registry.get("loss", settings.loss.name)
-    if task.kind not in loss.details["tasks"]:
+    if not task.fits(loss):
         what = f"loss '{loss.name}' does not fit a {task.kind} head"
-        fitting = [part.name for part in registry.parts("loss") if task.kind in part.details["tasks"]]
+        fitting = [part.name for part in registry.parts("loss") if task.fits(part)]
         yield Problem(what, "loss.name", f"loss=auto (or one of: {listing(fitting)})")
+    smoothing = settings.loss.parameters.get("label_smoothing")
+    if smoothing and not isinstance(task, Classification):
+        what = f"loss.label_smoothing={smoothing:g} smooths over classes, and the labels are numbers"
+        yield Problem(what, "loss.label_smoothing", "loss.label_smoothing=0")
     for name, chosen in settings.augment.parts.items():
         if registry.get("augmentation", chosen.name).details["mixes"] and task.labels == "index":
             what = f"augmentation '{name}' blends labels, which loss '{loss.name}' can't take"
@@ -190,10 +191,12 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
             what = f"augment.copies keeps each image by itself, but augmentation '{name}' blends several"
             yield Problem(what, "augment.copies", f"augment.copies=0, or leave '{name}' out")
     for name, chosen in settings.metrics.items():
-        tasks = registry.get("metric", chosen.name).details["tasks"]
-        if task.kind not in tasks:
-            what = f"metric '{chosen.name}' measures {' or '.join(tasks)} answers, not {task.kind} ones"
-            fitting = [part.name for part in registry.parts("metric") if task.kind in part.details["tasks"]]
+        metric = registry.get("metric", chosen.name)
+        if not task.fits(metric):
+            what = (
+                f"metric '{metric.name}' measures {' or '.join(metric.details['tasks'])} answers, not {task.kind} ones"
+            )
+            fitting = [part.name for part in registry.parts("metric") if task.fits(part)]
             yield Problem(what, f"metrics.{name}", f"one of: {listing(fitting)}")
 
 
@@ -275,12 +278,15 @@ def _cache(settings: Settings) -> Iterator[Problem]:
 
 def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
     given = settings.data.class_weights
+    if given is not None and not isinstance(task, Classification):
+        yield Problem("data.class_weights: numbers have no classes to weigh", "data.class_weights", "null")
+        return
     if isinstance(given, dict):
         for name in given:
             if class_name(name) not in task.classes:
                 where = "data.class_weights"
                 yield Problem(f"{where} names '{name}', which is no class", where, suggestion(name, task.classes))
-    if given is not None and task.kind == "multilabel":
+    if given is not None and isinstance(task, Classification) and task.several:
         what = "data.class_weights: an image with several labels has no one class weight"
         yield Problem(what, "data.class_weights", "null")
 

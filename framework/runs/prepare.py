@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from framework.config.settings import Settings, TrainerSettings
 from framework.core.backend import keras, load_tensorflow, tf
@@ -37,6 +38,7 @@ def look(
     recorder: Recorder | None = None,
     unread: Mapping[str, str] | None = None,
     data: Data | None = None,
+    begun: Mapping[str, Any] | None = None,
 ) -> Looked:
     """Make the files if the source makes them, and look at each once.
 
@@ -45,6 +47,7 @@ def look(
         recorder: told how long it takes.
         unread: files that only reading showed to be damaged, and why.
         data: that have been listed and looked at already.
+        begun: what ``run.json`` says of the run that goes on, for a task that was begun with what it was told then.
 
     Raises:
         BadInput: settings and data don't fit, or images can't be read and are not to be skipped.
@@ -52,13 +55,15 @@ def look(
     load_tensorflow()
     data = Data() if data is None else data
     start = _with_weights_to_be_had(experiment(settings, data))
+    if begun is not None:
+        start = replace(start, task=start.task.as_begun(begun))
     with (recorder or Unrecorded()).phase("data"):
         if start.images.prepare:
             start.images.prepare()
         if unread:
             images, skipped = readable(start.images, settings.data.on_error, unread)
         else:
-            images, skipped = data.readable(settings.data)
+            images, skipped = data.readable(settings)
         if skipped:
             warn(left_out(len(skipped)))
         digest = fingerprint.dataset(images)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from framework.config.checks import read_settings
+from framework.config.earlier import as_now
 from framework.config.kinds import paths
 from framework.config.settings import Settings, StageSettings
 from framework.core.errors import BadInput, Problem, listing, nearest
@@ -42,6 +43,8 @@ RULES = {
     "cache.dtype": "features would be rounded in another way",
     "cache.*": FREE,
     "recipe": "its parts may be others; what it sets can be given key by key",
+    "task.monitor": _BEST,
+    "task.*": "the network answers another question",
     "model.*": _NETWORK,
     "pooling.*": _NETWORK,
     "head.*": _NETWORK,
@@ -211,7 +214,7 @@ def refuse_data(job: Job, state: State, said: Config, now: Config) -> None:
 def _config_then(job: Job) -> dict[str, Any]:
     folder = RunFolder(job.folder)
     try:
-        return folder.read_config()
+        return as_now(folder.read_config())
     except ValueError as error:
         raise BadInput(Problem(f"{folder.config} can't be read: {error}", str(folder.config))) from None
 

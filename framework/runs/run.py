@@ -6,7 +6,6 @@ import contextlib
 import functools
 import shutil
 import traceback
-from collections.abc import Sequence
 
 from framework.config.folders import shown
 from framework.config.settings import Settings
@@ -15,6 +14,7 @@ from framework.core.console import say, warn
 from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, RunStopped
 from framework.core.files import is_full, locked, put_back_if, sweep, whole, write_whole
 from framework.core.runs import RunFolder
+from framework.core.task import Classification, Task
 from framework.data.rows import Undecodable, undecodable
 from framework.evaluation.measures import Answers
 from framework.reports import curves
@@ -165,16 +165,16 @@ class Run:
 
     @functools.cached_property
     def _looked(self) -> Looked:
-        return look(self.job.settings, self.record, self._unread, self.data)
+        begun = resume.earlier(self.folder) if self.folder.state.exists() else None
+        return look(self.job.settings, self.record, self._unread, self.data, begun)
 
     def _prepare(self) -> Trainer:
         """Note what is trained on, build the network, make the callbacks."""
         looked, settings = self._looked, self.job.settings
         start, images = looked.experiment, looked.experiment.images
         self.record.note(
-            title=title(start.settings, start.task.classes),
-            classes=list(start.task.classes),
-            task=start.task.kind,
+            title=title(start.settings, start.task),
+            **start.task.record(),
             data={
                 "origin": images.origin,
                 "fingerprint": looked.fingerprint,
@@ -200,8 +200,8 @@ class Run:
                 shutil.copyfile(file, beside)
             else:
                 trainer.network.model.save(beside)
-        if (logits := trainer.answers()) is not None:
-            start = trainer.experiment
+        start = trainer.experiment
+        if isinstance(start.task, Classification) and (logits := trainer.answers()) is not None:
             split = start.images.splits["validation"]
             answers.write(self.folder, Answers(start.task, split.paths, split.labels, logits), start.images.origin)
         metrics = {key: value for key, value in best.items() if isinstance(value, float) and key not in _NO_METRIC}
@@ -212,6 +212,6 @@ class Run:
 _NO_METRIC = ("seconds", "learning_rate")
 
 
-def title(settings: Settings, classes: Sequence[str]) -> str:
+def title(settings: Settings, task: Task) -> str:
     """What the run is, in a line for an image: ``mobilenet, 10 classes, adam 0.01``."""
-    return f"{settings.model.name}, {len(classes)} classes, {settings.optim.name} {settings.optim.lr:g}"
+    return f"{settings.model.name}, {task.counted}, {settings.optim.name} {settings.optim.lr:g}"

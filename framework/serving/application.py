@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from framework import __version__
 from framework.core.console import warn
-from framework.evaluation.predictions import record
+from framework.evaluation.predictions import form_of
 from framework.serving.classifier import Classifier, Upload
 from framework.serving.limits import Limits, Refusal
 from framework.serving.metrics import Metrics
@@ -45,8 +45,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         description="Classes of images. Whatever is wrong with a request is said in one sentence: `error`.",
     )
     desk = _Desk(classifier, limits)
-    several = classifier.task.kind == "multilabel"
-    top = len(classifier.task.classes)
+    top, form = len(classifier.task.classes), form_of(classifier.task, len(classifier.task.classes))
 
     @pages.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page() -> HTMLResponse:
@@ -60,7 +59,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         async def work(uploads: list[Upload]) -> dict[str, Any]:
             found = await classifier.predict(uploads, top)
             named = zip(uploads, found, strict=True)
-            return {"predictions": [{"image": upload.name, **record(one, several)} for upload, one in named]}
+            return {"predictions": [{"image": upload.name, **form.record(one)} for upload, one in named]}
 
         return await desk.handle(request, work)
 
@@ -91,6 +90,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
             "model": called,
             "task": classifier.task.kind,
             "classes": list(classifier.task.classes),
+            "counted": classifier.task.counted,
             "height": height,
             "width": width,
             "explains": classifier.explains,

@@ -76,7 +76,7 @@ class Classifier:
         model = self._trained.load()
         network = inference(model)
         try:
-            self._cam = GradCam(model)
+            self._cam = GradCam(model, self.task)
         except BadInput:
             self._cam = None
         grey = np.full((*self.size, 3), 128, np.uint8)
@@ -160,9 +160,7 @@ class Classifier:
             raise Refusal(404, "this model has no feature maps, so where it looks can't be shown")
         image = self._decoder(upload.data, upload.called)
         if target is None:
-            numbers = range(len(self.task.classes))
-            answer = next(predictions([""], self._cam(image, [0])[1][None], self.task, 1))
-            target = next(number for number in numbers if self.task.classes[number] == answer.top[0][0])
+            (target,) = self.task.likeliest(self._cam(image, [0])[1], 1)
         heats, _ = self._cam(image, [target])
         return target, _image(overlay(self._decoder.upright(upload.data, upload.called), heats[0]))
 

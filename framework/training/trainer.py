@@ -17,7 +17,7 @@ from framework.core import registry
 from framework.core.backend import keras, tf
 from framework.core.console import say, warn
 from framework.core.errors import RunFailed
-from framework.data import labels, pipeline
+from framework.data import pipeline
 from framework.model.build import Network
 from framework.training.collaborators import Recorder, Store, Unrecorded, Unstored
 from framework.training.compiling import check_formats, class_weights, make_loss, make_metrics, make_optimizer
@@ -189,7 +189,7 @@ class Trainer:
         )
 
     def _targets(self, split: str) -> np.ndarray:
-        return labels.encode(self.experiment.images.splits[split].labels, self.experiment.task)
+        return self.experiment.task.targets(self.experiment.images.splits[split].labels)
 
     def _ahead(self, state: State | None) -> Iterator[Stage]:
         """The stages that are not over; what earlier ones trained is learned."""

@@ -18,6 +18,7 @@ GIVEN = {
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
 RECIPES = sorted(file for file in (conf_folder().parent / "recipes").glob("*/*.yaml"))
 GROUP_OF_KIND = {
+    "task": "task",
     "base": "model",
     "pooling": "pooling",
     "head": "head",

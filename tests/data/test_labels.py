@@ -1,33 +1,10 @@
-"""Encodings and class weights."""
+"""Class weights."""
 
 import numpy as np
 import pytest
 
 from framework.core.errors import BadInput
-from framework.core.task import Task
-from framework.data.labels import class_weights, encode
-
-
-@pytest.mark.parametrize(
-    ("kind", "labels", "expected"),
-    [
-        ("multiclass", "index", [1, 0]),
-        ("multiclass", "one_hot", [[0, 1, 0], [1, 0, 0]]),
-        ("binary", "binary", [[1], [0]]),
-        ("multilabel", "multi_hot", [[0, 1, 0], [1, 0, 0]]),
-    ],
-)
-def test_encodings(kind, labels, expected):
-    encoded = encode(np.asarray([1, 0], np.int32), Task(kind, ("a", "b", "c"), labels))
-    assert encoded.tolist() == expected
-    assert encoded.dtype == (np.int32 if labels == "index" else np.float32)
-
-
-def test_several_labels_stay_or_are_refused():
-    several = np.asarray([[1, 1]], np.float32)
-    assert encode(several, Task("multilabel", ("a", "b"), "multi_hot")).tolist() == [[1, 1]]
-    with pytest.raises(ValueError, match="index"):
-        encode(several, Task("multiclass", ("a", "b"), "index"))
+from framework.data.labels import class_weights
 
 
 def test_weights():

@@ -7,6 +7,7 @@ import pytest
 
 from framework.core.backend import keras, tf
 from framework.core.errors import BadInput
+from framework.core.task import Binary, Multiclass
 from framework.evaluation.attention import GradCam
 from framework.evaluation.layers import blocks, flat_steps, last_maps, maps, named, rows, spread, steps
 from tests.evaluation.common import SIZE, colour_network
@@ -87,7 +88,7 @@ def test_grad_cam_finds_the_colour_where_it_is():
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
     image[:8, :8, 0] = 255
     image[16:, 16:, 2] = 255
-    heats, logits = GradCam(colour_network())(image, [2, 0])
+    heats, logits = GradCam(colour_network(), Multiclass(("red", "green", "blue")))(image, [2, 0])
     assert logits.shape == (3,)
     assert heats.shape == (2, SIZE, SIZE)
     red, blue = heats
@@ -101,7 +102,7 @@ def test_grad_cam_of_yes_or_no_looks_both_ways():
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
     image[:8, :8, 0] = 255
     image[16:, 16:, 2] = 255
-    (no, yes), _ = GradCam(colour_network(units=1))(image, [0, 1])
+    (no, yes), _ = GradCam(colour_network(units=1), Binary(("no", "yes")))(image, [0, 1])
     assert yes[:8, :8].min() == pytest.approx(1)
     assert no[:8, :8].max() == 0
     assert no[16:, 16:].min() == pytest.approx(1)
@@ -111,4 +112,4 @@ def test_a_network_without_maps_has_no_grad_cam():
     images = keras.Input((4, 4, 3))
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(images)))
     with pytest.raises(BadInput, match="no feature maps"):
-        GradCam(model)
+        GradCam(model, Multiclass(("a", "b")))

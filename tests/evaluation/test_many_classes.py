@@ -18,7 +18,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-from framework.core.task import Task
+from framework.core.task import TASKS
 from framework.evaluation.measures import Answers, measure
 from framework.evaluation.results import summary, write
 kind, classes, folder, image = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
@@ -28,7 +28,7 @@ logits = rng.normal(0, 1, (2400, classes)).astype(np.float32)
 logits[np.arange(2400), labels] += 2
 if kind == "multilabel":
     labels = (np.arange(classes) == labels[:, None]).astype(np.float32)
-answers = Answers(Task(kind, tuple(f"class {n}" for n in range(classes)), "index"), [image] * 2400, labels, logits)
+answers = Answers(TASKS[kind](tuple(f"class {n}" for n in range(classes))), [image] * 2400, labels, logits)
 measured = measure(answers, 1.0, [3])
 write(folder, answers, measured, "run, validation images")
 print(summary(measured, "validation", "here"))

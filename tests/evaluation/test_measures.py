@@ -9,8 +9,7 @@ import pytest
 
 import framework.parts.metrics  # noqa: F401 - registers them
 from framework.core import registry
-from framework.core.task import Task
-from framework.data.labels import encode
+from framework.core.task import TASKS
 from framework.evaluation.measures import Answers, measure
 from tests.parts.options import named
 
@@ -18,7 +17,7 @@ PATHS = tuple("abcd")
 
 
 def answers(kind, classes, labels, logits):
-    return Answers(Task(kind, classes, "index"), PATHS, np.asarray(labels), np.asarray(logits, np.float32))
+    return Answers(TASKS[kind](classes), PATHS, np.asarray(labels), np.asarray(logits, np.float32))
 
 
 def test_one_of_many():
@@ -76,16 +75,15 @@ def test_a_run_s_history_says_the_same_of_the_same_images(kind, spread, one_clas
         labels = labels.astype(np.float32)
     if kind != "binary":
         logits[:, 5] -= 5000
-    encoding = {"multiclass": "index", "binary": "binary", "multilabel": "multi_hot"}[kind]
-    task = Task(kind, ("no", "yes") if kind == "binary" else tuple("abcdef"), encoding)
+    task = TASKS[kind](("no", "yes") if kind == "binary" else tuple("abcdef")).for_loss("index")
     record = measure(Answers(task, [str(n) for n in range(count)], labels, logits), 0.0, [3])
     for name, parameters in named("metrics").items():
         part = registry.get("metric", name)
-        if kind not in part.details["tasks"]:
+        if not task.fits(part):
             continue
         metric = part(task, name, **parameters)
         for half in (slice(0, 40), slice(40, None)):
-            metric.update_state(encode(labels[half], task), logits[half])
+            metric.update_state(task.targets(labels[half]), logits[half])
         said = {**record, **record["overall"], "top_k": record.get("top_k", {}).get("3")}[name]
         expected = float(metric.result())
         if np.isnan(expected):

@@ -8,37 +8,15 @@ import numpy as np
 import pytest
 
 from framework.evaluation.scores import (
-    answers,
     average_precision,
     calibration,
     class_scores,
-    confidence,
     confusion_matrix,
     most_confused,
-    probabilities,
     roc_area,
     thresholds,
     top_k,
 )
-
-
-def test_probabilities_are_those_of_a_softmax_or_a_sigmoid():
-    logits = np.array([[1.0, 2.0, 3.0], [1000.0, 0.0, -1000.0]])
-    many = probabilities(logits, "multiclass")
-    np.testing.assert_allclose(many.sum(axis=1), 1)
-    assert many[0, 2] == pytest.approx(math.exp(3) / (math.e + math.exp(2) + math.exp(3)))
-    yes = probabilities(np.array([[0.0], [800.0], [-800.0]]), "binary")
-    np.testing.assert_allclose(yes, [[0.5, 0.5], [0, 1], [1, 0]])
-    assert probabilities(logits, "multilabel")[0, 0] == pytest.approx(1 / (1 + math.exp(-1)))
-
-
-def test_an_answer_is_what_is_likelier_than_not_and_its_confidence_the_probability_of_it():
-    logits = np.float32([[1e-20], [0], [-3]])
-    assert answers(logits, "binary").tolist() == [1, 0, 0]
-    np.testing.assert_allclose(confidence(logits, "binary"), [0.5, 0.5, 1 / (1 + math.exp(-3))])
-    assert answers(np.float32([[1, -1], [-1, 0]]), "multilabel").tolist() == [[1, 0], [0, 0]]
-    assert answers(np.float32([[1e-20, 0, 2e-20]]), "multiclass").tolist() == [2]
-    np.testing.assert_allclose(confidence(np.float32([[0, 0]] * 5000), "multiclass"), np.full(5000, 0.5))
 
 
 def test_top_k_counts_the_right_class_among_the_likeliest():

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 from framework.config.documents import read_option
 from framework.config.settings import ModelSettings, PartSettings
-from framework.core.task import Task
+from framework.core.task import Multiclass
 
 CONF = Path(__file__).parents[2] / "conf"
-TASK = Task("multiclass", ("red", "green", "blue"), "one_hot")
+TASK = Multiclass(("red", "green", "blue"))
 
 
 def option(group: str, name: str, **changes) -> dict:

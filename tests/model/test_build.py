@@ -7,7 +7,7 @@ import pytest
 
 from framework.core.backend import keras
 from framework.core.errors import BadInput
-from framework.core.task import Task
+from framework.core.task import Binary, Multilabel
 from framework.model.build import build
 from framework.model.saving import load_model
 from tests.model.common import TASK, settings
@@ -42,8 +42,8 @@ def test_the_base_trains_if_config_says_so(trainable):
 
 
 def test_each_task_gets_its_logits():
-    assert build(settings("cnn", head="binary"), Task("binary", ("other", "hat"), "binary")).model.output.shape[1] == 1
-    labels = Task("multilabel", ("a", "b", "c", "d"), "multi_hot")
+    assert build(settings("cnn", head="binary"), Binary(("other", "hat"))).model.output.shape[1] == 1
+    labels = Multilabel(("a", "b", "c", "d"))
     assert build(settings("cnn", head="multilabel"), labels).model.output.shape[1] == 4
 
 

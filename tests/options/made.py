@@ -17,16 +17,17 @@ from framework.config.folders import groups
 from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.runs import RunFolder
-from framework.core.task import Task
+from framework.core.task import Binary, Multiclass, Multilabel, Regression
 from framework.training.collaborators import Unrecorded
 from tests.options.counted import content
 
 CLASSES = ("blue", "green", "red")
 TASKS = {
-    "one_hot": Task("multiclass", CLASSES, "one_hot"),
-    "index": Task("multiclass", CLASSES, "index"),
-    "binary": Task("binary", ("not red", "red"), "binary"),
-    "multi_hot": Task("multilabel", CLASSES, "multi_hot"),
+    "one_hot": Multiclass(CLASSES),
+    "index": Multiclass(CLASSES, "index"),
+    "binary": Binary(("not red", "red")),
+    "multi_hot": Multilabel(CLASSES),
+    "numbers": Regression(("age", "height"), mean=(40.0, 1.7), deviation=(20.0, 0.1)),
 }
 # a network of one small block without batch statistics, plain steps, and no files but what is looked at
 SMALL = (
@@ -44,7 +45,9 @@ SMALL = (
 
 def chosen(group: str, option: str) -> list[dict[str, Any]]:
     """The nodes of an option that each name a part: one, or those of a group by name, in order."""
-    node = content(group, option)
+    # what an option takes from the task it takes from the usual one
+    whole = OmegaConf.create({"task": content("task", "auto"), "node": content(group, option)})
+    node = OmegaConf.to_container(whole, resolve=True)["node"]
     return [node] if "name" in node else list(node.values())
 
 

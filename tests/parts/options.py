@@ -38,6 +38,8 @@ def named(group: str) -> dict[str, dict[str, Any]]:
     found = {}
     for option in groups()[group]:
         node = documents.read(CONF / group / f"{option}.yaml").content
+        usual = documents.read(CONF / "task" / "auto.yaml").content
+        node = OmegaConf.to_container(OmegaConf.create({"task": usual, "node": node}), resolve=True)["node"]
         if "defaults" not in node:
             assert list(node) == [option]
             found[node[option].pop("name")] = node[option]

@@ -11,14 +11,15 @@ from framework.config.documents import read_option
 from framework.core import registry, schema
 from framework.core.backend import keras
 from framework.core.errors import BadInput
-from framework.core.task import Task
+from framework.core.task import Binary, Multiclass, Multilabel, Regression
 from framework.parts import heads  # noqa: F401 - registers them
 
 CONF = Path(__file__).parents[2] / "conf" / "head"
 TASKS = {
-    "multiclass": Task("multiclass", tuple("abcdefghij"), "one_hot"),
-    "binary": Task("binary", ("other", "hat"), "binary"),
-    "multilabel": Task("multilabel", tuple("abc"), "multi_hot"),
+    "multiclass": Multiclass(tuple("abcdefghij")),
+    "binary": Binary(("other", "hat")),
+    "multilabel": Multilabel(tuple("abc")),
+    "regression": Regression(("age", "height"), mean=(40.0, 1.7), deviation=(20.0, 0.1)),
 }
 OPTIONS = sorted(path.stem for path in CONF.glob("[!_]*.yaml"))
 

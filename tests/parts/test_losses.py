@@ -4,16 +4,16 @@ import pytest
 import framework.parts.losses  # noqa: F401
 from framework.core import registry
 from framework.core.errors import BadInput
-from framework.core.task import Task
+from framework.core.task import Binary, Multiclass, Multilabel
 from tests.parts.options import assert_contract, assert_described, assert_light, composed, single
 
 OPTIONS = single("loss")
 CLASSES = ("hat", "shirt", "shoes")
 TASKS = {
-    "one_hot": Task("multiclass", CLASSES, "one_hot"),
-    "index": Task("multiclass", CLASSES, "index"),
-    "binary": Task("binary", ("no", "yes"), "binary"),
-    "multi_hot": Task("multilabel", CLASSES, "multi_hot"),
+    "one_hot": Multiclass(CLASSES),
+    "index": Multiclass(CLASSES, "index"),
+    "binary": Binary(("no", "yes")),
+    "multi_hot": Multilabel(CLASSES),
 }
 LABELS = {
     "one_hot": np.float32([[0, 1, 0], [1, 0, 0]]),

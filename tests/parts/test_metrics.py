@@ -5,20 +5,21 @@ import pytest
 import scipy.special
 import sklearn.metrics
 
+import framework.parts.losses
 import framework.parts.metrics  # noqa: F401
 from framework.core import registry
 from framework.core.backend import keras
-from framework.core.task import Task
+from framework.core.task import Binary, Multiclass, Multilabel, Regression
 from framework.parts.ranking import log_odds
 from tests.parts.options import assert_contract, assert_described, assert_light, composed, named
 
 OPTIONS = named("metrics")
 CLASSES = tuple("abcde")
 TASKS = {
-    "one_hot": Task("multiclass", CLASSES, "one_hot"),
-    "index": Task("multiclass", CLASSES, "index"),
-    "binary": Task("binary", ("no", "yes"), "binary"),
-    "multi_hot": Task("multilabel", CLASSES, "multi_hot"),
+    "one_hot": Multiclass(CLASSES),
+    "index": Multiclass(CLASSES, "index"),
+    "binary": Binary(("no", "yes")),
+    "multi_hot": Multilabel(CLASSES),
 }
 COUNT = 97
 
@@ -222,12 +223,36 @@ def test_blended_labels_count_as_the_nearest_class():
 
 def test_work_in_fit():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
-    metrics = [build(name, "one_hot") for name in sorted(OPTIONS)]
+    fitting = [name for name in sorted(OPTIONS) if fits(name, "one_hot")]
+    metrics = [build(name, "one_hot") for name in fitting]
     model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True), metrics=metrics)
     truth, _, _, weights = made("one_hot")
     history = model.fit(np.ones((COUNT, 4), "float32"), truth, sample_weight=weights, batch_size=16, verbose=0).history
-    assert {f"my_{name}" for name in OPTIONS} <= set(history)
+    assert {f"my_{name}" for name in fitting} <= set(history)
     assert all(np.isfinite(values).all() for values in history.values())
+
+
+def test_those_of_numbers_work_in_fit_and_are_scikit_learn_s():
+    rng, task = np.random.default_rng(0), Regression(("age", "height"), mean=(2000.0, 1.7), deviation=(5.0, 0.1))
+    true = rng.normal(task.mean, task.deviation, (COUNT, 2)).astype("float32")
+    said = (true + rng.normal(0, task.deviation, (COUNT, 2)) / 2).astype("float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False, kernel_initializer="identity")])
+    metrics = {name: registry.get("metric", name)(task, name) for name in ("mae", "rmse", "r2")}
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        registry.get("loss", "auto")(task, label_smoothing=0.0),
+        metrics=list(metrics.values()),
+    )
+    # made before the first batch, for a run that is taken up within an epoch
+    assert len(metrics["r2"].variables) == 5
+    history = model.fit(said, true, batch_size=16, verbose=0).history
+    expected = {
+        "loss": sklearn.metrics.mean_squared_error(true / task.deviation, said / task.deviation),
+        "mae": sklearn.metrics.mean_absolute_error(true, said),
+        "rmse": math.sqrt(sklearn.metrics.mean_squared_error(true, said)),
+        "r2": sklearn.metrics.r2_score(true, said),
+    }
+    assert {name: values[0] for name, values in history.items()} == pytest.approx(expected, rel=1e-3)
 
 
 def test_options_compose():

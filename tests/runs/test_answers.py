@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from framework.core.runs import ANSWERS, RunFolder
-from framework.core.task import Task
+from framework.core.task import Binary, Multiclass, Multilabel
 from framework.evaluation.measures import Answers
 from framework.runs.answers import write
 from framework.train import main
@@ -24,7 +24,7 @@ def written(folder, task, paths, labels, logits, origin=""):
 
 
 def test_a_row_an_image(tmp_path):
-    task = Task("multiclass", ("dress", "hat", "shoes"), "index")
+    task = Multiclass(("dress", "hat", "shoes"), "index")
     labels, logits = [0, 2, 1], np.log([[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.2, 0.5, 0.3]])
     rows = written(tmp_path, task, ["a.jpg", "b.jpg", "c.jpg"], labels, logits)
     assert rows == [
@@ -43,14 +43,12 @@ def test_a_row_an_image(tmp_path):
 
 
 def test_yes_or_no(tmp_path):
-    rows = written(
-        tmp_path, Task("binary", ("other", "hat"), "binary"), ["a", "b"], [1, 1], [[np.log(4)], [-np.log(4)]]
-    )
+    rows = written(tmp_path, Binary(("other", "hat")), ["a", "b"], [1, 1], [[np.log(4)], [-np.log(4)]])
     assert rows[1:] == [["a", "hat", "hat", "0.800000", "1"], ["b", "hat", "other", "0.800000", "0"]]
 
 
 def test_of_several_labels_all_must_be_right(tmp_path):
-    task = Task("multilabel", ("hat", "red", "wool"), "multi_hot")
+    task = Multilabel(("hat", "red", "wool"))
     labels = np.array([[1, 1, 0], [1, 0, 0]], np.float32)
     logits = np.log(9) * np.array([[1, 1, -1], [1, -1, 1 / 2]])
     rows = written(tmp_path, task, ["a", "b"], labels, logits)
@@ -61,20 +59,20 @@ def test_of_several_labels_all_must_be_right(tmp_path):
 @pytest.mark.parametrize("origin", ["photos", "photos/labels.csv"])
 def test_images_are_named_from_where_the_data_are(tmp_path, origin):
     (tmp_path / "photos").mkdir()
-    task = Task("binary", ("other", "hat"), "binary")
+    task = Binary(("other", "hat"))
     paths = [str(tmp_path / "photos" / "hat" / "a.jpg"), str(tmp_path / "elsewhere" / "b.jpg")]
     rows = written(tmp_path / "run", task, paths, [1, 1], [[1.0], [1.0]], str(tmp_path / origin))
     assert [row[0] for row in rows[1:]] == ["hat/a.jpg", paths[1]]
 
 
 def test_images_made_for_demonstration_are_named_in_full(tmp_path):
-    task = Task("binary", ("other", "hat"), "binary")
+    task = Binary(("other", "hat"))
     rows = written(tmp_path, task, ["/cache/a.jpg"], [1], [[1.0]], "garments, drawn for demonstration")
     assert rows[1][0] == "/cache/a.jpg"
 
 
 def test_names_are_text(tmp_path):
-    task = Task("multiclass", HOSTILE, "index")
+    task = Multiclass(HOSTILE, "index")
     paths = [*(f"{name}.jpg" for name in HOSTILE[1:]), "\udcff.jpg"]
     places = np.arange(len(HOSTILE))
     rows = written(tmp_path, task, paths, places, np.eye(len(HOSTILE)))

@@ -351,6 +351,8 @@ def begun(tmp_path):
 
 REFUSED = [
     ("cache.dtype", "cache.dtype=float16"),
+    ("task.monitor", "task.monitor=val_loss"),
+    ("task.*", "task=regression"),
     ("model.*", "model.filters=[8]"),
     ("pooling.*", "pooling=max"),
     ("head.*", "head.dropout=0.5"),

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from framework.core.errors import BadInput
-from framework.core.task import Task
+from framework.core.task import Multiclass
 from framework.model.build import build
 from framework.training.stages import freeze, stage_of
 from tests.options.made import settings
@@ -18,7 +18,7 @@ GIVEN = ("model.filters=[4,8]", "model.image_size=16", "trainer.epochs=7", "opti
 @pytest.fixture(scope="module")
 def built():
     made = settings(*GIVEN)
-    return made, build(made, Task("multiclass", ("a", "b", "c"), "index"))
+    return made, build(made, Multiclass(("a", "b", "c"), "index"))
 
 
 def stage(built, **changed):

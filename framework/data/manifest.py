@@ -1,0 +1,281 @@
+"""A CSV file that lists images, a row each, with their labels: classes, or numbers."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from framework.core.errors import BadInput, Problem, listing, many, nearest, suggestion
+from framework.core.task import Labels
+from framework.data import folders
+from framework.data.folders import SPLIT_NAMES, not_learnt
+from framework.data.images import Images, Split
+from framework.data.labels import class_name
+from framework.data.selection import take
+
+CELLS = 10  # that hold no number are told one by one
+
+
+def read_manifest(
+    file: str,
+    path_column: str,
+    label_column: str | list[str],
+    separator: str | None,
+    split_column: str | None,
+    labels: Labels = "classes",
+) -> Images:
+    """The rows of a CSV file in the splits that it names, all of them training images if it names none.
+
+    Raises:
+        BadInput: a file, a column, a label or an image is missing, or a label is no number where it should be.
+    """
+    manifest = os.path.abspath(os.path.expanduser(file))
+    of_labels = [label_column] if isinstance(label_column, str) else label_column
+    _refuse_columns(of_labels, separator, labels)
+    table = _read_table(manifest, [path_column, *of_labels, *([split_column] if split_column else [])])
+    folder, rows = os.path.dirname(manifest), table.rows
+    names = [row[path_column] for row in rows]
+    paths = [os.path.normpath(os.path.join(folder, name)) for name in names]
+    in_split = [folders.split_called(row[split_column].strip()) if split_column else "train" for row in rows]
+    unplaced = _split_problems(rows, split_column) if split_column else []
+    listed = _Listed(manifest, table, paths, in_split, _missing_images(names, paths), unplaced)
+    return _with_classes(listed, of_labels[0], separator) if labels == "classes" else _with_numbers(listed, of_labels)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows of a CSV file, the line that each ends in, and what is to be said of how they were read."""
+
+    rows: list[dict[str, str]]
+    lines: list[int]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The rows of a manifest, with the path and the split of each, and what is wrong with paths and splits."""
+
+    manifest: str
+    table: _Table
+    paths: list[str]
+    in_split: list[str | None]
+    missing: list[Problem]
+    unplaced: list[Problem]
+
+    def splits(self, labels: np.ndarray, positions: Mapping[str, Sequence[int]]) -> dict[str, Split]:
+        """The images at these positions of each split."""
+        everything = Split(tuple(self.paths), labels)
+        return {split: take(everything, rows) for split, rows in positions.items() if rows}
+
+
+def _refuse_columns(columns: Sequence[str], separator: str | None, labels: Labels) -> None:
+    problems = []
+    if not columns or len(set(columns)) < len(columns):
+        problems.append(Problem("data.label_column names no column, or one twice", "data.label_column", "each once"))
+    elif labels == "classes" and len(columns) > 1:
+        what = f"data.label_column names {len(columns)} columns, and classes stand in one"
+        problems.append(Problem(what, "data.label_column", "one column, or task=regression for numbers"))
+    if labels == "numbers" and separator:
+        what = "data.separator takes labels of a cell apart, and several numbers stand in columns of their own"
+        problems.append(Problem(what, "data.separator", "null, and data.label_column=[A,B]"))
+    if problems:
+        raise BadInput(problems)
+
+
+def _with_numbers(listed: _Listed, columns: Sequence[str]) -> Images:
+    numbers, problems = _numbers(listed.manifest, listed.table, columns)
+    if problems := [*listed.missing, *problems, *listed.unplaced]:
+        raise BadInput(problems)
+    positions = {split: [row for row, of in enumerate(listed.in_split) if of == split] for split in SPLIT_NAMES}
+    return Images(
+        tuple(columns),
+        listed.splits(numbers, positions),
+        multilabel=False,
+        numbers=True,
+        origin=listed.manifest,
+        notes=listed.table.notes,
+    )
+
+
+def _numbers(manifest: str, table: _Table, columns: Sequence[str]) -> tuple[np.ndarray, list[Problem]]:
+    """The numbers in these columns, float32 (rows, columns), and a problem for each cell that holds none."""
+    found = np.zeros((len(table.rows), len(columns)), np.float32)
+    wrong: list[tuple[int, str, str]] = []
+    for place, (row, line) in enumerate(zip(table.rows, table.lines, strict=True)):
+        for at, column in enumerate(columns):
+            text = row[column].strip()
+            try:
+                with np.errstate(over="ignore"):
+                    found[place, at] = np.float32(float(text))
+            except ValueError:
+                wrong.append((line, column, f"holds '{text}', which is no number" if text else "is empty"))
+            else:
+                if not np.isfinite(found[place, at]):
+                    wrong.append((line, column, f"holds '{text}', which is no finite number"))
+    right = "a number in every row, as 1.5"
+    problems = [
+        Problem(f"{manifest}:{line}: column '{column}' {what}", "data.label_column", right)
+        for line, column, what in wrong[:CELLS]
+    ]
+    if len(wrong) > CELLS:
+        what = f"{manifest}: {many(len(wrong) - CELLS, 'more cell holds', 'more cells hold')} no number"
+        problems.append(Problem(what, "data.label_column", right))
+    return found, problems
+
+
+def _with_classes(listed: _Listed, label_column: str, separator: str | None) -> Images:
+    rows, paths, in_split = listed.table.rows, listed.paths, listed.in_split
+    cells = [_labels(row[label_column], separator) for row in rows]
+    inside = {
+        split: {label for cell, of in zip(cells, in_split, strict=True) if of == split for label in cell}
+        for split in SPLIT_NAMES
+        if split in in_split
+    }
+    # a class that only the test has is none that could be learnt
+    classes = tuple(sorted(inside.get("train", set()) | inside.get("validation", set())))
+    problems = [*listed.missing, *_missing_labels(rows, label_column, separator)]
+    problems += listed.unplaced or _too_few(classes, label_column)
+    if problems:
+        raise BadInput(problems)
+    number = {name: position for position, name in enumerate(classes)}
+    labels = np.zeros((len(rows), len(classes)), np.float32) if separator else np.full(len(rows), -1, np.int32)
+    positions: dict[str, list[int]] = {split: [] for split in inside}
+    outside: dict[str, list[str]] = {}
+    for row, (path, cell, split) in enumerate(zip(paths, cells, in_split, strict=True)):
+        known = [number[label] for label in cell if label in number]
+        if separator:
+            labels[row, known] = 1
+        elif known:
+            labels[row] = known[0]
+        if known or not cell:
+            positions[str(split)].append(row)
+        else:
+            outside.setdefault(cell[0], []).append(path)
+    return Images(
+        classes,
+        listed.splits(labels, positions),
+        multilabel=separator is not None,
+        origin=listed.manifest,
+        unused=not_learnt(outside),
+        notes=(*listed.table.notes, *_several_labels(classes, separator)),
+        faults=_manifest_faults(inside),
+    )
+
+
+def _labels(cell: str, separator: str | None) -> list[str]:
+    """Class names in a cell."""
+    parts = cell.split(separator) if separator else [cell]
+    return [class_name(part.strip()) for part in parts if part.strip()]
+
+
+def _read_table(manifest: str, columns: Sequence[str]) -> _Table:
+    """Rows of a CSV file that has these columns."""
+    if not os.path.isfile(manifest):
+        folder, name = os.path.split(manifest)
+        files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        near = nearest(name, files)
+        right = os.path.join(folder, near) if near else "the path of a CSV file"
+        raise BadInput(Problem(f"there is no file {manifest}", "data.file", right))
+    try:
+        with open(manifest, newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            delimiter = _delimiter(first, columns)
+            file.seek(0)
+            reader = csv.DictReader(file, restval="", delimiter=delimiter, skipinitialspace=delimiter == " ")
+            header = list(reader.fieldnames or [])
+            numbered = [(reader.line_num, row) for row in reader]
+            full = [pair for pair in numbered if any(value for value in pair[1].values() if isinstance(value, str))]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(Problem(f"{manifest} can't be read: {error}", "data.file", "a CSV file in UTF-8")) from None
+    problems = [
+        Problem(f"{manifest} has no column '{name}'", "data.file", suggestion(name, header) if header else "a header")
+        for name in dict.fromkeys(columns)
+        if name not in header
+    ]
+    if header and os.path.isfile(os.path.join(os.path.dirname(manifest), header[0])):
+        right = f"a first line that names the columns: {delimiter.join(columns)}"
+        problems = [Problem(f"{manifest} has an image in its first line, and no header", "data.file", right)]
+    if not problems and not full:
+        problems = [Problem(f"{manifest} has no rows", "data.file", "a row an image")]
+    if problems:
+        raise BadInput(problems)
+    notes = () if delimiter == "," else (f"columns are separated by {_DELIMITERS[delimiter]}",)
+    return _Table([row for _, row in full], [line for line, _ in full], notes)
+
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
+
+
+def _delimiter(header: str, columns: Sequence[str]) -> str:
+    """What stands between columns: what makes of the header the columns that are wanted, else the most of them."""
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        (names, *_) = [*csv.reader([header], delimiter=delimiter), []]
+        return len(set(columns) & set(names)), len(names)
+
+    return max(_DELIMITERS, key=fit)
+
+
+def _missing_images(names: Sequence[str], paths: Sequence[str]) -> list[Problem]:
+    missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
+    if not missing:
+        return []
+    verb = "names" if len(missing) == 1 else "name"
+    what = f"{len(missing)} of {many(len(names), 'row')} {verb} a file that is not there: {listing(missing, 3)}"
+    return [Problem(what, "data.file", "paths relative to the CSV file")]
+
+
+def _missing_labels(rows: Sequence[Mapping[str, str]], column: str, separator: str | None) -> list[Problem]:
+    empty = [f"row {number}" for number, row in enumerate(rows, 1) if not row[column].strip()]
+    if not empty or separator:
+        return []
+    what = (
+        f"{len(empty)} of {many(len(rows), 'row')} {'has' if len(empty) == 1 else 'have'} no label: {listing(empty, 3)}"
+    )
+    return [Problem(what, "data.label_column", f"a class in column '{column}'")]
+
+
+def _too_few(classes: Sequence[str], column: str) -> list[Problem]:
+    if len(classes) > 1:
+        return []
+    what = f"the data has one class only: {classes[0]}" if classes else "the data has no labels"
+    return [Problem(what, "data.label_column", f"two classes at least in column '{column}'")]
+
+
+def _split_problems(rows: Sequence[Mapping[str, str]], column: str) -> list[Problem]:
+    found = {row[column]: folders.split_called(row[column].strip()) for row in rows}
+    unknown = [cell for cell, split in found.items() if split is None]
+    if unknown:
+        known = [name for names in SPLIT_NAMES.values() for name in names]
+        what = f"column '{column}' has values that name no split: {listing([repr(cell) for cell in unknown], 3)}"
+        return [Problem(what, "data.split_column", f"one of {listing(known)}")]
+    if "train" not in found.values():
+        return [Problem(f"column '{column}' names no training images", "data.split_column", "train in some rows")]
+    return []
+
+
+def _manifest_faults(inside: Mapping[str, set[str]]) -> Callable[[Sequence[str] | None], list[Problem]]:
+    def faults(chosen: Sequence[str] | None) -> list[Problem]:
+        more = inside.get("validation", set()) - inside["train"]
+        more = more if chosen is None else more & set(chosen)
+        what = f"validation has classes that training has not: {listing(sorted(more))}"
+        return [Problem(what, "data.file", "training images of them, or data.classes without them")] if more else []
+
+    return faults
+
+
+def _several_labels(classes: Sequence[str], separator: str | None) -> list[str]:
+    """A note if classes look like several labels in one, as they do where the separator is another than the given."""
+    for sign in "|;,/+& ":
+        joined = [name for name in classes if sign in name and sign != separator]
+        parts = {part.strip() for name in joined for part in name.split(sign)}
+        alone = parts & set(classes)
+        # no class is called so; with the other signs some may be, but not where most of their parts are classes too
+        if joined and (sign in "|;" or (len(alone) > 1 and 2 * len(alone) > len(parts))):
+            what = f"several labels seem to be taken for one class: {listing(joined, 3)}"
+            return [f"{what}; data.separator='{sign}' takes them apart"]
+    return []
