@@ -18,7 +18,7 @@ from framework import doctor, evaluate, export, predict, visualize
 from framework.core.runs import RunFolder
 from framework.model.saved import open_run
 from framework.serving.limits import Limits
-from tests.conftest import bash
+from tests.conftest import bash, write
 from tests.serving.made import client, files, server
 
 TRAIN = (
@@ -200,6 +200,22 @@ def test_a_saved_model_is_opened_by_keras_alone(run):
         run.path.parent,
     )
     assert opened.stdout.split() == ["mean_squared_error", "numbers", "False"], opened.stderr
+
+
+@pytest.mark.slow
+def test_a_recipe_of_numbers_keeps_the_contract(tmp_path):
+    recipe = """
+        # Ages and heights
+        defaults:
+          - override /task: regression
+          - override /data: csv
+          - override /loss: huber
+        data:
+          label_column: [age, height]
+    """
+    write(tmp_path, {"recipes/people/recipe.yaml": recipe})
+    checked = bash("python -m framework.recipe check people recipes=recipes", tmp_path)
+    assert (checked.returncode, "people: all right" in checked.stdout + checked.stderr) == (0, True), checked.stderr
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ class Task(ABC):
         exports: what an exported model can give for an image, the usual one first.
         classes: names in the order of the labels; of numbers what they are called.
         labels: how labels reach the loss: ``index`` (int32, shape (batch,)), ``one_hot`` (float32, (batch, classes)),
-            ``binary`` (float32, (batch, 1)), ``multi_hot`` (float32, (batch, classes)) or ``numbers`` (the same).
+            ``binary`` (float32, (batch, 1)), ``multi_hot`` or ``numbers`` (both float32, (batch, classes)).
     """
 
     kind: ClassVar[TaskKind]
@@ -96,7 +96,7 @@ class Task(ABC):
 
     @property
     def counted(self) -> str:
-        """How many things are told apart or told: ``10 classes``."""
+        """How many there are of what it tells: ``10 classes``."""
         return many(len(self.classes), "class", "classes")
 
     @property
