@@ -93,6 +93,9 @@ def words_of(line: str) -> list[str]:
 def test_every_command_of_a_document_runs(document, tmp_path, type_in):
     make_images(tmp_path / "PHOTOS" / "train", count=8)
     make_images(tmp_path / "PHOTOS" / "validation", count=4, seed=1)
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jpg"))
+    rows = [f"{file},{20 + number},{150 + number % 7}" for number, file in enumerate(files)]
+    (tmp_path / "PEOPLE.csv").write_text("\n".join(["path,age,height", *rows]))
     for line in commands(document):
         arguments = made_quick(words_of(line))
         if "runs=[RUN,OTHER]" in arguments:
