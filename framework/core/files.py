@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import os
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -177,3 +178,12 @@ def _lock(path: Path) -> FileLock:
     path.parent.mkdir(parents=True, exist_ok=True)
     # whichever thread ends what the lock is for may free it
     return FileLock(str(path), thread_local=False)
+
+
+def write_table(path: Path, header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Path:
+    """Write a CSV file whole, its rows as they come: of many images and classes all at once would be large."""
+    with whole(path) as beside, open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)
+    return path

@@ -28,6 +28,10 @@ class Answers(Given):
         """The answer, like ``labels``: the likeliest class, or each label that is likelier than not."""
         return self.task.answers(self.logits)
 
+    def named(self, value: Any) -> str:
+        """The class of one image's label or answer, or its labels joined by ``|``."""
+        return "|".join(self.task.named(value))
+
     def probabilities(self, places: slice | np.ndarray) -> np.ndarray:
         """Of each class for the images at these places, float64 (places, classes)."""
         return self.task.probabilities(self.logits[places])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from framework.core.digits import rounded
-from framework.core.files import whole, write_whole
+from framework.core.files import write_table, write_whole
 from framework.core.names import cell, in_csv, path_in_csv, short, text, width
 from framework.core.task import Regression
 from framework.evaluation.given import Given
@@ -116,12 +115,11 @@ def _predictions(path: Path, found: Numbers) -> Path:
         "path",
         *(in_csv(f"{name}{more}") for name in found.task.classes for more in ("", "_predicted", "_error")),
     ]
-    with whole(path) as beside, open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        for name, *numbers in zip(found.paths, found.labels, found.logits, found.errors, strict=True):
-            table.writerow([path_in_csv(name), *(f"{value:.7g}" for value in np.stack(numbers, axis=1).ravel())])
-    return path
+    rows = (
+        [path_in_csv(name), *(f"{value:.7g}" for value in np.stack(numbers, axis=1).ravel())]
+        for name, *numbers in zip(found.paths, found.labels, found.logits, found.errors, strict=True)
+    )
+    return write_table(path, header, rows)
 
 
 def summary(measured: Mapping[str, Any], name: str, origin: str) -> str:

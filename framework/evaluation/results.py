@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from framework.core.errors import many
-from framework.core.files import whole, write_whole
+from framework.core.files import write_table, write_whole
 from framework.core.names import cell, in_csv, path_in_csv, short, text, width
 from framework.core.task import HALF
 from framework.data.decode import pixels
@@ -44,7 +43,7 @@ def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: st
         files.append(confusion.draw(folder / "confusion.png", answers.confusion, task.classes, title, below))
         names = [in_csv(name) for name in task.classes]
         rows = ([name, *counts.tolist()] for name, counts in zip(names, answers.confusion, strict=True))
-        files.append(_table(folder / "confusion.csv", ["true \\ predicted", *names], rows))
+        files.append(write_table(folder / "confusion.csv", ["true \\ predicted", *names], rows))
     files.append(classes.draw(folder / "classes.png", answers.per_class, "Precision and recall of each class", below))
     if "thresholds" in task.measures:
         files.append(_thresholds(folder / "thresholds.png", answers, measured["binary"], below))
@@ -80,7 +79,7 @@ def _frames(answers: Answers) -> list[contact_sheet.Frame]:
             label = int(sure.argmax())
             name, there = short(answers.task.classes[label], NAME), answers.labels[place, label] > 0
             headline = f"{'no ' if there else ''}{name}  {sure[label]:.0%}"
-            line = f"shows {_labels(answers, answers.labels[place])}"
+            line = f"shows {answers.named(answers.labels[place])}"
         else:
             headline = f"{short(answers.task.classes[answers.predicted[place]], NAME)}  {answers.confidence[place]:.0%}"
             true = answers.labels[place]
@@ -106,26 +105,13 @@ def _predictions(path: Path, answers: Answers) -> Path:
         for start in range(0, len(answers.paths), ROWS):
             shares = answers.probabilities(slice(start, start + ROWS))
             for place, row in enumerate(shares, start=start):
-                label, predicted = (_labels(answers, values[place]) for values in (answers.labels, answers.predicted))
+                label, predicted = (answers.named(values[place]) for values in (answers.labels, answers.predicted))
                 right = int(np.all(answers.right[place]))
                 file = path_in_csv(answers.paths[place])
                 yield [file, in_csv(label), in_csv(predicted), right, *(f"{share:.6f}" for share in row)]
 
     header = ["path", "label", "predicted", "right", *map(in_csv, answers.task.classes)]
-    return _table(path, header, rows())
-
-
-def _labels(answers: Answers, value: Any) -> str:
-    return "|".join(answers.task.named(value))
-
-
-def _table(path: Path, header: list[str], rows: Iterable[list[Any]]) -> Path:
-    """Write rows as they come: of many classes all at once would be large."""
-    with whole(path) as beside, open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)
-    return path
+    return write_table(path, header, rows())
 
 
 def summary(measured: Mapping[str, Any], name: str, origin: str) -> str:
