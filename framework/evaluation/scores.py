@@ -44,7 +44,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
 
 
 def class_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Precision, recall and F1 of each class, 0 where nothing was named or there; how often it was there and named.
+    """Precision, recall and F1 of each class, 0 where it has no image or no answer; its support and how often it was predicted.
 
     Args:
         labels: of the images.
@@ -58,23 +58,23 @@ def class_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[st
     )
     named = np.bincount(predicted, minlength=len(classes)) if predicted.ndim == 1 else predicted.sum(axis=0)
     return [
-        {"class": name, "precision": p, "recall": r, "f1": f, "support": int(there), "named": int(said)}
-        for name, p, r, f, there, said in zip(classes, *(column.tolist() for column in (*found, named)), strict=True)
+        {"class": name, "precision": p, "recall": r, "f1": f, "support": int(support), "named": int(said)}
+        for name, p, r, f, support, said in zip(classes, *(column.tolist() for column in (*found, named)), strict=True)
     ]
 
 
-def roc_area(scores: np.ndarray, there: np.ndarray) -> float | None:
+def roc_area(scores: np.ndarray, truth: np.ndarray) -> float | None:
     """Area under the ROC curve; None where only one answer occurs."""
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(there, scores)) if 0 < there.sum() < len(there) else None
+    return float(roc_auc_score(truth, scores)) if 0 < truth.sum() < len(truth) else None
 
 
-def average_precision(scores: np.ndarray, there: np.ndarray) -> float | None:
+def average_precision(scores: np.ndarray, truth: np.ndarray) -> float | None:
     """Mean precision over recall, by steps; None where nothing is to be found."""
     from sklearn.metrics import average_precision_score
 
-    return float(average_precision_score(there, scores)) if there.any() else None
+    return float(average_precision_score(truth, scores)) if truth.any() else None
 
 
 def most_confused(confusion: np.ndarray, classes: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
@@ -156,19 +156,19 @@ class Thresholds:
         return int(np.argmax(self.f1))
 
 
-def thresholds(scores: np.ndarray, there: np.ndarray) -> Thresholds:
+def thresholds(scores: np.ndarray, truth: np.ndarray) -> Thresholds:
     """What happens at every threshold.
 
     Args:
         scores: higher where yes is likelier, (images,).
-        there: 1 for yes, 0 for no, (images,).
+        truth: 1 for yes, 0 for no, (images,).
     """
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is not defined where there is one answer only
-        false_alarms, recall, at = roc_curve(there, scores, drop_intermediate=False)
-        precision = precision_recall_curve(there, scores)[0]
+        false_alarms, recall, at = roc_curve(truth, scores, drop_intermediate=False)
+        precision = precision_recall_curve(truth, scores)[0]
     # one starts before the first threshold, the other goes from the lowest up and ends there
     return Thresholds(at[1:], np.nan_to_num(recall[1:]), np.nan_to_num(false_alarms[1:]), precision[-2::-1])
 

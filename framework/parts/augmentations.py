@@ -32,16 +32,16 @@ def geometric(
     """
 
     def apply(x: tf.Tensor, y: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        chance, turn, scale, slant, right, down = tf.unstack(uniforms, axis=1)
+        chance, turned, scaled, sheared, right, down = tf.unstack(uniforms, axis=1)
         mirrored = chance < 0.5 if flip else tf.zeros_like(chance, tf.bool)
         if not (rotation or zoom or shear or shift):
             return tf.where(mirrored[:, None, None, None], tf.reverse(x, [2]), x), y
         moved = _transformed(
             x,
             mirror=tf.where(mirrored, -1.0, 1.0),
-            turn=_either_way(turn) * math.radians(rotation),
-            zoom=1 + _either_way(scale) * zoom,
-            slant=tf.tan(_either_way(slant) * math.radians(shear)),
+            rotation=_either_way(turned) * math.radians(rotation),
+            zoom=1 + _either_way(scaled) * zoom,
+            shear_x=tf.tan(_either_way(sheared) * math.radians(shear)),
             right=_either_way(right) * shift,
             down=_either_way(down) * shift,
             fill=fill,
@@ -175,9 +175,9 @@ def _changes(strength: float) -> list[Callable[[tf.Tensor, tf.Tensor], tf.Tensor
 
     return [
         lambda x, _: x,
-        moved("turn", math.radians(30)),
-        moved("slant", 0.3),
-        moved("climb", 0.3),
+        moved("rotation", math.radians(30)),
+        moved("shear_x", 0.3),
+        moved("shear_y", 0.3),
         moved("right", 0.33),
         moved("down", 0.33),
         recoloured("brightness"),
@@ -205,22 +205,22 @@ def _transformed(
     *,
     fill: Fill,
     mirror: tf.Tensor | float = 1.0,
-    turn: tf.Tensor | float = 0.0,
+    rotation: tf.Tensor | float = 0.0,
     zoom: tf.Tensor | float = 1.0,
-    slant: tf.Tensor | float = 0.0,
-    climb: tf.Tensor | float = 0.0,
+    shear_x: tf.Tensor | float = 0.0,
+    shear_y: tf.Tensor | float = 0.0,
     right: tf.Tensor | float = 0.0,
     down: tf.Tensor | float = 0.0,
 ) -> tf.Tensor:
-    """Move each image about its centre: numbers, or one an image; right and down as shares of the sides.
+    """Move each image about its centre: numbers, or one an image; rotation in radians, right and down as shares of the sides.
 
     The matrix leads from a place in the result to the place it comes from.
     """
     height, width = tf.cast(tf.shape(x)[1], tf.float32), tf.cast(tf.shape(x)[2], tf.float32)
-    cos, sin = tf.cos(turn) / zoom, tf.sin(turn) / zoom
-    # (turn and zoom) times (slant and climb) times mirror
-    a, b = (cos - sin * climb) * mirror, cos * slant - sin
-    c, d = (sin + cos * climb) * mirror, sin * slant + cos
+    cos, sin = tf.cos(rotation) / zoom, tf.sin(rotation) / zoom
+    # (rotation and zoom) times shear times mirror
+    a, b = (cos - sin * shear_y) * mirror, cos * shear_x - sin
+    c, d = (sin + cos * shear_y) * mirror, sin * shear_x + cos
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
     from_x = middle_x - a * middle_x - b * middle_y - right * width
     from_y = middle_y - c * middle_x - d * middle_y - down * height

@@ -64,15 +64,15 @@ class StepLoop:
 
     def __call__(self, iterator: Any) -> dict[str, tf.Tensor]:
         """Run the next steps of the epoch; loss and metrics so far."""
-        behind = self._left - min(self.at_once, self._left)
+        after = self._left - min(self.at_once, self._left)
         while True:
-            count = self._left - behind if self.look is None else min(self._few, self._left - behind)
+            count = self._left - after if self.look is None else min(self._few, self._left - after)
             started = time.perf_counter()
             results = self._run(iterator, tf.constant(count))
             seconds = time.perf_counter() - started
             self._few = max(1, min(int(count * LOOK_SECONDS / max(seconds, 1e-9)), GROWTH * count))
             self._left -= count
-            if self._left == behind:
+            if self._left == after:
                 self._left = self._left or self.steps
                 return results
             if self.look is not None:
