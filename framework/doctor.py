@@ -17,6 +17,7 @@ from framework.cli.command import check, run_command
 from framework.cli.help import overview
 from framework.cli.options import read_options
 from framework.cli.output import refuse_unwritable
+from framework.config.kinds import usual_part
 from framework.core.console import progress, say
 from framework.core.errors import DONE, FAILED, BadInput, Problem
 from framework.core.files import whole_folder, write_whole
@@ -119,10 +120,9 @@ def _with_source(overrides: list[str]) -> list[str]:
     """A folder or a table says by itself which source it needs."""
     names = {override.partition("=")[0] for override in overrides}
     if not names & {"data", "recipe", "from"}:
-        if "data.dir" in names:
-            return ["data=image_folder", *overrides]
-        if "data.file" in names:
-            return ["data=csv", *overrides]
+        for key in ("dir", "file"):
+            if f"data.{key}" in names:
+                return [f"data={usual_part('data', key).name}", *overrides]
     return overrides
 
 

@@ -16,6 +16,7 @@ from framework.cli.compose import compose
 from framework.cli.options import Words, read_options
 from framework.config import documents
 from framework.config.folders import shown, take_shelves
+from framework.config.kinds import usual_part
 from framework.config.recipes import NAME, NAME_RULE, RECIPE_FILE, Recipe, catalogue, find
 from framework.core.console import messages, say
 from framework.core.errors import BAD_INPUT, DONE, BadInput, Problem, suggestion
@@ -92,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def new(options: _New) -> int:
     """Write a recipe for some photos."""
     folder = _new_folder(options.into, options.name)
-    data = Path(options.data.dir).resolve()
-    found = scaffold.look(sources.read_all("image_folder", 1, dir=str(data), validation=0.2, test=0.0))
+    data, usual = Path(options.data.dir).resolve(), usual_part("data", "dir")
+    found = scaffold.look(sources.read_all(usual.name, 1, **{**usual.parameters, "dir": str(data)}))
     files = scaffold.write_recipe(folder, options.name, data, found)
     for split, images in found.images.splits.items():
         say(f"{len(images):,} {split} images")

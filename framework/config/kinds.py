@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from framework.config.checks import NAMED, PLAIN, SINGLE
+from framework.config.documents import read_option
+from framework.config.folders import conf_folder
 from framework.config.settings import PartSettings, StageSettings
 from framework.core import registry, schema
 
@@ -35,6 +37,22 @@ def kinds(key: str) -> list[Any]:
         return [*_of(_own(record), names[0]), *_of_parts(kind, names[0])]
     kind = NAMED.get(group) or ("augmentation" if group == "augment" else "")
     return _of_parts(kind, names[1]) if kind and len(names) == 2 else []
+
+
+def usual_part(group: str, taking: str) -> PartSettings:
+    """The shipped part of a group that takes a key, with the values of its option in ``conf``: whoever needs a part that
+    reads ``dir`` names no source.
+
+    Raises:
+        LookupError: no shipped part takes it.
+    """
+    kind = SINGLE[group][0]
+    for part in registry.parts(kind):
+        option = conf_folder() / group / f"{part.name}.yaml"
+        if taking in part.parameters and option.is_file():
+            values = read_option(option).content
+            return PartSettings(part.name, parameters={key: values[key] for key in part.parameters if key in values})
+    raise LookupError(f"no part of {group} takes {taking}")
 
 
 def paths(config: Mapping[str, Any]) -> dict[str, str]:

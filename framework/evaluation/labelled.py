@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 
-from framework.config.folders import conf_folder
+from framework.config.kinds import usual_part
 from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.names import in_file_name
@@ -124,7 +123,7 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
         if split is None or split == "all":
             found, lines = _classes_of(trained, [root])
             return found, _unlike_a_split(Path(root)), root, lines
-        images = sources.read(_settings(trained, "image_folder", {"dir": root}))
+        images = sources.read(_settings(trained, {"dir": root}))
         found = _in_order(trained.task, _chosen(images, split), images.classes)
         return found, f"{name}-{split}", root, images.told()
     if split is None:
@@ -166,7 +165,7 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
 
 
 def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
-    settings = _settings(trained, "csv", {"file": file}, trained.task.in_csv)
+    settings = _settings(trained, {"file": file}, trained.task.in_csv)
     if split is None or split == "all":
         columns = {key: value for key, value in settings.parameters.items() if key not in ("validation", "test")}
         images = narrow(
@@ -209,18 +208,15 @@ def _chosen(images: Images, split: SplitName) -> Split:
     return Split(tuple(path for one in splits for path in one.paths), np.concatenate([one.labels for one in splits]))
 
 
-def _settings(
-    trained: Trained, source: str, given: Mapping[str, Any], foreign: Mapping[str, Any] | None = None
-) -> DataSettings:
-    """Settings of a source: the run's if it had such a one, else those of ``conf/data``; all images of it."""
+def _settings(trained: Trained, given: Mapping[str, Any], foreign: Mapping[str, Any] | None = None) -> DataSettings:
+    """Settings of a source that takes what is given: the run's if it does, else those of ``conf/data``; all its images."""
     own = trained.data() if trained.run else None
-    if own is not None and own.name == source:
+    if own is not None and own.parameters.keys() >= given.keys():
         return replace(own, parameters={**own.parameters, **given}, limit=None)
-    usual = yaml.safe_load((conf_folder() / "data" / f"{source}.yaml").read_text(encoding="utf-8"))
-    parameters = {key: value for key, value in usual.items() if key != "name"} | dict(foreign or {}) | dict(given)
+    usual = usual_part("data", *given)
     return DataSettings(
-        name=source,
-        parameters=parameters,
+        name=usual.name,
+        parameters={**usual.parameters, **(foreign or {}), **given},
         image_size=list(trained.size),
         classes=own.classes if own else None,
         positive=own.positive if own else None,

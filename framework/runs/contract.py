@@ -139,15 +139,16 @@ def _small(config: Mapping[str, Any], folder: Path) -> list[str]:
         f"cache.dir='{folder / 'cache'}'",
     ]
     overrides += [f"stages.{stage}.epochs=1" for stage, node in config["stages"].items() if "epochs" in (node or {})]
-    if source == "garments":
-        return [*overrides, f"data.train={BATCH * STEPS}", f"data.validation={BATCH}", "data.limit=null"]
-    if source == "image_folder":
+    takes = registry.get("source", source).parameters if source in registry.names("source") else {}
+    if "dir" in takes:
         make_images(folder / "images", _classes(config))
         return [*overrides, f"data.dir='{folder / 'images'}'", "data.limit=null"]
-    if source == "csv":
+    if "file" in takes:
         numbers = registry.get("task", config["task"]["name"]).details["labels"] == "numbers"
         file = _make_manifest(folder / "images", CLASSES if numbers else _classes(config), data, numbers)
         return [*overrides, f"data.file='{file}'", "data.limit=null"]
+    if takes.keys() >= {"train", "validation"}:
+        return [*overrides, f"data.train={BATCH * STEPS}", f"data.validation={BATCH}", "data.limit=null"]
     return [*overrides, f"data.limit={BATCH * STEPS}"]
 
 
