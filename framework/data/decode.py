@@ -19,6 +19,7 @@ import numpy as np
 
 from framework.core.backend import tf
 from framework.core.console import progress
+from framework.data import fingerprint
 from framework.data.headers import HEAD, format_of, jpeg_header, jpeg_skeleton, png_header, png_is_whole
 from framework.data.memo import remembered
 from framework.data.upright import upright
@@ -122,8 +123,10 @@ def unreadable(paths: Sequence[str], size: tuple[int, int] | None = None) -> lis
             place of what a look at its structure said; loads TensorFlow.
     """
 
+    hashes: dict[str, str] = {}
+
     def check(path: str) -> str:
-        return why_unreadable(path, size) if size else _first_look(path)
+        return why_unreadable(path, size) if size else _first_look(path, hashes)
 
     def look(names: list[str]) -> list[str]:
         with progress("Looking at images", len(names), "files") as advance, ThreadPoolExecutor() as pool:
@@ -134,6 +137,8 @@ def unreadable(paths: Sequence[str], size: tuple[int, int] | None = None) -> lis
             return reasons
 
     reasons = remembered(paths, f"readable-{DECODER_VERSION}", look, anew=size is not None)
+    # a disk that is slow, or another machine's, is asked once for what both the look and the hash need
+    fingerprint.note(hashes)
     return [(path, found) for path, found in zip(paths, reasons, strict=True) if found]
 
 
@@ -208,13 +213,14 @@ def _is_large(height: int, width: int, size: tuple[int, int]) -> bool:
     return height >= 4 * size[0] and width >= 4 * size[1]
 
 
-def _first_look(path: str) -> str:
-    """Why a file can't be decoded, empty if it can, by its structure where that is enough."""
+def _first_look(path: str, hashes: dict[str, str]) -> str:
+    """Why a file can't be decoded, empty if it can, by its structure where that is enough; its hash is kept."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
         return reason(error, path)
+    hashes[path] = fingerprint.digest(data)
     if png_is_whole(data) or ((skeleton := jpeg_skeleton(data)) and _opens(skeleton)):
         return ""
     return _error_of(lambda: pixels(path, _SMALL), path)

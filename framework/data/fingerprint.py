@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem
 from framework.data.images import Images
 from framework.data.memo import remembered
+
+CONTENTS = "contents"
 
 
 def contents(paths: Sequence[str]) -> list[str]:
@@ -27,7 +29,12 @@ def contents(paths: Sequence[str]) -> list[str]:
                 advance(1)
             return hashes
 
-    return remembered(paths, "contents", compute)
+    return remembered(paths, CONTENTS, compute)
+
+
+def note(hashes: Mapping[str, str]) -> None:
+    """Remember the hashes of files that somebody else has just read."""
+    remembered(list(hashes), CONTENTS, lambda names: [hashes[name] for name in names])
 
 
 def dataset(images: Images) -> str:
@@ -52,6 +59,11 @@ def file_hash(path: str) -> str:
     """
     try:
         with open(path, "rb") as file:
-            return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
+            return digest(file.read())
     except OSError as error:
         raise BadInput(Problem(f"{path} can't be read: {error.strerror}", "data")) from None
+
+
+def digest(data: bytes) -> str:
+    """Hash of a file's contents."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from framework.core.errors import BadInput
-from framework.data import fingerprint
+from framework.data import decode, fingerprint
 from framework.data.fingerprint import contents, dataset
 from framework.data.images import Split
 from framework.data.sources import image_folder
@@ -67,3 +67,13 @@ def test_data_set_hash_is_of_contents_labels_classes_and_splits(images, photos):
     assert dataset(replace(images, splits=swapped)) != whole
     photos.rename(photos.with_name("moved"))
     assert dataset(image_folder(1, dir=str(photos.with_name("moved")), validation=0.2, test=0.0)) == whole
+
+
+def test_files_that_were_looked_at_are_not_read_again_to_be_hashed(photos, own_cache, monkeypatch):
+    paths = sorted(str(path) for path in photos.rglob("*.jpg"))
+    for path in paths:
+        os.utime(path, (1_000_000_000, 1_000_000_000))  # else they would be too new to be remembered
+    assert decode.unreadable(paths) == []
+    expected = [fingerprint.file_hash(path) for path in paths]
+    monkeypatch.setattr(fingerprint, "file_hash", None)
+    assert fingerprint.contents(paths) == expected

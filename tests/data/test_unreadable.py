@@ -158,7 +158,7 @@ def test_verdicts_are_remembered_until_the_file_changes(photos, monkeypatch):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     looked = []
     real = decode._first_look
-    monkeypatch.setattr(decode, "_first_look", lambda path: (looked.append(path), real(path))[1])
+    monkeypatch.setattr(decode, "_first_look", lambda path, hashes: (looked.append(path), real(path, hashes))[1])
     assert unreadable(paths) == []
     assert sorted(looked) == paths
     looked.clear()
