@@ -125,6 +125,11 @@ def test_every_folder_is_a_known_room():
     assert rooms <= set(FLOOR) - {"commands"} | {"conf", "recipes"}
 
 
+def test_every_room_has_its_tests():
+    for room in set(FLOOR) - {"commands"}:
+        assert list((Path(__file__).parent / room).glob("test_*.py")), room
+
+
 @pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_a_room_imports_only_rooms_below_it(file):
     room = room_of(file)

@@ -11,12 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framework.data.images import Images, Split
 from framework.doctor import main
 from framework.inspection import alike
-from framework.inspection.findings import findings
 from framework.inspection.look import look_at
-from framework.inspection.neighbours import suspects
 from tests.conftest import make_images
 
 
@@ -133,8 +130,6 @@ def test_classes(data, tmp_path):
     _, found = examine(data, tmp_path)
     assert "dog 5" in found["few"]["what"]
     assert "cat has 62 times as many" in found["uneven"]["what"]
-    none = Images(("cat", "dog"), {"validation": Split(("a",), np.zeros(1, np.int32))}, False, "here")
-    assert [one.what for one in findings(none, [])] == ["no validation images of dog"]
 
 
 def test_a_gate_and_json(data, tmp_path, capsys):
@@ -145,17 +140,6 @@ def test_a_gate_and_json(data, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert [one["kind"] for one in told["findings"]] == ["same-leak"]
     assert told["classes"]["train"] == {"cat": 20, "dog": 20}
-
-
-def test_labels_by_neighbours():
-    rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], 40)
-    features = np.eye(3)[labels] + rng.normal(0, 0.1, (120, 3))
-    told = labels.copy()
-    told[[3, 50, 90]] = [2, 0, 1]
-    found = suspects(features.astype(np.float32), told)
-    assert {(one.position, one.suggested) for one in found} == {(3, 0), (50, 1), (90, 2)}
-    assert not suspects(features.astype(np.float32), labels)
 
 
 @pytest.mark.parametrize(
