@@ -226,7 +226,7 @@ def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
 
 def _leads_out(name: str) -> bool:
     """Whether a file of this name would not lie in the folder that it is meant for."""
-    return os.path.isabs(name) or name.startswith("~") or ".." in name.split("/")
+    return os.path.isabs(name) or name.startswith("~") or ".." in Path(name).parts
 
 
 def _sweep(settings: Settings, validated: bool) -> Iterator[Problem]:
