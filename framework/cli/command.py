@@ -34,7 +34,7 @@ from framework.cli.unfinished import find_unfinished, take_resume
 from framework.config.checks import read_settings
 from framework.config.folders import conf_folder
 from framework.config.hydra_private import flags_parser
-from framework.config.kinds import in_full
+from framework.config.kinds import with_full_paths
 from framework.config.recipes import offer_names
 from framework.config.settings import Settings
 from framework.core.console import passing
@@ -126,7 +126,7 @@ def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:
 def check_one(arguments: Sequence[str], preflight: Preflight) -> tuple[Settings | None, list[Problem]]:
     """Settings of one variant, or None, and all its problems."""
     composed, problems = _composed(arguments)
-    settings, wrong = read_settings(in_full(composed.config))
+    settings, wrong = read_settings(with_full_paths(composed.config))
     if settings is not None:
         unfit = preflight(settings)
     else:
@@ -172,7 +172,7 @@ def _problems_of_the_rest(arguments: Sequence[str], wrong: Sequence[str], prefli
     rest = [override.input_line or "" for override in overrides if override.key_or_group not in wrong]
     if len(rest) == len(overrides):
         return []
-    settings, _ = read_settings(in_full(_composed(rest)[0].config))
+    settings, _ = read_settings(with_full_paths(_composed(rest)[0].config))
     return preflight(settings) if settings is not None else []
 
 

@@ -64,7 +64,7 @@ def paths(config: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def in_full(config: Mapping[str, Any]) -> dict[str, Any]:
+def with_full_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """The composed config with every path in full."""
     full = copy.deepcopy(dict(config))
     for key, path in paths(config).items():
