@@ -30,9 +30,9 @@ class Timed:
     output: str
 
 
-def run(module: str, *arguments: str, cache: Path | None = None) -> Timed:
-    """Run ``python -m module`` in an empty folder, quietly; with a feature cache of its own if one is given."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def run(module: str, *arguments: str, cache: Path | None = None, root: Path = ROOT) -> Timed:
+    """Run ``python -m module`` of the checkout ``root`` in an empty folder; with a feature cache of its own if given."""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
     if cache is not None:
         environment["XDG_CACHE_HOME"] = str(cache)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
