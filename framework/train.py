@@ -65,8 +65,9 @@ def sweep(work: Callable[[Job], None], request: SweepRequest) -> int:
 def ready() -> None:
     """Import all that a run needs, so that none pays for it, and a change of the code meanwhile reaches none."""
     load_tensorflow()
-    for module in ("framework.runs.run", "framework.training.callback_list", "framework.parts.callback_classes"):
-        import_module(module)
+    classes = ("checkpoint_class", "stopping_classes", "averaging_class", "log_classes")
+    for module in ("runs.run", "training.callback_list", *(f"parts.{name}" for name in classes)):
+        import_module(f"framework.{module}")
     import_module("matplotlib.figure")
 
 

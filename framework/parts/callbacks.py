@@ -14,18 +14,22 @@ Beside that it may have, checked by the contract test of callbacks:
 - ``get_arrays()`` and ``set_arrays(arrays)``: a dict of numpy arrays by name, for what is too large for that;
 - ``reason``, a text where it has ended the stage, also in its state; with ``failed`` true the run has failed.
 
-The classes live in ``callback_classes``.
+The classes live in the modules ``*_class`` and ``*_classes``, each imported inside its builder: they need Keras.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from framework.core.backend import keras
 from framework.core.better import Mode, Yardstick
 from framework.core.registry import callback
 from framework.core.runs import RunFolder
 from framework.core.schema import Count, NonNegative, PathText, Share, Whole
+
+State = dict[str, Any]
+Logs = Mapping[str, Any] | None
 
 
 @callback("checkpoint")
@@ -39,7 +43,7 @@ def checkpoint(
     keep: Count | None,
 ) -> keras.callbacks.Callback:
     """Keeps the best models as files, named by a template of epoch and history columns."""
-    from framework.parts.callback_classes import Checkpoint
+    from framework.parts.checkpoint_class import Checkpoint
 
     return Checkpoint(folder.checkpoints, filename=filename, monitor=monitor, mode=mode, save=save, keep=keep)
 
@@ -49,7 +53,7 @@ def early_stopping(
     folder: RunFolder, *, monitor: str, mode: Mode, patience: Count, min_delta: NonNegative
 ) -> keras.callbacks.Callback:
     """Stops the run when a column of the history has not got better for so many epochs."""
-    from framework.parts.callback_classes import EarlyStopping
+    from framework.parts.stopping_classes import EarlyStopping
 
     return EarlyStopping(monitor=monitor, mode=Yardstick.of(monitor, mode).mode, patience=patience, min_delta=min_delta)
 
@@ -70,7 +74,7 @@ def reduce_on_plateau(
 
     Needs a rate that nothing else moves: the schedule ``constant``.
     """
-    from framework.parts.callback_classes import ReduceOnPlateau
+    from framework.parts.stopping_classes import ReduceOnPlateau
 
     return ReduceOnPlateau(
         monitor=monitor,
@@ -86,7 +90,7 @@ def reduce_on_plateau(
 @callback("csv")
 def csv(folder: RunFolder, *, filename: str) -> keras.callbacks.Callback:
     """Writes what Keras logs as Keras's CSVLogger does: a row an epoch, epochs counted from 0."""
-    from framework.parts.callback_classes import CsvLog
+    from framework.parts.log_classes import CsvLog
 
     return CsvLog(folder.path / filename)
 
@@ -94,7 +98,7 @@ def csv(folder: RunFolder, *, filename: str) -> keras.callbacks.Callback:
 @callback("tensorboard")
 def tensorboard(folder: RunFolder, *, log_dir: str) -> keras.callbacks.Callback:
     """Writes each epoch's numbers for TensorBoard, and its HParams page; reading them needs ``pip install tensorboard``."""
-    from framework.parts.callback_classes import TensorBoardScalars
+    from framework.parts.log_classes import TensorBoardScalars
 
     return TensorBoardScalars(folder, log_dir)
 
@@ -110,7 +114,7 @@ def mlflow(folder: RunFolder, *, tracking_uri: PathText, experiment: str) -> ker
 @callback("stop_on_nan")
 def stop_on_nan(folder: RunFolder) -> keras.callbacks.Callback:
     """Stops the run at the first batch whose loss is not a finite number."""
-    from framework.parts.callback_classes import StopOnNan
+    from framework.parts.stopping_classes import StopOnNan
 
     return StopOnNan()
 
@@ -118,6 +122,6 @@ def stop_on_nan(folder: RunFolder) -> keras.callbacks.Callback:
 @callback("weight_averaging")
 def weight_averaging(folder: RunFolder, *, momentum: Share) -> keras.callbacks.Callback:
     """Validates and saves the running average of the weights in place of the last ones."""
-    from framework.parts.callback_classes import WeightAveraging
+    from framework.parts.averaging_class import WeightAveraging
 
     return WeightAveraging(momentum=momentum)

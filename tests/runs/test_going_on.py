@@ -16,7 +16,7 @@ from framework.config.checks import read_settings
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.reports.entries import flat
-from framework.runs import resume
+from framework.runs import resume, resume_rules
 from framework.runs.job import Job
 from framework.training.callback_list import CallbackList
 from framework.training.state import State
@@ -117,7 +117,7 @@ def losses(folder: Path) -> list[float]:
 
 PLAIN, HALF = 0.001, 0.0005
 NEW = "'+callbacks.new={name: %s, monitor: loss, mode: min, patience: 1, min_delta: 100%s}'"
-# pattern of resume.RULES: run, what is typed, whether the result is right by the folder and that of the undisturbed run
+# pattern of resume_rules.RULES: run, what is typed, whether the result is right by the folder and that of the undisturbed run
 EFFECTS = {
     "optim.lr": ("plain", "optim.lr=0.0001", lambda one, _: rates(one)[2:4] == [0.0001] * 2),
     "optim.clipnorm": ("plain", "optim.clipnorm=1e-6", lambda one, whole: losses(one)[3] != losses(whole)[3]),
@@ -240,7 +240,9 @@ def allowing(line: str) -> str:
 
 
 def test_every_key_that_may_change_has_its_test():
-    assert EFFECTS.keys() | ELSEWHERE == {pattern for pattern, said in resume.RULES.items() if said == resume.MAY}
+    assert EFFECTS.keys() | ELSEWHERE == {
+        pattern for pattern, said in resume_rules.RULES.items() if said == resume_rules.MAY
+    }
 
 
 @pytest.mark.slow
@@ -375,7 +377,9 @@ OF_RECIPES = {"recipe"}
 
 
 def test_every_key_that_can_t_change_has_its_test():
-    reasons = {pattern for pattern, said in resume.RULES.items() if said not in (resume.MAY, resume.FREE)}
+    reasons = {
+        pattern for pattern, said in resume_rules.RULES.items() if said not in (resume_rules.MAY, resume_rules.FREE)
+    }
     assert {pattern for pattern, *_ in REFUSED} | OF_RECIPES == reasons
 
 
@@ -391,7 +395,7 @@ def test_what_can_t_change_is_refused_with_the_reason_though_it_is_allowed(begun
     key = change[0].strip("~").partition("=")[0]
     with pytest.raises(BadInput) as error:
         refuse(*change, f"resume.allow=[{key}]")
-    assert f"can't go on so: {resume.RULES[pattern]}" in str(error.value)
+    assert f"can't go on so: {resume_rules.RULES[pattern]}" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -417,13 +421,13 @@ def test_every_key_of_conf_has_a_rule():
     for stem, keys in shipped_keys():
         for key in keys:
             if key.split(".")[0] != "stage":
-                assert resume.rule(resume.ruled_key(key, keys, keys, {})) is not None, (stem, key)
+                assert resume_rules.rule(resume_rules.ruled_key(key, keys, keys, {})) is not None, (stem, key)
 
 
 def test_a_key_without_a_rule_can_t_change():
-    assert resume.rule("new.key") is None
+    assert resume_rules.rule("new.key") is None
     keys = {"callbacks.mine.name": "of_a_recipe", "callbacks.mine.depth": 1}
-    assert resume.rule(resume.ruled_key("callbacks.mine.depth", keys, keys, {})) is None
+    assert resume_rules.rule(resume_rules.ruled_key("callbacks.mine.depth", keys, keys, {})) is None
 
 
 @pytest.mark.parametrize(
