@@ -30,7 +30,7 @@ from framework.cli.job import job_of
 from framework.cli.output import hydra_at_work, refuse_unwritable, run_folder
 from framework.cli.primary import primary_config, take_primary_config
 from framework.cli.typed import either
-from framework.cli.unfinished import find_unfinished, take_resume
+from framework.cli.unfinished import RUN_DIR, find_unfinished, take_resume
 from framework.config.checks import read_settings
 from framework.config.folders import conf_folder
 from framework.config.hydra_private import flags_parser
@@ -102,29 +102,42 @@ def check(arguments: Sequence[str], preflight: Preflight) -> list[Settings]:
     """Settings of every variant of a command line.
 
     Raises:
+        BadInput: as ``check_all``.
+    """
+    return [settings for settings, _ in check_all(arguments, preflight)]
+
+
+def check_all(arguments: Sequence[str], preflight: Preflight) -> list[tuple[Settings, Composed]]:
+    """Settings of every variant of a command line, each with the config that they were read from.
+
+    Raises:
         BadInput: with all problems of all variants, each with where it was set; of very many variants, where something
             is wrong already, of as many as a second is enough for.
     """
     problems: list[Problem] = []
-    settings = []
+    right = []
     started = time.process_time()
     tried = list(variants(normalise(arguments)))
     chosen_recipes(parse(variant)[0] for variant in tried)
     with passing("checking config and data …"):
         for variant in tried:
-            found, wrong = check_one(variant, preflight)
+            composed, settings, wrong = _check(variant, preflight)
             problems += wrong
-            if found is not None:
-                settings.append(found)
+            if settings is not None:
+                right.append((settings, composed))
             if problems and time.process_time() - started > LONGEST_LOOK:
                 break
     if problems:
         raise BadInput(dict.fromkeys(problems))
-    return settings
+    return right
 
 
 def check_one(arguments: Sequence[str], preflight: Preflight) -> tuple[Settings | None, list[Problem]]:
     """Settings of one variant, or None, and all its problems."""
+    return _check(arguments, preflight)[1:]
+
+
+def _check(arguments: Sequence[str], preflight: Preflight) -> tuple[Composed, Settings | None, list[Problem]]:
     composed, problems = _composed(arguments)
     settings, wrong = read_settings(with_full_paths(composed.config))
     if settings is not None:
@@ -139,7 +152,8 @@ def check_one(arguments: Sequence[str], preflight: Preflight) -> tuple[Settings 
     ]
     # values that repeat each other in a circle: none is the first
     wrong = told if told or problems else [*wrong, *unfit]
-    return (None if problems or wrong else settings), problems + [_located(problem, composed) for problem in wrong]
+    wrong = problems + [_located(problem, composed) for problem in wrong]
+    return composed, (None if wrong else settings), wrong
 
 
 def _not_told_twice(problems: Sequence[Problem], composed: Composed) -> list[Problem]:
@@ -213,7 +227,7 @@ def launch(
     if not (flags.cfg or flags.info or flags.shell_completion or flags.hydra_help):
         if not flags.multirun:
             refuse_sweep(overrides, "add -m")
-        first = check(overrides, preflight)[0]
+        first, composed = check_all(overrides, preflight)[0]
         arguments, overrides = opened(arguments), opened(overrides)
         if flags.multirun:
             from framework.cli.multirun import requested
@@ -226,8 +240,9 @@ def launch(
         if first.sweep.seeds is not None:
             what = f"sweep.seeds={first.sweep.seeds} repeats runs, and this is a single run"
             raise BadInput(Problem(what, "", "add -m"))
-        arguments += [unfinished] if (unfinished := find_unfinished(overrides)) else []
-        refuse_unwritable(run_folder([*overrides, unfinished] if unfinished else overrides), "hydra.run.dir")
+        unfinished = find_unfinished(overrides)
+        arguments += [f"{RUN_DIR}'{unfinished}'"] if unfinished else []
+        refuse_unwritable(unfinished or run_folder(composed.whole), "hydra.run.dir")
         begin()
     elif flags.cfg or flags.info:
         compose(overrides)

@@ -35,6 +35,7 @@ MOST_JOBS = 10_000
 class Composed:
     """A config: as OmegaConf composed it, as plain resolved containers, and where its values come from.
 
+    ``whole`` is the same with Hydra's own node beside it.
     ``unsure`` names groups whose option was wrong with nothing near it: what is said of their nodes means nothing.
     ``guessed`` names those that the nearest option stands in for: their keys can be checked, how they fit the rest not.
     """
@@ -42,6 +43,7 @@ class Composed:
     node: DictConfig
     config: dict[str, Any]
     origins: Origins
+    whole: DictConfig
     unsure: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
 
@@ -210,7 +212,7 @@ def compose(arguments: Sequence[str]) -> Composed:
         kept = [override for override in values if _apply(override, config, problems)]
     origins = Origins(lambda: _trace(lines, kept, bundle))
     OmegaConf.set_struct(config, False)
-    config.pop("hydra", None)
+    whole, config = config, OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, HydraException) as error:
@@ -220,7 +222,7 @@ def compose(arguments: Sequence[str]) -> Composed:
         plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
     composed = Composed(
-        config, {str(key): value for key, value in plain.items()}, origins, tuple(unsure), tuple(guessed)
+        config, {str(key): value for key, value in plain.items()}, origins, whole, tuple(unsure), tuple(guessed)
     )
     if problems:
         raise IncompleteConfig(problems, composed)

@@ -10,24 +10,21 @@ from typing import TYPE_CHECKING
 
 from framework.cli.primary import primary_config
 from framework.config.folders import conf_folder, shown, unwritable
-from framework.config.hydra_private import saving_by
+from framework.config.hydra_private import mode_by_flags, saving_by
 from framework.core.errors import BadInput, Problem
 from framework.core.files import write_whole
 
 if TYPE_CHECKING:
-    from hydra.types import RunMode
     from omegaconf import DictConfig
 
 
-def run_folder(overrides: Sequence[str]) -> Path:
-    """Where ``hydra.run.dir`` leads, given overrides of a single run.
+def run_folder(config: DictConfig) -> Path:
+    """Where ``hydra.run.dir`` leads, given the config of a single run with Hydra's node.
 
     Raises:
         BadInput: nowhere: it can't be resolved.
     """
-    from hydra.types import RunMode
-
-    return _folder(overrides, "hydra.run.dir", RunMode.RUN)
+    return _folder(config, "hydra.run.dir")
 
 
 def sweep_folder(overrides: Sequence[str]) -> Path:
@@ -36,23 +33,23 @@ def sweep_folder(overrides: Sequence[str]) -> Path:
     Raises:
         BadInput: nowhere: it can't be resolved.
     """
-    from hydra.types import RunMode
-
-    return _folder(overrides, "hydra.sweep.dir", RunMode.MULTIRUN)
-
-
-def _folder(overrides: Sequence[str], key: str, mode: RunMode) -> Path:
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+        loader = GlobalHydra.instance().config_loader()
+        name, mode = primary_config().name, RunMode.MULTIRUN
+        return _folder(loader.load_configuration(name, overrides=list(overrides), run_mode=mode), "hydra.sweep.dir")
+
+
+def _folder(config: DictConfig, key: str) -> Path:
     from hydra.core.utils import setup_globals
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     setup_globals()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
-        loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration(primary_config().name, overrides=list(overrides), run_mode=mode)
     try:
         found = OmegaConf.select(config, key)
     except OmegaConfBaseException as error:
@@ -94,7 +91,7 @@ def hydra_at_work() -> Iterator[Callable[[], None]]:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with saving_by(hold):
+        with saving_by(hold), mode_by_flags():
             yield write
     finally:
         os.environ.pop("HYDRA_FULL_ERROR", None)

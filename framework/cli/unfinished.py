@@ -36,8 +36,8 @@ def take_resume(arguments: Sequence[str]) -> list[str]:
     return [*(one for one in begun if one.partition("=")[0].lstrip("+~") not in given), *rest, f"{RUN_DIR}'{folder}'"]
 
 
-def find_unfinished(overrides: Sequence[str]) -> str | None:
-    """The override that leads to the newest run that this very command line has begun and not ended.
+def find_unfinished(overrides: Sequence[str]) -> Path | None:
+    """The folder of the newest run that this very command line has begun and not ended.
 
     Only where the folder's name is left to the default, which has the time in it; elsewhere the folder is the same
     anyway.
@@ -55,5 +55,5 @@ def find_unfinished(overrides: Sequence[str]) -> str | None:
         begun = [in_full(one) for one in run.get("overrides", []) if not one.startswith(("hydra.", "resume."))]
         if run["status"] not in ("finished", "failed") and begun == wanted and not is_locked(folder.lock):
             say(f"going on with {path.parent}, which was {run['status'].replace('running', 'cut off')}")
-            return f"{RUN_DIR}'{folder.path}'"
+            return folder.path
     return None

@@ -67,3 +67,16 @@ def saving_by(save: Callable[[DictConfig, Path], None]) -> Iterator[None]:
         yield
     finally:
         utils._save_config = before
+
+
+@contextlib.contextmanager
+def mode_by_flags() -> Iterator[None]:
+    """While entered, Hydra does a run, and a sweep with ``-m``: by itself it composes once more to read ``hydra.mode``."""
+    from hydra._internal.hydra import Hydra
+
+    before = Hydra.get_mode
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = before  # type: ignore[method-assign]

@@ -3,7 +3,9 @@
 import pytest
 
 import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.cli import command
 from framework.cli.compose import IncompleteConfig, compose, groups, normalise, variants
+from framework.core.errors import BadInput
 
 
 def problems(*arguments):
@@ -102,3 +104,25 @@ def test_of_a_large_sweep_every_value_is_tried_once():
 def test_groups_are_the_folders():
     assert len(groups()["model"]) == 41
     assert "cosine" in groups()["optim/schedule"]
+
+
+def test_hydra_composes_a_run_twice_once_to_find_every_mistake_and_once_to_start_it(here, monkeypatch):
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    composed = []
+    load = ConfigLoaderImpl.load_configuration
+    monkeypatch.setattr(
+        ConfigLoaderImpl, "load_configuration", lambda *given, **named: composed.append(1) or load(*given, **named)
+    )
+    jobs = []
+    overrides = ["optim.lr=0.5", "hydra.run.dir=where/${optim.lr}", "data.limit=4"]
+    assert command.launch(overrides, jobs.append, lambda _: [], lambda: None, lambda _: 0) == 0
+    assert jobs[0].folder == here / "where" / "0.5"
+    assert len(composed) == 2
+
+
+def test_a_folder_that_can_t_be_written_is_told_where_its_name_is_made_of_what_was_typed(here):
+    (here / "0.5").touch()
+    overrides = ["optim.lr=0.5", "hydra.run.dir=${optim.lr}/run"]
+    with pytest.raises(BadInput, match=r"0\.5/run can't be written"):
+        command.launch(overrides, lambda _: None, lambda _: [], lambda: None, lambda _: 0)
