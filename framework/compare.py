@@ -33,7 +33,9 @@ class Options:
 
     sweep: Annotated[PathText | None, "folder of a sweep"] = None
     runs: Annotated[list[PathText] | None, "run folders, from anywhere"] = None
-    out: Annotated[PathText | None, "folder for the files; null: the sweep's own, or comparison here for runs"] = None
+    output: Annotated[PathText | None, "folder for the files; null: the sweep's own, or comparison here for runs"] = (
+        None
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +56,7 @@ def work(options: Options) -> int:
     folders = Path(options.sweep) if options.sweep is not None else [Path(run) for run in options.runs or ()]
     with passing("comparing …"):
         comparison = compare(folders)
-        files = write(comparison, Path(options.out or options.sweep or "comparison"))
+        files = write(comparison, Path(options.output or options.sweep or "comparison"))
     show_table = show_pair if options.runs is not None and len(comparison.entries) == 2 else show_variants
     show_table(comparison, results())
     say()

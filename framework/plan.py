@@ -12,6 +12,7 @@ from framework.cli.compose import job_count, normalise
 from framework.config.folders import shown
 from framework.core.console import amount
 from framework.core.errors import DONE, listing
+from framework.core.task import Classification
 from framework.runs.preflight import experiment, preflight
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
     yield f"data       {images.origin}: " + ", ".join(f"{len(one):,} {name}" for name, one in images.splits.items())
     heading, text = task.told
     yield f"{heading:<10} {text}: {listing(task.classes, 60)}"
-    yield f"images   {height}×{width}, batches of {settings.trainer.batch_size}, {settings.trainer.precision}"
+    yield f"images     {height}×{width}, batches of {settings.trainer.batch_size}, {settings.trainer.precision}"
     yield ""
     table = [("layer", "type", "output", "parameters", ""), *layers(plan.network, plan.stages[-1].stage)]
     widths = [max(len(row[column]) for row in table) for column in range(4)]
@@ -80,12 +81,14 @@ def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
     yield f"time       about {_time(plan.seconds)} (an estimate)" + _times(plan.seconds, jobs)
     yield f"memory     about {amount(plan.memory)} for weights, optimizer and data, beside TensorFlow's own 600 MB"
     checkpoints = sum(1 for part in settings.callbacks.values() if part.name == "checkpoint")
-    files = "config.yaml run.json history.csv curves.png model.keras" + (" checkpoints/" if checkpoints else "")
+    files = ["config.yaml", "run.json", "history.csv", "curves.png", "model.keras"]
+    files += ["answers.csv"] * isinstance(task, Classification) + ["confusion.csv"] * ("confusion" in task.measures)
+    files += ["checkpoints/"] * bool(checkpoints)
     features = max((stage.bytes for stage in plan.stages), default=0)
     disk = plan.model_bytes * (1 + checkpoints)
     yield f"disk       about {amount(disk)} a run; {amount(features)} of features in the cache"
     yield f"jobs       {jobs}"
-    yield f"files      {folder}/: {files}"
+    yield f"files      {folder}/: {' '.join(files)}"
 
 
 def _stage(stage: StagePlan) -> Iterator[str]:

@@ -38,7 +38,7 @@ def test_comparing_again_gives_the_same(here, capsys):
 def test_two_runs_from_anywhere(here, capsys):
     make_run(here / "a", ["optim.lr=0.1"])
     make_run(here / "elsewhere" / "b", ["optim.lr=0.2"])
-    assert main(["runs=[a,elsewhere/b]", "out=both"]) == 0
+    assert main(["runs=[a,elsewhere/b]", "output=both"]) == 0
     assert "what differs" in capsys.readouterr().out
     assert (here / "both" / "report.html").exists()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from framework.config.kinds import usual_part
 from framework.core import registry
 from framework.core.backend import keras
 from framework.core.task import Task
@@ -33,12 +34,8 @@ class Given:
 def mean_loss(trained: Trained, answers: Given) -> float:
     """The run's own loss on these answers; of a foreign model the usual one."""
     task = answers.task
-    if trained.run is not None:
-        chosen = trained.loss()
-        part, parameters = registry.get("loss", chosen.name), chosen.parameters
-        asked = task.for_loss(part.details["labels"])
-    else:
-        part, parameters = registry.get("loss", "auto"), {"label_smoothing": 0.0}
-        asked = task.for_loss("index")
-    value = part(asked, **parameters)(asked.targets(answers.labels), answers.logits.astype(np.float32))
+    chosen = trained.loss() if trained.run is not None else usual_part("loss", "label_smoothing")
+    part = registry.get("loss", chosen.name)
+    asked = task.for_loss(part.details["labels"])
+    value = part(asked, **chosen.parameters)(asked.targets(answers.labels), answers.logits.astype(np.float32))
     return float(keras.ops.convert_to_numpy(value))

@@ -14,6 +14,7 @@ from framework.core import better
 from framework.core.better import Direction, Yardstick
 from framework.core.digits import brief, is_number, rounded
 from framework.core.schema import show
+from framework.core.task import TASKS, Multiclass
 from framework.reports.entries import NOT_MEASURED, Entry, Sweep, read_entries, read_sweep
 from framework.reports.interval import OUTSIDE, Spread, pooled, wilson
 from framework.reports.paired import chance_between, common_images, mcnemar, right_alone, right_of
@@ -355,8 +356,9 @@ class Comparison:
         """Whether the compared column is, in every run, a metric of these kinds on one label an image."""
         name = self.monitor.removeprefix("val_")
         parts = {entry.config.get(f"metrics.{name}.name", name) for entry in self.entries if entry.best}
-        tasks = {entry.run.get("task", "multiclass") for entry in self.entries if entry.best}
-        return self.monitor.startswith("val_") and parts <= set(kinds) and "multilabel" not in tasks
+        tasks = [TASKS.get(entry.run.get("task", "multiclass"), Multiclass) for entry in self.entries if entry.best]
+        one_answer = all("confusion" in task.measures for task in tasks)
+        return self.monitor.startswith("val_") and parts <= set(kinds) and one_answer
 
 
 def _chance_or_more(tied: bool) -> str:
