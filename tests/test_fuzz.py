@@ -1,6 +1,6 @@
 """Mutated command lines, recipes and run folders: each ends in success or one clean message, exit code 2, in time.
 
-Five hundred of them, the same ones each time. ``FRAMEWORK_FUZZ=20 pytest tests/test_fuzz.py --hypothesis-seed=1`` feeds
+Three hundred of them, the same ones each time. ``FRAMEWORK_FUZZ=20 pytest tests/test_fuzz.py --hypothesis-seed=1`` feeds
 twenty times as many, other ones for each seed.
 """
 
@@ -270,7 +270,7 @@ def command_lines(draw, right=RIGHT, whole=WHOLE, flags=FLAGS):
     return arguments
 
 
-@fuzzed(75)
+@fuzzed(45)
 @given(command=st.sampled_from([train, train, check, plan, show, lr_find]), arguments=command_lines())
 def test_command_lines_of_a_training(folder, command, arguments):
     outcome(command, [*arguments] if command is show else [*DATA, *arguments], folder)
@@ -298,7 +298,7 @@ def option_lines(draw):
     return command, draw(command_lines(own, own, FLAGS))
 
 
-@fuzzed(250)
+@fuzzed(150)
 @given(line=option_lines())
 def test_options_of_the_other_commands(folder, line):
     command, arguments = line
@@ -423,7 +423,7 @@ def spoilt(name: str, command, arguments, draw: random.Random, folder: Path) -> 
 READ = [(name, command, arguments) for name, uses in FILES.items() for command, arguments in uses]
 
 
-@fuzzed(175)
+@fuzzed(105)
 @given(read=st.sampled_from(READ), draw=st.randoms(use_true_random=False))
 def test_files_that_are_damaged(folder, read, draw):
     spoilt(*read, draw, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import subprocess
@@ -51,11 +52,12 @@ def base(request):
 
 
 def built(name, **changes):
-    """The base from YAML at its minimum size, from images to feature maps."""
+    """The base from YAML at its minimum size, from images to feature maps; of a family's others the weights' shapes."""
     part = registry.get("base", name)
     side = part.details["minimum_size"]
     images = keras.Input((side, side, 3), name="image")
-    return keras.Model(images, part(images, **{**parameters(name), **changes}))
+    with contextlib.nullcontext() if name in FAMILIES else keras.StatelessScope(initialize_variables=False):
+        return keras.Model(images, part(images, **{**parameters(name), **changes}))
 
 
 def images(side, count=2):

@@ -42,7 +42,7 @@ def test_killed_runs_end_bit_for_bit_like_whole_ones(tmp_path):
     ("number", "code", "status"), [(signal.SIGTERM, 3, "stopped"), (signal.SIGINT, 130, "interrupted")]
 )
 def test_a_signal_saves_and_the_same_command_goes_on(photos, number, code, status):
-    given = [*SMALL, f"data.dir={photos}", "trainer.epochs=400", "head.dropout=0.2"]
+    given = [*SMALL, f"data.dir={photos}", "trainer.epochs=100", "head.dropout=0.2"]
     environment = {**os.environ, "PYTHONPATH": str(Path(train.__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, "-m", "framework.train", *given], env=environment, stderr=subprocess.PIPE, text=True
@@ -58,7 +58,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(photos, number, code, statu
     run = RunFolder(folder)
     assert run.read_run()["status"] == status
     done = len(run.read_history())
-    assert 0 < done < 400
+    assert 0 < done < 100
 
     again = subprocess.run(
         [sys.executable, "-m", "framework.train", *given],
@@ -71,7 +71,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(photos, number, code, statu
     assert f"going on with {folder}" in again.stderr
     assert f"resuming after epoch {done}" in again.stderr
     assert len(list(Path("runs").iterdir())) == 1
-    assert len(run.read_history()) == 400
+    assert len(run.read_history()) == 100
 
 
 @effect("resume.allow")
@@ -120,7 +120,7 @@ def test_a_full_disk_is_one_message_and_the_same_command_goes_on_when_there_is_r
     given += ["callbacks.checkpoint.save=every"]
     assert train.main([*given, "hydra.run.dir=whole"]) == 0
     size = sum(path.stat().st_size for path in Path("whole").rglob("*") if path.is_file())
-    for share in (0.15, 0.4, 0.7, 0.9):
+    for share in (0.15, 0.5, 0.9):
         folder, filler = small_disk / f"run-{share}", small_disk / "filler"
         filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - int(share * size)))
         capsys.readouterr()
