@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import signal
 import socket
 import sys
@@ -13,7 +15,7 @@ from typing import Annotated
 
 from framework.cli.options import run_with_options
 from framework.core.backend import load_tensorflow
-from framework.core.console import say
+from framework.core.console import say, warn
 from framework.core.errors import DONE, BadInput, Problem
 from framework.core.schema import Count, NonNegative
 from framework.model.saved import ModelOptions, open_trained
@@ -30,11 +32,13 @@ see the classes and where the network looks. POST /predict takes files or base64
   python -m framework.serve run=RUN port=9000 batch_size=64 limits.pixels=20000000
   curl -F image=@photo.jpg http://127.0.0.1:8000/predict
 
-It listens to this machine only unless host says otherwise; it asks nobody who they are.
+It listens to this machine only unless host says otherwise. With a token it answers only who brings it, in the header
+Authorization: Bearer TOKEN; it speaks plain HTTP, so that others on the way can read it.
 
 Exit code 0: stopped; 2: the command line, the run or the port are wrong.
 """
 BACKLOG = 2048
+TOKEN = "FRAMEWORK_TOKEN"
 PACKAGES = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client")
 
 
@@ -46,6 +50,12 @@ class Options(ModelOptions):
     port: Annotated[int, "port to listen on; 0 takes a free one"] = 8000
     batch_size: Annotated[Count, "images that the network gets at once, at most"] = 32
     batch_wait: Annotated[NonNegative, "milliseconds that an image waits for others on their way, at most"] = 5.0
+    token: Annotated[
+        str | None, f"key that requests must bring; null: what the environment's {TOKEN} holds, else none"
+    ] = None
+    hosts: Annotated[
+        list[str] | None, "names that the server is called by beside addresses and this machine's: [photos.example.org]"
+    ] = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -62,11 +72,13 @@ def serve(options: Options) -> int:
     """
     if any(find_spec(name) is None for name in PACKAGES):
         raise BadInput(Problem("serving needs more packages", "framework.serve", "pip install 'framework[serve]'"))
+    token = _token(options)
     trained = open_trained(options)
     door = _listen(options.host, options.port)
     load_tensorflow()
     import uvicorn
 
+    from framework.serving.access import Names
     from framework.serving.application import application
     from framework.serving.classifier import Classifier
     from framework.serving.metrics import Metrics
@@ -76,7 +88,7 @@ def serve(options: Options) -> int:
     with door:
         classifier.load()
         config = uvicorn.Config(
-            application(classifier, options.limits, metrics, trained.name),
+            application(classifier, options.limits, metrics, trained.name, Names(options.hosts or ()), token),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -89,6 +101,8 @@ def serve(options: Options) -> int:
 
         # before anyone is told: uvicorn listens to these only while it runs, and raises them again at its end
         kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        if token is None and not _is_loopback(door):
+            warn(f"anyone who reaches this machine can ask; token=KEY, or {TOKEN} in the environment, asks for a key")
         say(f"{trained.name} is served at {_address(door)} (for programs: {_address(door)}docs); Ctrl-C stops it")
         try:
             server.run(sockets=[door])
@@ -98,6 +112,23 @@ def serve(options: Options) -> int:
                 signal.signal(number, handler)
     say("stopped")
     return DONE
+
+
+def _token(options: Options) -> str | None:
+    """The key, of the command line or the environment.
+
+    Raises:
+        BadInput: no header can bring it.
+    """
+    token = options.token if options.token is not None else os.environ.get(TOKEN)
+    if token is not None and not re.fullmatch(r"[!-~]+", token):
+        right = "letters, digits and signs of ASCII, without blanks"
+        raise BadInput(Problem("the token can't be sent in a header", "token", right))
+    return token
+
+
+def _is_loopback(door: socket.socket) -> bool:
+    return ipaddress.ip_address(door.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def _listen(host: str, port: int) -> socket.socket:

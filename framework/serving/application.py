@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi_offline import FastAPIOffline
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from framework import __version__
 from framework.core.console import warn
 from framework.evaluation.predictions import form_of
+from framework.serving.access import Door, Names, key
 from framework.serving.classifier import Classifier, Upload
 from framework.serving.limits import Limits, Refusal
 from framework.serving.metrics import Metrics
@@ -26,10 +27,18 @@ from framework.serving.uploads import SCHEMAS, Body, check_count, read
 RETRY_SECONDS = 1
 # the page holds its script and its style itself, and asks nobody else for anything
 POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:"
+POLICY += "; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _Answer = TypeVar("_Answer")
 
 
-def application(classifier: Classifier, limits: Limits, metrics: Metrics, called: str) -> FastAPI:
+def application(
+    classifier: Classifier,
+    limits: Limits,
+    metrics: Metrics,
+    called: str,
+    names: Names | None = None,
+    token: str | None = None,
+) -> FastAPI:
     """All pages of a server.
 
     Args:
@@ -37,6 +46,8 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         limits: on requests.
         metrics: told of requests.
         called: what /model and the page call the model.
+        names: that the server is called by; its own ones if none are given.
+        token: the key that all but the page, /health and the description ask for; None for none.
     """
     pages = FastAPIOffline(
         # nothing of the model's name: the pages take the title for HTML
@@ -44,14 +55,16 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         version=__version__,
         description="Classes of images. Whatever is wrong with a request is said in one sentence: `error`.",
     )
-    desk = _Desk(classifier, limits)
+    desk, locked = _Desk(classifier, limits), [Depends(key(token))]
     top, form = len(classifier.task.classes), form_of(classifier.task, len(classifier.task.classes))
 
     @pages.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page() -> HTMLResponse:
         return HTMLResponse(_page(), headers={"Content-Security-Policy": POLICY})
 
-    @pages.post("/predict", openapi_extra=_BODY, responses=_REFUSED, summary="The classes of images")
+    @pages.post(
+        "/predict", openapi_extra=_BODY, responses=_REFUSED, dependencies=locked, summary="The classes of images"
+    )
     async def predict(
         request: Request,
         top: Annotated[int, Query(ge=1, description="how many of the likeliest classes are named")] = min(5, top),
@@ -68,6 +81,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         openapi_extra=_BODY,
         responses={200: {"content": {"image/jpeg": {}}}, **_REFUSED},
         response_class=Response,
+        dependencies=locked,
         summary="Where in an image the evidence for a class lies (Grad-CAM)",
     )
     async def attention(
@@ -83,7 +97,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
 
         return await desk.handle(request, work)
 
-    @pages.get("/model", summary="What the model is asked, and what a request may hold")
+    @pages.get("/model", dependencies=locked, summary="What the model is asked, and what a request may hold")
     def model() -> dict[str, Any]:
         height, width = classifier.size
         return {
@@ -101,7 +115,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
     def health() -> JSONResponse:
         return JSONResponse({"ready": classifier.ready}, 200 if classifier.ready else 503)
 
-    @pages.get("/metrics", response_class=Response, summary="Figures for Prometheus")
+    @pages.get("/metrics", response_class=Response, dependencies=locked, summary="Figures for Prometheus")
     def figures(request: Request) -> Response:
         text, kind = metrics.text(request.headers.get("accept", ""))
         return Response(text, headers={"Content-Type": kind})
@@ -125,6 +139,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
         warn(f"a fault of this program: {type(error).__name__}: {error}")
         return JSONResponse({"error": "a fault of the server; its terminal says more"}, 500)
 
+    pages.add_middleware(Door, names=names or Names())
     pages.add_middleware(_Counting, metrics=metrics, known={getattr(route, "path", "") for route in pages.routes})
     return pages
 
@@ -199,6 +214,8 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"description": what, "content": {"application/json": {"schema": _ERROR}}}
     for status, what in {
         400: "the request can't be understood",
+        401: "a key is needed, or it is another one",
+        403: "asked by another name, or by a page of another site",
         413: "more bytes, pixels or images than are taken",
         415: "no kind of image, or of request, that is read here",
         422: "a damaged image",

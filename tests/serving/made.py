@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -86,12 +87,14 @@ BAD: dict[str, tuple[Callable[[], dict], int]] = {
 
 
 @contextlib.contextmanager
-def server(run: Path, limits: Limits, batch: int = 8, wait: float = 0.005, called: str = "colours") -> Iterator[str]:
+def server(
+    run: Path, limits: Limits, batch: int = 8, wait: float = 0.005, called: str = "colours", **access: Any
+) -> Iterator[str]:
     """The address of a server that answers with a run's model."""
     metrics = Metrics()
     classifier = Classifier(open_trained(ModelOptions(run=str(run))), limits, metrics, batch, wait)
     classifier.load()
-    config = uvicorn.Config(application(classifier, limits, metrics, called), port=0, log_level="error")
+    config = uvicorn.Config(application(classifier, limits, metrics, called, **access), port=0, log_level="error")
     serving = uvicorn.Server(config)
     thread = threading.Thread(target=serving.run)
     thread.start()
