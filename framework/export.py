@@ -9,7 +9,8 @@ from framework.cli.options import run_with_options
 from framework.core.console import follow, say, warn
 from framework.core.errors import DONE
 from framework.exports.decoding import LIMITS
-from framework.exports.publishing import ExportOptions, publish
+from framework.exports.publishing import ExportOptions as Options
+from framework.exports.publishing import publish
 from framework.model.saved import open_trained
 
 USAGE = """
@@ -33,10 +34,10 @@ Exit code 0: published; 1: the gate said no; 2: the command line, the run or the
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export what the command line says; returns the exit code."""
-    return run_with_options(USAGE, ExportOptions, export, arguments)
+    return run_with_options(USAGE, Options, export, arguments)
 
 
-def export(options: ExportOptions) -> int:
+def export(options: Options) -> int:
     """Publish, and say what there is.
 
     Raises:

@@ -100,8 +100,8 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int]
     """A bar with count, rate of work and time left while it lasts; ``advance(n)`` moves it. ``total`` None is
     not known.
 
-    On a terminal and in a notebook it is gone when done. Anywhere else a line every ``WORD_EVERY`` seconds takes its place: a log file gets
-    no half-drawn bars.
+    On a terminal and in a notebook it is gone when done. Anywhere else a line every ``WORD_EVERY`` seconds takes its
+    place: a log file gets no half-drawn bars.
     """
     console = messages()
     if in_notebook() and total != 0:

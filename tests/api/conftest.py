@@ -7,6 +7,7 @@ import os
 import pytest
 
 import framework
+import framework.parts  # before any test that forgets what is registered in it
 from tests.conftest import make_images
 
 SMALL = ("model.filters=[4,8]", "model.image_size=32", "trainer.epochs=2", "trainer.batch_size=8")

@@ -8,9 +8,9 @@ import pytest
 import framework
 from framework.core.backend import tf
 from framework.core.runs import RunFolder
+from framework.evaluate import main as evaluate
 from tests.api.conftest import SMALL
 from tests.api.test_fit import numbers
-from tests.conftest import bash
 
 FROZEN = ("model=mobilenet", "model.alpha=0.25", "model.weights=null", "model.image_size=32", "trainer.epochs=1")
 
@@ -23,17 +23,16 @@ def arrays():
     return images.astype(np.uint8), labels
 
 
-def test_arrays_datasets_and_the_files_they_become_train_alike(arrays, here):
+def test_arrays_datasets_and_the_files_they_become_train_alike(arrays, here, capsys):
     run = framework.fit(*SMALL, data=arrays, names=["red", "green", "blue"])
     assert run.classes == ("red", "green", "blue")
     assert [RunFolder(run.folder).read_run()["data"]["images"][split] for split in ("train", "validation")] == [24, 6]
     dataset = tf.data.Dataset.from_tensor_slices(arrays).batch(7)
     again = framework.fit(*SMALL, data=dataset, names=["red", "green", "blue"])
     assert numbers(again.folder) == numbers(run.folder)
-    # any other process can work with the run
-    done = bash(f"python -m framework.evaluate run={run.folder}", here)
-    assert done.returncode == 0, done.stderr
-    assert f"accuracy           {run.metrics['val_accuracy']:.4f}" in done.stdout
+    # the commands work with the run as with any
+    assert evaluate([f"run={run.folder}"]) == 0
+    assert f"accuracy           {run.metrics['val_accuracy']:.4f}" in capsys.readouterr().out
 
 
 def test_features_of_arrays_are_kept_by_contents(arrays, here):
