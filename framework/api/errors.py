@@ -31,7 +31,7 @@ class Error(Exception):
         ...     print(error)
         1 problem, nothing was started
         <BLANKLINE>
-        optimizer 'adam' has no parameter 'lrr'
+        optim.lrr: optimizer 'adam' has no parameter 'lrr'
           set in: command line: optim.lrr=0.1
           try:    lr (one of: lr, beta_1, beta_2, epsilon, amsgrad, weight_decay, clipnorm)
     """

@@ -161,10 +161,10 @@ def _refuse_defined(overrides: Sequence[str]) -> None:
     Raises:
         BadInput: one is chosen.
     """
-    own = {name: group for group, parts in defined.options().items() for name in parts}
+    own = defined.options()
     for override in overrides:
-        chosen = override.partition("=")[2].strip("[]").split(",")
-        if known := [name for name in chosen if own.get(name) == override.partition("=")[0].lstrip("+")]:
+        group, _, chosen = override.lstrip("+").partition("=")
+        if known := [name for name in chosen.strip("[]").split(",") if name in own.get(group, ())]:
             what = f"'{known[0]}' was defined in this session, and each run of a sweep is a process of its own"
             raise BadInput(Problem(what, override, "framework.fit for one run, or a recipe with it in its parts.py"))
 

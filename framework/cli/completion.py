@@ -21,8 +21,8 @@ from framework.core.files import cache_folder, write_whole
 # commands that take what framework-train takes
 TRAINING = ("train", "check", "plan", "lr_find", "doctor")
 # options that lead to runs, and what else they take
-RUNS = {"run": ["latest"], "runs": [], "sweep": [], "from": [], "resume": []}
-OF_TRAINING = {"from": [], "resume": [], "recipe": [], "recipes": []}
+RUNS: dict[str, list[str]] = {"run": ["latest"], "runs": [], "sweep": [], "from": [], "resume": []}
+OF_TRAINING: dict[str, list[str]] = {"from": [], "resume": [], "recipe": [], "recipes": []}
 WORDS = {"recipe": ["new", "list", "check", "copy"], "cache": ["list", "verify", "clear"], "complete": ["bash"]}
 BASH = """# Tab completion of the framework's commands: eval "$(framework-complete bash)"
 _framework_complete() {

@@ -28,7 +28,7 @@ def test_every_option_is_a_row_with_what_is_known(capsys, here):
     assert lines["name"][:5] == ["name", "top1", "parameters", "gflops", "size"]
     for name in groups()["model"]:
         assert name in lines
-    assert lines["xception"][1:7] == ["79.0%", "20.9M", "9.13", "150", "71", "2017"]
+    assert lines["xception"][1:7] == ["79.0%", "20.9M", "3.87", "150", "71", "2017"]
     assert lines["cnn"][1:5] == ["–", "0.4M", "0.0418", "64"]
     assert "base 'mobilenet'" in text  # and below it the parameters, as of any group
     assert max(map(len, text.splitlines())) <= 120
