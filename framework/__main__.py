@@ -32,6 +32,7 @@ GROUPS = {
     },
     "keeping house": {
         "cache": "list, verify and clear the kept features of frozen bases",
+        "complete": "Tab completion for bash",
     },
 }
 COMMANDS = [name for names in GROUPS.values() for name in names]

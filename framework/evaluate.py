@@ -8,19 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-
 from framework.cli.options import run_with_options
 from framework.core.backend import load_tensorflow
-from framework.core.console import follow, progress, say, warn
-from framework.core.errors import DONE, BadInput, Problem, RunFailed, listing, many
+from framework.core.console import follow, say
+from framework.core.errors import DONE, BadInput, Problem, RunFailed
 from framework.core.schema import Count, NonNegative, PathText, Share
-from framework.data.selection import left_out
-from framework.evaluation.forward import forward
-from framework.evaluation.given import Given, mean_loss
+from framework.evaluation.asking import answer, measured
 from framework.evaluation.kinds import EVALUATIONS
-from framework.evaluation.labelled import DataOptions, Labelled, SplitName, labelled
-from framework.model.saved import ModelOptions, Trained, open_trained
+from framework.evaluation.labelled import DataOptions, SplitName, labelled
+from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
 python -m framework.evaluate run=RUN [options]
@@ -75,21 +71,15 @@ def evaluate(options: Options) -> int:
     for heading, text in images.told:
         say(f"{heading}: {text}")
     load_tensorflow()
-    answers, unreadable = answer(trained, images, options.batch_size)
-    measured = {
-        "model": trained.name,
-        "data": images.origin,
-        "name": images.name,
-        **evaluation.measure(answers, mean_loss(trained, answers), options.top),
-        "unreadable": unreadable,
-    }
-    files = evaluation.write(folder, answers, measured, f"{trained.name}, {images.name} images")
-    print(evaluation.summary(measured, images.name, images.origin))
+    answers, unreadable = answer(trained, trained.load(), images, options.batch_size)
+    found = measured(trained, images, answers, unreadable, options.top)
+    files = evaluation.write(folder, answers, found, f"{trained.name}, {images.name} images")
+    print(evaluation.summary(found, images.name, images.origin))
     say(f"\nin {folder}: {'  '.join(file.name for file in files)}")
-    if options.min_accuracy is not None and measured["accuracy"] < options.min_accuracy:
-        raise RunFailed(f"accuracy {measured['accuracy']:.4f} is below min_accuracy={options.min_accuracy:g}")
-    if options.max_mae is not None and measured["mae"] > options.max_mae:
-        raise RunFailed(f"mean absolute error {measured['mae']:.6g} is above max_mae={options.max_mae:g}")
+    if options.min_accuracy is not None and found["accuracy"] < options.min_accuracy:
+        raise RunFailed(f"accuracy {found['accuracy']:.4f} is below min_accuracy={options.min_accuracy:g}")
+    if options.max_mae is not None and found["mae"] > options.max_mae:
+        raise RunFailed(f"mean absolute error {found['mae']:.6g} is above max_mae={options.max_mae:g}")
     split = [f"split={options.split}"] if options.split else []
     follow("python", "-m", "framework.export", *trained.words, *options.data.words, *split)
     return DONE
@@ -107,37 +97,6 @@ def _check_gates(options: Options, score: str) -> None:
         if value is not None and key != right:
             what = f"{key} asks for what this model has not: it is measured by its {score}"
             raise BadInput(Problem(what, f"command line: {key}", f"{right}=NUMBER"))
-
-
-def answer(trained: Trained, images: Labelled, batch_size: int) -> tuple[Given, dict[str, str]]:
-    """The classifier's answers with progress, and the files that can't be read, each with the reason.
-
-    Raises:
-        BadInput: some can't be read and are not to be skipped, or none can be.
-        RunFailed: the answers are no numbers.
-    """
-    model = trained.load()
-    bad: list[tuple[str, str]] = []
-    paths: list[str] = []
-    logits: list[np.ndarray] = []
-    with progress("Evaluating", len(images.split), "images") as advance:
-        for names, batch in forward(model, images.split.paths, trained.size, batch_size, bad):
-            paths += names
-            logits.append(batch)
-            advance(len(names))
-    if bad and (not images.skip or not paths):
-        lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
-        what = f"{len(bad):,} of {many(len(images.split), 'image')} can't be read:{lines}"
-        raise BadInput(Problem(what, images.origin, "data.on_error=skip leaves them out"))
-    if bad:
-        warn(f"{left_out(len(bad))}: {listing([path for path, _ in bad], 3)}")
-    found = np.concatenate(logits)
-    if strange := int((~np.isfinite(found)).any(axis=1).sum()):
-        raise RunFailed(f"for {strange:,} of {many(len(paths), 'image')} the model's answer is no finite number")
-    unread = dict(bad)
-    kept = [place for place, path in enumerate(images.split.paths) if path not in unread]
-    made = EVALUATIONS[trained.task.asks].answers(trained.task, paths, images.split.labels[kept], found)
-    return made, unread
 
 
 if __name__ == "__main__":

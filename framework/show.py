@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli import explain
+from framework.cli.bases_table import take
 from framework.cli.command import run_command
 from framework.cli.compose import chosen_recipes, compose, parse
 from framework.cli.primary import take_primary_config
@@ -20,6 +21,8 @@ python -m framework.show [what] [overrides]
   python -m framework.show                     every kind of part, and its parts
   python -m framework.show head                the options of a group, and each part's parameters with their defaults
   python -m framework.show head=mlp            one option, and where its part is written
+  python -m framework.show model sort=top1     which base? accuracy, size, cost, and whether its weights are here
+  python -m framework.show model where='parameters<10M,top1>=75%' format=csv
   python -m framework.show recipe=NAME         what a recipe sets and brings
   python -m framework.show optim.lr model=vgg16 optim.lr=0.1
                                                which file, recipe or override sets a value, and what it overrode
@@ -49,6 +52,7 @@ def texts(arguments: Sequence[str]) -> Iterator[str]:
     what, *overrides = take_primary_config(arguments) or [""]
     key, equals, value = what.partition("=")
     group = explain.group_of(key)
+    of_table, overrides = take(overrides) if group == "model" and not equals else ({}, overrides)
     if key == "recipe" and value:
         return explain.recipe(find(value).name, chosen_recipes([parse([what, *overrides])[0]]))
     if equals and group is None:
@@ -63,6 +67,8 @@ def texts(arguments: Sequence[str]) -> Iterator[str]:
         raise BadInput(problems)
     bundle = chosen_recipes([parsed])
     load_parts(bundle.recipes)
+    if of_table:
+        return explain.bases(bundle, of_table)
     if group is None:
         return explain.kinds()
     return explain.option(group, value, bundle) if equals else explain.group(group, bundle)

@@ -13,6 +13,7 @@ import framework
 PACKAGE = Path(framework.__file__).parent
 FLOORS = [
     ["commands"],
+    ["api"],
     ["cli"],
     ["serving", "sweeps"],
     ["runs"],
@@ -46,7 +47,7 @@ def modules():
 def room_of(file: Path) -> str:
     inside = file.relative_to(PACKAGE).parts
     if inside == ("__init__.py",):
-        return "core"
+        return "api"  # its door
     return inside[0] if len(inside) > 1 else "commands"
 
 

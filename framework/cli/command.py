@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import framework
@@ -237,12 +238,8 @@ def launch(
             request = requested(arguments, overrides, first, typed)
             refuse_unwritable(request.folder, "hydra.sweep.dir")
             return sweep(request)
-        if first.sweep.seeds is not None:
-            what = f"sweep.seeds={first.sweep.seeds} repeats runs, and this is a single run"
-            raise BadInput(Problem(what, "", "add -m"))
-        unfinished = find_unfinished(overrides)
+        unfinished, _ = _destination(overrides, first, composed)
         arguments += [f"{RUN_DIR}'{unfinished}'"] if unfinished else []
-        refuse_unwritable(unfinished or run_folder(composed.whole), "hydra.run.dir")
         begin()
     elif flags.cfg or flags.info:
         compose(overrides)
@@ -270,6 +267,48 @@ def launch(
         reason = re.sub(r"\s*\n\s*", " ", str(error)).strip()
         raise BadInput(Problem(f"Hydra can't start this: {reason}", "command line")) from error
     return max(codes, default=DONE)
+
+
+def single(arguments: Sequence[str], preflight: Preflight) -> Job:
+    """The job of a command line that is one run, checked as ``launch`` checks it, without a process of Hydra's around it.
+
+    So nothing of the process is changed: no logging, no ``sys.argv``, no current folder, and no ``.hydra`` is written.
+    Where the folder that the clock names is taken, by another run of the same second, the next free name is.
+
+    Args:
+        arguments: overrides, ``from=``, ``resume=`` and ``recipes=`` among them.
+        preflight: further checks of settings.
+
+    Raises:
+        BadInput: with every problem.
+    """
+    overrides = normalise(take_primary_config(take_resume(arguments)))
+    refuse_sweep(overrides, "one value; a sweep tries several")
+    first, composed = check_all(overrides, preflight)[0]
+    typed = opened(overrides)
+    unfinished, folder = _destination(typed, first, composed)
+    if not unfinished and not any(override.lstrip("+").startswith(RUN_DIR) for override in typed):
+        taken, number = folder, 1
+        while folder.exists():
+            number += 1
+            folder = taken.with_name(f"{taken.name}_{number}")
+    own = [override for override in typed if not override.lstrip("+").startswith(("hydra.", "hydra/"))]
+    return job_of(composed.node, str(folder), own, str(Path.cwd()))
+
+
+def _destination(overrides: Sequence[str], first: Settings, composed: Composed) -> tuple[Path | None, Path]:
+    """The folder of an unfinished run that a single run goes on with, None if there is none, and the run's folder.
+
+    Raises:
+        BadInput: it is no single run, or its folder can't be written.
+    """
+    if first.sweep.seeds is not None:
+        what = f"sweep.seeds={first.sweep.seeds} repeats runs, and this is a single run"
+        raise BadInput(Problem(what, "", "add -m"))
+    unfinished = find_unfinished(overrides)
+    folder = unfinished or run_folder(composed.whole)
+    refuse_unwritable(folder, "hydra.run.dir")
+    return unfinished, folder
 
 
 def _read_flags(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace]:

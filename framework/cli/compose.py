@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from framework.cli.origins import Origins, Places, trace
 from framework.cli.primary import primary_config
 from framework.cli.typed import either, fit_for_hydra, hydra_reads
+from framework.config import defined
 from framework.config.checks import NAMED, not_chosen
 from framework.config.folders import conf_folder, groups
 from framework.config.hydra_private import apply_overrides, mapping_at
@@ -190,7 +191,11 @@ def compose(arguments: Sequence[str]) -> Composed:
     bundle = chosen_recipes([overrides], problems)
     load_parts(bundle.recipes)
     with _hydra() as loader:
-        options = {group: [*shipped, *bundle.options.get(group, {})] for group, shipped in groups().items()}
+        own = defined.offer()
+        options = {
+            group: [*shipped, *bundle.options.get(group, {}), *own.get(group, ())]
+            for group, shipped in groups().items()
+        }
         options["recipe"] = names()
         chosen, values, loose, unsure, guessed = [], [], [], [], []
         for override in overrides:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from framework.cli import bases_table
 from framework.cli.compose import Composed
 from framework.cli.origins import Place
 from framework.config import documents
@@ -69,8 +70,11 @@ def group(name: str, bundle: Bundle) -> Iterator[str]:
     yield f"{name.replace('/', '.')}" + (f" - {kind}: {registry.KINDS[kind]}" if kind else "")
     yield ""
     yield "options"
-    for option, file in options.items():
-        yield from _columns(option, documents.purpose(file), 20)
+    if kind == "base":
+        yield from bases_table.lines(options, {})
+    else:
+        for option, file in options.items():
+            yield from _columns(option, documents.purpose(file), 20)
     if kind is None:
         return
     seen: dict[str, Chosen] = {}
@@ -93,6 +97,15 @@ def group(name: str, bundle: Bundle) -> Iterator[str]:
     if plain:
         yield ""
         yield from textwrap.wrap(f"without parameters: {', '.join(plain)}", WIDTH, subsequent_indent="  ")
+
+
+def bases(bundle: Bundle, given: Mapping[str, str]) -> Iterator[str]:
+    """The bases as a table alone, sorted, filtered or in a form for programs.
+
+    Raises:
+        BadInput: there is no such column or format, or a condition makes no sense.
+    """
+    return bases_table.lines(_options("model", bundle), given)
 
 
 def option(group: str, name: str, bundle: Bundle) -> Iterator[str]:

@@ -95,6 +95,11 @@ def read_options(record: type[Record], arguments: Sequence[str], command: str = 
     return _build(record, fit, loose, "")
 
 
+def known_options(record: type) -> dict[str, Any]:
+    """The options of a command, dotted name to type."""
+    return {name: found.kind for name, found in _fields(record).items()}
+
+
 def help_text(usage: str, record: type) -> str:
     """The command's own text, then every option with its default and its line."""
     lines = [usage.strip(), "", "Options:"]

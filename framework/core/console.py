@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framework.core.notebook import NotebookBar, in_notebook
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,10 +22,14 @@ WORD_EVERY = 15.0
 
 
 def messages() -> Console:
-    """Console on standard error, made anew so that a redirected or forked stream is honoured."""
+    """Console on standard error, made anew so that a redirected or forked stream is honoured.
+
+    In a notebook on standard output, as plain text: there standard error looks like a fault, and Rich makes a page of
+    each line.
+    """
     from framework.core.terminal import PlainConsole
 
-    return PlainConsole(stderr=True, soft_wrap=True)
+    return PlainConsole(stderr=not in_notebook(), force_jupyter=False, soft_wrap=True)
 
 
 def say(text: str = "") -> None:
@@ -94,10 +100,17 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int]
     """A bar with count, rate of work and time left while it lasts; ``advance(n)`` moves it. ``total`` None is
     not known.
 
-    On a terminal it is gone when done. Anywhere else a line every ``WORD_EVERY`` seconds takes its place: a log file gets
-    no half-drawn bars.
+    On a terminal and in a notebook it is gone when done. Anywhere else a line every ``WORD_EVERY`` seconds takes its
+    place: a log file gets no half-drawn bars.
     """
     console = messages()
+    if in_notebook() and total != 0:
+        bar = NotebookBar(total)
+        try:
+            yield lambda count: bar.advance(count, f"{what}: {bar.done:,} {unit}")
+        finally:
+            bar.close()
+        return
     if not console.is_terminal or total == 0:
         yield _by_lines(what, total, unit)
         return
@@ -120,15 +133,15 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int]
         TimeRemainingColumn(),
         console=console,
         transient=True,
-    ) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)
+    ) as drawn:
+        task = drawn.add_task(what, total=total)
+        yield lambda count: drawn.advance(task, count)
 
 
 @contextlib.contextmanager
 def passing(text: str) -> Iterator[None]:
     """A word on a terminal for as long as the block takes, where nothing can be counted and nothing be drawn."""
-    shows = sys.stderr.isatty() and not messages().is_dumb_terminal
+    shows = sys.stderr.isatty() and not in_notebook() and not messages().is_dumb_terminal
     if shows:
         print(f"{text}\r", end="", file=sys.stderr, flush=True)
     try:

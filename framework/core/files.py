@@ -34,18 +34,20 @@ _BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yields a path beside ``path``, of the same ending, to write to; it takes ``path``'s place when the block ends well.
 
-    A kill at any moment leaves the old file or the new one; a failed block leaves the old one and nothing else.
+    A kill at any moment leaves the old file or the new one; a failed block leaves the old one and nothing else. With
+    ``durable`` so does a machine that loses its power; without it that waits for nothing, for one of very many files.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{os.getpid()}{''.join(path.suffixes[-1:])}")
     try:
         yield beside
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with open(beside, "rb+") as file:
+                os.fsync(file.fileno())
         _put(beside, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

@@ -81,6 +81,8 @@ _parts: dict[tuple[str, str], Part] = {}
 def register(kind: str, name: str, **details: Any) -> Callable[[Function], Function]:
     """Decorator that registers a function as the part ``name`` of ``kind``.
 
+    A part of a notebook or a script itself may be defined again: the later one holds.
+
     Raises:
         BadInput: a part of this kind has this name already, or the signature can't serve as a schema.
     """
@@ -89,7 +91,7 @@ def register(kind: str, name: str, **details: Any) -> Callable[[Function], Funct
         part = Part(kind, name, function, details)
         where = "{}:{}".format(*part.location)
         taken = _parts.get((kind, name))
-        if taken is not None and taken.location != part.location:
+        if taken is not None and taken.location != part.location and not (_is_typed(taken) and _is_typed(part)):
             raise BadInput(
                 Problem(
                     f"{kind} '{name}' is registered twice",
@@ -115,6 +117,11 @@ def register(kind: str, name: str, **details: Any) -> Callable[[Function], Funct
         return function
 
     return decorate
+
+
+def _is_typed(part: Part) -> bool:
+    """Whether it was defined in a notebook or a script itself, where a cell that is run again means the new one."""
+    return part.function.__module__ == "__main__"
 
 
 def task(name: str, *, labels: Labels = "classes") -> Callable[[Function], Function]:

@@ -13,6 +13,17 @@ from framework.core.console import messages, say
 from framework.core.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, BadInput, FrameworkError, Problem
 
 
+def told(error: FrameworkError | OSError) -> str:
+    """What a person reads of an error that is meant for them, or of a file or disk that failed; the words of ``guarded``."""
+    if isinstance(error, BadInput):
+        once = list(dict.fromkeys(error.problems))
+        return "\n\n".join([_heading(once), *map(str, once)])
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return f"{name}{error.strerror or error}"
+    return str(error)
+
+
 def guarded(work: Callable[[], int]) -> int:
     """Run a command's work; an error meant for the user becomes its message and exit code."""
     try:
@@ -21,7 +32,7 @@ def guarded(work: Callable[[], int]) -> int:
         report(error.problems)
         return error.exit_code
     except FrameworkError as error:
-        messages().print(str(error), markup=False, style="red")
+        messages().print(told(error), markup=False, style="red")
         return error.exit_code
     except KeyboardInterrupt:
         say("interrupted")
@@ -37,8 +48,7 @@ def guarded(work: Callable[[], int]) -> int:
 
 def _report_file(error: OSError) -> int:
     """Say which file or disk failed; returns the exit code."""
-    name = f"{error.filename}: " if error.filename is not None else ""
-    messages().print(f"{name}{error.strerror or error}", markup=False, style="red")
+    messages().print(told(error), markup=False, style="red")
     return BAD_INPUT if error.errno in _OF_A_WRONG_NAME else FAILED
 
 
@@ -71,7 +81,11 @@ def report(problems: Sequence[Problem]) -> None:
     """Print problems, numbered if there are several, the same one once."""
     console = messages()
     once = list(dict.fromkeys(problems))
-    console.print(f"{len(once)} problem{'s' if len(once) > 1 else ''}, nothing was started", style="bold red")
+    console.print(_heading(once), style="bold red")
     for problem in once:
         console.print()
         console.print(str(problem), markup=False)
+
+
+def _heading(problems: Sequence[Problem]) -> str:
+    return f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was started"

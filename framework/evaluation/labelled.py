@@ -124,7 +124,7 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
             found, lines = _classes_of(trained, [root])
             return found, _unlike_a_split(Path(root)), root, lines
         images = sources.read(_settings(trained, {"dir": root}))
-        found = _in_order(trained.task, _chosen(images, split), images.classes)
+        found = in_order(trained.task, _chosen(images, split), images.classes)
         return found, f"{name}-{split}", root, images.told()
     if split is None:
         right = f"split={listing(list(named))}, or split=all"
@@ -173,12 +173,12 @@ def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
         )
     else:
         images = sources.read(settings, trained.task.asks)
-    found = _in_order(trained.task, _chosen(images, split or "all"), images.classes)
+    found = in_order(trained.task, _chosen(images, split or "all"), images.classes)
     name = Path(file).stem
     return found, name if split in (None, "all") else f"{name}-{split}", images.origin, images.told()
 
 
-def _in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:
+def in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:
     """The split with its labels renumbered from the order of ``classes`` to the task's.
 
     Raises:

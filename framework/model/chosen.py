@@ -40,7 +40,8 @@ def find_run(run: str) -> Chosen:
     """The run that ``run`` names, one with a model where there is a choice.
 
     A sweep means the run that stands for its best variant, as its report has it. ``latest`` is the run that was begun
-    last in runs/ and sweeps/ here, or if that is one of a sweep, the sweep's best.
+    last in runs/ and sweeps/ here, or if that is one of a sweep, the sweep's best. A run's own ``model.keras`` means the
+    run.
 
     Raises:
         BadInput: there is none.
@@ -48,6 +49,8 @@ def find_run(run: str) -> Chosen:
     if run == LATEST:
         return _latest()
     path = Path(run).expanduser().resolve()
+    if is_of_run(path):
+        return Chosen(RunFolder(path.parent))
     if not path.is_dir():
         raise BadInput(_no_folder(run, path))
     if (path / "run.json").exists() or not (there := _with_models(path)):
@@ -56,6 +59,12 @@ def find_run(run: str) -> Chosen:
         what = f"no run in {path} is finished"
         raise BadInput(Problem(what, f"command line: run={path}", f"run={next(iter(there))}"))
     return best
+
+
+def is_of_run(file: Path) -> bool:
+    """Whether a file is the model of the run folder that it lies in, which says all that there is to know of it."""
+    folder = RunFolder(file.parent)
+    return file.name == folder.model.name and file.is_file() and folder.run_json.is_file()
 
 
 def _latest() -> Chosen:

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar with the time left on a terminal, and a line an epoch everywhere."""
+"""What a person sees while a run trains: a bar on a terminal and in a notebook, and a line an epoch everywhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from framework.core.better import Yardstick
 from framework.core.console import messages, say_under
+from framework.core.notebook import NotebookBar, in_notebook
 
 
 class Progress:
@@ -24,11 +25,15 @@ class Progress:
         self.best: float | None = None
         self.done = 0
         self._bar: Any = None
+        self._below: NotebookBar | None = None
         self._task: Any = None
 
     def __enter__(self) -> Progress:
         console = messages()
-        if console.is_terminal:
+        if in_notebook():
+            self._below = NotebookBar(self.epochs * self.steps)
+            self._below.done = self.done
+        elif console.is_terminal:
             from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
@@ -39,6 +44,9 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._below is not None:
+            self._below.close()
+            self._below = None
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -46,8 +54,10 @@ class Progress:
     def step(self, epoch: int, count: int, loss: float | None) -> None:
         """``count`` more training steps are done in this epoch (from 0)."""
         self.done += count
+        text = f"epoch {epoch + 1}/{self.epochs}" + (f"  loss {loss:.4f}" if loss is not None else "")
+        if self._below is not None:
+            self._below.advance(count, text)
         if self._bar is not None:
-            text = f"epoch {epoch + 1}/{self.epochs}" + (f"  loss {loss:.4f}" if loss is not None else "")
             self._bar.update(self._task, advance=count, description=text)
 
     def resume(self, history: Sequence[Mapping[str, Any]], step: int) -> None:

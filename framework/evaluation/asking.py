@@ -1,0 +1,61 @@
+"""A trained classifier asked about labelled images: its answers, and the record of what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from framework.core.backend import keras
+from framework.core.console import progress, warn
+from framework.core.errors import BadInput, Problem, RunFailed, listing, many
+from framework.data.selection import left_out
+from framework.evaluation.forward import forward
+from framework.evaluation.given import Given, mean_loss
+from framework.evaluation.kinds import EVALUATIONS
+from framework.evaluation.labelled import Labelled
+from framework.model.saved import Trained
+
+
+def answer(trained: Trained, model: keras.Model, images: Labelled, batch_size: int) -> tuple[Given, dict[str, str]]:
+    """The classifier's answers with progress, and the files that can't be read, each with the reason.
+
+    Raises:
+        BadInput: some can't be read and are not to be skipped, or none can be.
+        RunFailed: the answers are no numbers.
+    """
+    bad: list[tuple[str, str]] = []
+    paths: list[str] = []
+    logits: list[np.ndarray] = []
+    with progress("Evaluating", len(images.split), "images") as advance:
+        for names, batch in forward(model, images.split.paths, trained.size, batch_size, bad):
+            paths += names
+            logits.append(batch)
+            advance(len(names))
+    if bad and (not images.skip or not paths):
+        lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
+        what = f"{len(bad):,} of {many(len(images.split), 'image')} can't be read:{lines}"
+        raise BadInput(Problem(what, images.origin, "data.on_error=skip leaves them out"))
+    if bad:
+        warn(f"{left_out(len(bad))}: {listing([path for path, _ in bad], 3)}")
+    found = np.concatenate(logits)
+    if strange := int((~np.isfinite(found)).any(axis=1).sum()):
+        raise RunFailed(f"for {strange:,} of {many(len(paths), 'image')} the model's answer is no finite number")
+    unread = dict(bad)
+    kept = [place for place, path in enumerate(images.split.paths) if path not in unread]
+    made = EVALUATIONS[trained.task.asks].answers(trained.task, paths, images.split.labels[kept], found)
+    return made, unread
+
+
+def measured(
+    trained: Trained, images: Labelled, answers: Given, unreadable: Mapping[str, str], top: Sequence[int]
+) -> dict[str, Any]:
+    """The record of an evaluation, in plain values: which model, which images, every score; as ``metrics.json`` has it."""
+    return {
+        "model": trained.name,
+        "data": images.origin,
+        "name": images.name,
+        **EVALUATIONS[trained.task.asks].measure(answers, mean_loss(trained, answers), top),
+        "unreadable": unreadable,
+    }

@@ -1,0 +1,46 @@
+"""What is known of bases beside how they are built: published accuracy, year, size and cost; read from ``bases.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+FILE = Path(__file__).with_name("bases.yaml")
+BYTES = 4  # of a float32
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of a base, None for what is not known.
+
+    Attributes:
+        top1: published accuracy on ImageNet's validation images, 0 to 1.
+        year: of the paper.
+        parameters: numbers in the weights of the base without head, with its option's values.
+        gflops: 10⁹ operations for an image of the option's size, a multiplication and an addition counted as one each.
+    """
+
+    top1: float | None = None
+    year: int | None = None
+    parameters: int | None = None
+    gflops: float | None = None
+
+    @property
+    def megabytes(self) -> float | None:
+        """10⁶ bytes that the weights take in a file, without head."""
+        return None if self.parameters is None else self.parameters * BYTES / 1e6
+
+
+@cache
+def known() -> dict[str, Facts]:
+    """Facts by the name of a base."""
+    entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return {name: Facts(**entry) for name, entry in entries.items()}
+
+
+def facts(name: str) -> Facts:
+    """What is known of a base."""
+    return known().get(name, Facts())
