@@ -10,6 +10,7 @@ import pytest
 
 from framework import train
 from framework.core.backend import keras
+from framework.core.geometry import Geometry
 from framework.core.runs import RunFolder
 from framework.data.rows import FileImages, decode_all
 from tests.conftest import make_images
@@ -152,7 +153,7 @@ def test_the_best_model_before_a_bad_number_is_kept(photos):
     assert [row["stage"] for row in rows[:3]] == ["head"] * 3
     model = keras.saving.load_model(folder.checkpoints / "best.keras")
     files = sorted((photos / "validation").glob("*/*.jpg"))
-    images = decode_all(FileImages([str(file) for file in files], (32, 32)))
+    images = decode_all(FileImages([str(file) for file in files], Geometry((32, 32))))
     labels = np.array([record["classes"].index(file.parent.name) for file in files])
     answers = model.predict(images, verbose=0)
     assert np.isfinite(answers).all()

@@ -85,7 +85,7 @@ def application(classifier: Classifier, limits: Limits, metrics: Metrics, called
 
     @pages.get("/model", summary="What the model is asked, and what a request may hold")
     def model() -> dict[str, Any]:
-        height, width = classifier.size
+        height, width = classifier.geometry.size
         return {
             "model": called,
             "task": classifier.task.kind,

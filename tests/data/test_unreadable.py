@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from framework.core.errors import BadInput
+from framework.core.geometry import Geometry
 from framework.data import decode
 from framework.data.decode import image, pixels, unreadable
 from framework.data.rows import Undecodable, image_rows, undecodable, unreadable_problem
 from framework.data.sources import image_folder
-from framework.data.upright import resize
+from framework.data.upright import bilinear
 from framework.evaluation.forward import batches
 
 
@@ -36,7 +37,7 @@ def test_each_bad_file_has_its_reason(damaged):
         (bad[1], "empty, 0 bytes"),
         (bad[2], "not an image but text"),
     ]
-    assert unreadable(paths, (16, 16)) == unreadable(paths)
+    assert unreadable(paths, Geometry((16, 16))) == unreadable(paths)
     problem = unreadable_problem(unreadable(paths))
     assert problem.what.startswith("3 images can't be read:")
     assert all(path in problem.what for path in bad)
@@ -82,11 +83,11 @@ def fuzzed(tmp_path_factory):
 
 def test_what_is_called_unreadable_is_what_the_pipeline_fails_on(fuzzed):
     looked = dict(unreadable(fuzzed))
-    size = (16, 16)
+    size, geometry = (16, 16), Geometry((16, 16))
     read, said = {}, {}
     for path in fuzzed:
         try:
-            read[path] = image(path, size)
+            read[path] = image(path, geometry)
         except ValueError as error:
             said[path] = str(error)
     assert all(text.startswith(f"{path}: ") for path, text in said.items())
@@ -95,17 +96,17 @@ def test_what_is_called_unreadable_is_what_the_pipeline_fails_on(fuzzed):
     assert sorted(looked) == sorted(set(fuzzed) - set(read))
     assert len(read) > 200
     assert len(looked) > 200
-    assert dict(unreadable(fuzzed, size)).keys() == looked.keys()
+    assert dict(unreadable(fuzzed, geometry)).keys() == looked.keys()
     # the same by what goes forward, and in a training pipeline
     bad = []
-    names = [name for some, _ in batches(fuzzed, size, 32, bad) for name in some]
+    names = [name for some, _ in batches(fuzzed, geometry, 32, bad) for name in some]
     assert names == list(read)
     assert dict(bad).keys() == looked.keys()
-    rows = image_rows(list(read), size, 100)
+    rows = image_rows(list(read), geometry, 100)
     np.testing.assert_array_equal(rows.images, np.stack(list(read.values())))
     # and Pillow alone, as call.py reads: the same pixels of damaged files too
     for path, ours in read.items():
-        np.testing.assert_array_equal(ours, resize(pixels(path, size), size))
+        np.testing.assert_array_equal(ours, bilinear(pixels(path, size), size))
 
 
 def badly_compressed(path):
@@ -128,7 +129,7 @@ def test_what_only_reading_shows_is_remembered_for_every_question(photos):
     every = [*train, *(str(path) for path in sorted((photos / "validation").rglob("*.*")))]
     assert unreadable(every) == []
     with pytest.raises(Undecodable) as error:
-        image_rows(train, (16, 16), 100)
+        image_rows(train, Geometry((16, 16)), 100)
     assert list(error.value.reasons) == [bad]
     assert [path for path, _ in unreadable(every)] == [bad]
     assert [path for path, _ in unreadable([bad])] == [bad]
@@ -148,7 +149,7 @@ def test_heic_is_called_heic_whatever_its_ending(tmp_path, brand):
 
 
 def test_files_that_change_while_they_are_read(photos):
-    error = undecodable([str(path) for path in photos.rglob("*.jpg")], (16, 16))
+    error = undecodable([str(path) for path in photos.rglob("*.jpg")], Geometry((16, 16)))
     assert "files change while they are read" in str(error)
 
 
@@ -173,5 +174,5 @@ def test_verdicts_are_remembered_until_the_file_changes(photos, monkeypatch):
 def test_what_fails_only_when_decoded_is_named_too(damaged):
     images, bad = damaged
     with pytest.raises(BadInput) as error:
-        image_rows(images.splits["train"].paths, (16, 16), 100)
+        image_rows(images.splits["train"].paths, Geometry((16, 16)), 100)
     assert all(path in str(error.value) for path in bad)
