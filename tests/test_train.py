@@ -132,7 +132,10 @@ def test_what_lies_in_the_folder_and_is_not_used_is_told_and_recorded(photos, ca
     assert data["not_used"] == {"HEIC": 2, "text files": 1}
     assert data["notes"] == ["there are no test images of green"]
     said = capsys.readouterr().err
-    assert "not used   2 HEIC (as iPhones write it: convert to JPEG), 1 text file\n" in said
+    assert (
+        "not used   2 HEIC (as iPhones write it: pip install 'framework[heif]', or convert to JPEG), 1 text file\n"
+        in said
+    )
     assert "note       there are no test images of green\n" in said
 
 

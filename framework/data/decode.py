@@ -14,6 +14,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from framework.core.backend import tf
 from framework.core.console import progress
 from framework.core.geometry import Geometry, Resize
 from framework.data import fingerprint
-from framework.data.headers import HEAD, format_of, jpeg_header, jpeg_skeleton, png_header, png_is_whole
+from framework.data.folders import CONVERT, HEIC_ADVICE, READS_HEIF
+from framework.data.headers import HEAD, format_of, is_deep, jpeg_header, jpeg_skeleton, png_header, png_is_whole
 from framework.data.memo import remembered
 from framework.data.upright import upright, whole
 
@@ -32,6 +34,7 @@ _PILLOW, _JPEG, _PNG = 0, 1, 5  # reader of a file; _JPEG + n decodes at 1/2**n 
 _REDUCTIONS = (1, 2, 4, 8)
 # What a file is decoded for to see whether it can be, where no size is known: small, so that a JPEG costs little.
 _SMALL = (64, 64)
+_DEEP = "more than 8 bits"  # what is remembered of a file that can be read
 _DAMAGED = "damaged: its compressed data make no sense"
 _STREAM = re.compile(
     "(broken|unrecognized|bad) data stream|decoder error|decoding error|could not create decoder", re.IGNORECASE
@@ -147,8 +150,20 @@ def pixels(path: str, size: tuple[int, int] | None = None, resize: Resize = "str
         raise ValueError(f"{path}: {reason(error, path)}") from error
 
 
-def unreadable(paths: Sequence[str], geometry: Geometry | None = None) -> list[tuple[str, str]]:
-    """Files that can't be decoded, each with the reason, in the order given.
+class Look(NamedTuple):
+    """What a look at files found.
+
+    Attributes:
+        unreadable: files that can't be decoded, each with the reason, in the order given.
+        deep: files of more than 8 bits a channel, of which 8 are read.
+    """
+
+    unreadable: list[tuple[str, str]]
+    deep: list[str]
+
+
+def look(paths: Sequence[str], geometry: Geometry | None = None) -> Look:
+    """Look at each file once.
 
     Of JPEG and PNG files the structure, tables and checksums are checked, which is far cheaper than decoding; what looks
     odd, and every other format, is decoded. What that can't see, such as a PNG that was compressed wrongly and then
@@ -163,9 +178,9 @@ def unreadable(paths: Sequence[str], geometry: Geometry | None = None) -> list[t
     hashes: dict[str, str] = {}
 
     def check(path: str) -> str:
-        return why_unreadable(path, geometry) if geometry else _first_look(path, hashes)
+        return _second_look(path, geometry) if geometry else _first_look(path, hashes)
 
-    def look(names: list[str]) -> list[str]:
+    def check_all(names: list[str]) -> list[str]:
         with progress("Looking at images", len(names), "files") as advance, ThreadPoolExecutor() as pool:
             reasons = []
             for found in pool.map(check, names):
@@ -173,10 +188,17 @@ def unreadable(paths: Sequence[str], geometry: Geometry | None = None) -> list[t
                 advance(1)
             return reasons
 
-    reasons = remembered(paths, f"readable-{DECODER_VERSION}", look, anew=geometry is not None)
+    readers = f"looked-{DECODER_VERSION}" + "-heif" * READS_HEIF  # what is installed later reads more
+    verdicts = remembered(paths, readers, check_all, anew=geometry is not None)
     # a disk that is slow, or another machine's, is asked once for what both the look and the hash need
     fingerprint.note(hashes)
-    return [(path, found) for path, found in zip(paths, reasons, strict=True) if found]
+    found = [(path, verdict) for path, verdict in zip(paths, verdicts, strict=True) if verdict]
+    return Look([one for one in found if one[1] != _DEEP], [path for path, verdict in found if verdict == _DEEP])
+
+
+def unreadable(paths: Sequence[str], geometry: Geometry | None = None) -> list[tuple[str, str]]:
+    """Files that can't be decoded, each with the reason, in the order given; arguments as for ``look``."""
+    return look(paths, geometry).unreadable
 
 
 def why_unreadable(path: str, geometry: Geometry) -> str:
@@ -202,6 +224,8 @@ def reason(error: Exception, path: str) -> str:
 
 def _no_image(path: str) -> str:
     """What a file is that Pillow knows no image in."""
+    from PIL import features
+
     try:
         with open(path, "rb") as file:
             format = format_of(file.read(HEAD))
@@ -212,9 +236,11 @@ def _no_image(path: str) -> str:
             return "not an image"
         case "empty":
             return "empty, 0 bytes"
-        case "HEIC":
-            return "HEIC, as iPhones write it: save it as JPEG"
-        case "JPEG" | "PNG" | "GIF" | "BMP" | "TIFF" | "WebP" | "AVIF" | "PPM":
+        case "HEIC" if not READS_HEIF:
+            return f"HEIC, {HEIC_ADVICE}"
+        case "AVIF" if not features.check("avif"):
+            return f"AVIF, which this Pillow does not read: pip install -U pillow, or {CONVERT}"
+        case "JPEG" | "PNG" | "GIF" | "BMP" | "TIFF" | "WebP" | "AVIF" | "HEIC" | "PPM":
             return f"begins as {format} does, and is none further on"
         case _:
             return f"not an image but {format}"
@@ -266,8 +292,16 @@ def _first_look(path: str, hashes: dict[str, str]) -> str:
         return reason(error, path)
     hashes[path] = fingerprint.digest(data)
     if png_is_whole(data) or ((skeleton := jpeg_skeleton(data)) and _opens(skeleton)):
-        return ""
-    return _error_of(lambda: pixels(path, _SMALL), path)
+        return _DEEP * is_deep(data)
+    return _error_of(lambda: pixels(path, _SMALL), path) or _DEEP * is_deep(data)
+
+
+def _second_look(path: str, geometry: Geometry) -> str:
+    """The same by reading the file as a pipeline does."""
+    if why := why_unreadable(path, geometry):
+        return why
+    with open(path, "rb") as file:
+        return _DEEP * is_deep(file.read())
 
 
 def _opens(jpeg: bytes) -> bool:

@@ -11,7 +11,7 @@ from framework.data.decode import fit, whole_in_graph
 # what from_bytes does otherwise than a run, for its users
 LIMITS = (
     "from_bytes reads as a run does, but sees orientation only where EXIF states it in the first 64 KiB of a JPEG or PNG, "
-    "and transparency only in a PNG; BMP with a palette, TIFF and AVIF are to be sent as pixels"
+    "and transparency only in a PNG; BMP with a palette, TIFF, AVIF and HEIC are to be sent as pixels"
 )
 # An EXIF entry of the orientation, one SHORT, in either byte order, up to its value, and where that lies.
 _ENTRIES = ((b"\x12\x01\x03\x00\x01\x00\x00\x00", 8), (b"\x01\x12\x00\x03\x00\x00\x00\x01", 9))

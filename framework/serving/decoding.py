@@ -14,12 +14,13 @@ import numpy as np
 
 from framework.core.geometry import Geometry
 from framework.data.decode import image, pixels
+from framework.data.folders import READS_HEIF
 from framework.data.headers import HEAD, format_of
 from framework.data.upright import fitted
 from framework.serving.limits import Limits, Refusal, amount
 
 # Other formats that Pillow reads are refused: some run other programs.
-ACCEPTED = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WebP", "AVIF")
+ACCEPTED = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WebP", "AVIF", *["HEIC"] * READS_HEIF)
 # A few bytes make a scan that costs a pass over the image; a progressive photo has ten or so.
 MOST_SCANS = 200
 DISPLAY = 720
@@ -123,7 +124,11 @@ def dimensions(data: bytes, kind: str, name: str) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of many pixels: the limit is ours
-            with Image.open(io.BytesIO(data), formats=[kind.upper()]) as image:
+            if kind == "HEIC":
+                from pillow_heif import register_heif_opener
+
+                register_heif_opener()
+            with Image.open(io.BytesIO(data), formats=["HEIF" if kind == "HEIC" else kind.upper()]) as image:
                 return image.size
     except Image.DecompressionBombError:
         raise Refusal(413, f"{name} has more pixels than any photo has") from None
