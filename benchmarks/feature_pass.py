@@ -33,11 +33,13 @@ def main() -> None:
 
     load_tensorflow()
     from framework.config.settings import CacheSettings
+    from framework.core.geometry import Geometry
     from framework.data import fingerprint
     from framework.data.rows import FileImages, decode_all
     from framework.features.compute import features
 
     side = SIDES[options.base]
+    geometry = Geometry((side, side))
     paths = [str(path) for path in sorted(data_folder(options.data).glob("train/*/*.jpg"))]
     paths = paths[:: max(1, len(paths) // (options.images or {"mobilenet": 3068, "xception": 512}[options.base]))]
     weights = weights_file(options.base, options.weights)
@@ -49,7 +51,7 @@ def main() -> None:
         base = keras.applications.Xception(input_tensor=x, include_top=False, weights=weights)
     prefix = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(base.output))
     keys = fingerprint.contents(paths)
-    images = decode_all(FileImages(paths, (side, side)))
+    images = decode_all(FileImages(paths, geometry))
     forward = tf.function(lambda batch: prefix(tf.cast(batch, tf.float32), training=False))
 
     def bare() -> None:
@@ -57,12 +59,12 @@ def main() -> None:
             forward(tf.constant(images[start : start + 32]))
 
     def decoding() -> None:
-        decode_all(FileImages(paths, (side, side)))
+        decode_all(FileImages(paths, geometry))
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
             cache = CacheSettings(use="auto", dir=folder, dtype="float32", size_limit=20)
-            rows = features(prefix, paths, keys, cache=cache, precision="float32", about={})
+            rows = features(prefix, paths, keys, geometry=geometry, cache=cache, precision="float32", about={})
             assert rows.computed == len(set(keys))
 
     forward(tf.constant(np.zeros((32, side, side, 3), np.uint8)))

@@ -60,11 +60,10 @@ def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
     from framework.runs.plan import layers
 
     images, task, settings = plan.start.images, plan.start.task, plan.start.settings
-    height, width = settings.data.size
     yield f"data       {images.origin}: " + ", ".join(f"{len(one):,} {name}" for name, one in images.splits.items())
     heading, text = task.told
     yield f"{heading:<10} {text}: {listing(task.classes, 60)}"
-    yield f"images     {height}×{width}, batches of {settings.trainer.batch_size}, {settings.trainer.precision}"
+    yield f"images     {settings.data.geometry.told}, batches of {settings.trainer.batch_size}, {settings.trainer.precision}"
     yield ""
     table = [("layer", "type", "output", "parameters", ""), *layers(plan.network, plan.stages[-1].stage)]
     widths = [max(len(row[column]) for row in table) for column in range(4)]

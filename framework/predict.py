@@ -69,7 +69,7 @@ def predict(options: Options) -> int:
         progress("Predicting", inputs.count(options.inputs), "images") as advance,
     ):
         files = inputs.files(options.inputs)
-        for paths, logits in forward(model, files, trained.size, options.batch_size, unreadable):
+        for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable):
             lines.write(list(predictions(paths, logits, trained.task, options.top)))
             advance(len(paths))
     if not unreadable:

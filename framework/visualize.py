@@ -65,7 +65,7 @@ def visualize(options: Options) -> int:
     views.check_image(file)
     folder = Path(options.output) if options.output else trained.output("visualize")
     load_tensorflow()
-    model, image, name = trained.load(), views.image_of(file, trained.size), Path(file).name
+    model, image, name = trained.load(), views.image_of(file, trained.geometry), Path(file).name
     steps, maps = list(layers.flat_steps(model)), layers.maps(model)
     shown = layers.named(maps, options.layers) if options.layers else layers.spread(maps, LAYERS)
     files = [*views.draw_layers(folder, trained, steps), *views.draw_filters(folder, steps)]

@@ -225,7 +225,10 @@ def test_unreadable_images_weights_and_a_head_are_told_together_without_tensorfl
         path.unlink()
     done = typed(line.replace("head=dense10", "model.alpha=0.25").replace(f".{command} ", ".check "), photos.parent)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "not used: 1 HEIC (as iPhones write it: convert to JPEG)\nall right\n"
+    assert (
+        done.stderr
+        == "not used: 1 HEIC (as iPhones write it: pip install 'framework[heif]', or convert to JPEG)\nall right\n"
+    )
 
 
 def test_what_is_left_out_is_told_and_no_fault(capsys, photos):
@@ -241,8 +244,8 @@ def test_what_is_left_out_is_told_and_no_fault(capsys, photos):
 
 def test_variants_that_share_their_data_look_at_it_once(photos, monkeypatch):
     looked, listed = [], []
-    unreadable, read = selection.unreadable, sources.read
-    monkeypatch.setattr(selection, "unreadable", lambda paths: (looked.append(len(paths)), unreadable(paths))[1])
+    look, read = selection.look, sources.read
+    monkeypatch.setattr(selection, "look", lambda paths: (looked.append(len(paths)), look(paths))[1])
     monkeypatch.setattr(sources, "read", lambda *given: (listed.append(given), read(*given))[1])
     assert check.main([*SMALL, "data=image_folder", f"data.dir={photos}", "optim.lr=0.1,0.2,0.3"]) == 0
     assert (looked, len(listed)) == ([36], 1)

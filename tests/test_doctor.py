@@ -99,7 +99,10 @@ def test_what_is_not_used_is_counted_as_check_does(data, tmp_path):
         (data / "train" / "cat" / f"IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (data / "train" / "@eaDir").mkdir()
     _, found = examine(data, tmp_path)
-    assert found["not used"]["what"] == "not used: 30 HEIC (as iPhones write it: convert to JPEG), 1 @eaDir folder"
+    assert (
+        found["not used"]["what"]
+        == "not used: 30 HEIC (as iPhones write it: pip install 'framework[heif]', or convert to JPEG), 1 @eaDir folder"
+    )
     assert json.loads((tmp_path / "found" / "doctor.json").read_text())["not_used"] == {"HEIC": 30, "@eaDir folders": 1}
 
 

@@ -173,8 +173,8 @@ def test_real_photos_in_another_order_get_the_same_answers(clothing, shared):
     trained = open_run(str(clothing))
     paths = sorted(str(path) for path in (shared / "data" / "clothing" / "validation").rglob("*.jpg"))[::5]
     model = trained.load()
-    there = dict(_one_by_one(forward(model, paths, trained.size, 32, [])))
-    back = dict(_one_by_one(forward(model, paths[::-1], trained.size, 7, [])))
+    there = dict(_one_by_one(forward(model, paths, trained.geometry, 32, [])))
+    back = dict(_one_by_one(forward(model, paths[::-1], trained.geometry, 7, [])))
     for path in paths:
         np.testing.assert_allclose(there[path], back[path], atol=1e-3)
 

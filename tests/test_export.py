@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from framework.core.backend import keras
+from framework.core.geometry import Geometry
 from framework.export import main
 from framework.exports import formats
 from framework.exports.calling import load, script
@@ -120,8 +121,16 @@ def test_the_gate_keeps_what_was_published_before(tmp_path, photos, capsys, monk
 @pytest.mark.parametrize(
     ("part", "instead", "said"),
     [
-        ("return resize(upright(path, SIZE), SIZE)", "return 0 * resize(upright(path, SIZE), SIZE)", "accuracy falls"),
-        ("return resize(upright(path, SIZE), SIZE)", "raise OSError('no')", "call.py can't read an image"),
+        (
+            "return fitted(upright(path, SIZE, RESIZE), SIZE, RESIZE, FILL, CHANNELS)",
+            "return np.zeros((*SIZE, 3), np.uint8)",
+            "accuracy falls",
+        ),
+        (
+            "return fitted(upright(path, SIZE, RESIZE), SIZE, RESIZE, FILL, CHANNELS)",
+            "raise OSError('no')",
+            "call.py can't read an image",
+        ),
         ("MODEL = ", "MODEL = 1 / 0 or ", "the file that was written can't be run: division by zero"),
     ],
 )
@@ -225,7 +234,9 @@ def test_layers_that_the_onnx_converter_does_not_know(tmp_path):
     model = keras.Model(images, keras.layers.Dense(2, activation="softmax")(x))
     file = formats.write("onnx", formats.Request(model, "probabilities", ("a", "b")), tmp_path)
     some = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), np.uint8)
-    (tmp_path / "call.py").write_text(script("onnx", file, (16, 16), 2, 2, "probabilities", "none", None))
+    (tmp_path / "call.py").write_text(
+        script("onnx", file, Geometry((16, 16)), ("a", "b"), 2, "probabilities", "none", None)
+    )
     answer = np.stack([load(tmp_path / "call.py")["answer"](image) for image in some])
     np.testing.assert_allclose(answer, model.predict(some.astype("float32"), verbose=0), atol=1e-5)
     assert answer.std() > 0.01

@@ -10,6 +10,7 @@ import pytest
 
 from framework import train
 from framework.core.backend import keras
+from framework.core.geometry import Geometry
 from framework.core.runs import RunFolder
 from framework.data.rows import FileImages, decode_all
 from tests.conftest import make_images
@@ -131,7 +132,10 @@ def test_what_lies_in_the_folder_and_is_not_used_is_told_and_recorded(photos, ca
     assert data["not_used"] == {"HEIC": 2, "text files": 1}
     assert data["notes"] == ["there are no test images of green"]
     said = capsys.readouterr().err
-    assert "not used   2 HEIC (as iPhones write it: convert to JPEG), 1 text file\n" in said
+    assert (
+        "not used   2 HEIC (as iPhones write it: pip install 'framework[heif]', or convert to JPEG), 1 text file\n"
+        in said
+    )
     assert "note       there are no test images of green\n" in said
 
 
@@ -152,7 +156,7 @@ def test_the_best_model_before_a_bad_number_is_kept(photos):
     assert [row["stage"] for row in rows[:3]] == ["head"] * 3
     model = keras.saving.load_model(folder.checkpoints / "best.keras")
     files = sorted((photos / "validation").glob("*/*.jpg"))
-    images = decode_all(FileImages([str(file) for file in files], (32, 32)))
+    images = decode_all(FileImages([str(file) for file in files], Geometry((32, 32))))
     labels = np.array([record["classes"].index(file.parent.name) for file in files])
     answers = model.predict(images, verbose=0)
     assert np.isfinite(answers).all()

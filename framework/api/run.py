@@ -159,7 +159,7 @@ class Run:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the images that the model takes."""
-        return self._trained.size
+        return self._trained.geometry.size
 
     @property
     @speaking
@@ -261,7 +261,7 @@ class Run:
             paths, alone = _paths(images, Path(folder))
             bad: list[tuple[str, str]] = []
             found: list[Prediction] = []
-            for names, logits in forward(self._model, paths, self.size, batch_size, bad):
+            for names, logits in forward(self._model, paths, self._trained.geometry, batch_size, bad):
                 kept = [None if name.startswith(folder) else name for name in names]
                 found += self._predictions(kept, logits)
         if bad and (on_error == "stop" or not found):
@@ -361,7 +361,7 @@ class Run:
             paths, alone = _paths(image, Path(folder))
             if not alone:
                 raise BadInput(Problem("one image is explained at a time", "image", "a path, or one image"))
-            pixels = image_of(paths[0], self.size)
+            pixels = image_of(paths[0], self._trained.geometry)
         cam, task = self._cam, self._trained.task
         number = self.classes.index(label) if label else task.likeliest(cam(pixels, [0])[1], 1)[0]
         heat = cam(pixels, [number])[0][0]
@@ -399,7 +399,7 @@ class Run:
         tensorflow = load_tensorflow()
         from framework.data import pipeline
 
-        rows = pipeline.image_rows(images.paths, self.size, memory_limit=0)
+        rows = pipeline.image_rows(images.paths, self._trained.geometry, memory_limit=0)
         batches = pipeline.evaluation_dataset(rows, images.labels, batch_size)
         return batches.apply(tensorflow.data.experimental.assert_cardinality(pipeline.steps(len(images), batch_size)))
 

@@ -1,4 +1,7 @@
-"""Configs that earlier versions wrote, as they are written now."""
+"""Configs that earlier versions wrote, as they are written now.
+
+What a version did before a key was there stands here, and stays, whatever the key's usual value becomes.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,15 @@ from typing import Any
 from framework.config.documents import read_option
 from framework.config.folders import conf_folder
 
+# keys of ``data``, and what was done
+DATA = {"resize": "stretch", "fill": 0, "channels": 3}
+
 
 def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with what 0.1.0 did not know: every task was that of ``task=auto``."""
-    if "task" in config:
-        return dict(config)
-    return {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **config}
+    """A config with what earlier versions did not know: every task was that of ``task=auto``."""
+    now = dict(config)
+    if isinstance(data := config.get("data"), Mapping):
+        now["data"] = {**DATA, **data}
+    if "task" not in config:
+        now = {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **now}
+    return now

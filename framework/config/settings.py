@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from framework.core import better, registry
 from framework.core.better import Direction, Yardstick
+from framework.core.geometry import Channels, Geometry, Level, Resize
 from framework.core.schema import Count, NonNegative, PathText, Positive, Whole
 from framework.core.task import Labels
 
@@ -64,6 +65,7 @@ class OptimSettings(PartSettings):
 class DataSettings(PartSettings):
     """The source, and what holds for any source.
 
+    ``resize``, ``fill`` and ``channels`` are those of ``core.geometry.Geometry``;
     ``classes`` keeps only these, in this order; ``positive`` makes it a yes-or-no question about one class;
     ``limit`` keeps so many images a split, spread over the classes; ``memory_limit`` is how many MiB of decoded
     images are kept in memory before files are read again each epoch; ``seed`` decides splits and what is drawn, apart
@@ -71,6 +73,9 @@ class DataSettings(PartSettings):
     """
 
     image_size: Count | list[Count]
+    resize: Resize
+    fill: Level
+    channels: Channels
     classes: list[str] | None
     positive: str | None
     limit: Count | None
@@ -83,6 +88,11 @@ class DataSettings(PartSettings):
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the images that the model sees."""
         return _size(self.image_size)
+
+    @property
+    def geometry(self) -> Geometry:
+        """How a file becomes an image that the model sees."""
+        return Geometry(self.size, self.resize, self.fill, self.channels)
 
 
 @dataclass(frozen=True)

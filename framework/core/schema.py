@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from framework.core.errors import Problem, nearest, suggestion
 
@@ -174,6 +174,8 @@ def describe(kind: Any) -> str:
                 limits.append(f"above {limit.gt:g}")  # type: ignore[str-format]
             elif isinstance(limit, Ge):
                 limits.append(f"of at least {limit.ge:g}")  # type: ignore[str-format]
+            elif isinstance(limit, Le):
+                limits.append(f"at most {limit.le:g}")  # type: ignore[str-format]
             elif isinstance(limit, Lt):
                 limits.append(f"below {limit.lt:g}")  # type: ignore[str-format]
         return " ".join([describe(arguments[0]), " and ".join(limits)]).strip()

@@ -14,15 +14,18 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
 from framework.core.backend import tf
 from framework.core.console import progress
+from framework.core.geometry import Geometry, Resize
 from framework.data import fingerprint
-from framework.data.headers import HEAD, format_of, jpeg_header, jpeg_skeleton, png_header, png_is_whole
+from framework.data.folders import CONVERT, HEIC_ADVICE, READS_HEIF
+from framework.data.headers import HEAD, format_of, is_deep, jpeg_header, jpeg_skeleton, png_header, png_is_whole
 from framework.data.memo import remembered
-from framework.data.upright import upright
+from framework.data.upright import upright, whole
 
 # Part of the key of everything computed from decoded images: raise it with any change of the pixels.
 DECODER_VERSION = "2"
@@ -31,38 +34,39 @@ _PILLOW, _JPEG, _PNG = 0, 1, 5  # reader of a file; _JPEG + n decodes at 1/2**n 
 _REDUCTIONS = (1, 2, 4, 8)
 # What a file is decoded for to see whether it can be, where no size is known: small, so that a JPEG costs little.
 _SMALL = (64, 64)
+_DEEP = "more than 8 bits"  # what is remembered of a file that can be read
 _DAMAGED = "damaged: its compressed data make no sense"
 _STREAM = re.compile(
     "(broken|unrecognized|bad) data stream|decoder error|decoding error|could not create decoder", re.IGNORECASE
 )  # Pillow's words
 
 
-def plan(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-    """How each file is to be read for images of this height and width: what ``read_image`` takes.
+def plan(paths: Sequence[str], geometry: Geometry) -> np.ndarray:
+    """How each file is to be read for such images: what ``read_image`` takes.
 
     Looks at each file's bytes without decoding them. A file that can't be opened is left to Pillow, whose error says why.
 
     Returns:
         int32 of shape (images,).
     """
-    return np.fromiter((_reader(path, size) for path in paths), np.int32, len(paths))
+    return np.fromiter((_reader(path, geometry) for path in paths), np.int32, len(paths))
 
 
-def read_image(path: tf.Tensor, reader: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Decode one file in the graph and resize it, bilinearly and without keeping its aspect.
+def read_image(path: tf.Tensor, reader: tf.Tensor, geometry: Geometry) -> tf.Tensor:
+    """Decode one file in the graph and bring it to its size.
 
     Args:
         path: scalar string.
         reader: scalar int32, from ``plan``.
-        size: height and width in pixels.
+        geometry: of the image that is wanted.
 
     Returns:
-        uint8 of shape (height, width, 3), RGB.
+        uint8 of shape (height, width, channels).
     """
 
-    def outside(read: Callable[[str, tuple[int, int]], np.ndarray]) -> Callable[[], tf.Tensor]:
+    def outside(read: Callable[[str, Geometry], np.ndarray]) -> Callable[[], tf.Tensor]:
         return lambda: tf.numpy_function(
-            lambda name: read(os.fsdecode(np.asarray(name).item()), size), [path], tf.uint8, stateful=False
+            lambda name: read(os.fsdecode(np.asarray(name).item()), geometry), [path], tf.uint8, stateful=False
         )
 
     def jpeg(ratio: int) -> Callable[[], tf.Tensor]:
@@ -71,33 +75,69 @@ def read_image(path: tf.Tensor, reader: tf.Tensor, size: tuple[int, int]) -> tf.
             tf.io.read_file(path), channels=3, ratio=ratio, try_recover_truncated=True, dct_method="INTEGER_ACCURATE"
         )
 
-    decoded = tf.switch_case(reader, [outside(pixels), *(jpeg(ratio) for ratio in _REDUCTIONS), outside(_png)])
-    resized = tf.image.resize(tf.ensure_shape(decoded, (None, None, 3)), size)
-    return tf.cast(tf.round(resized), tf.uint8)  # bilinear: never below 0 or above 255
+    decoded = tf.switch_case(reader, [outside(_pillow), *(jpeg(ratio) for ratio in _REDUCTIONS), outside(_png)])
+    return fit(tf.ensure_shape(decoded, (None, None, 3)), geometry)
 
 
-def image(path: str, size: tuple[int, int]) -> np.ndarray:
+def fit(image: tf.Tensor, geometry: Geometry) -> tf.Tensor:
+    """An image brought to its size in the graph: to the bit what ``upright.fitted`` makes of it.
+
+    Args:
+        image: uint8 of shape (any height, any width, 3), RGB.
+        geometry: of the image that is wanted.
+
+    Returns:
+        uint8 of shape (height, width, channels).
+    """
+    size = tf.constant(geometry.size)
+    if geometry.resize == "crop":
+        sides = tf.shape(image)[:2]
+        part = whole_in_graph(size, sides, "pad")
+        image = tf.slice(image, [*tf.unstack((sides - part) // 2), 0], [*tf.unstack(part), 3])
+    inside = whole_in_graph(tf.shape(image)[:2], size, "pad") if geometry.resize == "pad" else size
+    image = tf.cast(tf.round(tf.image.resize(image, inside)), tf.uint8)  # bilinear: never below 0 or above 255
+    if geometry.resize == "pad":
+        before = (size - inside) // 2
+        margins = [*tf.unstack(tf.stack([before, size - inside - before], axis=1)), [0, 0]]
+        image = tf.pad(image, margins, constant_values=tf.constant(geometry.fill, tf.uint8))
+    if geometry.channels == 1:
+        luma = tf.reduce_sum(tf.cast(image, tf.int32) * [19595, 38470, 7471], axis=2, keepdims=True)
+        image = tf.cast(tf.bitwise.right_shift(luma + 32768, 16), tf.uint8)
+    return tf.ensure_shape(image, geometry.shape)
+
+
+def whole_in_graph(sides: tf.Tensor, size: tf.Tensor, resize: Resize) -> tf.Tensor:
+    """``upright.whole`` of int32 tensors of shape (2,)."""
+    if resize == "stretch":
+        return size
+    sides, size = tf.cast(sides, tf.int64), tf.cast(size, tf.int64)
+    scaled = (2 * sides * size[::-1] + sides[::-1]) // (2 * sides[::-1])
+    scaled = tf.maximum(tf.minimum(size, scaled), 1) if resize == "pad" else tf.maximum(size, scaled)
+    return tf.cast(scaled, tf.int32)
+
+
+def image(path: str, geometry: Geometry) -> np.ndarray:
     """One file as the network gets it: the very pixels that a pipeline reads.
 
     Returns:
-        uint8 of shape (height, width, 3), RGB.
+        uint8 of shape (height, width, channels).
 
     Raises:
         ValueError: the file can't be read; the text names it.
     """
-    (reader,) = plan([path], size)
+    (reader,) = plan([path], geometry)
     try:
-        return read_image(tf.constant(os.fsencode(path)), tf.constant(reader), size).numpy()
+        return read_image(tf.constant(os.fsencode(path)), tf.constant(reader), geometry).numpy()
     except tf.errors.OpError:
-        pixels(path, size)  # says why in Pillow's words
+        pixels(path, geometry.size)  # says why in Pillow's words
         raise ValueError(f"{path}: {_DAMAGED}") from None
 
 
-def pixels(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
+def pixels(path: str, size: tuple[int, int] | None = None, resize: Resize = "stretch") -> np.ndarray:
     """What ``upright`` reads of a file; arguments as there.
 
     Returns:
-        uint8 of shape (height, width, 3), RGB, not resized to ``size`` yet.
+        uint8 of shape (height, width, 3), RGB, not brought to ``size`` yet.
 
     Raises:
         ValueError: the file can't be read; the text names it.
@@ -105,13 +145,25 @@ def pixels(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return upright(path, size)
+            return upright(path, size, resize)
     except Exception as error:
         raise ValueError(f"{path}: {reason(error, path)}") from error
 
 
-def unreadable(paths: Sequence[str], size: tuple[int, int] | None = None) -> list[tuple[str, str]]:
-    """Files that can't be decoded, each with the reason, in the order given.
+class Look(NamedTuple):
+    """What a look at files found.
+
+    Attributes:
+        unreadable: files that can't be decoded, each with the reason, in the order given.
+        deep: files of more than 8 bits a channel, of which 8 are read.
+    """
+
+    unreadable: list[tuple[str, str]]
+    deep: list[str]
+
+
+def look(paths: Sequence[str], geometry: Geometry | None = None) -> Look:
+    """Look at each file once.
 
     Of JPEG and PNG files the structure, tables and checksums are checked, which is far cheaper than decoding; what looks
     odd, and every other format, is decoded. What that can't see, such as a PNG that was compressed wrongly and then
@@ -119,16 +171,16 @@ def unreadable(paths: Sequence[str], size: tuple[int, int] | None = None) -> lis
 
     Args:
         paths: image files.
-        size: read every file as a pipeline does for images of this height and width, and remember what comes of it in
-            place of what a look at its structure said; loads TensorFlow.
+        geometry: read every file as a pipeline does for such images, and remember what comes of it in place of what a
+            look at its structure said; loads TensorFlow.
     """
 
     hashes: dict[str, str] = {}
 
     def check(path: str) -> str:
-        return why_unreadable(path, size) if size else _first_look(path, hashes)
+        return _second_look(path, geometry) if geometry else _first_look(path, hashes)
 
-    def look(names: list[str]) -> list[str]:
+    def check_all(names: list[str]) -> list[str]:
         with progress("Looking at images", len(names), "files") as advance, ThreadPoolExecutor() as pool:
             reasons = []
             for found in pool.map(check, names):
@@ -136,15 +188,22 @@ def unreadable(paths: Sequence[str], size: tuple[int, int] | None = None) -> lis
                 advance(1)
             return reasons
 
-    reasons = remembered(paths, f"readable-{DECODER_VERSION}", look, anew=size is not None)
+    readers = f"looked-{DECODER_VERSION}" + "-heif" * READS_HEIF  # what is installed later reads more
+    verdicts = remembered(paths, readers, check_all, anew=geometry is not None)
     # a disk that is slow, or another machine's, is asked once for what both the look and the hash need
     fingerprint.note(hashes)
-    return [(path, found) for path, found in zip(paths, reasons, strict=True) if found]
+    found = [(path, verdict) for path, verdict in zip(paths, verdicts, strict=True) if verdict]
+    return Look([one for one in found if one[1] != _DEEP], [path for path, verdict in found if verdict == _DEEP])
 
 
-def why_unreadable(path: str, size: tuple[int, int]) -> str:
-    """Why a pipeline can't read a file for images of this height and width; empty if it can."""
-    return _error_of(lambda: image(path, size), path)
+def unreadable(paths: Sequence[str], geometry: Geometry | None = None) -> list[tuple[str, str]]:
+    """Files that can't be decoded, each with the reason, in the order given; arguments as for ``look``."""
+    return look(paths, geometry).unreadable
+
+
+def why_unreadable(path: str, geometry: Geometry) -> str:
+    """Why a pipeline can't read a file for such images; empty if it can."""
+    return _error_of(lambda: image(path, geometry), path)
 
 
 def reason(error: Exception, path: str) -> str:
@@ -165,6 +224,8 @@ def reason(error: Exception, path: str) -> str:
 
 def _no_image(path: str) -> str:
     """What a file is that Pillow knows no image in."""
+    from PIL import features
+
     try:
         with open(path, "rb") as file:
             format = format_of(file.read(HEAD))
@@ -175,23 +236,29 @@ def _no_image(path: str) -> str:
             return "not an image"
         case "empty":
             return "empty, 0 bytes"
-        case "HEIC":
-            return "HEIC, as iPhones write it: save it as JPEG"
-        case "JPEG" | "PNG" | "GIF" | "BMP" | "TIFF" | "WebP" | "AVIF" | "PPM":
+        case "HEIC" if not READS_HEIF:
+            return f"HEIC, {HEIC_ADVICE}"
+        case "AVIF" if not features.check("avif"):
+            return f"AVIF, which this Pillow does not read: pip install -U pillow, or {CONVERT}"
+        case "JPEG" | "PNG" | "GIF" | "BMP" | "TIFF" | "WebP" | "AVIF" | "HEIC" | "PPM":
             return f"begins as {format} does, and is none further on"
         case _:
             return f"not an image but {format}"
 
 
-def _png(path: str, size: tuple[int, int]) -> np.ndarray:
+def _pillow(path: str, geometry: Geometry) -> np.ndarray:
+    return pixels(path, geometry.size, geometry.resize)
+
+
+def _png(path: str, geometry: Geometry) -> np.ndarray:
     """A plain PNG by TensorFlow; by Pillow where its data end otherwise than TensorFlow demands and Pillow doesn't mind."""
     try:
         return tf.io.decode_png(tf.io.read_file(path), channels=3).numpy()
     except tf.errors.OpError:
-        return pixels(path, size)
+        return _pillow(path, geometry)
 
 
-def _reader(path: str, size: tuple[int, int]) -> int:
+def _reader(path: str, geometry: Geometry) -> int:
     """TensorFlow's decoder for a sound file that it reads as Pillow does, and that needs no shrinking beyond it."""
     try:
         with open(path, "rb") as file:
@@ -199,18 +266,21 @@ def _reader(path: str, size: tuple[int, int]) -> int:
     except OSError:
         return _PILLOW
     if (jpeg := jpeg_header(data)) and jpeg.plain and jpeg.upright and jpeg_skeleton(data):
-        spare = min(jpeg.height // (2 * size[0]), jpeg.width // (2 * size[1]))
+        height, width = whole((jpeg.height, jpeg.width), geometry.size, geometry.resize)
+        spare = min(jpeg.height // (2 * height), jpeg.width // (2 * width))
         number = sum(ratio <= spare for ratio in _REDUCTIONS[1:])
         ratio = _REDUCTIONS[number]
-        return _PILLOW if _is_large(-(-jpeg.height // ratio), -(-jpeg.width // ratio), size) else _JPEG + number
-    if (png := png_header(data)) and png.plain and not _is_large(png.height, png.width, size) and png_is_whole(data):
-        return _PNG
+        shrunk = -(-jpeg.height // ratio), -(-jpeg.width // ratio)
+        return _PILLOW if _is_large(shrunk, (height, width)) else _JPEG + number
+    if (png := png_header(data)) and png.plain and png_is_whole(data):
+        sides = png.height, png.width
+        return _PILLOW if _is_large(sides, whole(sides, geometry.size, geometry.resize)) else _PNG
     return _PILLOW
 
 
-def _is_large(height: int, width: int, size: tuple[int, int]) -> bool:
+def _is_large(sides: tuple[int, int], wanted: tuple[int, int]) -> bool:
     """Whether ``upright`` would shrink it by means."""
-    return height >= 4 * size[0] and width >= 4 * size[1]
+    return sides[0] >= 4 * wanted[0] and sides[1] >= 4 * wanted[1]
 
 
 def _first_look(path: str, hashes: dict[str, str]) -> str:
@@ -222,8 +292,16 @@ def _first_look(path: str, hashes: dict[str, str]) -> str:
         return reason(error, path)
     hashes[path] = fingerprint.digest(data)
     if png_is_whole(data) or ((skeleton := jpeg_skeleton(data)) and _opens(skeleton)):
-        return ""
-    return _error_of(lambda: pixels(path, _SMALL), path)
+        return _DEEP * is_deep(data)
+    return _error_of(lambda: pixels(path, _SMALL), path) or _DEEP * is_deep(data)
+
+
+def _second_look(path: str, geometry: Geometry) -> str:
+    """The same by reading the file as a pipeline does."""
+    if why := why_unreadable(path, geometry):
+        return why
+    with open(path, "rb") as file:
+        return _DEEP * is_deep(file.read())
 
 
 def _opens(jpeg: bytes) -> bool:

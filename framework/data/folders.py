@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from framework.core.errors import BadInput, Problem, listing, many
@@ -17,7 +18,10 @@ from framework.data.headers import format_of
 
 JPEGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 OTHERS = (".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif")
-EXTENSIONS = frozenset(JPEGS + OTHERS)
+HEIFS = (".heic", ".heif", ".hif")
+# Pillow reads them by a library of their own, an extra
+READS_HEIF = find_spec("pillow_heif") is not None
+EXTENSIONS = frozenset(JPEGS + OTHERS + HEIFS * READS_HEIF)
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid", "dev", "eval", "evaluation"),
@@ -48,11 +52,13 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Unused:
-    """Files, or folders, of one kind that are not used: how many, and the paths of some."""
+    """Files, or folders, of one kind that are not used: how many, and the paths of some; ``wanted`` if the config asks
+    for it."""
 
     kind: Kind
     count: int
     examples: tuple[str, ...]
+    wanted: bool = False
 
     def __str__(self) -> str:
         return many(self.count, self.kind.one, self.kind.several) + f" ({self.kind.advice})" * bool(self.kind.advice)
@@ -64,7 +70,8 @@ def told(unused: Sequence[Unused]) -> list[tuple[str, str]]:
 
 
 CONVERT = "convert to JPEG"
-HEIC = Kind("HEIC", "HEIC", f"as iPhones write it: {CONVERT}")
+HEIC_ADVICE = f"as iPhones write it: pip install 'framework[heif]', or {CONVERT}"
+HEIC = Kind("HEIC", "HEIC", HEIC_ADVICE)
 _KINDS = {
     "HEIC": HEIC,
     "text": Kind("text file", "text files"),
@@ -80,6 +87,7 @@ _HIDDEN = Kind("hidden file", "hidden files")
 _SYSTEM_FILE = Kind("file of the system", "files of the system")
 _BROKEN_LINK = Kind("broken link", "broken links")
 _UNLISTED = Kind("folder that can't be listed", "folders that can't be listed")
+_LOOP = Kind("link to a folder around it", "links to a folder around them")
 _LOOSE = Kind("image beside the class folders", "images beside the class folders", "move them into their class")
 
 
@@ -190,7 +198,9 @@ def _walk(folder: str, trail: set[tuple[int, int]], tally: Tally) -> Iterator[st
             yield entry.path
         elif not is_directory(entry) or is_foreign(entry.name):
             tally.add(entry)
-        elif (here := _identity(entry.path)) not in trail:
+        elif (here := _identity(entry.path)) in trail:
+            tally.add_kind(_LOOP, entry.path)
+        else:
             yield from _walk(entry.path, trail | {here}, tally)
 
 
@@ -236,9 +246,14 @@ def split_folders(root: str) -> dict[str, str]:
 
 
 def beside_splits(root: str, splits: Collection[str], tally: Tally) -> None:
-    """Count what lies in a folder beside the folders of its splits: images by the folder that they lie in."""
+    """Count what lies in a folder beside the folders of its splits, and in those on the way to them: images by the folder
+    that they lie in."""
     for name, path in class_folders(root, tally).items():
-        if not any(f"{split}/".startswith(f"{path}/") for split in splits):
+        if path in splits:
+            continue
+        if any(split.startswith(f"{path}/") for split in splits):
+            beside_splits(path, splits, tally)
+        else:
             try:
                 count = sum(1 for _ in walk(path, Tally()))
             except OSError:
@@ -312,6 +327,12 @@ def _only_set(root: str, sets: dict[str, dict[str, list[str]]]) -> dict[str, str
     if problems:
         raise BadInput(problems)
     return {split: splits[split][0] for split in SPLIT_NAMES if split in splits}
+
+
+def left_out(one: str, several: str, key: str, paths: Sequence[str]) -> tuple[Unused, ...]:
+    """Images that a key of the config leaves out; nothing if there are none."""
+    kind = Kind(one, several, key)
+    return (Unused(kind, len(paths), tuple(sorted(paths)[:EXAMPLES]), wanted=True),) if paths else ()
 
 
 def not_learnt(outside: Mapping[str, Sequence[str]]) -> tuple[Unused, ...]:

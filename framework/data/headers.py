@@ -8,12 +8,13 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS = 0x0112, 0x0102
 _PIXELS = 2**27
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 # What may not follow FF inside a JPEG's entropy-coded data: anything but a stuffed zero, a restart or padding.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _XMP_UPRIGHT = re.compile(rb'tiff:Orientation(="|>)1')
+_PNM = re.compile(rb"P[2356]\s+(?:#[^\n]*\s+)*\d+\s+(?:#[^\n]*\s+)*\d+\s+(?:#[^\n]*\s+)*(\d{1,5})\s")
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _SEGMENTS = frozenset({0xC4, 0xDA, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 
@@ -143,6 +144,33 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if kind == b"IEND":
             return
         position += 12 + length
+
+
+def is_deep(data: bytes) -> bool:
+    """Whether a PNG, a TIFF or a PGM or PPM says of itself that it has more than 8 bits a channel."""
+    if data.startswith(_PNG_START):
+        return data[24:25] == b"\x10"
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return _tiff_bits(data) > 8
+    numbers = _PNM.match(data)
+    return numbers is not None and int(numbers.group(1)) > 255
+
+
+def _tiff_bits(data: bytes) -> int:
+    """Bits of a channel in the first directory of a TIFF; 8 if that is broken."""
+    order = "<" if data[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", data, 4)
+        (entries,) = struct.unpack_from(order + "H", data, start)
+        for entry in range(entries):
+            place = start + 2 + 12 * entry
+            tag, _, count = struct.unpack_from(order + "HHI", data, place)
+            if tag == _BITS:
+                at = place + 8 if count <= 2 else struct.unpack_from(order + "I", data, place + 8)[0]
+                return struct.unpack_from(order + "H", data, at)[0]
+    except struct.error:
+        pass
+    return 8
 
 
 HEAD = 512  # bytes that tell a file's format

@@ -40,7 +40,7 @@ class Augmentation:
     Attributes:
         draws: how many uniform numbers it needs an image.
         apply: ``(images, labels, uniforms) -> (images, labels)``, in TensorFlow: images float32 of shape (batch,
-            height, width, 3) in 0–255, labels as encoded, uniforms float32 of shape (batch, draws) in [0, 1).
+            height, width, channels) in 0–255, labels as encoded, uniforms float32 of shape (batch, draws) in [0, 1).
     """
 
     draws: int

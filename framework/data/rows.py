@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import numpy as np
 from framework.core.backend import tf
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem
+from framework.core.geometry import Geometry
 from framework.data.decode import plan, read_image, unreadable
 
 _MIB = 2**20
@@ -43,30 +45,30 @@ class Rows(Protocol):
 
 
 class FileImages:
-    """Images decoded from their files whenever they are read: uint8 of shape (height, width, 3)."""
+    """Images decoded from their files whenever they are read: uint8 of shape (height, width, channels)."""
 
-    def __init__(self, paths: Sequence[str], size: tuple[int, int]):
+    def __init__(self, paths: Sequence[str], geometry: Geometry):
         self.paths = tuple(paths)
-        self.size = size
+        self.geometry = geometry
         # Eager tensors: a constant would be copied into each graph that reads it.
         with tf.init_scope():
             self._names = tf.constant([os.fsencode(path) for path in paths], tf.string)
-            self._readers = tf.constant(plan(paths, size), tf.int32)
+            self._readers = tf.constant(plan(paths, geometry), tf.int32)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, indices: tf.Tensor) -> tf.Tensor:
-        """Images at these positions: uint8 of shape (batch, height, width, 3)."""
+        """Images at these positions: uint8 of shape (batch, height, width, channels)."""
         return tf.map_fn(
-            lambda file: read_image(file[0], file[1], self.size),
+            lambda file: read_image(file[0], file[1], self.geometry),
             (tf.gather(self._names, indices), tf.gather(self._readers, indices)),
-            fn_output_signature=tf.TensorSpec((*self.size, 3), tf.uint8),
+            fn_output_signature=tf.TensorSpec(self.geometry.shape, tf.uint8),
         )
 
 
 class MemoryImages:
-    """Images held decoded: uint8 of shape (images, height, width, 3)."""
+    """Images held decoded: uint8 of shape (images, height, width, channels)."""
 
     def __init__(self, images: np.ndarray):
         # Gathered by NumPy: as a tensor they would be copied once more, and for no speed.
@@ -76,18 +78,18 @@ class MemoryImages:
         return len(self.images)
 
     def read(self, indices: tf.Tensor) -> tf.Tensor:
-        """Images at these positions: uint8 of shape (batch, height, width, 3)."""
+        """Images at these positions: uint8 of shape (batch, height, width, channels)."""
         gathered = tf.numpy_function(lambda positions: self.images[positions], [indices], tf.uint8, stateful=False)
         return tf.ensure_shape(gathered, (None, *self.images.shape[1:]))
 
 
 def decode_all(files: FileImages) -> np.ndarray:
-    """Every image, decoded once, in parallel, with progress: uint8 of shape (images, height, width, 3).
+    """Every image, decoded once, in parallel, with progress: uint8 of shape (images, height, width, channels).
 
     Raises:
         BadInput: files that can't be decoded, all of them named.
     """
-    images = np.empty((len(files), *files.size, 3), np.uint8)
+    images = np.empty((len(files), *files.geometry.shape), np.uint8)
     batches = tf.data.Dataset.range(len(files)).batch(16)
     batches = untuned(batches.map(files.read, num_parallel_calls=WORKERS, deterministic=True).prefetch(1))
     done = 0
@@ -98,7 +100,7 @@ def decode_all(files: FileImages) -> np.ndarray:
                 done += len(batch)
                 advance(len(batch))
         except tf.errors.OpError:
-            raise undecodable(files.paths, files.size) from None
+            raise undecodable(files.paths, files.geometry) from None
     return images
 
 
@@ -113,19 +115,19 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def image_rows(paths: Sequence[str], size: tuple[int, int], memory_limit: int) -> FileImages | MemoryImages:
+def image_rows(paths: Sequence[str], geometry: Geometry, memory_limit: int) -> FileImages | MemoryImages:
     """Images kept in memory if they fit, else read from their files each epoch.
 
     Args:
         paths: image files.
-        size: height and width in pixels.
+        geometry: of the images.
         memory_limit: MiB that they may take, decoded.
 
     Raises:
         BadInput: files that can't be decoded, where they are read at once.
     """
-    files = FileImages(paths, size)
-    if len(paths) * size[0] * size[1] * 3 > memory_limit * _MIB:
+    files = FileImages(paths, geometry)
+    if len(paths) * math.prod(geometry.shape) > memory_limit * _MIB:
         return files
     return MemoryImages(decode_all(files))
 
@@ -142,9 +144,9 @@ class Undecodable(BadInput):
         self.reasons = dict(bad)
 
 
-def undecodable(paths: Sequence[str], size: tuple[int, int]) -> BadInput:
+def undecodable(paths: Sequence[str], geometry: Geometry) -> BadInput:
     """The error to raise where decoding failed in the graph: names the files, which the graph's own error does not."""
-    bad = unreadable(list(dict.fromkeys(paths)), size)
+    bad = unreadable(list(dict.fromkeys(paths)), geometry)
     if not bad:
         what = "an image couldn't be read, and now all can: files change while they are read"
         return BadInput(Problem(what, "data", "the same command again"))

@@ -11,6 +11,7 @@ from PIL import Image
 from framework.core.errors import BadInput, Problem, listing
 from framework.core.files import write_whole
 from framework.data.images import Images
+from framework.data.upright import opened
 
 SIDES = (32, 64, 96, 128)
 LOOKED_AT = 200
@@ -38,7 +39,7 @@ def look(images: Images) -> Found:
     sides = []
     for path in train.paths[:: max(1, len(train) // LOOKED_AT)]:
         try:
-            with Image.open(path) as image:
+            with opened(path) as image:
                 sides.append(min(image.size))
         except (OSError, ValueError, Image.DecompressionBombError):
             continue

@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, many, suggestion
-from framework.data.decode import unreadable
+from framework.data import folders
+from framework.data.decode import look
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
 from framework.data.rows import unreadable_problem
@@ -76,7 +77,11 @@ def narrow(images: Images, classes: list[str] | None, positive: str | None, limi
         raise BadInput(problems)
     root = _root(images) if limit is not None else ""
     if classes is not None:
-        images = _keep_classes(images, classes)
+        kept = _keep_classes(images, classes)
+        gone = folders.left_out(
+            "image of another class", "images of other classes", "data.classes", _gone(images, kept)
+        )
+        images = replace(kept, unused=(*images.unused, *gone))
     if positive is not None:
         images = _ask(images, positive)
     if limit is not None:
@@ -84,8 +89,16 @@ def narrow(images: Images, classes: list[str] | None, positive: str | None, limi
             name: _limited(split, limit, f"limit/{seed}/{name}", root, images.numbers)
             for name, split in images.splits.items()
         }
-        images = replace(images, splits=splits)
+        kept = replace(images, splits=splits)
+        gone = folders.left_out("image", "images", "data.limit", _gone(images, kept))
+        images = replace(kept, unused=(*images.unused, *gone))
     return images
+
+
+def _gone(before: Images, after: Images) -> list[str]:
+    """Files that were listed and are no more."""
+    there = {path for split in after.splits.values() for path in split.paths}
+    return [path for split in before.splits.values() for path in split.paths if path not in there]
 
 
 def readable(images: Images, on_error: str, known: Mapping[str, str] | None = None) -> tuple[Images, dict[str, str]]:
@@ -100,8 +113,13 @@ def readable(images: Images, on_error: str, known: Mapping[str, str] | None = No
         BadInput: some can't be decoded, and ``on_error`` says stop, or a split or a class to learn has none left.
     """
     paths = [path for split in images.splits.values() for path in split.paths]
-    found = {**dict(unreadable(paths)), **(known or {})}
+    looked = look(paths)
+    found = {**dict(looked.unreadable), **(known or {})}
     bad = [(path, found[path]) for path in paths if path in found]
+    if looked.deep:
+        verb = "has" if len(looked.deep) == 1 else "have"
+        note = f"{many(len(looked.deep), 'image')} {verb} more than 8 bits a channel, and 8 of them are read"
+        images = replace(images, notes=(*images.notes, note))
     if not bad:
         return images, {}
     if on_error == "stop":

@@ -13,27 +13,31 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def upright(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
+def upright(path: str, size: tuple[int, int] | None = None, resize: str = "stretch") -> np.ndarray:
     """A file's image: upright, its first frame, transparency on white, 16 bits scaled to 8.
 
     Args:
         path: any image Pillow reads.
-        size: height and width that it will be resized to; a much larger image is shrunk by a whole factor to no less
-            than twice that, which costs less and aliases less: a JPEG by its decoder as far as that can, then by means.
+        size: height and width that it will be brought to; a much larger image is shrunk by a whole factor to no less
+            than twice what it will be, which costs less and aliases less: a JPEG by its decoder as far as that can,
+            then by means.
+        resize: what ``fitted`` will do with its aspect.
 
     Returns:
-        uint8 of shape (height, width, 3), RGB, not resized to ``size`` yet.
+        uint8 of shape (height, width, 3), RGB, not brought to ``size`` yet.
 
     Raises:
         Exception: whatever Pillow finds wrong with the file.
     """
     from PIL import Image
 
-    with Image.open(path) as opened:
-        if size is not None and opened.format in ("JPEG", "MPO"):
-            height, width = size if orientation(opened) < 5 else size[::-1]
-            opened.draft(None, (2 * width, 2 * height))
-        opened.load()  # what follows the pixels in a file may turn them too
+    with opened(path) as file:
+        stored, size = file.size[::-1], size or file.size[::-1]
+        if file.format in ("JPEG", "MPO"):
+            turned = orientation(file) > 4
+            height, width = whole(stored[::-1] if turned else stored, size, resize)
+            file.draft(None, (2 * height, 2 * width) if turned else (2 * width, 2 * height))
+        file.load()  # what follows the pixels in a file may turn them too
         turns = [
             Image.Transpose.FLIP_LEFT_RIGHT,
             Image.Transpose.ROTATE_180,
@@ -43,14 +47,39 @@ def upright(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
             Image.Transpose.TRANSVERSE,
             Image.Transpose.ROTATE_90,
         ]
-        turned = orientation(opened)
-        image = rgb(opened)
-    if turned > 1:
-        image = image.transpose(turns[turned - 2])
-    if size is not None:
-        factor = min(image.height // (2 * size[0]), image.width // (2 * size[1]))
-        image = image.reduce(factor) if factor > 1 else image
-    return np.asarray(image)
+        turn = orientation(file)
+        image = rgb(file)
+    if turn > 1:
+        image = image.transpose(turns[turn - 2])
+    height, width = whole(stored[::-1] if turn > 4 else stored, size, resize)
+    factor = min(image.height // (2 * height), image.width // (2 * width))
+    return np.asarray(image.reduce(factor) if factor > 1 else image)
+
+
+def opened(path: str) -> Image:
+    """The file, opened by Pillow; HEIC where ``pillow-heif`` is installed, whatever the file's ending says."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError as error:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            raise error from None
+        register_heif_opener()
+        return Image.open(path)
+
+
+def whole(length: tuple[int, int], size: tuple[int, int], resize: str) -> tuple[int, int]:
+    """Height and width that the whole of an image of these sides comes to, cut or not."""
+    if resize == "stretch":
+        return size
+    (height, width), (tall, wide) = length, size
+    scaled = (2 * height * wide + width) // (2 * width), (2 * width * tall + height) // (2 * height)
+    if resize == "pad":
+        return max(1, min(tall, scaled[0])), max(1, min(wide, scaled[1]))
+    return max(tall, scaled[0]), max(wide, scaled[1])
 
 
 def orientation(image: Image) -> int:
@@ -80,7 +109,39 @@ def rgb(image: Image) -> Image:
     return image.convert("RGB")
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def fitted(image: np.ndarray, size: tuple[int, int], resize: str, fill: int, channels: int) -> np.ndarray:
+    """An image brought to a size.
+
+    Args:
+        image: uint8 (height, width, 3), RGB.
+        size: height and width.
+        resize: ``stretch``, ``crop`` or ``pad``, as ``core.geometry`` says.
+        fill: level of what ``pad`` adds.
+        channels: 3, or 1 for grey: ITU-R BT.601's luma, in the whole numbers that Pillow computes it with.
+
+    Returns:
+        uint8 (height, width, channels).
+    """
+    height, width = image.shape[:2]
+    if resize == "crop":
+        tall, wide = whole(size, (height, width), "pad")  # the largest part of that aspect
+        top, left = (height - tall) // 2, (width - wide) // 2
+        image = image[top : top + tall, left : left + wide]
+    if resize == "pad":
+        tall, wide = whole((height, width), size, "pad")
+        top, left = (size[0] - tall) // 2, (size[1] - wide) // 2
+        ground = np.full((*size, 3), fill, np.uint8)
+        ground[top : top + tall, left : left + wide] = bilinear(image, (tall, wide))
+        image = ground
+    else:
+        image = bilinear(image, size)
+    if channels == 1:
+        luma = image.astype(np.int32) @ np.array([19595, 38470, 7471], np.int32)
+        image = ((luma + 32768) >> 16).astype(np.uint8)[..., None]
+    return image
+
+
+def bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bilinear between centres of pixels, to the bit what ``tf.image.resize`` computes, rounded.
 
     Args:

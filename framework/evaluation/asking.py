@@ -29,7 +29,7 @@ def answer(trained: Trained, model: keras.Model, images: Labelled, batch_size: i
     paths: list[str] = []
     logits: list[np.ndarray] = []
     with progress("Evaluating", len(images.split), "images") as advance:
-        for names, batch in forward(model, images.split.paths, trained.size, batch_size, bad):
+        for names, batch in forward(model, images.split.paths, trained.geometry, batch_size, bad):
             paths += names
             logits.append(batch)
             advance(len(names))

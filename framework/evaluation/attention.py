@@ -32,7 +32,7 @@ class GradCam:
         """Heat of each class and the logits of an image.
 
         Args:
-            image: RGB 0-255, (height, width, 3), of the size that the model takes.
+            image: 0-255, (height, width, channels), of the size that the model takes.
             classes: their numbers; for a yes-or-no question 1 is yes, its only logit, and 0 is no, its negative.
 
         Returns:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from framework.core.backend import keras, tf
+from framework.core.geometry import Geometry
 from framework.data.decode import plan, read_image, why_unreadable
 from framework.data.rows import WORKERS, untuned
 from framework.features.folding import folded
@@ -20,16 +21,16 @@ LOOKAHEAD = 256
 def forward(
     model: keras.Model,
     paths: Iterable[str],
-    size: tuple[int, int],
+    geometry: Geometry,
     batch_size: int,
     unreadable: list[tuple[str, str]],
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Files and their logits, a batch at a time, in the order given.
 
     Args:
-        model: from raw images, float32 0-255 (batch, height, width, 3), to logits.
+        model: from raw images, float32 0-255 (batch, height, width, channels), to logits.
         paths: any number of files; read a few hundred ahead.
-        size: height and width in pixels.
+        geometry: of the images that it takes.
         batch_size: images a batch.
         unreadable: each file that can't be decoded is added here with the reason, and left out.
 
@@ -37,17 +38,17 @@ def forward(
         the files of a batch, and float32 logits of shape (files, units).
     """
     network = inference(model)
-    for names, images in batches(paths, size, batch_size, unreadable):
+    for names, images in batches(paths, geometry, batch_size, unreadable):
         yield names, network(images).numpy()
 
 
 def batches(
-    paths: Iterable[str], size: tuple[int, int], batch_size: int, unreadable: list[tuple[str, str]]
+    paths: Iterable[str], geometry: Geometry, batch_size: int, unreadable: list[tuple[str, str]]
 ) -> Iterator[tuple[list[str], tf.Tensor]]:
     """Files and their pixels, a batch at a time, in the order given; arguments as for ``forward``.
 
     Yields:
-        the files of a batch, and uint8 (files, height, width, 3), RGB.
+        the files of a batch, and uint8 (files, height, width, channels).
     """
     waiting: deque[str] = deque()
 
@@ -55,11 +56,11 @@ def batches(
         given, number = iter(paths), 0
         while names := list(itertools.islice(given, LOOKAHEAD)):
             waiting.extend(names)
-            yield np.arange(number, number + len(names)), [os.fsencode(name) for name in names], plan(names, size)
+            yield np.arange(number, number + len(names)), [os.fsencode(name) for name in names], plan(names, geometry)
             number += len(names)
 
     def read(number: tf.Tensor, path: tf.Tensor, reader: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return number, read_image(path, reader, size)
+        return number, read_image(path, reader, geometry)
 
     kinds = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.string), tf.TensorSpec((None,), tf.int32))
     files = tf.data.Dataset.from_generator(look_ahead, output_signature=kinds).unbatch()
@@ -68,11 +69,11 @@ def batches(
     for numbers, batch in untuned(images.batch(batch_size).prefetch(2)):
         read_ones = []
         for number in numbers.numpy():
-            unreadable += [(name := waiting.popleft(), why_unreadable(name, size)) for _ in range(number - done)]
+            unreadable += [(name := waiting.popleft(), why_unreadable(name, geometry)) for _ in range(number - done)]
             read_ones.append(waiting.popleft())
             done = number + 1
         yield read_ones, batch
-    unreadable += [(name, why_unreadable(name, size)) for name in waiting]
+    unreadable += [(name, why_unreadable(name, geometry)) for name in waiting]
 
 
 def inference(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:

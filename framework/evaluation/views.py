@@ -12,6 +12,7 @@ import numpy as np
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem, many
 from framework.core.files import write_whole
+from framework.core.geometry import Geometry
 from framework.core.names import in_csv, text
 from framework.data.decode import image, pixels
 from framework.evaluation.attention import GradCam
@@ -34,16 +35,21 @@ def check_image(file: str) -> None:
         raise _unreadable(error) from None
 
 
-def image_of(file: str, size: tuple[int, int]) -> np.ndarray:
-    """The image as the network gets it: uint8 (height, width, 3).
+def image_of(file: str, geometry: Geometry) -> np.ndarray:
+    """The image as the network gets it: uint8 (height, width, channels).
 
     Raises:
         BadInput: it can't be read.
     """
     try:
-        return image(file, size)
+        return image(file, geometry)
     except ValueError as error:
         raise _unreadable(error) from None
+
+
+def _in_colours(image: np.ndarray) -> np.ndarray:
+    """An image as a figure shows it: (height, width, 3)."""
+    return np.broadcast_to(image, (*image.shape[:2], 3))
 
 
 def _unreadable(error: ValueError) -> BadInput:
@@ -83,7 +89,9 @@ def draw_feature_maps(folder: Path, model: keras.Model, image: np.ndarray, shown
     pairs = list(zip((step.name for step in shown), values, strict=True))
     more = f"; {many(left_out, 'more layer')} left out" if left_out > 0 else ""
     below = f"{name}; of each layer the {feature_maps.CHANNELS} channels that respond most{more}"
-    return feature_maps.draw(folder / "feature_maps.png", image, pairs, "What the layers respond to", below)
+    return feature_maps.draw(
+        folder / "feature_maps.png", _in_colours(image), pairs, "What the layers respond to", below
+    )
 
 
 def draw_attention(
@@ -103,7 +111,7 @@ def draw_attention(
     ]
     likeliest = f"; the {len(chosen)} likeliest of {len(task.classes):,} classes" if top > attention.MOST else ""
     below = f"{name}; Grad-CAM on {cam.step.name}{likeliest}"
-    return attention.draw(folder / "attention.png", image, named, "Where the evidence lies", below)
+    return attention.draw(folder / "attention.png", _in_colours(image), named, "Where the evidence lies", below)
 
 
 def totals(steps: Sequence[Step]) -> str:

@@ -17,7 +17,7 @@ def answering(model: keras.Model, task: Task, answer: Answer) -> keras.Model:
     """The model with the answer for its output, in Keras's own layers and operations, computing in float32.
 
     Args:
-        model: from raw RGB images, float32 0-255 (batch, height, width, 3), to logits (batch, task.units).
+        model: from raw images, float32 0-255 (batch, height, width, channels), to logits (batch, task.units).
         task: what is asked.
         answer: ``logits`` as they are, or what the task makes of them, float32 (batch, classes): ``numbers``, or
             ``probabilities``, of which a row sums to 1, or has an own one for each label. A binary task has two columns,

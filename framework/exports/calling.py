@@ -8,17 +8,20 @@ import re
 import runpy
 import textwrap
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from framework.core.backend import hushed
 from framework.core.errors import RunFailed
-from framework.data.upright import orientation, resize, rgb, upright
+from framework.core.geometry import Geometry
+from framework.data.upright import bilinear, fitted, opened, orientation, rgb, upright, whole
 from framework.exports.answering import Answer
 from framework.exports.decoding import LIMITS
 from framework.exports.formats import Format, Quantize
 
 OWN = "framework"
+RULE = (upright, opened, whole, orientation, rgb, fitted, bilinear)
 
 _HEAD = '''"""Says what images show: python call.py IMAGE ...
 
@@ -33,13 +36,14 @@ from pathlib import Path
 import numpy as np
 {imports}
 HERE = Path(__file__).parent
-SIZE = {size}
-CLASSES = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
+SIZE, RESIZE, FILL, CHANNELS = {size}, "{resize}", {fill}, {channels}
+CLASSES = [
+{classes}]
 
 
 def pixels(path):
-    """RGB 0-255, uint8 (height, width, 3): what the classifier was trained on, for the model does all the rest."""
-    return resize(upright(path, SIZE), SIZE)
+    """0-255, uint8 (height, width, channels): what the classifier was trained on, for the model does all the rest."""
+    return fitted(upright(path, SIZE, RESIZE), SIZE, RESIZE, FILL, CHANNELS)
 
 
 {rule}
@@ -133,8 +137,8 @@ load_classes(bring(["{recipe}"], groups()).recipes)
 def script(
     format: Format,
     model: Path,
-    size: tuple[int, int],
-    classes: int,
+    geometry: Geometry,
+    classes: Sequence[str],
     columns: int,
     answer: Answer,
     quantize: Quantize,
@@ -145,8 +149,8 @@ def script(
     Args:
         format: of the model.
         model: the written file.
-        size: height and width of its images.
-        classes: how many labels there are.
+        geometry: of its images.
+        classes: their names.
         columns: how many numbers it answers.
         answer: what they are.
         quantize: how it was made smaller.
@@ -160,11 +164,13 @@ def script(
         imports += _OWN_LAYERS
     if packages - {OWN} and recipe:
         imports += _RECIPE.format(recipe=recipe)
-    label = "CLASSES[place]" if columns == classes else "CLASSES[-1]"
+    label = "CLASSES[place]" if columns == len(classes) else "CLASSES[-1]"
     filled = body.format(answer=answer, columns=columns, limits=textwrap.fill(LIMITS, 112, subsequent_indent="    "))
-    rule = "\n\n".join(inspect.getsource(each) for each in (upright, orientation, rgb, resize))
+    rule = "\n\n".join(inspect.getsource(each) for each in RULE)
     order = "range(len(row))" if answer == "numbers" else "np.argsort(-row)[:3]"
-    head = _HEAD.format(needs=needs, note=note, imports=imports, size=tuple(size), rule=rule)
+    names = "".join(f"    {name!r},\n" for name in classes)
+    how = {**vars(geometry), "size": tuple(geometry.size)}
+    head = _HEAD.format(needs=needs, note=note, imports=imports, **how, classes=names, rule=rule)
     return head + filled + _TAIL.format(label=label, order=order)
 
 

@@ -5,41 +5,55 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from framework.core.backend import tf
+from framework.core.geometry import Geometry
+from framework.data.decode import fit, whole_in_graph
 
 # what from_bytes does otherwise than a run, for its users
 LIMITS = (
     "from_bytes reads as a run does, but sees orientation only where EXIF states it in the first 64 KiB of a JPEG or PNG, "
-    "and transparency only in a PNG; BMP with a palette, TIFF and AVIF are to be sent as pixels"
+    "and transparency only in a PNG; BMP with a palette, TIFF, AVIF and HEIC are to be sent as pixels"
 )
 # An EXIF entry of the orientation, one SHORT, in either byte order, up to its value, and where that lies.
 _ENTRIES = ((b"\x12\x01\x03\x00\x01\x00\x00\x00", 8), (b"\x01\x12\x00\x03\x00\x00\x00\x01", 9))
 _HEAD = 1 << 16
 
 
-def decoded(data: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def decoded(data: tf.Tensor, geometry: Geometry) -> tf.Tensor:
     """One image.
 
     Args:
         data: scalar string, a file's bytes.
-        size: height and width.
+        geometry: of the image that is wanted.
 
     Returns:
-        float32 of shape (height, width, 3), whole numbers 0-255.
+        float32 of shape (height, width, channels), whole numbers 0-255.
     """
+
+    def other(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return image, _whole(tf.shape(image)[:2], geometry)
+
     is_png = tf.equal(tf.strings.substr(data, 0, 4), b"\x89PNG")
-    image = tf.case(
-        [(tf.io.is_jpeg(data), lambda: _jpeg(data, size)), (is_png, lambda: _turned(_png(data), _orientation(data)))],
-        lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
+    image, whole = tf.case(
+        [
+            (tf.io.is_jpeg(data), lambda: _jpeg(data, geometry)),
+            (is_png, lambda: other(_turned(_png(data), _orientation(data)))),
+        ],
+        lambda: other(tf.io.decode_image(data, channels=3, expand_animations=False)),
     )
-    return tf.round(tf.image.resize(_shrunk(tf.ensure_shape(image, (None, None, 3)), size), size))
+    return tf.cast(fit(_shrunk(tf.ensure_shape(image, (None, None, 3)), whole), geometry), tf.float32)
 
 
-def _jpeg(data: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """At half, a quarter or an eighth of its size where that is at least twice what is wanted; upright."""
+def _whole(sides: tf.Tensor, geometry: Geometry) -> tf.Tensor:
+    return whole_in_graph(sides, tf.constant(geometry.size), geometry.resize)
+
+
+def _jpeg(data: tf.Tensor, geometry: Geometry) -> tuple[tf.Tensor, tf.Tensor]:
+    """At half, a quarter or an eighth of its size where that is at least twice what is wanted; upright. And the sides
+    that its whole comes to."""
     turned = _orientation(data)
-    height, width = tf.unstack(tf.where(turned < 5, size, size[::-1]))
-    stored = tf.image.extract_jpeg_shape(data)
-    spare = tf.minimum(stored[0] // (2 * height), stored[1] // (2 * width))
+    stored = tf.image.extract_jpeg_shape(data)[:2]
+    whole = _whole(tf.where(turned < 5, stored, stored[::-1]), geometry)
+    spare = tf.reduce_min(stored // (2 * tf.where(turned < 5, whole, whole[::-1])))
 
     def at(ratio: int) -> Callable[[], tf.Tensor]:
         return lambda: tf.io.decode_jpeg(
@@ -47,7 +61,7 @@ def _jpeg(data: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
         )
 
     number = tf.reduce_sum(tf.cast(spare >= [2, 4, 8], tf.int32))
-    return _turned(tf.switch_case(number, [at(ratio) for ratio in (1, 2, 4, 8)]), turned)
+    return _turned(tf.switch_case(number, [at(ratio) for ratio in (1, 2, 4, 8)]), turned), whole
 
 
 def _png(data: tf.Tensor) -> tf.Tensor:
@@ -95,13 +109,14 @@ def _turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.switch_case(orientation - 1, turns)
 
 
-def _shrunk(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """By means over squares of a whole side, to no less than twice the size; the last squares are cut by the edge."""
+def _shrunk(image: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """By means over squares of a whole side, to no less than twice the sides wanted; the last squares are cut by the
+    edge."""
     height, width = tf.unstack(tf.shape(image)[:2])
-    side = tf.maximum(1, tf.minimum(height // (2 * size[0]), width // (2 * size[1])))
+    side = tf.maximum(1, tf.reduce_min(tf.shape(image)[:2] // (2 * wanted)))
     rows, columns = -(-height // side), -(-width // side)
     padded = tf.pad(tf.cast(image, tf.int32), [[0, rows * side - height], [0, columns * side - width], [0, 0]])
     sums = tf.reduce_sum(tf.reshape(padded, (rows, side, columns, side, 3)), (1, 3))
     tall = tf.minimum(side, height - side * tf.range(rows))
     wide = tf.minimum(side, width - side * tf.range(columns))
-    return (2 * sums + (area := tall[:, None, None] * wide[:, None])) // (2 * area)
+    return tf.cast((2 * sums + (area := tall[:, None, None] * wide[:, None])) // (2 * area), tf.uint8)

@@ -9,7 +9,7 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,8 @@ import numpy as np
 
 from framework.core.backend import hushed, keras, tf
 from framework.core.errors import BadInput, Problem
+from framework.core.geometry import Geometry
+from framework.core.names import text
 from framework.exports.answering import INPUT, Answer
 from framework.exports.decoding import LIMITS, decoded
 
@@ -42,12 +44,12 @@ class Request:
     """What is to be written.
 
     Attributes:
-        model: from raw images, float32 0-255 (batch, height, width, 3), to the answer.
+        model: from raw images, float32 0-255 (batch, height, width, channels), to the answer.
         answer: what that is called.
         classes: names, in the order of its columns.
         quantize: ``none``; ``dynamic``: weights of 8 bits; ``int8``: all arithmetic in 8 bits, images go in and
             answers come out as uint8.
-        samples: images to calibrate ``int8`` with, uint8 (images, height, width, 3).
+        samples: images to calibrate ``int8`` with, uint8 (images, height, width, channels).
     """
 
     model: keras.Model
@@ -57,9 +59,9 @@ class Request:
     samples: np.ndarray | None = None
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.model.input_shape[1:3]
+    def geometry(self) -> Geometry:
+        """Of the images that it takes."""
+        return Geometry.of(self.model)
 
 
 def check(format: Format, quantize: Quantize) -> None:
@@ -91,8 +93,13 @@ def write(format: Format, request: Request, folder: Path) -> Path:
         reason = str(error).strip().splitlines() or [""]
         what = f"this model can't be written as {format}: {type(error).__name__}: {reason[0][:200]}"
         raise BadInput(Problem(what, f"command line: format={format}", "another format")) from error
-    (folder / LABELS).write_text("".join(f"{name}\n" for name in request.classes), encoding="utf-8")
+    (folder / LABELS).write_text(_labels(request.classes), encoding="utf-8")
     return path
+
+
+def _labels(classes: Sequence[str]) -> str:
+    """A line a class, whatever signs its name holds; the very names are in ``export.json`` and ``call.py``."""
+    return "".join(f"{text(name)}\n" for name in classes)
 
 
 def _write_keras(request: Request, path: Path) -> None:
@@ -102,32 +109,32 @@ def _write_keras(request: Request, path: Path) -> None:
 def _write_saved_model(request: Request, path: Path) -> None:
     """Two signatures: ``serving_default`` takes pixels, ``from_bytes`` the bytes of image files, as far as
     ``decoding.LIMITS`` says."""
-    model, answer, size = request.model, request.answer, request.size
+    model, answer, geometry = request.model, request.answer, request.geometry
 
     def serving_default(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {answer: model(image, training=False)}
 
     def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        kind = tf.TensorSpec((*size, 3), tf.float32)
-        images = tf.map_fn(lambda data: decoded(data, size), image_bytes, fn_output_signature=kind)
+        kind = tf.TensorSpec(geometry.shape, tf.float32)
+        images = tf.map_fn(lambda data: decoded(data, geometry), image_bytes, fn_output_signature=kind)
         return {answer: model(images, training=False)}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    pixels = tf.TensorSpec((None, *size, 3), tf.float32, name=INPUT)
+    pixels = tf.TensorSpec((None, *geometry.shape), tf.float32, name=INPUT)
     archive.add_endpoint("serving_default", serving_default, input_signature=[pixels])
     texts = tf.TensorSpec((None,), tf.string, name="image_bytes")
     archive.add_endpoint("from_bytes", from_bytes, input_signature=[texts])
     archive.write_out(str(path), verbose=False)
     # where TensorFlow Serving keeps what belongs to a model and is no part of its graph
     (path / "assets.extra").mkdir()
-    (path / "assets.extra" / LABELS).write_text("".join(f"{name}\n" for name in request.classes), encoding="utf-8")
+    (path / "assets.extra" / LABELS).write_text(_labels(request.classes), encoding="utf-8")
 
 
 def _write_litert(request: Request, path: Path) -> None:
     """One image at a time, as a phone asks; labels travel in the file as a ZIP's entry, where LiteRT's tools look."""
     model, answer, samples = request.model, request.answer, request.samples
-    one = tf.TensorSpec((1, *request.size, 3), tf.float32, name=INPUT)
+    one = tf.TensorSpec((1, *request.geometry.shape), tf.float32, name=INPUT)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serving_default", lambda image: {answer: model(image, training=False)}, input_signature=[one])
@@ -142,7 +149,7 @@ def _write_litert(request: Request, path: Path) -> None:
             converter.inference_input_type = converter.inference_output_type = tf.uint8
         path.write_bytes(converter.convert())
     with zipfile.ZipFile(path, "a") as attached:
-        attached.writestr(LABELS, "".join(f"{name}\n" for name in request.classes))
+        attached.writestr(LABELS, _labels(request.classes))
 
 
 def _write_onnx(request: Request, path: Path) -> None:
@@ -150,7 +157,7 @@ def _write_onnx(request: Request, path: Path) -> None:
 
     model = _for_onnx(request.model)
     # Keras asks of a model that it was called once
-    model(np.zeros((1, *request.size, 3), np.float32))
+    model(np.zeros((1, *request.geometry.shape), np.float32))
     model.export(str(path), format="onnx", verbose=False)
     written = onnx.load(str(path))
     about = {"classes": json.dumps(list(request.classes)), "answer": request.answer}
@@ -221,13 +228,16 @@ def size_of(path: Path) -> int:
 def about(format: Format, request: Request, path: Path, more: Mapping[str, Any]) -> str:
     """``export.json``: what the file takes and gives, and what was measured of it."""
     small = request.quantize == "int8"
-    into = f"{'uint8' if small else 'float32'} RGB 0-255, not scaled, (batch, height, width, 3)"
+    shape = "RGB 0-255, not scaled, (batch, height, width, 3)"
+    if request.geometry.channels == 1:
+        shape = "grey 0-255, not scaled, (batch, height, width, 1)"
+    into = f"{'uint8' if small else 'float32'} {shape}"
     told = {
         "format": format,
         "file": path.name,
         "bytes": size_of(path),
         "quantize": request.quantize,
-        "input": {"what": into, "batch": 1 if format == "litert" else None, "size": list(request.size)},
+        "input": {"what": into, "batch": 1 if format == "litert" else None, **request.geometry.record()},
         "output": {"what": request.answer, "classes": list(request.classes)},
         **({"from_bytes": LIMITS} if format == "saved_model" else {}),
         **more,

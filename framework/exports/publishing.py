@@ -13,6 +13,7 @@ from framework.core.backend import load_tensorflow
 from framework.core.console import amount, say
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.files import whole_folder, write_whole
+from framework.core.geometry import Geometry
 from framework.core.schema import Count, PathText, Share
 from framework.evaluation.forward import batches
 from framework.evaluation.labelled import DataOptions, Labelled, SplitName, labelled
@@ -64,7 +65,7 @@ def publish(trained: Trained, options: ExportOptions, tell: Callable[[str], obje
     say(f"writing {trained.name} as {_name(options)}")
     load_tensorflow()
     model = trained.load()
-    answers, pixels = answering(model, trained.task, given), _read(samples, trained.size)
+    answers, pixels = answering(model, trained.task, given), _read(samples, trained.geometry)
     if pixels is not None:
         answers = with_8_bit_weights(answers, pixels, formats.SMALLEST[options.quantize])
     request = Request(answers, given, trained.task.classes, options.quantize, pixels)
@@ -73,8 +74,8 @@ def publish(trained: Trained, options: ExportOptions, tell: Callable[[str], obje
         text = script(
             options.format,
             file,
-            trained.size,
-            len(trained.task.classes),
+            trained.geometry,
+            trained.task.classes,
             request.model.output_shape[-1],
             given,
             options.quantize,
@@ -83,7 +84,8 @@ def publish(trained: Trained, options: ExportOptions, tell: Callable[[str], obje
         write_whole(beside / "call.py", text)
         found = None
         if images is not None:
-            found = replay(model, load(beside / "call.py"), trained.task, given, images, options.images, trained.size)
+            called = load(beside / "call.py")
+            found = replay(model, called, trained.task, given, images, options.images, trained.geometry)
             tell(_table(found, formats.size_of(file), trained.file.stat().st_size))
             if found.drop > options.max_drop:
                 what = f"{found.lost} by {found.drop:.4f}, more than max_drop={options.max_drop:g}"
@@ -132,9 +134,9 @@ def _calibration(trained: Trained, options: ExportOptions) -> list[str]:
     return [paths[place] for place in places]
 
 
-def _read(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray | None:
-    """The images of these files that can be read, uint8 (images, height, width, 3); None if there are no files."""
-    return np.concatenate([batch.numpy() for _, batch in batches(paths, size, 32, [])]) if paths else None
+def _read(paths: Sequence[str], geometry: Geometry) -> np.ndarray | None:
+    """The images of these files that can be read, uint8 (images, height, width, channels); None if there are no files."""
+    return np.concatenate([batch.numpy() for _, batch in batches(paths, geometry, 32, [])]) if paths else None
 
 
 def _name(options: ExportOptions) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from framework.core.backend import keras
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed
+from framework.core.geometry import Geometry
 from framework.core.task import Classification, Regression, Task
 from framework.evaluation.forward import batches, inference
 from framework.evaluation.labelled import Labelled
@@ -72,7 +73,7 @@ def replay(
     answer: Answer,
     images: Labelled,
     most: int | None,
-    size: tuple[int, int],
+    geometry: Geometry,
 ) -> Replay:
     """Hold a file against the classifier that it was made from.
 
@@ -83,7 +84,7 @@ def replay(
         answer: what the file gives.
         images: labelled ones.
         most: replay so many at most, spread over all of them; None for all.
-        size: height and width in pixels.
+        geometry: of the images.
 
     Raises:
         BadInput: some images can't be read, and they are not to be skipped, or none can be.
@@ -98,7 +99,7 @@ def replay(
     theirs: list[np.ndarray] = []
     sample, levels = None, 0
     with progress("Replaying", len(paths), "images") as advance, ThreadPoolExecutor() as pool:
-        for names, batch in batches(paths, size, 32, bad):
+        for names, batch in batches(paths, geometry, 32, bad):
             logits.append(network(batch).numpy())
             read = _read(script, names, pool)
             theirs.append(np.stack([script["answer"](image) for image in read]))

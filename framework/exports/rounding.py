@@ -34,8 +34,8 @@ def with_8_bit_weights(model: keras.Model, images: np.ndarray, smallest: int) ->
     """A copy of the model whose convolutions and dense layers hold weights of 8 bits.
 
     Args:
-        model: from raw images, float32 0-255 (batch, height, width, 3).
-        images: to calibrate with, uint8 (images, height, width, 3).
+        model: from raw images, float32 0-255 (batch, height, width, channels).
+        images: to calibrate with, uint8 (images, height, width, channels).
         smallest: kernels of fewer weights are left as they are.
     """
     # clones: a layer of the model itself may be part of other graphs too, and have several inputs

@@ -12,6 +12,7 @@ from framework.config.settings import CacheSettings
 from framework.core.backend import keras, tf
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed
+from framework.core.geometry import Geometry
 from framework.data.decode import DECODER_VERSION
 from framework.data.rows import WORKERS, FileImages, undecodable, untuned
 from framework.features.folding import folded
@@ -33,6 +34,7 @@ def features(
     paths: Sequence[str],
     keys: Sequence[str],
     *,
+    geometry: Geometry,
     cache: CacheSettings,
     precision: str,
     about: Mapping[str, Any],
@@ -44,9 +46,10 @@ def features(
     are best asked for at once and taken apart with ``FeatureRows.part``: the graph is then built once.
 
     Args:
-        prefix: from images, float32 of shape (batch, height, width, 3) in 0-255, to what is kept.
+        prefix: from images, float32 of shape (batch, height, width, channels) in 0-255, to what is kept.
         paths: the images' files.
         keys: what each image is: the hash of its contents; for augmented copies also which copy of what augmentation.
+        geometry: how a file becomes an image.
         cache: where, in which dtype, and how many GiB at most.
         precision: ``float32`` runs the prefix as it is, ``bfloat16`` in mixed_bfloat16.
         about: what ``listing`` shows of the features, such as the base's name and the cut.
@@ -57,7 +60,7 @@ def features(
             can't be used.
         RunFailed: the disk is full or failing.
     """
-    store = _store(prefix, cache, precision)
+    store = _store(prefix, geometry, cache, precision)
     store.open(about)
     try:
         store.refresh()
@@ -70,8 +73,8 @@ def features(
                     store.make_room(len(missing), cache.size_limit)
                     positions = {key: position for position, key in enumerate(keys)}
                     wanted = np.array([positions[key] for key in missing], np.int64)
-                    files = batches or image_batches(paths, _size(prefix))
-                    store.add(_compute(prefix, files, paths, wanted, missing, store.layout, precision))
+                    files = batches or image_batches(paths, geometry)
+                    store.add(_compute(prefix, geometry, files, paths, wanted, missing, store.layout, precision))
                 computed, seconds = len(missing), time.perf_counter() - started
         if store.missing(keys):
             raise RunFailed(f"Features were written and can't be read back: the disk of {store.folder} may be failing.")
@@ -81,17 +84,17 @@ def features(
         raise
 
 
-def kept(prefix: keras.Model, keys: Sequence[str], *, cache: CacheSettings, precision: str) -> int:
+def kept(prefix: keras.Model, keys: Sequence[str], *, geometry: Geometry, cache: CacheSettings, precision: str) -> int:
     """How many of these images' features are kept already."""
-    store = _store(prefix, cache, precision)
+    store = _store(prefix, geometry, cache, precision)
     store.refresh()
     return len(set(keys)) - len(store.missing(keys))
 
 
 def measured(prefix: keras.Model, *, cache: CacheSettings, precision: str) -> tuple[float, float]:
     """Seconds until the pass can begin, and seconds an image from then on, found on a batch of noise."""
-    layout = _store(prefix, cache, precision).layout
-    noise = tf.cast(tf.random.uniform((BATCH_SIZE, *_size(prefix), 3), 0, 256, tf.int32), tf.uint8)
+    layout = _layout(prefix, cache)
+    noise = tf.cast(tf.random.uniform((BATCH_SIZE, *prefix.input_shape[1:]), 0, 256, tf.int32), tf.uint8)
     started = time.perf_counter()
     forward = _forward(prefix, layout, noise, precision)
     forward(noise).numpy()
@@ -101,11 +104,11 @@ def measured(prefix: keras.Model, *, cache: CacheSettings, precision: str) -> tu
     return max(0.0, ready - started - taken), taken / BATCH_SIZE
 
 
-def image_batches(paths: Sequence[str], size: tuple[int, int]) -> Batches:
+def image_batches(paths: Sequence[str], geometry: Geometry) -> Batches:
     """Batches of images decoded from their files while the ones before are computed on; uint8."""
 
     def batches(positions: np.ndarray) -> tf.data.Dataset:
-        files = FileImages([paths[position] for position in positions], size)
+        files = FileImages([paths[position] for position in positions], geometry)
         indices = tf.data.Dataset.range(len(files)).batch(BATCH_SIZE)
         images = indices.map(files.read, num_parallel_calls=WORKERS, deterministic=True)
         return untuned(images.prefetch(2))
@@ -132,20 +135,19 @@ def in_bfloat16(prefix: keras.Model) -> keras.Model:
     return model
 
 
-def _store(prefix: keras.Model, cache: CacheSettings, precision: str) -> Store:
-    decoding = f"decoder {DECODER_VERSION}, {'x'.join(map(str, _size(prefix)))}"
+def _store(prefix: keras.Model, geometry: Geometry, cache: CacheSettings, precision: str) -> Store:
+    decoding = f"decoder {DECODER_VERSION}, {geometry.key}"
     description = describe(prefix, decoding=decoding, precision=precision, dtype=cache.dtype)
-    layout = Layout(tuple(tuple(tensor.shape[1:]) for tensor in prefix.outputs), cache.dtype)
-    return Store(root_folder(cache.dir), description, layout)
+    return Store(root_folder(cache.dir), description, _layout(prefix, cache))
 
 
-def _size(prefix: keras.Model) -> tuple[int, int]:
-    height, width = prefix.inputs[0].shape[1:3]
-    return height, width
+def _layout(prefix: keras.Model, cache: CacheSettings) -> Layout:
+    return Layout(tuple(tuple(tensor.shape[1:]) for tensor in prefix.outputs), cache.dtype)
 
 
 def _compute(
     prefix: keras.Model,
+    geometry: Geometry,
     batches: Batches,
     paths: Sequence[str],
     wanted: np.ndarray,
@@ -171,7 +173,7 @@ def _compute(
         except tf.errors.ResourceExhaustedError as error:
             raise RunFailed(f"The features can't be computed: {error.message.splitlines()[0]}") from None
         except tf.errors.OpError:
-            raise undecodable([paths[position] for position in wanted], _size(prefix)) from None
+            raise undecodable([paths[position] for position in wanted], geometry) from None
     if done != len(keys):
         raise RunFailed(f"{len(keys)} images were to be read, and {done} came: their files may have changed meanwhile")
 

@@ -110,9 +110,10 @@ def _files(looks: Sequence[Look], images: Images) -> Iterator[Finding]:
     bad = [(look.path, look.error) for look in looks if look.error]
     right = "nothing to do: it is read right"
     yield from _each("unreadable", "error", "can't be read", "remove, or train with data.on_error=skip", bad)
-    unused = [(path, one.kind.one) for one in images.unused for path in one.examples]
+    left = [one for one in images.unused if not one.wanted]
+    unused = [(path, one.kind.one) for one in left for path in one.examples]
     if unused:
-        told = ", ".join(map(str, images.unused))
+        told = ", ".join(map(str, left))
         yield Finding("not used", "warning", f"not used: {told}", "move away, or make images of it", _apart(unused))
     for note in images.notes:
         yield Finding("data", "note", note, "have a look")
@@ -134,8 +135,8 @@ def _files(looks: Sequence[Look], images: Images) -> Iterator[Finding]:
     yield from _each(
         "long",
         "warning",
-        f"more than {LONG:g} times as long as wide: badly squeezed when made square",
-        "crop",
+        f"more than {LONG:g} times as long as wide: badly squeezed when stretched to a square",
+        "data.resize=pad or crop, or cut them yourself",
         (
             (look.path, f"{look.width}×{look.height}")
             for look in good
@@ -164,6 +165,13 @@ def _files(looks: Sequence[Look], images: Images) -> Iterator[Finding]:
         ((look.path, says) for look in good if (says := _colours(look.mode))),
     )
     yield from _each(
+        "deep",
+        "note",
+        "of more than 8 bits a channel",
+        "know that 8 of them are read: the finest differences of level are lost",
+        ((look.path, look.mode) for look in good if look.deep),
+    )
+    yield from _each(
         "animated",
         "note",
         "with an animation: its first image counts",
@@ -173,7 +181,7 @@ def _files(looks: Sequence[Look], images: Images) -> Iterator[Finding]:
 
 
 def _colours(mode: str) -> str:
-    return "16 bits" if mode.startswith("I;16") else COLOURS.get(mode, "")
+    return COLOURS.get(mode, "")
 
 
 def _alike(looks: Sequence[Look], places: Sequence[_Place], numbers: bool) -> Iterator[Finding]:

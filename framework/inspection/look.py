@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from framework.core.console import progress
 from framework.core.errors import BadInput
 from framework.data.decode import pixels, reason
 from framework.data.fingerprint import file_hash
+from framework.data.headers import is_deep
+from framework.data.upright import opened
 
 SIDE = 16
 # how the two names of one format are told as one
@@ -35,6 +37,7 @@ class Look:
         height: the same.
         frames: more than one in an animation.
         orientation: of EXIF; 1 is upright.
+        deep: whether it has more than 8 bits a channel.
         hash: of the bytes; empty if they can't be read.
         small: RGB, uint8 (SIDE, SIDE, 3), upright, its aspect not kept; None if it can't be decoded.
     """
@@ -48,6 +51,7 @@ class Look:
     height: int = 0
     frames: int = 1
     orientation: int = 1
+    deep: bool = False
     hash: str = ""
     small: np.ndarray | None = None
 
@@ -69,7 +73,7 @@ def _look(path: str) -> Look:
         if os.path.getsize(path) == 0:
             return Look(path, "empty, 0 bytes")
         hash = file_hash(path)
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), opened(path) as image:
             warnings.simplefilter("ignore")
             known = {
                 "format": _SAME.get(image.format or "", image.format or ""),
@@ -79,6 +83,7 @@ def _look(path: str) -> Look:
                 "height": image.height,
                 "frames": 1 if image.format == "MPO" else getattr(image, "n_frames", 1),
                 "orientation": int(image.getexif().get(0x0112, 1) or 1),
+                "deep": is_deep(Path(path).read_bytes()),
                 "hash": hash,
             }
     except BadInput as error:
@@ -96,5 +101,5 @@ def _named(path: str) -> str:
     """The format that a file's ending stands for; empty for none that Pillow knows."""
     from PIL import Image
 
-    format = Image.registered_extensions().get(PurePath(path).suffix.lower(), "")
+    format = Image.registered_extensions().get(Path(path).suffix.lower(), "")
     return _SAME.get(format, format)

@@ -22,7 +22,7 @@ class Network:
     """A model, flat, and the names of its layers by what they belong to, in order from the input on.
 
     Attributes:
-        model: from ``image``, raw RGB of 0-255, float32 (batch, height, width, 3), to float32 logits, or
+        model: from ``image``, raw images of 0-255, float32 (batch, height, width, channels), to float32 logits, or
             numbers, (batch, task.units).
         base_layers: the base without what prepares images for it.
         head_layers: pooling and head.
@@ -39,17 +39,17 @@ def build(settings: Settings, task: Task) -> Network:
     Raises:
         BadInput: parts don't fit each other or the image size, or the weights can't be had or don't fit.
     """
-    choice, size = settings.model, settings.data.size
+    choice, geometry = settings.model, settings.data.geometry
     restart_names()
     with _precision(settings.trainer.precision):
-        images = keras.Input((*size, 3), dtype="float32", name="image")
-        maps = _part("base", choice, "model", images)
+        images = keras.Input(geometry.shape, dtype="float32", name="image")
+        maps = _part("base", choice, "model", _in_colours(images))
         vectors = _part("pooling", settings.pooling, "pooling", maps)
         logits = task.finished(_part("head", settings.head, "head", vectors, task))
-        model = keras.Model(images, logits, name="classifier")
+        model = keras.Model(images, logits, name=geometry.model_name)
 
     base = keras.Model(images, maps)
-    weights.load(base, registry.get("base", choice.name), choice.weights, size, choice.parameters)
+    weights.load(base, registry.get("base", choice.name), choice.weights, geometry.size, choice.parameters)
     inside = {layer.name for layer in base.layers}
     own = [layer for layer in base.layers if not layer.name.startswith(("image", bases.PREPROCESS))]
     for layer in own:
@@ -59,6 +59,13 @@ def build(settings: Settings, task: Task) -> Network:
         tuple(layer.name for layer in own),
         tuple(layer.name for layer in model.layers if layer.name not in inside),
     )
+
+
+def _in_colours(images: keras.KerasTensor) -> keras.KerasTensor:
+    """What a base takes: three channels, of grey images the same three times, so that any weights serve."""
+    if images.shape[-1] == 3:
+        return images
+    return keras.layers.Concatenate(dtype="float32", name=f"{bases.PREPROCESS}_grey")([images] * 3)
 
 
 def _part(kind: str, choice: PartSettings, where: str, *supplied: Any) -> Any:

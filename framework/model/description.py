@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from framework.core.errors import BadInput, Problem, listing, nearest
+from framework.core.geometry import Channels
 
 ENDINGS = {".keras": b"PK\x03\x04", ".h5": b"\x89HDF", ".hdf5": b"\x89HDF"}
 _FORMATS = "a whole model in a .keras or .h5 file"
@@ -21,11 +22,15 @@ class Description:
 
     Attributes:
         size: height and width in pixels of the images it takes.
+        channels: of those images, 3 or 1.
+        name: of the model.
         units: how many numbers it gives an image.
         activation: of its last layer.
     """
 
     size: tuple[int, int] | None
+    channels: Channels
+    name: str | None
     units: int | None
     activation: str | None
 
@@ -56,7 +61,7 @@ def describe(file: Path) -> Description:
     if lambdas or any(node.get("class_name") == "__lambda__" for node in nodes):
         what = f"{file} has code in it (Lambda: {listing(lambdas)}): it is not opened"
         raise BadInput(Problem(what, str(file), "a model of layers without lambda functions"))
-    return Description(_image_size(nodes), *_last_layer(config))
+    return Description(*_images(nodes), _name(config), *_last_layer(config))
 
 
 def _read_zip(file: Path) -> Any:
@@ -94,14 +99,22 @@ def _lambda(node: Mapping[str, Any]) -> str | None:
     return None if by_name else str(config.get("name"))
 
 
-def _image_size(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    """Height and width from the first shape (batch, height, width, 3) that an input layer states."""
+def _images(nodes: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int] | None, Channels]:
+    """Sides, None where they are free, and channels from the first shape (batch, height, width, 3 or 1) that an input
+    layer states."""
     for node in reversed(nodes):  # the walk is depth first from the end
         config = node.get("config")
         shape = config.get("batch_shape", config.get("batch_input_shape")) if isinstance(config, dict) else None
-        if isinstance(shape, list) and len(shape) == 4 and shape[3] == 3:
-            return (shape[1], shape[2]) if isinstance(shape[1], int) and isinstance(shape[2], int) else None
-    return None
+        if isinstance(shape, list) and len(shape) == 4 and shape[3] in (1, 3):
+            sides = (shape[1], shape[2]) if isinstance(shape[1], int) and isinstance(shape[2], int) else None
+            return sides, shape[3]
+    return None, 3
+
+
+def _name(config: Any) -> str | None:
+    inner = config.get("config") if isinstance(config, dict) else None
+    name = inner.get("name") if isinstance(inner, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _last_layer(config: Any) -> tuple[int | None, str | None]:

@@ -15,12 +15,14 @@ from typing import Annotated, Any, Literal
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.checks import read_part
+from framework.config.earlier import as_now
 from framework.config.recipe_parts import load_classes, load_parts
 from framework.config.recipes import recorded_recipes
 from framework.config.settings import DataSettings, PartSettings
 from framework.core.backend import keras
 from framework.core.console import say
 from framework.core.errors import BadInput, Problem, listing
+from framework.core.geometry import Geometry, Level, Resize, named
 from framework.core.runs import RunFolder
 from framework.core.schema import Count, PathOrName, PathText
 from framework.core.task import Task, task_of_model, task_of_run
@@ -41,6 +43,8 @@ class ModelOptions:
     model: Annotated[PathText | None, "in place of run: a .keras or .h5 file from elsewhere"] = None
     classes: Annotated[list[str] | None, "with model: class names in the order of its outputs, [hat,shoes]"] = None
     image_size: Annotated[Count | list[Count] | None, "with model: image side, or [height,width]; null asks it"] = None
+    resize: Annotated[Resize | None, "with model: what becomes of an image's aspect; null: as the file says"] = None
+    fill: Annotated[Level, "with model and resize=pad: level of what is added, 0 to 255"] = 0
     preprocess: Annotated[Preprocess, "with model: what it wants done to pixels of 0-255 that it does not itself"] = (
         "none"
     )
@@ -53,7 +57,7 @@ class Trained:
     Attributes:
         file: the model's file.
         task: what it answers; its ``labels`` mean nothing here, for they depend on the loss.
-        size: height and width in pixels of the images it takes.
+        geometry: of the images it takes.
         folder: where results go: the run folder, or one beside a foreign file, named like it.
         run: the run; None for a foreign file.
         preprocess: what ``load`` puts in front of a foreign model.
@@ -63,7 +67,7 @@ class Trained:
 
     file: Path
     task: Task
-    size: tuple[int, int]
+    geometry: Geometry
     folder: Path
     run: RunFolder | None = None
     preprocess: Preprocess = "none"
@@ -83,8 +87,10 @@ class Trained:
             return [f"run={self.name}"]
         names = io.StringIO()
         csv.writer(names, lineterminator="").writerow(self.task.classes)
-        size, more = f"[{self.size[0]},{self.size[1]}]", f"preprocess={self.preprocess}"
-        return [f"model={self.name}", f"classes=[{names.getvalue()}]", f"image_size={size}", more]
+        (height, width), how = self.geometry.size, self.geometry.resize
+        more = [f"resize={how}"] * (how != "stretch") + [f"fill={self.geometry.fill}"] * (how == "pad")
+        size = f"image_size=[{height},{width}]"
+        return [f"model={self.name}", f"classes=[{names.getvalue()}]", size, *more, f"preprocess={self.preprocess}"]
 
     def data(self) -> DataSettings:
         """The data that the run was trained on.
@@ -108,7 +114,7 @@ class Trained:
             raise BadInput(Problem(f"{self.name} is no run: it has no config", "command line", "run=PATH"))
         file = inside(self.run.path, self.run.config.name)
         try:
-            config = self.run.read_config()
+            config = as_now(self.run.read_config())
         except (OSError, ValueError) as error:
             raise BadInput(Problem(f"{file} can't be read: {error}", str(file))) from None
         settings, problems = read_part(config, key)
@@ -125,7 +131,7 @@ class Trained:
         return inside(self.folder, *names)
 
     def load(self) -> keras.Model:
-        """The model, from raw RGB images, float32 0-255 (batch, height, width, 3), to logits (batch, task.units).
+        """The model, from raw images, float32 0-255 (batch, height, width, channels), to logits (batch, task.units).
 
         A softmax or sigmoid at a foreign model's end is taken off. Layers keep their names and stay flat.
 
@@ -139,7 +145,9 @@ class Trained:
         except BadInput as error:
             raise BadInput([*self.missing, *error.problems]) from error
         if self.run is None:
-            model = _with_preprocessing(_to_logits(model), self.size, self.preprocess)
+            model = _with_preprocessing(_to_logits(model), self.geometry, self.preprocess)
+            if named(model.name) != (self.geometry.resize, self.geometry.fill):
+                model = keras.Model(model.input, model.output, name=self.geometry.model_name)
         units = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
         if units != self.task.units:
             what = f"the model gives {units} numbers an image; its classes need {self.task.units}"
@@ -164,8 +172,8 @@ def _named(options: ModelOptions) -> Trained:
             raise BadInput(Problem("run and model are both given", "command line", "one of them"))
         size = options.image_size
         pair = None if size is None else (size, size) if isinstance(size, int) else tuple(size)
-        return open_file(options.model, options.classes, pair, options.preprocess)  # type: ignore[arg-type]
-    foreign = {"classes": options.classes, "image_size": options.image_size}
+        return open_file(options.model, options.classes, pair, options.preprocess, options.resize, options.fill)  # type: ignore[arg-type]
+    foreign = {"classes": options.classes, "image_size": options.image_size, "resize": options.resize}
     problems = [
         Problem(f"{key} belongs to a model from elsewhere: a run knows it itself", "command line", "leave it out")
         for key, value in foreign.items()
@@ -203,7 +211,8 @@ def open_run(run: str) -> Trained:
     if looked.size is None:
         raise BadInput(Problem("the model does not say how large its images are", str(file)))
     _check_units(file, looked, task)
-    return Trained(file, task, looked.size, folder.path, folder, missing=_register_parts(folder), chosen=found.told())
+    geometry = Geometry(looked.size, *named(looked.name), looked.channels)
+    return Trained(file, task, geometry, folder.path, folder, missing=_register_parts(folder), chosen=found.told())
 
 
 def _register_parts(run: RunFolder) -> tuple[Problem, ...]:
@@ -216,7 +225,12 @@ def _register_parts(run: RunFolder) -> tuple[Problem, ...]:
 
 
 def open_file(
-    model: str, classes: Sequence[str] | None, size: tuple[int, int] | None = None, preprocess: Preprocess = "none"
+    model: str,
+    classes: Sequence[str] | None,
+    size: tuple[int, int] | None = None,
+    preprocess: Preprocess = "none",
+    resize: Resize | None = None,
+    fill: int = 0,
 ) -> Trained:
     """A classifier from a ``.keras`` or ``.h5`` file of any origin, without loading TensorFlow.
 
@@ -227,6 +241,8 @@ def open_file(
         classes: names in the order of its outputs.
         size: height and width of its images; None reads them from the file.
         preprocess: what it wants done to pixels of 0-255 before it sees them.
+        resize: what becomes of an image's aspect; None is what the file says, ``stretch`` where it says nothing.
+        fill: level of what ``pad`` adds.
 
     Raises:
         BadInput: it can't be opened, or names or size are missing or don't fit.
@@ -244,13 +260,18 @@ def open_file(
     elif looked.size not in (None, size):
         what = f"image_size is {size[0]}×{size[1]}, but the model takes {looked.size[0]}×{looked.size[1]}"  # type: ignore[index]
         problems.append(Problem(what, "command line: image_size", "leave it out"))
+    if preprocess in ("torch", "caffe") and looked.channels == 1:
+        what = f"preprocess={preprocess} is for three channels, and the model takes grey images"
+        problems.append(Problem(what, "command line: preprocess", "preprocess=none or tf"))
     if problems:
         raise BadInput(problems)
     assert classes
     assert size is not None
     task = task_of_model(classes, looked.units, looked.activation)
     _check_units(file, looked, task)
-    return Trained(file, task, size, file.with_suffix(""), preprocess=preprocess)
+    how = named(looked.name) if resize is None else (resize, fill if resize == "pad" else 0)
+    geometry = Geometry(size, *how, looked.channels)
+    return Trained(file, task, geometry, file.with_suffix(""), preprocess=preprocess)
 
 
 def inside(folder: Path, *names: str) -> Path:
@@ -293,12 +314,12 @@ def _to_logits(model: keras.Model) -> keras.Model:
     return model
 
 
-def _with_preprocessing(model: keras.Model, size: tuple[int, int], preprocess: Preprocess) -> keras.Model:
+def _with_preprocessing(model: keras.Model, geometry: Geometry, preprocess: Preprocess) -> keras.Model:
     """The model for raw images of 0-255."""
     from framework.parts import bases
 
     if preprocess == "none":
         return model
-    images = keras.Input((*size, 3), dtype="float32", name="image")
+    images = keras.Input(geometry.shape, dtype="float32", name="image")
     # call, not __call__: the layers are applied one by one and stay layers of the new model
     return keras.Model(images, model.call(bases.preprocess(images, preprocess)), name=model.name)

@@ -151,7 +151,7 @@ def cutmix(*, alpha: NonNegative) -> Augmentation:
 
 
 def _changes(strength: float) -> list[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
-    """RandAugment's, each from one image of shape (1, height, width, 3) and a sign of shape (1,) to the image."""
+    """RandAugment's, each from one image of shape (1, height, width, channels) and a sign of shape (1,) to the image."""
 
     def moved(name: str, most: float) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         return lambda x, sign: _transformed(x, **{name: sign * strength * most}, fill="reflect")
@@ -253,12 +253,14 @@ def _recoloured(
 
 
 def _grey(x: tf.Tensor) -> tf.Tensor:
+    if x.shape[-1] == 1:
+        return x
     return tf.tensordot(x, tf.constant([[0.299], [0.587], [0.114]]), 1)
 
 
 def _softened(x: tf.Tensor) -> tf.Tensor:
     """Each pixel with its eight neighbours, itself five times as heavy: what sharpness leads away from."""
-    kernel = np.ones((3, 3, 3, 1), np.float32)
+    kernel = np.ones((3, 3, x.shape[-1], 1), np.float32)
     kernel[1, 1] = 5
     padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     return tf.nn.depthwise_conv2d(padded, kernel / 13, strides=[1, 1, 1, 1], padding="VALID")

@@ -18,7 +18,6 @@ def announce(experiment: Experiment, network: Network, folder: RunFolder, keeps_
     """Say what is about to happen; ``keeps_best`` tells whether ``model.keras`` will be the best epoch or the last."""
     settings, images, task = experiment.settings, experiment.images, experiment.task
     counts = ", ".join(f"{len(split):,} {name}" for name, split in images.splits.items())
-    height, width = settings.data.size
     weights = settings.model.weights or "random weights"
     total = network.model.count_params()
     hidden = settings.head.parameters.get("hidden") or []
@@ -26,7 +25,7 @@ def announce(experiment: Experiment, network: Network, folder: RunFolder, keeps_
     augment = ", ".join(settings.augment.parts) or "none"
     heading, asked = task.told
     _lines(
-        ("data", f"{images.origin}: {counts} images, {height}×{width}"),
+        ("data", f"{images.origin}: {counts} images, {settings.data.geometry.told}"),
         *images.told(),
         (heading, f"{asked}: {listing(task.classes)}"),
         ("model", f"{layers}, {total:,} parameters, {weights}"),

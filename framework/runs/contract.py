@@ -224,7 +224,7 @@ def _train(recipe: Recipe, recipes: Sequence[Recipe], settings: Settings, folder
     run = RunFolder(folder / "run")
     run.path.mkdir()
     Trainer(start, built, make_callbacks(settings, run)).train()
-    images = np.random.default_rng(0).uniform(0, 255, (2, *settings.data.size, 3)).astype(np.float32)
+    images = np.random.default_rng(0).uniform(0, 255, (2, *settings.data.geometry.shape)).astype(np.float32)
     before = np.asarray(built.model(images, training=False))
     if not np.isfinite(before).all():
         return [Problem(f"recipe '{recipe.name}': its predictions are not finite numbers", shown(recipe.file))]

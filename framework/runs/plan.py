@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -102,7 +103,7 @@ def plan(start: Experiment) -> RunPlan:
     total = network.model.count_params()
     trained = max(stage.trained for stage in planned)
     read = sum(len(start.images.splits[name]) for name in SPLITS if name in start.images.splits)
-    images = min(read * int(np.prod(start.settings.data.size)) * 3, start.settings.data.memory_limit << 20)
+    images = min(read * math.prod(start.settings.data.geometry.shape), start.settings.data.memory_limit << 20)
     held = max([stage.bytes if not stage.why else images for stage in planned], default=0)
     model_bytes = 4 * (total + 2 * trained)
     seconds = START + ready + sum(stage.seconds for stage in planned) + END + 2 * model_bytes / WRITTEN
@@ -149,7 +150,7 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
     size = 0
     if why:
         # read once where they fit into memory, else in every epoch
-        once = images * int(np.prod(settings.data.size)) * 3 <= settings.data.memory_limit << 20
+        once = images * math.prod(settings.data.geometry.shape) <= settings.data.memory_limit << 20
         seconds = decoding * images * (1 if once else stage.epochs)
     else:
         assert prefix is not None
@@ -172,7 +173,8 @@ def _known(start: Experiment, prefix: keras.Model, inputs: InputBuilder) -> int:
         return 0
     settings = start.settings
     keys = fingerprint.contents(paths)
-    found = kept(prefix, keys, cache=settings.cache, precision=settings.trainer.feature_precision)
+    geometry = settings.data.geometry
+    found = kept(prefix, keys, geometry=geometry, cache=settings.cache, precision=settings.trainer.feature_precision)
     return min(found, len(paths))
 
 
@@ -222,7 +224,7 @@ def _decoding_seconds(start: Experiment) -> float:
     some = [path for path in paths[:: max(1, len(paths) // (2 * BATCH_SIZE))] if Path(path).exists()]
     if not some:
         return DECODING
-    batches = image_batches(some, start.settings.data.size)
+    batches = image_batches(some, start.settings.data.geometry)
     places = np.arange(len(some))
     try:
         _, later = _first_and_later(lambda: [None for _ in batches(places)])

@@ -153,7 +153,7 @@ class Run:
             trainer.train()
         except tf.errors.OpError:
             splits = trainer.experiment.images.splits.values()
-            error = undecodable([path for split in splits for path in split.paths], trainer.settings.data.size)
+            error = undecodable([path for split in splits for path in split.paths], trainer.settings.data.geometry)
             if isinstance(error, Undecodable):
                 raise error from None
             raise

@@ -99,7 +99,7 @@ def application(
 
     @pages.get("/model", dependencies=locked, summary="What the model is asked, and what a request may hold")
     def model() -> dict[str, Any]:
-        height, width = classifier.size
+        height, width = classifier.geometry.size
         return {
             "model": called,
             "task": classifier.task.kind,

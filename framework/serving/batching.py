@@ -26,7 +26,7 @@ class Batcher:
     lone client never waits for others.
 
     Args:
-        work: from uint8 images (batch, height, width, 3) to rows, (batch, …), in their order.
+        work: from uint8 images (batch, height, width, channels) to rows, (batch, …), in their order.
         most: images a batch.
         wait: seconds that an image waits for others at most.
         coming: how many images are on their way here.
@@ -47,7 +47,7 @@ class Batcher:
         self._thread.start()
 
     def put(self, image: np.ndarray, answer: Future[Row]) -> None:
-        """Queue an image, uint8 (height, width, 3); ``answer`` gets its row, unless it is cancelled before."""
+        """Queue an image, uint8 (height, width, channels); ``answer`` gets its row, unless it is cancelled before."""
         self._queue.put(_Item(image, answer))
 
     @property

@@ -45,10 +45,10 @@ class Classifier:
     """
 
     def __init__(self, trained: Trained, limits: Limits, metrics: Metrics, batch: int, wait: float):
-        self.task, self.size = trained.task, trained.size
+        self.task, self.geometry = trained.task, trained.geometry
         self.ready = False
         self._trained, self._metrics, self._batch, self._wait = trained, metrics, batch, wait
-        self._decoder = Decoder(trained.size, limits)
+        self._decoder = Decoder(trained.geometry, limits)
         self._decoding = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "decode")
         self._looking = ThreadPoolExecutor(1, "attention")
         self._lock, self._coming = threading.Lock(), 0
@@ -79,12 +79,13 @@ class Classifier:
             self._cam = GradCam(model, self.task)
         except BadInput:
             self._cam = None
-        grey = np.full((*self.size, 3), 128, np.uint8)
+        grey = np.full((*self.geometry.size, 3), 128, np.uint8)
+        seen = grey[..., : self.geometry.channels]
         for size in sorted({1, 2, self._batch}):
-            network(tensorflow.constant(np.stack([grey] * size)))
+            network(tensorflow.constant(np.stack([seen] * size)))
         self._decoder(_image(grey), "a grey image")
         if self._cam is not None:
-            self._cam(grey, [0])
+            self._cam(seen, [0])
         self._batcher = Batcher(
             lambda images: network(tensorflow.constant(images)).numpy(),
             self._batch,

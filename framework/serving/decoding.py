@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from framework.core.geometry import Geometry
 from framework.data.decode import image, pixels
+from framework.data.folders import READS_HEIF
 from framework.data.headers import HEAD, format_of
+from framework.data.upright import fitted
 from framework.serving.limits import Limits, Refusal, amount
 
 # Other formats that Pillow reads are refused: some run other programs.
-ACCEPTED = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WebP", "AVIF")
+ACCEPTED = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WebP", "AVIF", *["HEIC"] * READS_HEIF)
 # A few bytes make a scan that costs a pass over the image; a progressive photo has ten or so.
 MOST_SCANS = 200
 DISPLAY = 720
@@ -30,26 +33,27 @@ class Decoder:
     has the very pixels that ``predict`` gives it.
 
     Args:
-        size: height and width in pixels.
+        geometry: of the images that the network takes.
         limits: on bytes and pixels.
     """
 
-    def __init__(self, size: tuple[int, int], limits: Limits):
-        self.size, self.limits = size, limits
+    def __init__(self, geometry: Geometry, limits: Limits):
+        self.geometry, self.limits = geometry, limits
         self._folder = tempfile.TemporaryDirectory(prefix="framework-serve-")
 
     def __call__(self, data: bytes, name: str) -> np.ndarray:
-        """The image as the network gets it, uint8 (height, width, 3); ``name`` is what messages call it.
+        """The image as the network gets it, uint8 (height, width, channels); ``name`` is what messages call it.
 
         Raises:
             Refusal: it is no image, damaged, or larger than allowed.
         """
         self.check(data, name)
         with self._file(data, name) as path:
-            return image(path, self.size)
+            return image(path, self.geometry)
 
     def upright(self, data: bytes, name: str) -> np.ndarray:
-        """The image for people: uint8 RGB, its aspect kept, its longer side ``DISPLAY`` at most.
+        """The image for people, what the network sees of it: uint8 RGB, its longer side ``DISPLAY`` at most. One that
+        is stretched keeps its aspect here.
 
         Raises:
             Refusal: as above.
@@ -58,7 +62,13 @@ class Decoder:
 
         self.check(data, name)
         with self._file(data, name) as path:
-            shown = Image.fromarray(pixels(path, (DISPLAY // 2, DISPLAY // 2)))
+            image = pixels(path, (DISPLAY // 2, DISPLAY // 2))
+        how, (height, width) = self.geometry, self.geometry.size
+        if how.resize != "stretch":
+            scale = min(DISPLAY, max(image.shape)) / max(height, width)
+            size = max(1, round(scale * height)), max(1, round(scale * width))
+            return fitted(image, size, how.resize, how.fill, 3)
+        shown = Image.fromarray(image)
         shown.thumbnail((DISPLAY, DISPLAY))
         return np.asarray(shown)
 
@@ -114,7 +124,11 @@ def dimensions(data: bytes, kind: str, name: str) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of many pixels: the limit is ours
-            with Image.open(io.BytesIO(data), formats=[kind.upper()]) as image:
+            if kind == "HEIC":
+                from pillow_heif import register_heif_opener
+
+                register_heif_opener()
+            with Image.open(io.BytesIO(data), formats=["HEIF" if kind == "HEIC" else kind.upper()]) as image:
                 return image.size
     except Image.DecompressionBombError:
         raise Refusal(413, f"{name} has more pixels than any photo has") from None

@@ -127,6 +127,7 @@ class InputBuilder:
             prefix,
             paths,
             keys,
+            geometry=settings.data.geometry,
             cache=settings.cache,
             precision=self._precision(),
             about={"base": settings.model.name, "cut": ", ".join(cut.names), "size": list(settings.data.size)},
@@ -138,7 +139,7 @@ class InputBuilder:
 
         The k-th copy is what epoch k would have drawn.
         """
-        parts, count, size = self._augmentations(), len(contents), self.settings.data.size
+        parts, count = self._augmentations(), len(contents)
         seed = self.settings.trainer.seed
         what = repr([(key, part.name, sorted(part.parameters.items())) for key, part in self._chosen().items()])
         keys = []
@@ -148,7 +149,7 @@ class InputBuilder:
                 f"{content}-{hashlib.blake2b(what.encode() + row.tobytes(), digest_size=8).hexdigest()}"
                 for content, row in zip(contents, uniforms, strict=True)
             ]
-        files = FileImages([*self.splits["train"].paths, *others], size)
+        files = FileImages([*self.splits["train"].paths, *others], self.settings.data.geometry)
 
         def some(copy: int, positions: np.ndarray) -> Any:
             varied = copy < copies
@@ -192,7 +193,7 @@ class InputBuilder:
             with self.recorder.phase("reading"):
                 data = self.settings.data
                 share = data.memory_limit * len(self.splits[name]) // sum(map(len, self.splits.values()))
-                self._images[name] = image_rows(self.splits[name].paths, data.size, share)
+                self._images[name] = image_rows(self.splits[name].paths, data.geometry, share)
         return self._images[name]
 
     def _says(self, why: str) -> str:

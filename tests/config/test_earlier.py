@@ -16,11 +16,13 @@ from tests.options.made import settings
 
 
 def before_there_were_tasks(folder):
-    """A run folder whose config says of no task, and the same config as it is composed now."""
+    """A run folder whose config says of no task and of no image's aspect, and the same config as it is composed now."""
     composed = OmegaConf.to_container(compose([]).node, resolve=True)
     run = RunFolder(folder)
     run.write_run({"status": "finished", "task": "multiclass", "classes": ["a", "b"]})
-    run.config.write_text(yaml.safe_dump({key: value for key, value in composed.items() if key != "task"}))
+    old = {key: value for key, value in composed.items() if key != "task"}
+    old["data"] = {key: value for key, value in old["data"].items() if key not in ("resize", "fill", "channels")}
+    run.config.write_text(yaml.safe_dump(old))
     return run, yaml.safe_dump(composed)
 
 

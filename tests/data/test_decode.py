@@ -8,8 +8,9 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from framework.core.backend import tf
+from framework.core.geometry import Geometry
 from framework.data.decode import pixels, plan, read_image
-from framework.data.upright import resize, upright
+from framework.data.upright import bilinear, upright
 
 SIZE = (40, 60)
 
@@ -121,21 +122,23 @@ def test_read_as_pillow_reads(tmp_path, name):
     write, in_graph = FILES[name]
     path = str(tmp_path / name)
     write(path)
-    (reader,) = plan([path], SIZE)
+    (reader,) = plan([path], Geometry(SIZE))
     assert (reader != 0) == in_graph
     expected = reference(path)
     if in_graph is False and not {"large", "huge"} & set(name.split(".")[0].split("_")):
         np.testing.assert_array_equal(pixels(path), expected)
-    read = read_image(tf.constant(path), tf.constant(reader), SIZE).numpy()
+    read = read_image(tf.constant(path), tf.constant(reader), Geometry(SIZE)).numpy()
     assert read.shape == (*SIZE, 3)
     assert read.dtype == np.uint8
     resized = tf.image.resize(expected, SIZE).numpy()
     difference = np.abs(read.astype(float) - resized)
     assert difference.mean() < 1.5, difference.mean()
     # whoever decodes it, the pixels are those of Pillow and NumPy alone
-    np.testing.assert_array_equal(read, resize(upright(path, SIZE), SIZE))
+    np.testing.assert_array_equal(read, bilinear(upright(path, SIZE), SIZE))
     # inside a pipeline too
-    dataset = tf.data.Dataset.from_tensors((path, reader)).map(lambda path, reader: read_image(path, reader, SIZE))
+    dataset = tf.data.Dataset.from_tensors((path, reader)).map(
+        lambda path, reader: read_image(path, reader, Geometry(SIZE))
+    )
     np.testing.assert_array_equal(next(iter(dataset)).numpy(), read)
 
 
@@ -145,22 +148,22 @@ def test_resizing_is_tensorflows_to_the_bit():
         (height, width), size = rng.integers(1, 400, 2), tuple(rng.integers(1, 300, 2).tolist())
         image = rng.integers(0, 256, (height, width, 3), np.uint8)
         expected = tf.round(tf.image.resize(image, size)).numpy()
-        np.testing.assert_array_equal(resize(image, size), expected)
+        np.testing.assert_array_equal(bilinear(image, size), expected)
 
 
 def test_large_jpegs_are_decoded_small_but_no_less_than_twice_the_size(tmp_path):
     path = str(tmp_path / "large.jpg")
     scene(960, 640).save(path)
-    assert plan([path], (40, 60))[0] == 4  # an eighth
-    assert plan([path], (41, 60))[0] == 3
-    assert plan([path], (320, 480))[0] == 1
+    assert plan([path], Geometry((40, 60)))[0] == 4  # an eighth
+    assert plan([path], Geometry((41, 60)))[0] == 3
+    assert plan([path], Geometry((320, 480)))[0] == 1
     assert pixels(path, (40, 60)).shape == (80, 120, 3)
 
 
 def test_a_broken_file_is_named(tmp_path):
     path = tmp_path / "text.jpg"
     path.write_text("no image")
-    assert plan([str(path), str(tmp_path / "missing.jpg")], SIZE).tolist() == [0, 0]
+    assert plan([str(path), str(tmp_path / "missing.jpg")], Geometry(SIZE)).tolist() == [0, 0]
     with pytest.raises(ValueError, match=r"text\.jpg: not an image"):
         pixels(str(path))
 
@@ -174,4 +177,4 @@ def test_a_header_full_of_nonsense_is_left_to_pillow(tmp_path):
         damaged = data.copy()
         damaged[rng.integers(0, 400, 8)] = rng.integers(0, 256, 8)
         (tmp_path / "damaged.jpg").write_bytes(damaged[: rng.integers(3, len(data))].tobytes())
-        plan([str(tmp_path / "damaged.jpg")], SIZE)
+        plan([str(tmp_path / "damaged.jpg")], Geometry(SIZE))

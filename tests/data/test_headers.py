@@ -1,12 +1,14 @@
 """What first bytes say of a file, whatever it is called."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from framework.data.headers import format_of
+from framework.data.headers import format_of, is_deep
 
 
 def box(brand, *others):
@@ -46,3 +48,25 @@ def test_what_pillow_writes(name):
 )
 def test_other_files(head, name):
     assert format_of(head) == name
+
+
+@pytest.mark.parametrize(("mode", "deep"), [("L", False), ("RGB", False), ("I;16", True)])
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM"])
+def test_depth_is_told_by_the_header(mode, deep, format):
+    image = Image.fromarray(np.full((4, 4), 7, np.uint16)) if mode == "I;16" else Image.new(mode, (4, 4), 7)
+    file = io.BytesIO()
+    image.save(file, format)
+    assert is_deep(file.getvalue()) == deep
+
+
+def test_sixteen_bits_of_colours_are_seen_though_pillow_reads_eight(tmp_path):
+    chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))  # noqa: E731
+    rows = zlib.compress(b"".join(b"\0" + bytes(12) for _ in range(2)))
+    head = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    assert Image.open(io.BytesIO(data)).mode == "RGB"
+    assert is_deep(data)
+    for ppm, deep in ((b"P6\n# made\n1 1\n65535\n" + bytes(6), True), (b"P5 1 1 255\n\0", False)):
+        assert is_deep(ppm) == deep
+    for broken in (b"", b"II*\0", b"MM\0*\xff\xff\xff\xff", b"\x89PNG\r\n\x1a\n", b"P6 "):
+        assert not is_deep(broken)

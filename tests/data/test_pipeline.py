@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from framework.core.backend import tf
+from framework.core.geometry import Geometry
 from framework.data.pipeline import (
     Augmentation,
     FileImages,
@@ -142,8 +143,8 @@ def test_class_weights(labels, expected):
 
 def test_images_from_memory_and_files_are_the_same(photos):
     images = image_folder(1, dir=str(photos), validation=0.2, test=0.0).splits["train"]
-    in_memory = image_rows(images.paths, (32, 24), 10)
-    from_files = image_rows(images.paths, (32, 24), 0)
+    in_memory = image_rows(images.paths, Geometry((32, 24)), 10)
+    from_files = image_rows(images.paths, Geometry((32, 24)), 0)
     assert isinstance(in_memory, MemoryImages)
     assert isinstance(from_files, FileImages)
     assert len(in_memory) == len(from_files) == 24

@@ -85,6 +85,26 @@ def counted(images):
     return {one.kind.several: one.count for one in images.unused}
 
 
+def test_what_lies_on_the_way_to_splits_is_counted_too(photos, tmp_path):
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    photos.rename(outer / "photos")
+    (outer / "notes.txt").write_text("x")
+    (outer / "photos" / "list.csv").write_text("x")
+    make_images(outer / "photos" / "more", count=2)
+    (outer / "photos" / "train" / "red" / "again").symlink_to(outer / "photos" / "train")
+    images = folder(outer)
+    assert len(images.splits["train"]) == 24
+    assert counted(images) == {"text files": 2, "images in more/": 6, "links to a folder around them": 1}
+
+
+def test_what_the_config_leaves_out_is_counted(photos):
+    images = narrow(folder(photos), ["blue", "green"], None, 6, seed=1)
+    assert counted(images) == {"images of other classes": 12, "images": 36 - 12 - 12}
+    assert dict(images.told())["not used"] == "12 images of other classes (data.classes), 12 images (data.limit)"
+    assert all(one.wanted for one in images.unused)
+
+
 def test_what_is_not_used_is_counted_by_kind(photos):
     red = photos / "train" / "red"
     jpeg = next(red.iterdir()).read_bytes()
@@ -117,7 +137,9 @@ def test_what_is_not_used_is_counted_by_kind(photos):
         "images beside the class folders": 1,
     }
     text = dict(images.told())["not used"]
-    assert text.startswith("12 HEIC (as iPhones write it: convert to JPEG), 2 hidden files, 2 text files, 1 ")
+    assert text.startswith(
+        "12 HEIC (as iPhones write it: pip install 'framework[heif]', or convert to JPEG), 2 hidden files, 2 text files, 1 "
+    )
     assert "1 broken link," in text
     assert not folder(photos / "validation").told()
 
@@ -418,6 +440,9 @@ def test_read_narrows_what_the_source_lists(photos):
         name="image_folder",
         parameters={"dir": str(photos), "validation": 0.2, "test": 0.0},
         image_size=32,
+        resize="stretch",
+        fill=0,
+        channels=3,
         classes=None,
         positive="red",
         limit=6,

@@ -10,12 +10,16 @@ import pytest
 from PIL import Image
 
 from framework.core.errors import BadInput
+from framework.core.geometry import Geometry
 from framework.data import decode
-from framework.data.decode import image, pixels, unreadable
+from framework.data.decode import image, look, pixels, unreadable
+from framework.data.images import Images, Split
 from framework.data.rows import Undecodable, image_rows, undecodable, unreadable_problem
+from framework.data.selection import readable
 from framework.data.sources import image_folder
-from framework.data.upright import resize
+from framework.data.upright import bilinear
 from framework.evaluation.forward import batches
+from tests.conftest import CLONE, bash, make_images, write
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def test_each_bad_file_has_its_reason(damaged):
         (bad[1], "empty, 0 bytes"),
         (bad[2], "not an image but text"),
     ]
-    assert unreadable(paths, (16, 16)) == unreadable(paths)
+    assert unreadable(paths, Geometry((16, 16))) == unreadable(paths)
     problem = unreadable_problem(unreadable(paths))
     assert problem.what.startswith("3 images can't be read:")
     assert all(path in problem.what for path in bad)
@@ -82,11 +86,11 @@ def fuzzed(tmp_path_factory):
 
 def test_what_is_called_unreadable_is_what_the_pipeline_fails_on(fuzzed):
     looked = dict(unreadable(fuzzed))
-    size = (16, 16)
+    size, geometry = (16, 16), Geometry((16, 16))
     read, said = {}, {}
     for path in fuzzed:
         try:
-            read[path] = image(path, size)
+            read[path] = image(path, geometry)
         except ValueError as error:
             said[path] = str(error)
     assert all(text.startswith(f"{path}: ") for path, text in said.items())
@@ -95,17 +99,17 @@ def test_what_is_called_unreadable_is_what_the_pipeline_fails_on(fuzzed):
     assert sorted(looked) == sorted(set(fuzzed) - set(read))
     assert len(read) > 200
     assert len(looked) > 200
-    assert dict(unreadable(fuzzed, size)).keys() == looked.keys()
+    assert dict(unreadable(fuzzed, geometry)).keys() == looked.keys()
     # the same by what goes forward, and in a training pipeline
     bad = []
-    names = [name for some, _ in batches(fuzzed, size, 32, bad) for name in some]
+    names = [name for some, _ in batches(fuzzed, geometry, 32, bad) for name in some]
     assert names == list(read)
     assert dict(bad).keys() == looked.keys()
-    rows = image_rows(list(read), size, 100)
+    rows = image_rows(list(read), geometry, 100)
     np.testing.assert_array_equal(rows.images, np.stack(list(read.values())))
     # and Pillow alone, as call.py reads: the same pixels of damaged files too
     for path, ours in read.items():
-        np.testing.assert_array_equal(ours, resize(pixels(path, size), size))
+        np.testing.assert_array_equal(ours, bilinear(pixels(path, size), size))
 
 
 def badly_compressed(path):
@@ -128,7 +132,7 @@ def test_what_only_reading_shows_is_remembered_for_every_question(photos):
     every = [*train, *(str(path) for path in sorted((photos / "validation").rglob("*.*")))]
     assert unreadable(every) == []
     with pytest.raises(Undecodable) as error:
-        image_rows(train, (16, 16), 100)
+        image_rows(train, Geometry((16, 16)), 100)
     assert list(error.value.reasons) == [bad]
     assert [path for path, _ in unreadable(every)] == [bad]
     assert [path for path, _ in unreadable([bad])] == [bad]
@@ -140,15 +144,65 @@ def test_more_pixels_than_any_photo_has(tmp_path):
     assert unreadable([str(path)]) == [(str(path), "more pixels than any photo has")]
 
 
+def test_more_than_eight_bits_are_told(tmp_path):
+    for name, deep in (("a.png", True), ("b.png", False), ("c.tif", True)):
+        Image.fromarray(np.full((9, 9), 70, np.uint16 if deep else np.uint8)).save(tmp_path / name)
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png", "c.tif")]
+    images = Images(("a", "b"), {"train": Split(tuple(paths), np.array([0, 1, 0], np.int32))}, False, "here")
+    for _ in ("looked at", "remembered"):
+        found, left_out = readable(images, "stop")
+        assert found.notes == ("2 images have more than 8 bits a channel, and 8 of them are read",)
+        assert not left_out
+    assert look(paths, Geometry((8, 8))) == ([], [paths[0], paths[2]])
+
+
+STAND_IN = """
+from io import BytesIO
+from PIL import Image, ImageFile
+
+class Heif(ImageFile.ImageFile):
+    format = "HEIF"
+
+    def _open(self):
+        self.inner = Image.open(BytesIO(self.fp.read()[24:]))
+        self._mode, self._size = self.inner.mode, self.inner.size
+
+    def load(self):
+        self.im = self.inner.convert("RGB").im
+
+def register_heif_opener():
+    Image.register_open("HEIF", Heif, lambda head: head[4:12] == b"ftypheic")
+    Image.register_extension("HEIF", ".heic")
+"""
+
+
+def test_heic_is_read_where_its_library_is_installed(tmp_path, own_cache):
+    """By a stand-in: any image behind HEIC's beginning. What was said of the files before is not what is said then."""
+    photos = make_images(tmp_path / "photos", count=4, size=12)
+    for name, file in (("a.heic", "red"), ("b.jpg", "blue")):  # by its ending, and by another
+        data = next((photos / file).iterdir()).read_bytes()
+        (photos / file / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + data)
+    line = f"python -m framework.check data=image_folder data.dir={photos} data.validation=0.5"
+    without = bash(line, tmp_path)
+    assert without.returncode == 2
+    assert "1 HEIC (as iPhones write it: pip install 'framework[heif]', or convert to JPEG)" in without.stderr
+    assert "b.jpg: HEIC, as iPhones write it: pip install 'framework[heif]', or convert to JPEG" in without.stderr
+    write(tmp_path / "site", {"pillow_heif.py": STAND_IN})
+    installed = bash(line, tmp_path, PYTHONPATH=f"{tmp_path}/site{os.pathsep}{CLONE}")
+    assert (installed.returncode, installed.stderr) == (0, "all right\n")
+
+
 @pytest.mark.parametrize("brand", [b"heic", b"mif1"])
 def test_heic_is_called_heic_whatever_its_ending(tmp_path, brand):
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0" + brand + b"heic" + bytes(200))
-    assert unreadable([str(path)]) == [(str(path), "HEIC, as iPhones write it: save it as JPEG")]
+    assert unreadable([str(path)]) == [
+        (str(path), "HEIC, as iPhones write it: pip install 'framework[heif]', or convert to JPEG")
+    ]
 
 
 def test_files_that_change_while_they_are_read(photos):
-    error = undecodable([str(path) for path in photos.rglob("*.jpg")], (16, 16))
+    error = undecodable([str(path) for path in photos.rglob("*.jpg")], Geometry((16, 16)))
     assert "files change while they are read" in str(error)
 
 
@@ -173,5 +227,5 @@ def test_verdicts_are_remembered_until_the_file_changes(photos, monkeypatch):
 def test_what_fails_only_when_decoded_is_named_too(damaged):
     images, bad = damaged
     with pytest.raises(BadInput) as error:
-        image_rows(images.splits["train"].paths, (16, 16), 100)
+        image_rows(images.splits["train"].paths, Geometry((16, 16)), 100)
     assert all(path in str(error.value) for path in bad)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from framework.core.geometry import Geometry
 from framework.data.rows import FileImages, decode_all
 from framework.evaluation.forward import LOOKAHEAD, forward
 from tests.evaluation.common import SIZE, colour_network
@@ -20,7 +21,7 @@ def model():
 
 def run(model, paths, batch_size=8):
     bad: list[tuple[str, str]] = []
-    batches = list(forward(model, paths, (SIZE, SIZE), batch_size, bad))
+    batches = list(forward(model, paths, Geometry((SIZE, SIZE)), batch_size, bad))
     names = [name for some, _ in batches for name in some]
     return names, np.concatenate([logits for _, logits in batches]) if batches else None, bad
 
@@ -29,7 +30,7 @@ def test_the_answers_are_those_of_the_model_on_the_decoded_images(model, photos)
     paths = sorted(str(path) for path in photos.rglob("*.jpg"))
     names, logits, bad = run(model, paths, batch_size=7)
     assert (names, bad) == (paths, [])
-    images = decode_all(FileImages(paths, (SIZE, SIZE))).astype(np.float32)
+    images = decode_all(FileImages(paths, Geometry((SIZE, SIZE)))).astype(np.float32)
     np.testing.assert_allclose(logits, np.asarray(model(images)), rtol=1e-5, atol=1e-5)
 
 
@@ -55,7 +56,7 @@ def test_nothing_but_bad_files_gives_no_batch(model, tmp_path):
 def test_files_are_asked_for_as_they_are_needed(model, photos):
     file, asked = str(next(photos.rglob("*.jpg"))), itertools.count()
     endless = (file for _ in iter(lambda: next(asked), None))
-    batches = forward(model, endless, (SIZE, SIZE), 4, [])
+    batches = forward(model, endless, Geometry((SIZE, SIZE)), 4, [])
     for _ in range(3):
         next(batches)
     assert next(asked) <= 3 * LOOKAHEAD

@@ -51,7 +51,9 @@ def test_what_is_not_used_is_told_of_every_kind_of_folder(trained, tmp_path, pho
         (folder / "red" / "apple.heic").write_bytes(b"\0\0\0\x18ftypheic")
         (folder / "red" / "@eaDir").mkdir()
         (folder / "red" / "@eaDir" / "thumb.jpg").write_text("none")
-    says = [("not used", "1 @eaDir folder, 1 HEIC (as iPhones write it: convert to JPEG)")]
+    says = [
+        ("not used", "1 @eaDir folder, 1 HEIC (as iPhones write it: pip install 'framework[heif]', or convert to JPEG)")
+    ]
     assert labelled(trained, DataOptions(), None).told == says
     for split in (None, "validation"):
         assert labelled(trained, DataOptions(dir=str(tmp_path / "new")), split).told == says

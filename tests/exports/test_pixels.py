@@ -6,6 +6,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from framework.core.backend import tf
+from framework.core.geometry import Geometry
 from framework.data.rows import image_rows
 from framework.evaluation.forward import batches
 from framework.exports import decoding
@@ -73,18 +74,20 @@ def exported(tmp_path_factory):
     """What call.py beside a SavedModel defines."""
     folder = tmp_path_factory.mktemp("exported")
     file = write("saved_model", Request(colour_network(), "logits", CLASSES), folder)
-    (folder / "call.py").write_text(script("saved_model", file, (SIZE, SIZE), 3, 3, "logits", "none", None))
+    (folder / "call.py").write_text(
+        script("saved_model", file, Geometry((SIZE, SIZE)), CLASSES, 3, "logits", "none", None)
+    )
     return load(folder / "call.py")
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_one_rule(tmp_path, exported, format):
-    paths, size, bad = list(made(tmp_path, format)), (SIZE, SIZE), []
-    trained = image_rows(paths, size, 100).images
-    predicted = np.concatenate([batch.numpy() for _, batch in batches(paths, size, 32, bad)])
+    paths, geometry, bad = list(made(tmp_path, format)), Geometry((SIZE, SIZE)), []
+    trained = image_rows(paths, geometry, 100).images
+    predicted = np.concatenate([batch.numpy() for _, batch in batches(paths, geometry, 32, bad)])
     assert not bad
     np.testing.assert_array_equal(predicted, trained)
-    decoder = Decoder(size, Limits())
+    decoder = Decoder(geometry, Limits())
     for path, image in zip(paths, trained, strict=True):
         np.testing.assert_array_equal(exported["pixels"](path), image, path)
         with open(path, "rb") as file:
@@ -92,10 +95,51 @@ def test_one_rule(tmp_path, exported, format):
     decoder.close()
 
 
+GEOMETRIES = [
+    Geometry((20, 32), "crop"),
+    Geometry((32, 20), "pad", fill=114),
+    Geometry((24, 24), "stretch", channels=1),
+    Geometry((24, 25), "pad", channels=1),
+]
+
+
+def odd(folder):
+    """Files that are long, tall, large, turned, and read by each of the decoders."""
+    for format in ("JPEG", "PNG", "WebP"):
+        for width, height in ((31, 23), (9, 200), (640, 41), (460, 300), (201, 333)):
+            for turn in ("", "exif3", "exif6"):
+                for mode in sorted(FORMATS[format] & {"RGB", "L", "RGBA"}):
+                    path = folder / f"{mode}-{width}x{height}-{turn}.{format.lower()}"
+                    in_mode(mode, width, height).save(path, format, **TURNS[turn])
+                    yield str(path)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda one: one.key)
+def test_one_rule_whatever_becomes_of_the_aspect(tmp_path, exported, geometry):
+    paths, bad = list(odd(tmp_path)), []
+    trained = image_rows(paths, geometry, 100).images
+    assert trained.shape[1:] == geometry.shape
+    predicted = np.concatenate([batch.numpy() for _, batch in batches(paths, geometry, 32, bad)])
+    assert not bad
+    np.testing.assert_array_equal(predicted, trained)
+    text = script("saved_model", exported["HERE"] / "saved_model", geometry, CLASSES, 3, "logits", "none", None)
+    (exported["HERE"] / "other.py").write_text(text)
+    called, decoder = load(exported["HERE"] / "other.py"), Decoder(geometry, Limits())
+    in_graph = tf.function(lambda data: decoding.decoded(data, geometry), [tf.TensorSpec((), tf.string)])
+    for path, image in zip(paths, trained, strict=True):
+        np.testing.assert_array_equal(called["pixels"](path), image, path)
+        with open(path, "rb") as file:
+            data = file.read()
+        np.testing.assert_array_equal(decoder(data, path), image, path)
+        if not path.endswith("webp") or ("exif" not in path and "RGBA" not in path):
+            assert np.abs(in_graph(tf.constant(data)).numpy() - image).max() <= 1, path
+    decoder.close()
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WebP", "GIF", "BMP"])
 def test_a_saved_model_reads_bytes_alike_but_for_what_it_says(tmp_path, exported, format):
-    paths, size = list(made(tmp_path, format)), (SIZE, SIZE)
-    read = tf.function(lambda data: decoding.decoded(data, size), [tf.TensorSpec((), tf.string)])
+    paths, geometry = list(made(tmp_path, format)), Geometry((SIZE, SIZE))
+    read = tf.function(lambda data: decoding.decoded(data, geometry), [tf.TensorSpec((), tf.string)])
     for path in paths:
         clear = "RGBA" in path or "tRNS" in path
         excused = path.endswith(f"xmp.{format.lower()}") or (clear and format in ("GIF", "WebP"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,15 @@ import pytest
 from framework.config.settings import CacheSettings
 from framework.core.backend import keras, tf
 from framework.core.errors import BadInput, RunFailed
-from framework.features import compute
-from framework.features.compute import features, in_bfloat16, kept
+from framework.core.geometry import Geometry
+from framework.features import compute, key
+from framework.features.compute import in_bfloat16
 from framework.features.graph import frozen_prefix, split
 from framework.features.upkeep import listing
 
 SIDE = 8
+GEOMETRY = Geometry((SIDE, SIDE))
+features, kept = partial(compute.features, geometry=GEOMETRY), partial(compute.kept, geometry=GEOMETRY)
 
 
 @pytest.fixture
@@ -121,6 +125,20 @@ def test_other_weights_size_precision_or_dtype_are_computed_anew(cache):
     assert len(listing(Path(cache.dir))) == 5
 
 
+def test_the_key_is_what_it_was_before_there_was_a_choice_and_another_for_other_images(cache, monkeypatch):
+    monkeypatch.setattr(key, "fingerprint", lambda model: "prefix")
+    monkeypatch.setattr(key, "version", lambda name: "1")
+    monkeypatch.setattr(key, "_machine", lambda: {})
+
+    def digest(*given, **more):
+        store = compute._store(network(), Geometry((32, 24), *given, **more), cache, "float32")
+        return key.digest(store.description)
+
+    # computed by the version before
+    assert digest() == "d9a3f59106b8d6fac9378b09b678347c"
+    assert len({digest(), digest("crop"), digest("pad"), digest("pad", fill=1), digest(channels=1)}) == 5
+
+
 def test_a_rebuilt_prefix_finds_what_is_kept(cache):
     source = Source()
     first = source.features(network(), cache)
@@ -204,7 +222,7 @@ def test_files_are_read_where_no_batches_are_given(cache, photos):
     paths = sorted(str(path) for path in photos.rglob("*.jpg"))
     prefix = network()
     rows = features(prefix, paths, paths, cache=cache, precision="float32", about={})
-    batches = compute.image_batches(paths, (SIDE, SIDE))(np.arange(len(paths)))
+    batches = compute.image_batches(paths, GEOMETRY)(np.arange(len(paths)))
     images = np.concatenate(list(batches.as_numpy_iterator()))
     assert images.shape == (36, SIDE, SIDE, 3)
     np.testing.assert_allclose(rows.arrays(), expected(prefix, images), atol=1e-6)

@@ -7,6 +7,7 @@ import pytest
 
 from framework.config.settings import CacheSettings
 from framework.core.backend import keras, tf
+from framework.core.geometry import Geometry
 from framework.features.compute import features, image_batches
 from framework.features.graph import frozen_prefix, split
 
@@ -33,11 +34,12 @@ def test_mobilenet_on_real_photos(shared, tmp_path, trained):
     assert cut.shapes == (((256,),) if trained == "head" else ((7, 7, 256),))
     prefix, tail = split(model, cut, inference=frozen)
 
-    images = tf.cast(np.concatenate([*image_batches(paths, (224, 224))(np.arange(len(paths)))]), tf.float32)
+    geometry = Geometry((224, 224))
+    images = tf.cast(np.concatenate([*image_batches(paths, geometry)(np.arange(len(paths)))]), tf.float32)
     whole = model(images, training=False)
     np.testing.assert_allclose(tail(prefix(images, training=False), training=False), whole, atol=1e-6)
 
     cache = CacheSettings("auto", str(tmp_path), "float32", 1.0)
-    rows = features(prefix, paths, paths, cache=cache, precision="float32", about={})
+    rows = features(prefix, paths, paths, geometry=geometry, cache=cache, precision="float32", about={})
     # folding batch normalisation into convolutions rounds otherwise
     np.testing.assert_allclose(tail(rows.arrays(), training=False), whole, atol=1e-4)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 from framework.config.documents import read_option
 from framework.config.settings import ModelSettings, PartSettings
+from framework.core.geometry import Geometry
 from framework.core.task import Multiclass
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -22,7 +23,17 @@ def part(group: str, option_name: str, **changes) -> PartSettings:
     return PartSettings(values.pop("name"), parameters=values)
 
 
-def settings(model="mobilenet", pooling="avg", head="dense", size=32, weights=None, precision="float32", **changes):
+def settings(
+    model="mobilenet",
+    pooling="avg",
+    head="dense",
+    size=32,
+    weights=None,
+    precision="float32",
+    resize="stretch",
+    channels=3,
+    **changes,
+):
     """Settings of one run; ``changes`` are the base's parameters and ``trainable``."""
     values = option("model", model, weights=weights, image_size=size, **changes)
     common = {key: values.pop(key) for key in ("name", "weights", "trainable", "image_size")}
@@ -31,6 +42,6 @@ def settings(model="mobilenet", pooling="avg", head="dense", size=32, weights=No
         model=chosen,
         pooling=part("pooling", pooling),
         head=part("head", head),
-        data=SimpleNamespace(size=chosen.size),
+        data=SimpleNamespace(geometry=Geometry(chosen.size, resize, 7, channels)),
         trainer=SimpleNamespace(precision=precision),
     )

@@ -7,8 +7,10 @@ import pytest
 
 from framework.core.backend import keras
 from framework.core.errors import BadInput
+from framework.core.geometry import Geometry, named
 from framework.core.task import Binary, Multilabel
 from framework.model.build import build
+from framework.model.description import describe
 from framework.model.saving import load_model
 from tests.model.common import TASK, settings
 
@@ -89,6 +91,20 @@ def test_a_saved_model_predicts_the_same(model, pooling, precision, tmp_path):
     again = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again(IMAGES), network.model(IMAGES))
     assert [layer.name for layer in again.layers] == [layer.name for layer in network.model.layers]
+
+
+def test_a_model_says_what_images_it_takes_and_grey_ones_reach_any_base_in_three_channels(tmp_path):
+    network = build(settings("cnn", resize="pad", channels=1), TASK)
+    coloured = build(settings("cnn"), TASK)
+    coloured.model.set_weights(network.model.get_weights())
+    grey = IMAGES[:, :32, :32, :1]
+    expected = coloured.model(np.repeat(grey, 3, axis=-1))
+    for name in ("model.keras", "model.h5"):
+        network.model.save(tmp_path / name)
+        looked = describe(tmp_path / name)
+        assert (looked.size, looked.channels, named(looked.name)) == ((32, 32), 1, ("pad", 7))
+        np.testing.assert_allclose(load_model(tmp_path / name)(grey), expected, atol=1e-6)
+    assert Geometry.of(coloured.model) == Geometry((32, 32))
 
 
 def test_what_keras_refuses_is_one_message():

@@ -59,7 +59,7 @@ def test_a_run_brings_its_classes_and_size(tmp_path, model_file):
     trained = open_run(str(make_run(tmp_path / "run", model_file)))
     assert trained.task.classes == CLASSES
     assert trained.task.kind == "multiclass"
-    assert trained.size == (16, 16)
+    assert trained.geometry.size == (16, 16)
     assert trained.folder == tmp_path / "run"
     assert trained.load()(np.zeros((2, 16, 16, 3), np.float32)).shape == (2, 3)
 
@@ -171,7 +171,7 @@ def test_a_foreign_softmax_becomes_logits(tmp_path, ending):
     file = tmp_path / f"theirs.{ending}"
     model.save(file)
     trained = open_file(str(file), CLASSES)
-    assert (trained.size, trained.task.kind, trained.folder) == ((16, 16), "multiclass", tmp_path / "theirs")
+    assert (trained.geometry.size, trained.task.kind, trained.folder) == ((16, 16), "multiclass", tmp_path / "theirs")
     images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 3)).astype(np.float32)
     logits = np.asarray(trained.load()(images))
     assert not np.allclose(logits.sum(axis=1), 1)
@@ -213,7 +213,7 @@ def test_what_a_foreign_model_needs_is_asked_for_at_once(tmp_path):
     assert "classes must be given with model" in said
     assert "classes=[a,b], 3 names" in said
     assert "image_size must be given" in said
-    assert open_file(str(tmp_path / "m.keras"), CLASSES, (20, 30)).size == (20, 30)
+    assert open_file(str(tmp_path / "m.keras"), CLASSES, (20, 30)).geometry.size == (20, 30)
     assert "there is no file" in message(open_file, str(tmp_path / "n.keras"), CLASSES)
 
 

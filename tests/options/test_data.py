@@ -160,6 +160,23 @@ def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, 
     assert trainer.history[0]["loss"] == pytest.approx(np.mean(entropy * np.take(weights, train.labels)), rel=0.02)
 
 
+@effect("data.resize", "data.fill", "data.channels")
+def test_images_of_another_aspect_are_read_as_told(photos, tmp_path):
+    def read(*overrides):
+        trainer = prepared(photos, tmp_path / "run", "data.image_size=[8,16]", *overrides)
+        assert trainer.network.model.input_shape[1:] == (8, 16, 1 if "data.channels=1" in overrides else 3)
+        return np.asarray(trainer.inputs.build(trainer.stages[0]).train.read(np.arange(2)))
+
+    stretched, cropped, padded = (read(f"data.resize={how}", "data.fill=9") for how in ("stretch", "crop", "pad"))
+    assert (padded[:, :, :4] == 9).all()
+    assert (padded[:, :, 12:] == 9).all()
+    assert not (cropped == 9).all(axis=(0, 1)).any()
+    assert not np.array_equal(cropped, stretched)
+    grey = read("data.channels=1")
+    assert grey.shape == (2, 8, 16, 1)
+    assert np.abs(grey[..., 0] - stretched @ [0.299, 0.587, 0.114]).max() < 1
+
+
 @effect("data.memory_limit")
 def test_images_beyond_the_limit_are_read_again_from_their_files(photos, tmp_path):
     def changed_files_are_seen(limit):
