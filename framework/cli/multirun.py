@@ -226,10 +226,13 @@ def requested(
     keys = ",".join(f"'{one}'" for one in dict.fromkeys([*(one.key_or_group for one in fixed), "search"]))
     added.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     single = [one.input_line or "" for one in parsed if not one.is_sweep_override()]
-    folder = sweep_folder(single + [line for line in added if not line.startswith("trainer.seed=range")])
     if search:
+        # Hydra composes one job, and never runs it
+        usual = search.space.lines({one.name: (one.values or ("",))[0] for one in search.space.dimensions if one.group})
+        single = search.space.kept([*single, *usual])
         drawn = {one.input_line for one in parsed if one.is_sweep_override()}
-        arguments = [argument for argument in arguments if argument not in drawn]
+        arguments = search.space.kept([*(argument for argument in arguments if argument not in drawn), *usual])
+    folder = sweep_folder(single + [line for line in added if not line.startswith("trainer.seed=range")])
     lines = [one.input_line or "" for one in fixed]
     told = (*arguments, *added)
     return SweepRequest(name, folder, (*program(), *typed), tuple(varied), tuple(lines), settings, told, search)

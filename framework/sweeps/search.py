@@ -64,6 +64,7 @@ class Trials:
         self._watched: dict[Path, Watched] = {}
         self._twins: list[tuple[Drawn, Ready]] = []
         self._due: deque[tuple[Drawn, Ready]] = deque()
+        self._failed: dict[Path, Outcome] = {}
         self.unusable: dict[str, str] = {}  # finished runs whose results are no numbers, by their folders' names
 
     def __iter__(self) -> Trials:
@@ -87,8 +88,8 @@ class Trials:
                 self._twins.append((drawn, ready))
                 continue
             self.check(ready.job)
-            found = self.outcome(ready.job)
-            if found is not None and found.status in DONE_WITH:
+            found = self._failed.get(folder) or self.outcome(ready.job)
+            if found is not None and (found.status in DONE_WITH or folder in self._failed):
                 self._tell(drawn, ready.job, found)
                 self.skip(ready.job, found)
                 continue
@@ -112,6 +113,9 @@ class Trials:
         """Tell the study what came of a job."""
         if job.folder in self._watched:
             self._watched.pop(job.folder).look()
+        if found.status == "failed":
+            # drawn again by this command it would fail again
+            self._failed[job.folder] = found
         for drawn in self._running.pop(job.folder, ()):
             self._tell(drawn, job, found)
 

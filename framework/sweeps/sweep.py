@@ -369,7 +369,7 @@ class Sweep:
         statuses = [one.status if one is not None else "waiting" for one in found.values()]
         say()
         counts = ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses))
-        say(f"{len(found)} runs: {counts}" if found else "nothing is left to do")
+        say(f"{len(found)} run{'s' * (len(found) > 1)}: {counts}" if found else "nothing is left to do")
         for name, one in found.items():
             if one is not None and one.status == "failed":
                 warn(f"{self._label(self.indexed[name].overrides)}: {first_line(one.reason)}")
