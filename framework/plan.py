@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli.command import check, looking
-from framework.cli.compose import job_count, normalise
+from framework.cli.compose import normalise
+from framework.cli.space import runs_of
 from framework.config.folders import shown
 from framework.core.console import amount
 from framework.core.errors import DONE, listing
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(overrides: list[str]) -> int:
         settings = check(overrides, preflight)[0]
-        jobs = job_count(normalise(overrides)) * (settings.sweep.seeds or 1)
+        jobs = runs_of(normalise(overrides), settings)
         from framework.runs.plan import plan
 
         for line in texts(plan(experiment(settings)), jobs, _folder(overrides, settings, jobs)):

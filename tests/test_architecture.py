@@ -34,7 +34,7 @@ PRIVATE_NAMES = {
     "framework.config.hydra_private": None,
     "framework.doctor": {"_replace"},  # public, of named tuples
     "framework.sweeps.processes": {"_clear", "_run_exitfuncs"},  # atexit's, as Python 3.13 does by itself
-    "framework.sweeps.pruning": {"_trial_id"},  # Optuna's: to take up a trial that another process has begun
+    "framework.sweeps.study": {"_trial_id"},  # Optuna's: a heartbeat is recorded by it
 }
 PRIVATE = re.compile(r"(^|\.)_(?!_)|^keras\.src\b")
 CONFIG_LIBRARIES = {"hydra", "omegaconf"}

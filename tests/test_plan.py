@@ -70,8 +70,7 @@ def test_features_that_are_kept_are_counted(shared, capsys, tmp_path):
 
 
 def test_a_search_that_is_only_looked_at_makes_no_study(photos, here, capsys):
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    search = ["hydra/sweeper=optuna", "optim.lr=interval(0.001,0.9)", "sweep.name=looked"]
+    search = ["search=tpe", "search.trials=7", "optim.lr=interval(0.001,0.9)", "sweep.name=looked"]
     arguments = ["data=image_folder", f"data.dir={photos}", "data.image_size=16", "model.filters=[4]", *search]
-    planned(capsys, *arguments)
+    assert "jobs       7" in planned(capsys, *arguments)
     assert not (here / "sweeps").exists()

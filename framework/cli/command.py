@@ -18,7 +18,6 @@ from framework.cli.compose import (
     IncompleteConfig,
     chosen_recipes,
     compose,
-    job_count,
     normalise,
     opened,
     parse,
@@ -30,6 +29,7 @@ from framework.cli.help import as_called, overview
 from framework.cli.job import job_of
 from framework.cli.output import hydra_at_work, refuse_unwritable, run_folder
 from framework.cli.primary import primary_config, take_primary_config
+from framework.cli.space import NO_SEARCH, faults, refuse_what_is_searched, runs_of, searched
 from framework.cli.typed import either
 from framework.cli.unfinished import RUN_DIR, find_unfinished, take_resume
 from framework.config.checks import read_settings
@@ -118,7 +118,12 @@ def check_all(arguments: Sequence[str], preflight: Preflight) -> list[tuple[Sett
     problems: list[Problem] = []
     right = []
     started = time.process_time()
-    tried = list(variants(normalise(arguments)))
+    arguments = normalise(arguments)
+    if search := searched(arguments):
+        each = map(search.space.kept, variants(search.arguments, search=True))
+        tried = list(map(list, dict.fromkeys(map(tuple, each))))
+    else:
+        tried = list(variants(arguments))
     chosen_recipes(parse(variant)[0] for variant in tried)
     with passing("checking config and data …"):
         for variant in tried:
@@ -128,6 +133,9 @@ def check_all(arguments: Sequence[str], preflight: Preflight) -> list[tuple[Sett
                 right.append((settings, composed))
             if problems and time.process_time() - started > LONGEST_LOOK:
                 break
+    if search and right and not problems:
+        settings, composed = right[0]
+        problems += [_located(problem, composed) for problem in faults(settings, search.space)]
     if problems:
         raise BadInput(dict.fromkeys(problems))
     return right
@@ -230,11 +238,12 @@ def launch(
             refuse_sweep(overrides, "add -m")
         first, composed = check_all(overrides, preflight)[0]
         arguments, overrides = opened(arguments), opened(overrides)
+        if first.search.name == NO_SEARCH:
+            refuse_what_is_searched(overrides)
         if flags.multirun:
             from framework.cli.multirun import requested
 
-            refuse_too_many(job_count(overrides) * (first.sweep.seeds or 1))
-
+            refuse_too_many(runs_of(overrides, first))
             request = requested(arguments, overrides, first, typed)
             refuse_unwritable(request.folder, "hydra.sweep.dir")
             return sweep(request)
@@ -302,6 +311,9 @@ def _destination(overrides: Sequence[str], first: Settings, composed: Composed) 
     Raises:
         BadInput: it is no single run, or its folder can't be written.
     """
+    if first.search.name != NO_SEARCH:
+        what = f"search={first.search.name} draws many runs, and this is a single run"
+        raise BadInput(Problem(what, "", "add -m, or search=none"))
     if first.sweep.seeds is not None:
         what = f"sweep.seeds={first.sweep.seeds} repeats runs, and this is a single run"
         raise BadInput(Problem(what, "", "add -m"))

@@ -26,7 +26,20 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
-OPEN_NODES = ("task", "model", "pooling", "head", "optim", "loss", "data", "augment", "metrics", "callbacks", "stages")
+OPEN_NODES = (
+    "task",
+    "model",
+    "pooling",
+    "head",
+    "optim",
+    "loss",
+    "data",
+    "augment",
+    "metrics",
+    "callbacks",
+    "stages",
+    "search",
+)
 FULL_PRODUCT = 16
 RANGE_TRIED = 8
 MOST_JOBS = 10_000
@@ -114,11 +127,15 @@ def refuse_sweep(arguments: Sequence[str], right: str) -> None:
             raise BadInput(either(argument) or Problem("several values for one key, in a single run", where, right))
 
 
-def variants(arguments: Sequence[str]) -> Iterator[list[str]]:
+def variants(arguments: Sequence[str], search: bool = False) -> Iterator[list[str]]:
     """The overrides of each variant of a sweep; a single run has one.
 
     Of a large product every value is tried once beside the first of the others: enough to find each bad one. Of a long
     range of numbers some are tried, its ends among them.
+
+    Args:
+        arguments: overrides as Hydra takes them.
+        search: whether a search draws from them, so that there may be any number.
 
     Raises:
         BadInput: there are more than any sweep can do.
@@ -127,7 +144,8 @@ def variants(arguments: Sequence[str]) -> Iterator[list[str]]:
     for argument, choice in zip(arguments, choices, strict=True):
         if not choice:
             raise BadInput(Problem(f"'{argument}' names no value to try", f"command line: {argument}", "KEY=A,B"))
-    refuse_too_many(math.prod(map(len, choices)))
+    if not search:
+        refuse_too_many(math.prod(map(len, choices)))
     if math.prod(map(len, choices)) <= FULL_PRODUCT:
         yield from (list(variant) for variant in itertools.product(*choices))
         return
@@ -147,7 +165,7 @@ def refuse_too_many(jobs: int) -> None:
     """
     if jobs > MOST_JOBS:
         what = f"a sweep of more than {MOST_JOBS:,} runs"
-        raise BadInput(Problem(what, "command line", "fewer values, or a search: hydra/sweeper=optuna"))
+        raise BadInput(Problem(what, "command line", "fewer values, or a search: search=tpe"))
 
 
 def job_count(arguments: Sequence[str]) -> int:
@@ -160,11 +178,12 @@ def _choices(arguments: Sequence[str]) -> list[list[str]]:
     choices: list[list[str]] = []
     for argument in arguments:
         override = next(iter(parse([argument])[0]), None)
-        choices.append(_values(override) if override is not None and override.is_sweep_override() else [argument])
+        choices.append(values_of(override) if override is not None and override.is_sweep_override() else [argument])
     return choices
 
 
-def _values(override: Override) -> list[str]:
+def values_of(override: Override) -> list[str]:
+    """The overrides of one value each that an override with several stands for; of an interval its ends."""
     from hydra.core.override_parser.types import Glob
 
     key = override.get_key_element()
@@ -198,9 +217,12 @@ def compose(arguments: Sequence[str]) -> Composed:
         }
         options["recipe"] = names()
         chosen, values, loose, unsure, guessed = [], [], [], [], []
+        plugin = any(one.key_or_group == "hydra/sweeper" and one.value() == "optuna" for one in overrides)
         for override in overrides:
             key = override.key_or_group
-            if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+            if plugin and key.startswith(("hydra/sweeper", "hydra.sweeper.")):
+                problems += _of_the_plugin(override)
+            elif key == "hydra" or key.startswith(("hydra.", "hydra/")):
                 loose.append(override)
             elif key in options:
                 problems += (wrong := _bad_choice(override, options[key]))
@@ -325,6 +347,14 @@ def _trace(lines: Sequence[str], values: Sequence[Override], bundle: Bundle) -> 
         return trace(defaults, primary_config().file, bundle, lines, values)
 
 
+def _of_the_plugin(override: Override) -> list[Problem]:
+    """What is said to who calls Optuna's sweeper, once, however many of its keys are given."""
+    if override.key_or_group != "hydra/sweeper":
+        return []
+    right = "search=tpe search.trials=50 (show search lists the others)"
+    return [Problem("a search is no plugin of Hydra's any more", f"command line: {override.input_line}", right)]
+
+
 def _bad_choice(override: Override, options: Sequence[str]) -> list[Problem]:
     """A problem for each option of a group override that does not exist."""
     group = override.key_or_group
@@ -410,6 +440,11 @@ def _apply(override: Override, config: Any, problems: list[Problem]) -> bool:
         problems.append(Problem(re.sub(r"\s*\n\s*", " ", str(error)).strip(), where))
         return False
     return True
+
+
+def keys_of(composed: Composed) -> frozenset[str]:
+    """Every key of a config, nodes among them."""
+    return frozenset(_keys(composed.node))
 
 
 def _nearest_key(key: str, config: Any) -> str:

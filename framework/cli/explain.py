@@ -15,7 +15,7 @@ from framework.cli import bases_table
 from framework.cli.compose import Composed
 from framework.cli.origins import Place
 from framework.config import documents
-from framework.config.checks import NAMED, PLAIN, SINGLE
+from framework.config.checks import INNER, NAMED, PLAIN, SINGLE
 from framework.config.folders import conf_folder, groups, shown
 from framework.config.recipes import Bundle
 from framework.config.settings import PartSettings
@@ -26,7 +26,7 @@ WIDTH = 110
 KINDS = {
     **{group: kind for group, (kind, _) in SINGLE.items()},
     **NAMED,
-    "optim/schedule": "schedule",
+    **{f"{group}/{INNER[record]}": INNER[record] for group, (_, record) in SINGLE.items() if record in INNER},
     "augment": "augmentation",
 }
 
@@ -247,7 +247,7 @@ def _common(group: str) -> dict[str, Any]:
     record = SINGLE[group][1] if group in SINGLE else PLAIN.get(group, PartSettings)
     # what conf/train.yaml says for every option is not an option's to say
     usual = documents.read(conf_folder() / "train.yaml").content.get(group) or {}
-    left_out = ("name", "parameters", "schedule", *usual)
+    left_out = ("name", "parameters", INNER.get(record), *usual)
     return {key: kind for key, kind in schema.fields(record).items() if key not in left_out}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,29 +19,30 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from framework.cli.compose import parse
+from framework.cli.compose import opened, parse
 from framework.cli.job import job_of
 from framework.cli.output import hydra_at_work, sweep_folder
 from framework.cli.primary import primary_config
+from framework.cli.space import NO_SEARCH, searched, seconds
 from framework.config.folders import conf_folder
 from framework.config.settings import Settings
 from framework.core.console import program
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.files import put_back_if
 from framework.runs.job import Job
+from framework.runs.preflight import OF_RUNS
 from framework.sweeps.naming import default_name, run_name
-from framework.sweeps.request import Search, SweepRequest, jobs_at_once
+from framework.sweeps.request import Search, SweepRequest
+from framework.sweeps.search import Ready
 
 if TYPE_CHECKING:
     from framework.sweeps.sweep import Sweep
 
 # by its name: Hydra imports its plugins in a way of its own, so that their classes are not those one imports
-BASIC, BASIC_SWEEPER = "BasicLauncher", "BasicSweeper"
-OPTUNA, STUDY, TRIALS, USUAL_TRIALS = "optuna", "study.db", "hydra.sweeper.n_trials", 20
+BASIC = "BasicLauncher"
 
 
 class Task:
@@ -76,14 +78,19 @@ class Together(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run a batch; a failed job has the value None, its reason is in its run folder."""
-        # a sweeper may have read what is fixed and written it anew, less exactly: here it is as it was typed
-        job_overrides = [[*self.request.fixed, *filter(self._varies, line)] for line in job_overrides]
+        basic = type(self.chosen).__name__ == BASIC
         try:
             setup_globals()
+            if self.request.search:
+                # what is fixed is one job for Hydra: it is asked for no other
+                self.task.sweep.search(self._ready, None if basic else self._launch_ready)
+                return [_returned(line, None) for line in job_overrides]
+            # a sweeper may have read what is fixed and written it anew, less exactly: here it is as it was typed
+            job_overrides = [[*self.request.fixed, *filter(self._varies, line)] for line in job_overrides]
             configs = [self._compose(list(line), initial_job_idx + place) for place, line in enumerate(job_overrides)]
             jobs = [_job(config) for config in configs]
-            if type(self.chosen).__name__ == BASIC:
-                values = self.task.sweep.run(jobs, lambda place: self._start(configs[place]), self._search())
+            if basic:
+                values = self.task.sweep.run(jobs, lambda place: self._start(configs[place]))
             else:
                 values = self.task.sweep.hand_over(
                     jobs, lambda places: self._launch([job_overrides[place] for place in places], initial_job_idx)
@@ -101,13 +108,15 @@ class Together(Launcher):
             config.hydra.job.id = config.hydra.job.num = number
         return config
 
-    def _search(self) -> Search | None:
-        """The study, where one is kept that has a single objective."""
-        told = OmegaConf.select(self.config, "hydra.sweeper")
-        storage, study, direction = (OmegaConf.select(told, key) for key in ("storage", "study_name", "direction"))
-        single = not OmegaConf.is_list(direction)
-        trials = OmegaConf.select(told, "n_trials") or 0
-        return Search(str(storage), str(study), trials) if storage and study and single else None
+    def _ready(self, drawn: Sequence[str], number: int) -> Ready:
+        """The job of a trial; what the search itself was told is no part of it."""
+        assert self.request.search is not None
+        line = [*self.request.search.space.kept([*self.request.fixed, *opened(drawn)]), f"search={NO_SEARCH}"]
+        config = self._compose(line, number)
+        return Ready(_job(config), line, functools.partial(self._start, config))
+
+    def _launch_ready(self, batch: Sequence[Ready]) -> None:
+        self._launch([one.overrides for one in batch], 0)
 
     def _start(self, config: DictConfig) -> None:
         run_job(lambda _: None, config, "hydra.sweep.dir", "hydra.sweep.subdir", self.hydra_context)
@@ -151,23 +160,16 @@ def launch_sweep(request: SweepRequest, sweep: Sweep) -> None:
     import hydra
 
     plugins = Plugins.instance()
-    launcher_of, sweeper_of = plugins.instantiate_launcher, plugins.instantiate_sweeper
+    launcher_of = plugins.instantiate_launcher
 
     def launcher(hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> Launcher:
         assert isinstance(task_function, Task)
         chosen = launcher_of(hydra_context, task_function, config)
         return Together(request, chosen, hydra_context, task_function, config, write)
 
-    def sweeper(**given: Any) -> Sweeper:
-        chosen = sweeper_of(**given)
-        if type(chosen).__name__ != BASIC_SWEEPER:
-            chosen.sweep = functools.partial(_search, chosen.sweep, request.varied)  # type: ignore[method-assign]
-        return chosen
-
     sys.argv = [sys.argv[0], *request.arguments]
     name = primary_config().name
     plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
-    plugins.instantiate_sweeper = sweeper  # type: ignore[method-assign]
     try:
         with hydra_at_work() as write, put_back_if(_Refused, [request.folder / "multirun.yaml"]):
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(Task(sweep))()
@@ -176,17 +178,7 @@ def launch_sweep(request: SweepRequest, sweep: Sweep) -> None:
     except Exception as error:
         raise RunFailed(f"the sweeper or launcher failed: {type(error).__name__}: {error}") from error
     finally:
-        del plugins.instantiate_launcher, plugins.instantiate_sweeper
-
-
-def _search(search: Callable[[list[str]], object], varied: Sequence[str], arguments: Sequence[str]) -> None:
-    """Run a search; it reads each override as a parameter and can't read them all, so it is shown what varies."""
-    try:
-        search([one.input_line or "" for one in parse(arguments)[0] if one.key_or_group in varied])
-    except ValueError as error:
-        # Optuna's sweeper ends by asking for the best trial; where all have failed the summary says so, trial by trial
-        if str(error) != "Record does not exist.":
-            raise
+        del plugins.instantiate_launcher
 
 
 def requested(
@@ -204,11 +196,12 @@ def requested(
         BadInput: ``sweep.seeds`` beside a ``trainer.seed``, or in a search.
     """
     added: list[str] = []
-    parsed, settings = parse(overrides)[0], first.sweep
-    search = any(one.key_or_group == "hydra/sweeper" and one.value() == OPTUNA for one in parsed)
+    settings = first.sweep
+    search = _search(overrides, first)
     if settings.seeds is not None and search:
         what = f"sweep.seeds={settings.seeds} repeats variants, and a search has none to repeat"
         raise BadInput(Problem(what, "", "one of the two"))
+    parsed = parse(overrides)[0]
     if settings.seeds is not None:
         given = next((one for one in parsed if one.key_or_group == "trainer.seed"), None)
         if given is not None:
@@ -219,56 +212,41 @@ def requested(
     own = [one for one in parsed if not one.key_or_group.startswith(("hydra.", "hydra/"))]
     varied = [one.key_or_group for one in own if one.is_sweep_override()]
     fixed = [one for one in own if not one.is_sweep_override()]
+    if search:
+        varied = list(search.space.names)
+        fixed = [one for one in fixed if not f"{one.key_or_group}.".startswith(("search.", "search/"))]
+        columns = [one.column for one in search.objectives if one.column not in OF_RUNS]
+        settings = replace(
+            settings, metric=settings.metric or (columns[0] if first.search.objectives and columns else None)
+        )
     lines = [one.input_line or "" for one in fixed if not one.key_or_group.startswith(("sweep.", "resume."))]
     name = settings.name or default_name(varied, lines)
     if not any(one.key_or_group == "hydra.sweep.dir" for one in parsed):
         added.append(f"hydra.sweep.dir='sweeps/{name}'")
-    keys = ",".join(f"'{one.key_or_group}'" for one in fixed)
+    keys = ",".join(f"'{one}'" for one in dict.fromkeys([*(one.key_or_group for one in fixed), "search"]))
     added.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     single = [one.input_line or "" for one in parsed if not one.is_sweep_override()]
-    folder = sweep_folder(single + [line for line in added if not line.startswith("trainer.seed=range")])
     if search:
-        known = {one.key_or_group for one in parsed} - {TRIALS}
-        wanted = next((one.value() for one in parsed if one.key_or_group == TRIALS), None)
-        told = searching(name, folder, first, wanted if isinstance(wanted, int) else USUAL_TRIALS)
-        added += [line for line in told if line.split("=")[0] not in known]
+        # Hydra composes one job, and never runs it
+        usual = search.space.lines({one.name: (one.values or ("",))[0] for one in search.space.dimensions if one.group})
+        single = search.space.kept([*single, *usual])
+        drawn = {one.input_line for one in parsed if one.is_sweep_override()}
+        arguments = search.space.kept([*(argument for argument in arguments if argument not in drawn), *usual])
+    folder = sweep_folder(single + [line for line in added if not line.startswith("trainer.seed=range")])
     lines = [one.input_line or "" for one in fixed]
-    return SweepRequest(name, folder, (*program(), *typed), tuple(varied), tuple(lines), settings, (*arguments, *added))
+    told = (*arguments, *added)
+    return SweepRequest(name, folder, (*program(), *typed), tuple(varied), tuple(lines), settings, told, search)
 
 
-def searching(name: str, folder: Path, first: Settings, wanted: int) -> list[str]:
-    """What Optuna's sweeper is told: the study is a file in the sweep's folder, trials that it holds count as done.
-
-    Args:
-        name: of the sweep.
-        folder: of the sweep.
-        first: settings of the first variant.
-        wanted: how many trials in all.
-
-    Raises:
-        BadInput: Optuna's sweeper is not installed.
-    """
-    try:
-        import optuna
-        from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper  # noqa: F401
-    except ImportError:
-        where, right = "command line: hydra/sweeper=optuna", "pip install 'framework[optuna]'"
-        raise BadInput(Problem("Optuna's sweeper is not installed", where, right)) from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = f"sqlite:///{folder / STUDY}"
-    direction = "maximize" if first.sweep_yardstick().higher else "minimize"
-    done = 0
-    if (folder / STUDY).is_file():  # else the sweeper makes it, once the sweep is not refused
-        study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
-        done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
-    return [
-        f"hydra.sweeper.direction={direction}",
-        f"hydra.sweeper.storage='{storage}'",
-        f"hydra.sweeper.study_name='{name}'",
-        f"hydra.sweeper.n_jobs={jobs_at_once(first.sweep)}",
-        "hydra.sweeper.max_failure_rate=1.0",
-        f"{TRIALS}={max(0, wanted - done)}",
-    ]
+def _search(overrides: Sequence[str], first: Settings) -> Search | None:
+    """The search that a command line asks for."""
+    found = searched(overrides) if first.search.name != NO_SEARCH else None
+    if found is None:
+        return None
+    may_differ = bool(first.resume.allow)
+    return Search(
+        first.search, found.space, first.objectives(), seconds(first.search.timeout), first.epochs, may_differ
+    )
 
 
 def _resolve_run_name(dirname: Any) -> str:

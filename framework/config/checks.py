@@ -16,6 +16,7 @@ from framework.config.settings import (
     OptimSettings,
     PartSettings,
     ResumeSettings,
+    SearchSettings,
     Settings,
     StageSettings,
     SweepSettings,
@@ -40,7 +41,10 @@ SINGLE = {
     "optim": ("optimizer", OptimSettings),
     "loss": ("loss", PartSettings),
     "data": ("source", DataSettings),
+    "search": ("sampler", SearchSettings),
 }
+# nodes that hold one of another kind, which is called as its kind is
+INNER: dict[type, str] = {OptimSettings: "schedule", SearchSettings: "pruner"}
 NAMED = {"metrics": "metric", "callbacks": "callback"}
 
 Node = TypeVar("Node", bound=PartSettings)
@@ -104,9 +108,10 @@ def _part(node: Any, kind: str, record: type[Node], path: str, problems: list[Pr
     mapping = _mapping(node, path, problems)
     if mapping is None:
         return None
-    own = {key: kind for key, kind in schema.fields(record).items() if key not in ("name", "parameters", "schedule")}
+    inner = INNER.get(record)
+    own = {key: kind for key, kind in schema.fields(record).items() if key not in ("name", "parameters", inner)}
     name = mapping.get("name")
-    if "name" not in mapping and "." in path and record is PartSettings and kind != "schedule":
+    if "name" not in mapping and "." in path and record is PartSettings and kind not in INNER.values():
         problems.append(not_chosen(path, list(mapping)))
         return None
     if not isinstance(name, str) or name not in registry.names(kind):
@@ -117,8 +122,8 @@ def _part(node: Any, kind: str, record: type[Node], path: str, problems: list[Pr
     rest = {key: value for key, value in mapping.items() if key not in ("name",)}
     before = len(problems)
     extra: dict[str, Any] = {}
-    if record is OptimSettings:
-        extra["schedule"] = _part(rest.pop("schedule", None), "schedule", PartSettings, f"{path}.schedule", problems)
+    if inner is not None:
+        extra[inner] = _part(rest.pop(inner, None), inner, PartSettings, f"{path}.{inner}", problems)
     given, wrong = schema.check(rest, {**own, **part.parameters}, path, f"{kind} '{name}'")
     problems += wrong
     if len(problems) > before:

@@ -8,18 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from framework.config.documents import read_option
+from framework.config.documents import read, read_option
 from framework.config.folders import conf_folder
 
 # keys of ``data``, and what was done
 DATA = {"resize": "stretch", "fill": 0, "channels": 3}
+GONE = ("prune", "prune_after")  # of the node sweep: a search has a pruner
 
 
 def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with what earlier versions did not know: every task was that of ``task=auto``."""
+    """A config with what earlier versions did not know: every task was that of ``task=auto``, no node told of a search."""
     now = dict(config)
-    if isinstance(data := config.get("data"), Mapping):
+    if isinstance(data := now.get("data"), Mapping):
         now["data"] = {**DATA, **data}
-    if "task" not in config:
-        now = {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **now}
+    if "task" not in now:
+        now = {"task": _option("task/auto"), **now}
+    if "search" not in now:
+        usual = read(conf_folder() / "train.yaml").content["search"]
+        now["search"] = {**usual, **_option("search/none"), "pruner": _option("search/pruner/median")}
+    if isinstance(now.get("sweep"), Mapping):
+        now["sweep"] = {key: value for key, value in now["sweep"].items() if key not in GONE}
     return now
+
+
+def _option(name: str) -> Mapping[str, Any]:
+    return read_option(conf_folder() / f"{name}.yaml").content

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from framework.config.checks import NAMED, PLAIN, SINGLE
+from framework.config.checks import INNER, NAMED, PLAIN, SINGLE
 from framework.config.documents import read_option
 from framework.config.folders import conf_folder
 from framework.config.settings import PartSettings, StageSettings
@@ -30,8 +30,8 @@ def kinds(key: str) -> list[Any]:
         return _of(schema.fields(PLAIN[group]), names[0])
     if group == "stages" and len(names) == 2:
         return _of(schema.fields(StageSettings), names[1])
-    if group == "optim" and names[:1] == ["schedule"] and len(names) == 2:
-        return _of_parts("schedule", names[1])
+    if group in SINGLE and len(names) == 2 and names[0] == INNER.get(SINGLE[group][1]):
+        return _of_parts(names[0], names[1])
     if group in SINGLE and len(names) == 1:
         kind, record = SINGLE[group]
         return [*_of(_own(record), names[0]), *_of_parts(kind, names[0])]
@@ -93,7 +93,7 @@ def _values(node: Any, path: str, types: Mapping[str, Any]) -> Iterator[tuple[st
 
 def _own(record: type[PartSettings]) -> dict[str, Any]:
     """Types of the framework's own keys of a node that names a part."""
-    return {key: kind for key, kind in schema.fields(record).items() if key not in ("parameters", "schedule")}
+    return {key: kind for key, kind in schema.fields(record).items() if key not in ("parameters", INNER.get(record))}
 
 
 def _parameters(node: Any, kind: str) -> dict[str, Any]:

@@ -154,7 +154,7 @@ class SweepSettings:
     graphics card. ``seeds`` N repeats each variant with ``trainer.seed`` 1 to N. ``metric`` is the column that variants
     are judged by, at the best epoch of a run; None is what the run itself monitors. ``direction`` says which way is
     better; ``auto`` is what the run says of its own column, else down for a loss, up for anything
-    else. ``prune`` has a search end trials that lag behind, after ``prune_after`` epochs.
+    else.
     """
 
     name: str | None
@@ -163,8 +163,25 @@ class SweepSettings:
     fail_fast: bool
     metric: str | None
     direction: Direction
-    prune: bool
-    prune_after: int
+
+
+@dataclass(frozen=True)
+class SearchSettings(PartSettings):
+    """A search in place of a sweep's combinations; a single run has no use for it.
+
+    The sampler draws trials until there are ``trials`` in all (None: every combination), or, ``timeout`` after the command
+    (seconds, or a text such as ``30m``), no more begin. ``pruner`` ends some early. ``storage`` None is a journal in the
+    sweep's folder. ``objectives`` are columns of the history, ``seconds`` or ``parameters``; None is the one that the
+    sweep judges by. ``space`` maps keys to values to draw from, in Hydra's sweep syntax.
+    """
+
+    pruner: PartSettings
+    trials: Count | None
+    timeout: Count | str | None
+    storage: PathText | None
+    objectives: list[str] | None
+    seed: Whole | None
+    space: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -193,6 +210,7 @@ class Settings:
     cache: CacheSettings
     resume: ResumeSettings
     sweep: SweepSettings
+    search: SearchSettings
 
     def yardstick(self, validated: bool = True) -> Yardstick:
         """How the run's epochs are judged, with validation images or without."""
@@ -202,6 +220,12 @@ class Settings:
     def sweep_yardstick(self) -> Yardstick:
         """How the runs of its sweep are judged."""
         return better.of_sweep(self.yardstick(), self.sweep.metric, self.sweep.direction)
+
+    def objectives(self) -> tuple[Yardstick, ...]:
+        """How the trials of its search are judged."""
+        if not self.search.objectives:
+            return (self.sweep_yardstick(),)
+        return tuple(better.of_sweep(self.yardstick(), name, "auto") for name in self.search.objectives)
 
     @property
     def epochs(self) -> int:

@@ -14,7 +14,7 @@ Direction = Literal["auto", "minimize", "maximize"]
 Row = TypeVar("Row", bound=Mapping[str, Any])
 
 LOSSES = ("loss", "val_loss")
-LOWER = ("loss", "mae", "rmse")  # what columns end in of which less is better
+LOWER = ("loss", "mae", "rmse", "seconds", "parameters")  # what columns end in of which less is better
 MODES: dict[Direction, Mode] = {"auto": "auto", "minimize": "min", "maximize": "max"}
 
 

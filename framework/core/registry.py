@@ -30,6 +30,8 @@ KINDS = {
     "callback": "what happens between epochs",
     "augmentation": "how training images are varied",
     "source": "where images and their labels come from",
+    "sampler": "how a search draws its trials",
+    "pruner": "which trials of a search are ended early",
 }
 
 
@@ -208,6 +210,26 @@ def source(
     ``numbers`` takes the same, and lists numbers for labels; None for a source that has none.
     """
     return register("source", name, demonstration=demonstration, numbers=numbers)
+
+
+def sampler(
+    name: str, *, every: bool = False, numbers: int = 0, single: bool = False, needs: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
+    """Register a sampler: ``(seed, *, …) -> optuna.samplers.BaseSampler``.
+
+    Args:
+        name: what config calls it.
+        every: whether it goes through every combination; the search then lays them out, and the sampler draws nothing.
+        numbers: how many keys with numbers it needs.
+        single: whether it can follow one objective only.
+        needs: packages beside Optuna; the extra of the sampler's name installs them.
+    """
+    return register("sampler", name, every=every, numbers=numbers, single=single, needs=needs)
+
+
+def pruner(name: str) -> Callable[[Function], Function]:
+    """Register a pruner: ``(epochs, *, …) -> optuna.pruners.BasePruner``, ``epochs`` those of a whole run."""
+    return register("pruner", name)
 
 
 def names(kind: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""The registered builders: tasks, bases, poolings, heads, optimizers, schedules, losses, metrics, callbacks, augmentations.
+"""The registered builders: tasks, bases, poolings, heads, optimizers, schedules, losses, metrics, callbacks, augmentations,
+samplers and pruners.
 
 Importing this room registers every shipped part; none of them loads TensorFlow before it is built.
 """
@@ -13,6 +14,8 @@ from framework.parts import (
     metrics,
     optimizers,
     poolings,
+    pruners,
+    samplers,
     schedules,
     tasks,
 )
@@ -26,6 +29,8 @@ __all__ = [
     "metrics",
     "optimizers",
     "poolings",
+    "pruners",
+    "samplers",
     "schedules",
     "sources",
     "tasks",

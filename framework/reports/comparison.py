@@ -18,6 +18,8 @@ from framework.core.task import TASKS, Multiclass
 from framework.reports.entries import NOT_MEASURED, Entry, Sweep, read_entries, read_sweep
 from framework.reports.interval import OUTSIDE, Spread, pooled, wilson
 from framework.reports.paired import chance_between, common_images, mcnemar, right_alone, right_of
+from framework.reports.search import SearchTold
+from framework.reports.search import read as read_search
 
 SEED = "trainer.seed"
 # metrics that are a share of the validation images, which is what an image-count interval is for
@@ -84,6 +86,7 @@ class Comparison:
         keys: what varies: override keys where they explain all differences, else config keys.
         metric: the column that the sweep judges its runs by; None for the one that they judge their epochs by.
         direction: which way of it is better, as the sweep says.
+        search: what the search says that drew them, where one did.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Comparison:
     keys: tuple[str, ...]
     metric: str | None = None
     direction: Direction = "auto"
+    search: SearchTold | None = None
 
     @cached_property
     def yardstick(self) -> Yardstick:
@@ -375,7 +379,8 @@ def compare(folders: Path | Sequence[Path]) -> Comparison:
     """
     sweep = read_sweep(folders) if isinstance(folders, Path) else Sweep("comparison", "", (), read_entries(folders))
     keys = varied(sweep.entries, sweep.varied)
-    return Comparison(sweep.name, sweep.command, sweep.entries, keys, sweep.metric, sweep.direction)
+    search = read_search(folders) if isinstance(folders, Path) else None
+    return Comparison(sweep.name, sweep.command, sweep.entries, keys, sweep.metric, sweep.direction, search)
 
 
 def varied(entries: Sequence[Entry], named: Sequence[str] = ()) -> tuple[str, ...]:
@@ -423,4 +428,4 @@ def differences(entry: Entry, other: Entry) -> dict[str, tuple[Any, Any]]:
 
 def _is_plumbing(key: str) -> bool:
     """Keys that say where and how runs are started, not what they are."""
-    return key.split(".")[0].split("/")[0] in ("hydra", "sweep")
+    return key.split(".")[0].split("/")[0] in ("hydra", "sweep", "search")

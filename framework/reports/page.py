@@ -19,6 +19,7 @@ from framework.reports import table
 from framework.reports.comparison import Comparison, Variant, differences
 from framework.reports.entries import Entry
 from framework.reports.overlay import is_logarithmic, numeric_keys
+from framework.reports.search import importance_lines
 
 DIGITS = 5
 
@@ -95,8 +96,31 @@ def tell(comparison: Comparison) -> dict[str, Any]:
             }
             for entry in comparison.failures
         ],
+        "search": _search(comparison),
         "notes": list(comparison.notes),
         "seconds": sum(entry.seconds or 0 for entry in comparison.entries),
+    }
+
+
+def _search(comparison: Comparison) -> dict[str, Any] | None:
+    """What drew the runs, for the plots of a search; None where no search did."""
+    told = comparison.search
+    if told is None:
+        return None
+    return {
+        "sampler": told.sampler,
+        "keys": [dict(key) for key in told.keys],
+        "objectives": [dict(objective) for objective in told.objectives],
+        # those that were measured to their end
+        "trials": [
+            {"run": trial["folder"], "results": trial["results"], "values": trial["values"]}
+            for trial in told.trials
+            if trial["state"] == "complete"
+        ],
+        "ended": sum(trial["state"] == "pruned" for trial in told.trials),
+        "best": sorted(told.best),
+        "importance": [dict(one) for one in told.importance],
+        "said": importance_lines(told),
     }
 
 

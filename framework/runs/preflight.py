@@ -119,6 +119,10 @@ def experiment(settings: Settings, data: Data | None = None) -> Experiment:
     return found
 
 
+# of a whole run, beside its columns: what a search can make small
+OF_RUNS = ("seconds", "parameters")
+
+
 def columns(settings: Settings, validated: bool) -> list[str]:
     """Columns of the history that have a number: what a monitor can name."""
     measured = ["loss", *settings.metrics]
@@ -235,6 +239,11 @@ def _sweep(settings: Settings, validated: bool) -> Iterator[Problem]:
         yield Problem(
             f"sweep.metric={metric} names no column of the history", "sweep.metric", suggestion(metric, names)
         )
+    known = [*names, *OF_RUNS]
+    for objective in settings.search.objectives or ():
+        if objective not in known:
+            what = f"search.objectives names '{objective}', which no run will have"
+            yield Problem(what, "search.objectives", suggestion(objective, known))
 
 
 def _template(template: str, path: str, names: list[str]) -> Iterator[Problem]:

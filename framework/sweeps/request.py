@@ -6,7 +6,30 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from framework.config.settings import SweepSettings
+from framework.config.settings import SearchSettings, SweepSettings
+from framework.core.better import Yardstick
+from framework.sweeps.space import Space
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that is asked for.
+
+    Attributes:
+        settings: the node ``search``.
+        space: what is drawn from.
+        objectives: what trials are judged by, the first one counts where only one can.
+        timeout: seconds after which no trial begins.
+        epochs: of a whole run.
+        may_differ: whether ``resume.allow`` lets runs of before have other values.
+    """
+
+    settings: SearchSettings
+    space: Space
+    objectives: tuple[Yardstick, ...]
+    timeout: float | None
+    epochs: int
+    may_differ: bool
 
 
 @dataclass(frozen=True)
@@ -21,6 +44,7 @@ class SweepRequest:
         fixed: the overrides of a single value.
         settings: the node ``sweep``.
         arguments: what Hydra is given.
+        search: what draws the runs; None where they are all combinations.
     """
 
     name: str
@@ -30,15 +54,7 @@ class SweepRequest:
     fixed: tuple[str, ...]
     settings: SweepSettings
     arguments: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Search:
-    """A study of Optuna's that the sweep's jobs are trials of: where it is kept, its name there, how many are to come."""
-
-    storage: str
-    study: str
-    trials: int
+    search: Search | None = None
 
 
 def jobs_at_once(settings: SweepSettings) -> int:

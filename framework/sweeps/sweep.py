@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import shlex
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +17,18 @@ import framework.parts  # noqa: F401 - registers the shipped parts in a launcher
 from framework.config.folders import groups, shown
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import bring
-from framework.core.console import follow, passing, program, say, warn
+from framework.core.console import follow, passing, program, say, say_under, warn
+from framework.core.digits import rounded
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
 from framework.core.reporting import guarded
 from framework.core.runs import RunFolder
 from framework.core.schema import show
+from framework.reports.search import SearchTold, importance_lines
 from framework.runs import resume
 from framework.runs.job import Job
+from framework.runs.preflight import OF_RUNS
+from framework.sweeps import outline
 from framework.sweeps.folder import (
     DONE_WITH,
     IndexedRun,
@@ -37,13 +44,14 @@ from framework.sweeps.folder import (
 from framework.sweeps.following import Following
 from framework.sweeps.log import LOG, say_to_log
 from framework.sweeps.naming import short_numbers
-from framework.sweeps.processes import FORKS, Ended, in_processes
-from framework.sweeps.request import Search, SweepRequest, jobs_at_once
+from framework.sweeps.processes import FORKS, LOOK_EVERY, Ended, in_processes
+from framework.sweeps.request import SweepRequest, jobs_at_once
+from framework.sweeps.search import Ready, Trials, results_of
+from framework.sweeps.study import Study
 from framework.sweeps.view import View, first_line
 
 if TYPE_CHECKING:
     from framework.reports.comparison import Comparison
-    from framework.sweeps.pruning import Pruner
 
 Work = Callable[[Job], None]
 MOST_CHANGES = 5
@@ -72,22 +80,26 @@ class Sweep:
         self.batch: list[str] = []
         self._begun = False
         self._view: View | None = None
-        self._pruner: Pruner | None = None
+        self._study: Study | None = None
+        self._unusable: dict[str, str] = {}
         self._pruned: dict[Path, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a launcher brings to another process: no terminal."""
-        return {**self.__dict__, "_view": None}
+        """What a launcher brings to another process: no terminal, no study."""
+        request = replace(self.request, search=None)
+        return {**self.__dict__, "_view": None, "_study": None, "request": request}
 
     def start(self, launch: Callable[[Sweep], object]) -> int:
         """Do the whole sweep; returns its exit code.
 
         Args:
-            launch: brings the sweep its jobs, batch after batch: calls ``run`` or ``hand_over``.
+            launch: brings the sweep its jobs: calls ``run`` or ``hand_over`` with batch after batch, or ``search``.
         """
         folder = self.request.folder
         say(f"sweep {self.request.name} in {shown(folder)}")
-        with locked(folder / ".lock", lambda: say("another sweep is at work in this folder: waiting for it")):
+        # several processes may work on one search
+        alone = locked(folder / ".lock", lambda: say("another sweep is at work in this folder: waiting for it"))
+        with nullcontext() if self.request.search else alone:
             try:
                 launch(self)
             except (KeyboardInterrupt, RunFailed):
@@ -95,15 +107,12 @@ class Sweep:
                 raise
             return self._end()
 
-    def run(
-        self, jobs: Sequence[Job], start: Callable[[int], None], search: Search | None = None
-    ) -> list[float | None]:
+    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float | None]:
         """Run those jobs of a batch that are not finished, several at once, in processes of their own.
 
         Args:
             jobs: the batch.
             start: has Hydra write its own files of the job at this place.
-            search: the study whose trials they are.
 
         Returns:
             the metric of each job, None for one that failed.
@@ -111,18 +120,85 @@ class Sweep:
         Raises:
             BadInput: runs of that name were another experiment.
         """
-        todo = self._todo(jobs, search.trials if search else 0)
-        self._pruner = None
-        if search and self.request.settings.prune:
-            from framework.sweeps.pruning import Pruner
-
-            self._pruner = Pruner(search, jobs)
+        todo = self._todo(jobs)
         if todo:
-            self._work_off(todo, [jobs.index(job) for job in todo], start)
-        if self._pruner:
-            for job in jobs:
-                self._pruner.tell(job)
+            ready = (Ready(job, job.overrides, functools.partial(start, jobs.index(job))) for job in todo)
+            self._work_off(ready, min(jobs_at_once(self.request.settings), len(todo)))
         return [self._value(job) for job in jobs]
+
+    def search(
+        self,
+        ready: Callable[[Sequence[str], int], Ready],
+        launch: Callable[[Sequence[Ready]], None] | None = None,
+    ) -> None:
+        """Run trials until the search has enough of them, each as soon as there is a place for it.
+
+        Args:
+            ready: from a trial's overrides and its number to its job.
+            launch: brings jobs to processes of a launcher's and waits for them; None where they are run here.
+
+        Raises:
+            BadInput: the study can't be kept where it is to be, or runs of before were another experiment.
+        """
+        search = self.request.search
+        assert search is not None
+        at_once = jobs_at_once(self.request.settings)
+        with Study(self.request) as study:
+            self._study = study
+            earlier = self._tell_earlier(study, ready)
+            done = sum(trial.state.is_finished() for trial in study.trials())
+            before = f"; {done} of before" if done else ""
+            before += f", {earlier} of them runs that the search did not draw" if earlier else ""
+            say(f"a search of {study.wanted} trials, {_how(study)}{before}")
+            if failed := study.retry_failed():
+                say(f"{failed} failed before, run again")
+            yardstick = next((one for one in search.objectives if one.column not in OF_RUNS), search.objectives[0])
+            self._view = View(self._label, yardstick, max(0, study.wanted - done))
+            trials = Trials(study, ready, self._outcome, _refuse_changed, self._skip)
+            try:
+                while True:
+                    if launch is None:
+                        self._work_off(trials, at_once, trials)
+                    else:
+                        self._launch_trials(trials, at_once, launch)
+                    if not trials.waiting:
+                        break
+                    time.sleep(LOOK_EVERY)
+            finally:
+                self._unusable = trials.unusable
+                outline.write(study)
+
+    def _tell_earlier(self, study: Study, ready: Callable[[Sequence[str], int], Ready]) -> int:
+        """Tell the study of runs in the folder that finished before and are no trials of it; how many there are."""
+        assert self.request.search is not None
+        told, known = 0, study.known()
+        for name, entry in self.indexed.items():
+            folder = RunFolder(self.request.folder / name)
+            if entry.status != "finished" or name in known:
+                continue
+            varied = [line for line in entry.overrides if line.partition("=")[0].lstrip("+") in study.space.names]
+            try:
+                params = study.space.read(varied)
+            except (KeyError, ValueError):
+                continue
+            results = results_of(folder, self.request.search.objectives)
+            if not isinstance(results, str) and _fits(folder, ready(varied, 0).job):
+                study.add(name, params, results)
+                told += 1
+        return told
+
+    def _launch_trials(self, trials: Trials, at_once: int, launch: Callable[[Sequence[Ready]], None]) -> None:
+        """Hand trials to a launcher, which waits for all that it is given at once."""
+        while batch := list(itertools.islice(trials, at_once)):
+            jobs = [one.job for one in batch]
+            self.hand_over(jobs, lambda places, batch=batch: launch([batch[place] for place in places]))  # type: ignore[misc]
+            for job in jobs:
+                trials.end(job, self._outcome(job) or Outcome("failed", "the launcher's process left nothing"))
+
+    def _skip(self, job: Job, found: Outcome) -> None:
+        assert self._view is not None
+        self._enter(job, found)
+        self._view.skip(job.overrides, found)
 
     def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float | None]:
         """Have a launcher run those jobs of a batch that are not finished.
@@ -156,7 +232,7 @@ class Sweep:
             back()
         return self._value(job)
 
-    def _todo(self, jobs: Sequence[Job], trials: int = 0) -> list[Job]:
+    def _todo(self, jobs: Sequence[Job]) -> list[Job]:
         """Jobs of the batch that are to be run, each folder once, with a word on those that were begun before."""
         once = {job.folder: job for job in jobs}
         problems = [_twins(job, once[job.folder]) for job in jobs if once[job.folder].config != job.config]
@@ -165,18 +241,16 @@ class Sweep:
             raise BadInput(problems)
         known = {folder: self._outcome(job) for folder, job in once.items()}
         statuses: list[str] = ["new" if found is None else found.status for found in known.values()]
-        words = {"finished": "finished before, skipped", "failed": "failed before, run again"}
-        words |= {"pruned": "pruned before, skipped", "interrupted": "interrupted before, resumed", "new": "new"}
-        counts = [f"{statuses.count(status)} {text}" for status, text in words.items() if status in statuses]
-        if trials and self._view is None:
-            say(f"a search of {trials} trials")
-        if not trials or set(statuses) != {"new"}:
+        if not self.request.search:
+            words = {"finished": "finished before, skipped", "failed": "failed before, run again"}
+            words |= {"pruned": "pruned before, skipped", "interrupted": "interrupted before, resumed", "new": "new"}
+            counts = [f"{statuses.count(status)} {text}" for status, text in words.items() if status in statuses]
             say(f"{len(once)} run{'s' * (len(once) > 1)}: {'; '.join(counts)}")
         todo = [
             job for job, status in zip(once.values(), statuses, strict=True) if status not in DONE_WITH or _goes_on(job)
         ]
         if self._view is None:
-            self._view = View(self._label, jobs[0].settings.sweep_yardstick(), trials)
+            self._view = View(self._label, jobs[0].settings.sweep_yardstick())
         for job in once.values():
             before = known[job.folder]
             self._enter(job, Outcome("waiting") if job in todo else before or Outcome("waiting"))
@@ -187,61 +261,71 @@ class Sweep:
                 self._view.skip(job.overrides, before)
         return todo
 
-    def _work_off(self, todo: list[Job], places: list[int], start: Callable[[int], None]) -> None:
+    def _work_off(self, jobs: Iterator[Ready], at_once: int, trials: Trials | None = None) -> None:
+        """Run jobs, each taken when there is a place for it, until there are no more.
+
+        Args:
+            jobs: in their order; of trials there may be more after there was none.
+            at_once: how many side by side.
+            trials: of a search, which are told what came of each and may end one early.
+        """
         view = self._view
         assert view is not None
-        at_once = min(jobs_at_once(self.request.settings), len(todo))
         if not self._begun:
             say(f"{at_once} at once; what a run says goes to {LOG} in its folder")
-            self.begin()
             self._begun = True
+        begun: list[Job] = []
 
-        def calls() -> Iterator[Callable[[], int]]:
-            for job, place in zip(todo, places, strict=True):
-                make_ready(RunFolder(job.folder))
-                start(place)
-                self._enter(job, Outcome("running"))
-                view.begin(job)
-                yield functools.partial(_in_child, self.work, job)
+        def begin(ready: Ready) -> Callable[[], int]:
+            if not begun:
+                self.begin()
+            job = ready.job
+            make_ready(RunFolder(job.folder))
+            ready.start()
+            self._enter(job, Outcome("running"))
+            view.begin(job)
+            begun.append(job)
+            return functools.partial(_in_child, self.work, job)
+
+        def unwanted(place: int) -> bool:
+            reason = trials.unpromising(begun[place]) if trials else None
+            if reason:
+                self._pruned[begun[place].folder] = reason
+            return reason is not None
+
+        def meanwhile() -> None:
+            view.look()
+            if self._study:
+                self._study.beat()
 
         def stopping(count: int) -> None:
             view.close()
             say(f"stopping {count} run{'s' * (count > 1)} under way; each saves its state")
 
-        ends = in_processes(
-            calls(),
-            at_once,
-            unwanted=lambda place: self._is_unpromising(todo[place]),
-            meanwhile=view.look,
-            stopping=stopping,
-        )
+        ends = in_processes(map(begin, jobs), at_once, unwanted=unwanted, meanwhile=meanwhile, stopping=stopping)
         try:
             with view, closing(ends):
                 for ended in ends:
-                    job = todo[ended.place]
+                    job = begun[ended.place]
                     found = self._ended(job, ended)
                     view.end(job, found)
+                    if trials:
+                        trials.end(job, found)
                     if found.status == "failed" and self.request.settings.fail_fast:
                         log = shown(job.folder / LOG)
                         raise RunFailed(f"stopped at the first failure, as sweep.fail_fast=true says; its log is {log}")
         finally:
-            for job in todo:
+            for job in begun:
                 if self.indexed[job.folder.name].status == "running":
                     self._enter(job, self._outcome(job) or Outcome("interrupted"))
-
-    def _is_unpromising(self, job: Job) -> bool:
-        """Whether the search has seen enough of a run."""
-        reason = self._pruner.tell(job) if self._pruner else None
-        if reason:
-            self._pruned[job.folder] = reason
-        return reason is not None
 
     def _ended(self, job: Job, ended: Ended) -> Outcome:
         """What came of a run; one that a signal ended could not say so itself."""
         folder = RunFolder(job.folder)
         reason = self._pruned.pop(job.folder, None)
         if reason and ended.code in (STOPPED, -signal.SIGTERM):
-            note_pruned(folder, reason, job.settings.sweep_yardstick())
+            assert self.request.search is not None
+            note_pruned(folder, reason, self.request.search.objectives[0])
         elif ended.code < 0:
             note_failure(folder, job.overrides, _killed(-ended.code))
         elif ended.code not in (DONE, STOPPED, INTERRUPTED):
@@ -257,7 +341,13 @@ class Sweep:
         name = job.folder.name
         self.indexed[name] = IndexedRun(name, list(job.overrides), found.status, found.reason)
         self.batch += [] if name in self.batch else [name]
-        write_index(self.request.folder, self.about, list(self.indexed.values()))
+        if self.request.search is None:
+            write_index(self.request.folder, self.about, list(self.indexed.values()))
+            return
+        with locked(self.request.folder / ".index.lock"):
+            now = {one["folder"]: IndexedRun(**one) for one in read_index(self.request.folder).get("runs", [])}
+            self.indexed = {**now, name: self.indexed[name]}
+            write_index(self.request.folder, self.about, list(self.indexed.values()))
 
     def _outcome(self, job: Job) -> Outcome | None:
         return outcome(RunFolder(job.folder), self.request.settings.metric)
@@ -279,13 +369,15 @@ class Sweep:
         statuses = [one.status if one is not None else "waiting" for one in found.values()]
         say()
         counts = ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses))
-        say(f"{len(found)} runs: {counts}" if found else "nothing is left to do")
+        say(f"{len(found)} run{'s' * (len(found) > 1)}: {counts}" if found else "nothing is left to do")
         for name, one in found.items():
             if one is not None and one.status == "failed":
                 warn(f"{self._label(self.indexed[name].overrides)}: {first_line(one.reason)}")
                 say(f"  {shown(self.request.folder / name / LOG)}")
+        for name, why in self._unusable.items():
+            warn(f"{self._label(self.indexed[name].overrides)}: {why}")
         self._tell_best()
-        if "failed" in statuses:
+        if "failed" in statuses or (found and len(self._unusable) == len(found)):
             return FAILED
         if set(statuses) <= set(DONE_WITH):
             return DONE
@@ -305,10 +397,29 @@ class Sweep:
         if best is None or run is None or best.cut_short:
             return
         say(f"best: {comparison.monitor} {best.mean(comparison.monitor):.4f}")
-        overrides = [line for line in self.indexed[run.name].overrides if not line.startswith("sweep.")]
-        say(f"again: {shlex.join([*program(), *overrides])}")
+        self._tell_again(run.name)
+        if comparison.search:
+            self._tell_found(comparison.search)
         self._compare(comparison)
         follow("python", "-m", "framework.evaluate", f"run={shown(self.request.folder)}")
+
+    def _tell_found(self, search: SearchTold) -> None:
+        """Say what only a search finds: the Pareto front of several objectives, and how much each key matters."""
+        columns = [objective["column"] for objective in search.objectives]
+        if search.front:
+            say(f"{len(search.front)} on the Pareto front of {' and '.join(columns)}:")
+        for trial in search.trials:
+            if trial["folder"] in search.front:
+                results = zip(columns, trial["results"], strict=True)
+                values = ", ".join(f"{column} {rounded(value)}" for column, value in results)
+                say_under("  ", [values, " ".join(f"{key}={value}" for key, value in trial["values"].items())])
+        for line in importance_lines(search):
+            say(line)
+
+    def _tell_again(self, name: str) -> None:
+        own = ("sweep.", "search")
+        overrides = [line for line in self.indexed[name].overrides if not line.lstrip("+").startswith(own)]
+        say(f"again: {shlex.join([*program(), *overrides])}")
 
     def _compare(self, comparison: Comparison) -> None:
         """The comparison of all runs in the folder: a table, and files beside the runs."""
@@ -350,6 +461,25 @@ def _changed(job: Job) -> Problem | None:
     more = [f"… and {len(found) - MOST_CHANGES} more"] if len(found) > MOST_CHANGES else []
     what = "\n  ".join([f"the run {shown(job.folder)} was another experiment:", *found[:MOST_CHANGES], *more])
     return Problem(what, str(RunFolder(job.folder).config), "sweep.name=ANOTHER_NAME, which keeps both")
+
+
+def _refuse_changed(job: Job) -> None:
+    if problem := _changed(job):
+        raise BadInput(problem)
+
+
+def _fits(folder: RunFolder, job: Job) -> bool:
+    """Whether an earlier run is what this job would be, wherever it lies."""
+    return not resume.changes(replace(job, folder=folder.path))
+
+
+def _how(study: Study) -> str:
+    """How a search goes about it."""
+    settings = study.search.settings
+    judged = " and ".join(one.column for one in study.search.objectives)
+    pruner = settings.pruner.name if study.prunes else "none"
+    ended = "none ended early" if pruner == "none" else f"ended early by {pruner}"
+    return f"{settings.name} on {judged}, {ended}"
 
 
 def _goes_on(job: Job) -> bool:

@@ -29,6 +29,8 @@ GROUP_OF_KIND = {
     "callback": "callbacks",
     "augmentation": "augment",
     "source": "data",
+    "sampler": "search",
+    "pruner": "search/pruner",
 }
 
 

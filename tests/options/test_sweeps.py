@@ -1,21 +1,18 @@
-"""Sweeps, and where runs go: what the keys do to folders, to how many run at once, and to which are ended early."""
+"""Sweeps, and where runs go: what the keys do to folders, and to how many run at once."""
 
 from __future__ import annotations
 
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from framework.cli.command import launch
 from framework.cli.compose import compose
-from framework.core.runs import RunFolder
 from framework.sweeps.sweep import Sweep
 from tests.conftest import write
 from tests.options.counted import effect
-from tests.options.made import settings
 from tests.sweeps.common import sweep, work
 
 
@@ -94,31 +91,6 @@ def test_so_many_runs_are_at_work_at_once(jobs, patience):
 
     assert sweep("optim.lr=0.1,0.2", f"sweep.jobs={jobs}", work=meet) == 0
     assert [file.read_text() for file in Path().rglob("met")] == [str(jobs == 2)] * 2
-
-
-@effect("sweep.prune_after")
-@pytest.mark.parametrize(("after", "ended"), [(2, 3), (4, 5)])
-def test_a_trial_that_lags_is_left_alone_for_so_many_epochs(after, ended):
-    optuna = pytest.importorskip("optuna")
-    from framework.sweeps.pruning import Pruner
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    search = SimpleNamespace(storage="sqlite:///study.db", study="tried")
-    study = optuna.create_study(storage=search.storage, study_name=search.study, direction="maximize")
-    for _ in range(5):
-        good = study.ask()
-        for epoch in range(1, 9):
-            good.report(0.9, epoch)
-        study.tell(good, 0.9)
-    study.ask()
-    job = SimpleNamespace(settings=settings(f"sweep.prune_after={after}"), folder=Path("run").absolute())
-    pruner, rows = Pruner(search, [job]), []
-    for epoch in range(1, 9):
-        rows.append({"stage": "main", "epoch": epoch, "val_accuracy": 0.1})
-        RunFolder(job.folder).write_history(rows)
-        if pruner.tell(job):
-            break
-    assert epoch == ended
 
 
 @effect("recipe")

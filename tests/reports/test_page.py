@@ -336,3 +336,66 @@ def test_without_a_confusion_matrix_it_says_how_to_count_one(browser, tmp_path):
     make_run(tmp_path / "1", ["optim.lr=0.2"], score=0.9)
     shown = Page(browser, page.write(compare(tmp_path), tmp_path / "report.html"))
     assert f"framework.evaluate run={tmp_path}/1" in shown.text("confusion")
+
+
+# --- what a search has found ---
+
+
+def searched_sweep(folder):
+    """A sweep that a search has drawn: two objectives, a key that not every trial has, markup in a value."""
+    make_sweep(folder)
+    trials = [
+        ("0", [0.7, 3.0], {"optim.lr": "0.1", "optim": "adam"}),
+        ("1", [0.8, 4.0], {"optim.lr": "0.01", "optim": "sgd", "optim.momentum": "0.9"}),
+        ("2", [0.6, 5.0], {"optim.lr": "0.001", "optim": EVIL}),
+    ]
+    key = {"numeric": True, "log": False}
+    told = {
+        "format": 1,
+        "sampler": "tpe",
+        "keys": [
+            {"key": "optim", "numeric": False, "log": False},
+            {"key": "optim.lr", **key, "log": True},
+            {"key": "optim.momentum", **key},
+        ],
+        "objectives": [{"column": "val_accuracy", "higher": True}, {"column": "seconds", "higher": False}],
+        "trials": [
+            *({"folder": name, "state": "complete", "results": of, "values": values} for name, of, values in trials),
+            {"folder": "3", "state": "pruned", "results": [], "values": {"optim.lr": "0.5", "optim": "adam"}},
+        ],
+        "best": ["0", "1"],
+        "importance": [
+            {
+                "column": "val_accuracy",
+                "shares": {"optim.lr": 0.8, "optim": 0.2},
+                "why_not": "",
+                "rest": ["optim.momentum"],
+            },
+            {"column": "seconds", "shares": {}, "why_not": "all trials are equally good", "rest": []},
+        ],
+    }
+    (folder / "search.json").write_text(json.dumps(told))
+    return folder
+
+
+def test_the_page_shows_what_a_search_has_found(browser, tmp_path):
+    shown = Page(browser, page.write(compare(searched_sweep(tmp_path)), tmp_path / "report.html"))
+    assert not shown.run("return document.getElementById('search').hidden")
+    assert shown.text("search-facts") == "3 trials drawn by tpe, and 1 that were ended early and are left out here."
+    assert "importance for val_accuracy: optim.lr 0.80, optim 0.20" in shown.text("importance-said")
+    assert "importance for seconds: not known: all trials are equally good" in shown.text("importance-said")
+    filled = shown.run("return document.getElementById('plot-front').data[0].marker.color")
+    assert [colour != "rgba(0,0,0,0)" for colour in filled] == [True, True, False]
+    assert shown.run("return document.getElementById('slice-1').data[0].x") == [0.1, 0.01, 0.001]
+    assert shown.run("return document.getElementById('slice-2').data[0].x") == [0.9]
+    drawn = "document.getElementById('plot-parallel').data.flatMap((trace) => trace.y)"
+    assert len(shown.run(f"return {drawn}.filter(Number.isFinite)")) == 3 * 4
+    shown.choose("#objective", "1")
+    assert shown.run("return document.getElementById('plot-importance').hidden")
+    assert shown.run("return document.getElementById('slice-1').data[0].y") == [3, 4, 5]
+    assert shown.run("return document.querySelectorAll('img').length") == 0
+    assert browser.get_log("browser") == []
+
+
+def test_the_page_of_a_plain_sweep_has_no_search(opened):
+    assert opened.run("return document.getElementById('search').hidden")

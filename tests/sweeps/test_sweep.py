@@ -15,10 +15,9 @@ import yaml
 
 from framework.core.errors import BadInput, RunFailed
 from framework.core.runs import RunFolder
-from framework.sweeps.folder import outcome
 from framework.sweeps.sweep import Sweep
 from tests.options.counted import effect
-from tests.sweeps.common import calls, learn, sweep
+from tests.sweeps.common import calls, sweep
 
 TRIED = Path("sweeps/tried")
 
@@ -102,83 +101,6 @@ def test_more_epochs_may_be_allowed():
     calls(TRIED)
     assert sweep("optim.lr=0.1,0.2", "trainer.epochs=5", "resume.allow=[trainer.epochs]") == 0
     assert sorted(calls(TRIED)) == ["optim.lr=0.1", "optim.lr=0.2"]
-
-
-def rate(name):
-    """The learning rate of a run of a search, whose folder's name has fewer digits."""
-    return RunFolder(TRIED / name).read_config()["optim"]["lr"]
-
-
-def test_a_search_keeps_its_study_and_goes_on_with_it(capsys):
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    search = ("hydra/sweeper=optuna", "optim.lr=tag(log,interval(0.001,0.9))", "sweep.jobs=2", "model.weights=null")
-    assert sweep(*search, "hydra.sweeper.n_trials=3", "callbacks.checkpoint.filename='{epoch:02d}'") == 0
-    first = calls(TRIED)
-    assert len(first) == 3
-    best = max(map(rate, first))
-    said = capsys.readouterr().err
-    assert f"best: val_accuracy {best:.4f}\nagain: python -m framework.train model.weights=null " in said
-    assert f"optim.lr={best}\nnext: " in said
-    assert sweep(*search, "hydra.sweeper.n_trials=4", "callbacks.checkpoint.filename='{epoch:02d}'") == 0
-    assert len(calls(TRIED)) == 1
-    assert (TRIED / "study.db").exists()
-    capsys.readouterr()
-    assert sweep(*search, "hydra.sweeper.n_trials=4", "callbacks.checkpoint.filename='{epoch:02d}'") == 0
-    said = capsys.readouterr().err
-    assert calls(TRIED) == []
-    assert "nothing is left to do\nbest: val_accuracy" in said
-
-
-def test_a_search_prunes_what_lags_behind_and_leaves_it_so(capsys, monkeypatch):
-    optuna = pytest.importorskip("optuna")
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    monkeypatch.setattr("framework.sweeps.processes.LOOK_EVERY", 0.05)
-    search = ["hydra/sweeper=optuna", "optim.lr=interval(0.001,0.9)", "sweep.jobs=2", "hydra.sweeper.sampler.seed=1"]
-    search += ["model.weights=null", "callbacks.checkpoint.filename='{epoch:02d}'", "hydra.sweeper.n_trials=14"]
-    assert sweep(*search, work=learn) == 0
-    said = capsys.readouterr().err
-    runs = {run["folder"]: run for run in index()["runs"]}
-    pruned = {name for name, run in runs.items() if run["status"] == "pruned"}
-    assert pruned
-    assert f"{14 - len(pruned)} finished" in said
-    assert f"{len(pruned)} pruned" in said
-    finished = sorted(rate(name) for name in set(runs) - pruned)
-    for name in pruned:
-        run, rows = RunFolder(TRIED / name).read_run(), RunFolder(TRIED / name).read_history()
-        assert 3 <= len(rows) < 10
-        assert run["pruned"] == {"metric": "val_accuracy", "value": rows[-1]["val_accuracy"], "epoch": len(rows)}
-        assert "is not above the median of earlier trials" in run["reason"]
-        assert rate(name) < finished[-1]
-        assert outcome(RunFolder(TRIED / name), None).value == rows[-1]["val_accuracy"]
-    study = optuna.load_study(study_name="tried", storage=f"sqlite:///{TRIED}/study.db")
-    assert len(study.trials) == 14
-    assert all(len(trial.intermediate_values) >= 3 for trial in study.trials)
-    assert f"best: val_accuracy {finished[-1]:.4f}" in said
-    # the same trials again, as variants of a plain sweep: none is begun anew
-    again = [f"optim.lr={','.join(str(rate(name)) for name in runs)}"]
-    assert sweep(*again, *search[4:6], work=learn) == 0
-    assert f"{len(pruned)} pruned before, skipped" in capsys.readouterr().err
-
-
-@effect("sweep.prune")
-def test_a_search_prunes_nothing_if_told_so():
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    search = ["hydra/sweeper=optuna", "optim.lr=interval(0.001,0.9)", "hydra.sweeper.n_trials=9", "trainer.epochs=4"]
-    assert sweep(*search, "sweep.prune=false", "hydra.sweeper.sampler.seed=1", work=learn) == 0
-    assert {run["status"] for run in index()["runs"]} == {"finished"}
-
-
-def test_failed_trials_do_not_end_a_search():
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    search = ("hydra/sweeper=optuna", "hydra.sweeper.sampler.seed=1", "hydra.sweeper.n_trials=6", "sweep.jobs=2")
-    assert sweep(*search, "optim.lr=13,0.5") == 1
-    assert set(calls(TRIED)) == {"optim.lr=13", "optim.lr=0.5"}
-
-
-def test_a_search_whose_trials_all_fail_says_so(capsys):
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    assert sweep("hydra/sweeper=optuna", "optim.lr=13,9", "hydra.sweeper.n_trials=3", "sweep.jobs=2") == 1
-    assert "! optim.lr=" in capsys.readouterr().err
 
 
 def test_a_run_whose_config_changed_is_not_mixed_in():
@@ -266,15 +188,6 @@ def test_less_is_better_where_the_checkpoint_says_so(capsys):
     # sweep.direction has the last word
     sweep("optim.lr=0.1,0.2", "callbacks.checkpoint.mode=min", "sweep.direction=maximize")
     assert "best: val_accuracy 0.2000" in capsys.readouterr().err
-
-
-def test_a_search_goes_where_the_checkpoint_says():
-    optuna = pytest.importorskip("optuna")
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    search = ("hydra/sweeper=optuna", "optim.lr=interval(0.001,0.9)", "hydra.sweeper.n_trials=1")
-    assert sweep(*search, "callbacks.checkpoint.mode=min") == 0
-    study = optuna.load_study(study_name="tried", storage=f"sqlite:///{TRIED}/study.db")
-    assert study.direction == optuna.study.StudyDirection.MINIMIZE
 
 
 def test_the_index_says_how_runs_are_judged_and_what_comes_next_is_told(capsys):

@@ -389,10 +389,108 @@
     });
   }
 
+  // --- what a search has found ---
+
+  const SHADES = 6; // of the lines of trials, by how good they are
+
+  function buildSearch() {
+    const search = told.search;
+    if (!search || !search.trials.length) return;
+    byId("search").hidden = false;
+    const ended = search.ended ? `, and ${search.ended} that were ended early and are left out here` : "";
+    byId("search-facts").textContent = `${plural(search.trials.length, "trial")} drawn by ${search.sampler}${ended}.`;
+    byId("importance-said").textContent = `${search.said.join(". ")}. By functional ANOVA: the share of what trials differ by that each key explains.`;
+    byId("search-choice").hidden = search.objectives.length < 2;
+    byId("front").hidden = search.objectives.length < 2;
+    search.objectives.forEach((one, place) => byId("objective").append(make("option", { value: place, textContent: words(one.column) })));
+    byId("objective").addEventListener("change", drawSearch);
+    search.keys.forEach((_, place) => byId("plot-slices").append(make("div", { id: `slice-${place}` })));
+  }
+
+  function drawSearch() {
+    const search = told.search;
+    if (byId("search").hidden) return;
+    const place = Number(byId("objective").value) || 0;
+    const { column, higher } = search.objectives[place];
+    const result = (trial) => trial.results[place];
+    const label = (trial) => escape(search.keys.filter(({ key }) => key in trial.values).map(({ key }) => `${key}=${trial.values[key]}`).join(" "));
+    const best = new Set(search.best);
+    const at = (trial, { key, numeric }) => (numeric ? Number(trial.values[key]) : escape(trial.values[key]));
+    const dot = (trials) => ({ size: 8, color: trials.map((trial) => (best.has(trial.run) ? css("--accent") : "rgba(0,0,0,0)")), line: { color: css("--accent"), width: 1.5 } });
+
+    if (search.objectives.length > 1) {
+      const [first, second] = search.objectives;
+      Plotly.react("plot-front", [{ x: search.trials.map((trial) => trial.results[1]), y: search.trials.map((trial) => trial.results[0]),
+        text: search.trials.map(label), mode: "markers", marker: dot(search.trials), hovertemplate: "%{text}<br>%{y:.4g}, %{x:.4g}<extra></extra>", name: "trials" }],
+      layout({ xaxis: { title: { text: escape(words(second.column)) } }, yaxis: { title: { text: escape(words(first.column)) } } }), options);
+    }
+
+    const shares = Object.entries(search.importance[place].shares).reverse();
+    byId("plot-importance").hidden = !shares.length;
+    if (shares.length) {
+      Plotly.react("plot-importance", [{ type: "bar", orientation: "h", y: shares.map(([key]) => escape(key)), x: shares.map(([, share]) => share),
+        marker: { color: css("--accent") }, hovertemplate: "%{y}: %{x:.2f}<extra></extra>", name: "importance" }],
+      layout({ height: 70 + 26 * shares.length, xaxis: { title: { text: "share" }, range: [0, 1] }, yaxis: { type: "category" } }), options);
+    }
+
+    search.keys.forEach((key, number) => {
+      const trials = search.trials.filter((trial) => key.key in trial.values);
+      Plotly.react(`slice-${number}`, [{ x: trials.map((trial) => at(trial, key)), y: trials.map(result), text: trials.map(label), mode: "markers",
+        marker: dot(trials), hovertemplate: "%{text}<br>%{y:.4g}<extra></extra>", name: "trials" }],
+      layout({ xaxis: { title: { text: escape(key.key) }, type: key.numeric ? (key.log ? "log" : "linear") : "category", ...(key.log ? { exponentformat: "power", dtick: 1 } : {}) },
+        yaxis: { title: { text: escape(words(column)) } } }), options);
+    });
+
+    drawParallel(search, place);
+  }
+
+  // Plotly's own parallel coordinates need WebGL and a function constructor, which the page's policy forbids
+  function drawParallel(search, place) {
+    const { column, higher } = search.objectives[place];
+    const goodness = (trial) => (higher ? trial.results[place] : -trial.results[place]);
+    const results = { key: words(column), numeric: true, log: false };
+    const axes = [...search.keys, results].map((key, number) => {
+      const value = (trial) => (key === results ? trial.results[place] : trial.values[key.key]);
+      return scaled(search.trials.map(value), key, number);
+    });
+    const order = [...search.trials.keys()].sort((a, b) => goodness(search.trials[a]) - goodness(search.trials[b]));
+    const traces = [...Array(SHADES).keys()].map((shade) => ({ x: [], y: [], text: [], mode: "lines", name: `shade ${shade}`,
+      line: { color: css(shade === SHADES - 1 ? "--accent" : "--quiet"), width: 1 + shade / 3 }, opacity: (shade + 2) / (SHADES + 1), hovertemplate: "%{text}<extra></extra>" }));
+    order.forEach((number, rank) => {
+      const trial = search.trials[number];
+      const trace = traces[Math.min(SHADES - 1, Math.floor((SHADES * (rank + 1)) / order.length))];
+      const text = escape(`${words(column)} ${trial.results[place].toPrecision(4)}: ${Object.entries(trial.values).map((pair) => pair.join("=")).join(" ")}`);
+      trace.x.push(...axes.keys(), null);
+      trace.y.push(...axes.map(({ heights }) => heights[number]), null);
+      trace.text.push(...axes.map(() => text), "");
+    });
+    Plotly.react("plot-parallel", traces, layout({
+      xaxis: { tickvals: [...axes.keys()], ticktext: axes.map(({ key }) => escape(key)), showgrid: true, range: [-0.25, axes.length - 0.6], fixedrange: true },
+      yaxis: { visible: false, range: [-0.06, 1.06], fixedrange: true },
+      annotations: axes.flatMap(({ ticks }, number) => ticks.map(([height, text]) => ({ x: number, y: height, text: escape(text), showarrow: false,
+        xanchor: "left", xshift: 4, bgcolor: css("--card"), font: { size: 11 } }))),
+    }), options);
+  }
+
+  // one of the parallel axes, from 0 to 1: numbers to scale between their ends, words at even distances
+  function scaled(values, { key, numeric, log }) {
+    if (numeric && values.every((value) => value !== undefined)) {
+      const at = (value) => (log ? Math.log10(value) : Number(value));
+      const [low, high] = [Math.min(...values.map(at)), Math.max(...values.map(at))];
+      const text = (end) => String(Number((log ? 10 ** end : end).toPrecision(4)));
+      return { key, heights: values.map((value) => (high > low ? (at(value) - low) / (high - low) : 0.5)), ticks: high > low ? [[0, text(low)], [1, text(high)]] : [[0.5, text(low)]] };
+    }
+    const texts = values.map((value) => value ?? NOTHING);
+    const names = [...new Set(texts)].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    const height = (name) => (names.length > 1 ? names.indexOf(name) / (names.length - 1) : 0.5);
+    return { key, heights: texts.map(height), ticks: names.slice(0, 12).map((name) => [height(name), name]) };
+  }
+
   function drawPlots() {
     if (!window.Plotly) return;
     drawCurves();
     drawEffects();
+    drawSearch();
   }
 
   function refresh() {
@@ -520,6 +618,7 @@
   buildConfig();
   drawMatrix();
   drawFailures();
+  buildSearch();
   byId("curves").hidden = !measured.length;
   if (!told.keys.length || measured.length < 2) byId("effects").hidden = true;
   else told.keys.forEach((_, place) => byId("plot-effects").append(make("div", { id: `effect-${place}` })));
@@ -530,7 +629,7 @@
     drawPlots();
   } catch (error) {
     byId("plot-curves").replaceWith(make("p", { class: "note", textContent: `Curves can't be drawn by this browser: one of 2023 or later is needed (${error.message}).` }));
-    byId("effects").hidden = true;
+    byId("effects").hidden = byId("search").hidden = true;
   }
   root.dataset.ready = "yes";
 })();
