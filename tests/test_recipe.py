@@ -95,7 +95,7 @@ def test_list_tells_purpose_expected_score_and_place(tmp_path, capsys):
 def test_copy_brings_parts_and_options_along(tmp_path, capsys):
     assert ran(capsys, "copy", "attention", "name=mine")[0] == 0
     copied = sorted(str(path.relative_to(tmp_path)) for path in Path(tmp_path, "recipes").rglob("*") if path.is_file())
-    names = ["conf/pooling/attention.yaml", "layers.py", "parts.py", "recipe.yaml"]
+    names = ["conf/pooling/looks.yaml", "layers.py", "parts.py", "recipe.yaml"]
     assert copied == [f"recipes/mine/{name}" for name in names]
 
 
