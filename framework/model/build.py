@@ -67,10 +67,14 @@ def _for_pooling(settings: Settings, features: Any) -> tuple[Any, ...]:
     output = gives(settings.data.size, settings.model.parameters) if gives else None
     if output is None or output.kind != "tokens":
         return (features,)
-    patches = features[:, output.before :]
+    # layers, so that a cut has a name and a model can be saved in either format
+    layers, others = keras.layers, features.shape[1] - 1
+    patches = layers.Cropping1D((output.before, 0), name="patch_tokens")(features) if output.before else features
     if registry.get("pooling", settings.pooling.name).details["takes"] == "maps":
-        return (keras.layers.Reshape((*output.grid, features.shape[-1]), name="patches")(patches),)
-    return features[:, 0] if output.class_token else None, patches
+        return (layers.Reshape((*output.grid, features.shape[-1]), name="patch_maps")(patches),)
+    if not output.class_token:
+        return None, patches
+    return layers.Flatten(name="class_token")(layers.Cropping1D((0, others), name="first_token")(features)), patches
 
 
 def _part(kind: str, choice: PartSettings, where: str, *supplied: Any) -> Any:
