@@ -206,7 +206,7 @@ def dinov2(
     )
 
 
-@base("dinov3", minimum_size=1, gives=_gives_tokens("dinov3", _with_registers), backbone=DINOV3)
+@base("dinov3", minimum_size=1, gives=_gives_tokens("dinov3", _with_registers, square=True), backbone=DINOV3)
 def dinov3(
     images: keras.KerasTensor,
     *,
@@ -226,7 +226,8 @@ def dinov3(
 ) -> keras.KerasTensor:
     """DINOv3 (Siméoni et al., 2025, https://arxiv.org/abs/2508.10104): (batch, 1 + registers + patches, channels).
 
-    Its positions are rotations, which hold at any size.
+    Its positions are rotations, which hold at any size; of other than square images Keras Hub 0.32 counts the patches
+    wrongly.
     """
     return _built(
         DINOV3,

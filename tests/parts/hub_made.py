@@ -10,15 +10,16 @@ _DENSE = (*_BLOCKS, "model.intermediate_dim=16")
 
 # An option of each network, and of each of its variants, with what makes it tiny.
 DESCRIBED: dict[str, tuple[str, ...]] = {
-    "vit_base": (*_BLOCKS, "model.mlp_dim=16", "model.image_size=[32,48]"),
-    "deit_base": (*_DENSE, "model.image_size=[32,48]"),
+    "vit_tiny": (*_BLOCKS, "model.mlp_dim=16", "model.image_size=[32,48]"),
+    "vit_base": (*_BLOCKS, "model.mlp_dim=16", "model.image_size=32"),
+    "deit_base": (*_DENSE, "model.image_size=32"),
     "swin_tiny": (
         *("model.embed_dim=8", "model.depths=[2,2]", "model.num_heads=[2,2]", "model.window_size=2"),
         *("model.image_size=[16,24]", "model.weights=null"),
     ),
     "dinov2_base": (*_DENSE, "model.image_size=28"),
     "dinov2_with_registers_giant": (*_DENSE, "model.image_size=42"),
-    "dinov3_base": (*_DENSE, "model.image_size=[32,48]"),
+    "dinov3_base": (*_DENSE, "model.image_size=48"),
     "dinov3_small_plus": (*_DENSE, "model.image_size=32"),
     "siglip_base": (*_DENSE, "model.image_size=32"),
     "clip_base": (*_DENSE, "model.image_size=32"),
