@@ -19,6 +19,8 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Gt(0)]
 Whole = Annotated[int, Ge(0)]
+# layers one after the other: beyond this a network is built for hours and trains never
+Depth = Annotated[int, Gt(0), Le(1000)]
 Share = Annotated[float, Ge(0), Lt(1)]
 PositiveShare = Annotated[float, Gt(0), Lt(1)]
 
@@ -91,6 +93,8 @@ def as_meant(value: Any, kind: Any) -> Any:
     The same in lists, and for the keys of mappings. What fits no better is given back as it is.
     """
     choices = list(members(kind))
+    if isinstance(value, bool) and value in choices and not any(choice is value for choice in choices):
+        return str(value).lower()  # true is equal to a Literal's 1, and not what is meant by it
     if isinstance(value, list):
         inner = next((typing.get_args(choice)[0] for choice in choices if typing.get_origin(choice) is list), Any)
         return [as_meant(item, inner) for item in value]

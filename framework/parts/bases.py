@@ -17,7 +17,7 @@ from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
 from framework.core.outputs import MAPS, Output
 from framework.core.registry import base
-from framework.core.schema import Count, Positive, Share, show
+from framework.core.schema import Count, Depth, Positive, Share, show
 from framework.parts.blocks import Activation, Normalization, drop, normalize
 
 Mode = Literal["tf", "tf128", "torch", "clip", "caffe", "efficientnet"]
@@ -357,7 +357,7 @@ def cnn(
     images: keras.KerasTensor,
     *,
     filters: list[Count],
-    convolutions: Count,
+    convolutions: Depth,
     kernel: Count,
     activation: Activation,
     normalization: Normalization,

@@ -16,7 +16,7 @@ from framework.core.errors import BadInput, Problem
 from framework.core.keras_hub_private import load_hub
 from framework.core.outputs import VECTOR, Output
 from framework.core.registry import base
-from framework.core.schema import Count, PathOrName, Share, Whole, show
+from framework.core.schema import Count, Depth, PathOrName, Share, Whole, show
 from framework.parts import presets
 from framework.parts.bases import PREPROCESS, Size, gives_maps, preprocess
 from framework.parts.presets import Backbone
@@ -80,7 +80,7 @@ def vit(
     *,
     preset: PathOrName | None,
     patch_size: Count,
-    num_layers: Count,
+    num_layers: Depth,
     num_heads: Count,
     hidden_dim: Count,
     mlp_dim: Count,
@@ -105,7 +105,7 @@ def deit(
     *,
     preset: PathOrName | None,
     patch_size: Count,
-    num_layers: Count,
+    num_layers: Depth,
     num_heads: Count,
     hidden_dim: Count,
     intermediate_dim: Count,
@@ -176,7 +176,7 @@ def dinov2(
     *,
     preset: PathOrName | None,
     patch_size: Count,
-    num_layers: Count,
+    num_layers: Depth,
     num_heads: Count,
     hidden_dim: Count,
     intermediate_dim: Count,
@@ -212,7 +212,7 @@ def dinov3(
     *,
     preset: PathOrName | None,
     patch_size: Count,
-    num_layers: Count,
+    num_layers: Depth,
     num_heads: Count,
     hidden_dim: Count,
     intermediate_dim: Count,
@@ -259,7 +259,7 @@ def siglip(
     *,
     preset: PathOrName | None,
     patch_size: Count,
-    num_layers: Count,
+    num_layers: Depth,
     num_heads: Count,
     hidden_dim: Count,
     intermediate_dim: Count,
@@ -285,7 +285,7 @@ def clip(
     *,
     preset: PathOrName | None,
     patch_size: Count,
-    num_layers: Count,
+    num_layers: Depth,
     num_heads: Count,
     hidden_dim: Count,
     intermediate_dim: Count,

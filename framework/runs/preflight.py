@@ -21,6 +21,7 @@ from framework.data.selection import left_out, readable
 from framework.features.upkeep import root_folder
 from framework.model import weights
 from framework.parts import presets
+from framework.runs import capacity
 from framework.training.experiment import Experiment
 
 T = TypeVar("T")
@@ -149,7 +150,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     task, wrong = _task(settings, images)
     problems += wrong
     if task is not None:
-        problems += [*_fit_to_task(settings, task), *_class_weights(settings, task)]
+        problems += [*_fit_to_task(settings, task), *_class_weights(settings, task), *capacity.faults(settings, task)]
     problems += _weights(settings, demonstration, hurried=bool(problems))
     if task is None:
         return None, problems
