@@ -223,6 +223,8 @@ class Trainer:
         whole.compile(metrics=make_metrics(self.settings, task), **compiled)
         whole.stop_training = False
         inputs.tail.compile(metrics=metrics, steps_per_execution=at_once, jit_compile=False, **compiled)
+        # before the first step: one that makes variables is traced twice
+        optimizer.build(inputs.tail.trainable_variables)
         done = self.history[-1]["epoch"] if self.history else 0
         return StageProgress(stage, inputs.tail, metrics, done, done)
 
@@ -239,7 +241,6 @@ class Trainer:
     def _go_on(self, state: State, at: StageProgress) -> None:
         """Put optimizer and history where the state says, and heed what the training is given otherwise since."""
         stage, optimizer = at.stage, at.tail.optimizer
-        optimizer.build(at.tail.trainable_variables)
         restore(optimizer_variables(at.tail), state)
         at.start, at.epoch, at.step = state.stage_start, state.epoch, state.step
         at.stopped = state.stopped and not ends_no_more(state, callback_choices(self.settings))

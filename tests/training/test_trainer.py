@@ -129,3 +129,19 @@ def test_features_are_kept_and_nothing_is_trained(made, own_cache):
     trainer.fill_cache()
     assert trainer.history == []
     assert all(np.array_equal(one, other) for one, other in zip(before, weights(trainer), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["optim=adam", "optim=sgd"])
+def test_a_stage_s_step_is_traced_once(made, optimizer):
+    trainer = made(*STAGES, optimizer, "metrics=[accuracy,auc]")
+    traced = []
+    fit = trainer._fit
+
+    def fitted(inputs, at, *more):
+        fit(inputs, at, *more)
+        loops = (inputs.tail.train_function, inputs.tail.test_function)
+        traced.append([loop._run.experimental_get_tracing_count() for loop in loops])
+
+    trainer._fit = fitted
+    trainer.train()
+    assert traced == [[1, 1], [1, 1]]
