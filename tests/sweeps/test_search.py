@@ -295,8 +295,8 @@ import framework.sweeps.study as study
 study.BEAT_EVERY, study.SILENT = 1, 2
 from framework.sweeps.sweep import Sweep
 Sweep._compare = lambda self, comparison: None
-from tests.sweeps.common import sweep
-sys.exit(sweep(*{arguments!r}))
+from tests.sweeps.common import hang_twice, sweep
+sys.exit(sweep(*{arguments!r}, work=hang_twice))
 """
 
 
@@ -314,24 +314,25 @@ def wait(until):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["null", "sqlite:///study.db"])
-def test_a_killed_workers_trial_is_handed_out_again(storage):
-    search = ["search=grid", "optim.lr=60,0.1,0.2,0.3", "sweep.jobs=1", f"search.storage={storage}"]
-    killed = worker(*search)
-    wait(lambda: (TRIED / "optim.lr=60" / "log.txt").exists() and (TRIED / "calls.txt").exists())
-    other = worker(*search)
-    wait(lambda: (TRIED / "calls.txt").read_text().split() == ["optim.lr=60", "optim.lr=0.1", "optim.lr=0.2", "optim.lr=0.3"])
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate(timeout=60)
-    # whoever comes next takes it over
-    other.communicate(timeout=90)
-    assert other.returncode == 0
+def test_a_trial_that_was_interrupted_or_killed_is_handed_out_again(storage):
+    search = ["search=grid", "optim.lr=0.6,0.1,0.2,0.3,0.4", "sweep.jobs=1", f"search.storage={storage}"]
+    done = lambda: (TRIED / "calls.txt").read_text().split() if (TRIED / "calls.txt").exists() else []  # noqa: E731
+    first = worker(*search)
+    wait(lambda: done() == ["optim.lr=0.6"])
+    first.send_signal(signal.SIGINT)
+    said = first.communicate(timeout=90)[1]
+    assert "stopping 1 run under way; each saves its state\nthe same command goes on from here:\n" in said
+    second = worker(*search)
+    wait(lambda: done() == ["optim.lr=0.6"] * 2)
     third = worker(*search)
-    wait(lambda: (TRIED / "calls.txt").read_text().split()[4:] == ["optim.lr=60"])
-    third.send_signal(signal.SIGINT)
+    wait(lambda: len(done()) == 3)
+    second.kill()
+    second.communicate(timeout=60)
     said = third.communicate(timeout=90)[1]
-    assert "the same command goes on from here" in said
-    # an interrupted one hands its trial on itself, at once
-    fourth = worker(*search)
-    wait(lambda: (TRIED / "calls.txt").read_text().split()[5:] == ["optim.lr=60"])
-    fourth.kill()
-    fourth.communicate(timeout=60)
+    assert third.returncode == 0
+    assert sorted(done()) == [f"optim.lr=0.{number}" for number in (1, 2, 3, 4, 6, 6, 6)]
+    assert "best: val_accuracy 0.6000" in said
+    assert {run["status"] for run in index()["runs"]} == {"finished"}
+    at = f"sqlite:///{Path('study.db').absolute()}" if storage != "null" else None
+    found = optuna.load_study(study_name="tried", storage=at) if at else study()
+    assert sorted(states(found)) == ["COMPLETE"] * 5 + ["FAIL"] * 2
