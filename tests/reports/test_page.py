@@ -365,7 +365,12 @@ def searched_sweep(folder):
         ],
         "best": ["0", "1"],
         "importance": [
-            {"column": "val_accuracy", "shares": {"optim.lr": 0.8, "optim": 0.2}, "why_not": "", "rest": ["optim.momentum"]},
+            {
+                "column": "val_accuracy",
+                "shares": {"optim.lr": 0.8, "optim": 0.2},
+                "why_not": "",
+                "rest": ["optim.momentum"],
+            },
             {"column": "seconds", "shares": {}, "why_not": "all trials are equally good", "rest": []},
         ],
     }

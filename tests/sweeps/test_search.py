@@ -193,6 +193,27 @@ def test_runs_that_finished_before_are_told_to_the_search(capsys):
         sweep(*search[:3], "trainer.epochs=4")
 
 
+def test_what_the_plugin_has_found_is_told_from_its_runs_folders(capsys):
+    assert sweep("optim.lr=0.31622776601683794,0.5") == 0
+    (TRIED / "study.db").touch()
+    calls(TRIED)
+    assert sweep("search=tpe", "optim.lr=tag(log,interval(0.001,0.9))", "search.trials=2") == 0
+    said = capsys.readouterr().err
+    assert "study.db, of Optuna's plugin, is not read: what its runs came to is told from their folders\n" in said
+    assert "; 2 of before, 2 of them runs that the search did not draw\n" in said
+    assert calls(TRIED) == []
+
+
+def test_a_launcher_is_given_as_many_trials_as_run_at_once(capfd):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "sweep.jobs=2")
+    assert sweep("search=random", LR, "search.trials=3", *launcher) == 0
+    said = capfd.readouterr().err
+    assert "3 runs: 3 finished" in said
+    assert len(calls(TRIED)) == 3
+    assert states() == ["COMPLETE"] * 3
+
+
 def test_another_space_is_another_study_that_knows_the_runs_of_the_first():
     assert sweep("search=random", "optim.lr=0.1,0.2", "search.trials=1", "search.seed=1") == 0
     assert sweep("search=grid", "optim.lr=0.1,0.2,0.3") == 0
@@ -272,6 +293,7 @@ def test_a_recipe_keeps_a_space_and_what_is_typed_counts_more():
         (["search=tpe", LR, "search.timeout=soon"], "search.timeout=soon is no time"),
         (["search=tpe", LR, "sweep.seeds=2"], "sweep.seeds=2 repeats variants, and a search has none to repeat"),
         (["search=tpe", LR, "search.trails=2"], "sampler 'tpe' has no parameter 'trails'"),
+        (["search=tpe,random", LR], "search is how the search goes about it: it has one value"),
         (["search=tpee", LR], "there is no search 'tpee'"),
         (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", LR], "a search is no plugin of Hydra's any more"),
         (["search=none", LR], "optim.lr: an interval is drawn from, it can't be tried value by value"),
