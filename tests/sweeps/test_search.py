@@ -1,7 +1,6 @@
 """A search as its user sees it: what is drawn, pruned, told, handed on, and how it ends."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
