@@ -30,7 +30,9 @@ class Timed:
     output: str
 
 
-def run(module: str, *arguments: str, cache: Path | None = None, root: Path = ROOT) -> Timed:
+def run(
+    module: str, *arguments: str, cache: Path | None = None, root: Path = ROOT, python: str = sys.executable
+) -> Timed:
     """Run ``python -m module`` of the checkout ``root`` in an empty folder; with a feature cache of its own if given."""
     environment = {**os.environ, "PYTHONPATH": str(root)}
     if cache is not None:
@@ -39,7 +41,7 @@ def run(module: str, *arguments: str, cache: Path | None = None, root: Path = RO
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", module, *arguments], cwd=folder, env=environment, capture_output=True, text=True
+            [python, "-m", module, *arguments], cwd=folder, env=environment, capture_output=True, text=True
         )
         seconds = time.perf_counter() - started
     if done.returncode != 0:

@@ -80,6 +80,15 @@ def searched(arguments: Sequence[str]) -> Searched | None:
         elif override.key_or_group not in typed:
             kept.append(line)
     varied = [one for one in [*parsed, *parse(kept)[0]] if one.is_sweep_override()]
+    own = [
+        one for one in varied if f"{one.key_or_group.replace('/', '.')}.".startswith(("search.", "sweep.", "hydra."))
+    ]
+    for one in own:
+        what, where = (
+            f"{one.key_or_group} is how the search goes about it: it has one value",
+            f"command line: {one.input_line}",
+        )
+        problems.append(Problem(what, where, f"one of {one.input_line}"))
     dimensions, wrong = _dimensions(varied)
     problems += wrong
     if not varied and not problems:

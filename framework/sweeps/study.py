@@ -244,7 +244,8 @@ class Study:
 
     def _repeated(self) -> set[int]:
         """Numbers of the trials that another one repeats."""
-        return {number for one in self.trials() if (number := one.user_attrs.get(AGAIN)) is not None}
+        trials = self.study.get_trials(deepcopy=False)
+        return {number for one in trials if (number := one.user_attrs.get(AGAIN)) is not None}
 
     def _draw_again(self, trial: FrozenTrial) -> None:
         self._lay_out(trial.params, trial.distributions, {AGAIN: trial.number})

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 Work = Callable[[Job], None]
 MOST_CHANGES = 5
+PLUGINS_STUDY = "study.db"  # as 0.1.0 kept it
 
 
 class Sweep:
@@ -145,6 +146,10 @@ class Sweep:
         at_once = jobs_at_once(self.request.settings)
         with Study(self.request) as study:
             self._study = study
+            if (self.request.folder / PLUGINS_STUDY).is_file() and not study.trials():
+                say(
+                    f"{PLUGINS_STUDY}, of Optuna's plugin, is not read: what its runs came to is told from their folders"
+                )
             earlier = self._tell_earlier(study, ready)
             done = sum(trial.state.is_finished() for trial in study.trials())
             before = f"; {done} of before" if done else ""

@@ -54,6 +54,18 @@ def learn(job: Job) -> None:
     folder.write_run({**about, "status": "finished", "best": best})
 
 
+def hang_twice(job: Job) -> None:
+    """A run as ``work`` does it, in a second or two; the first two that are begun at 0.6 never end."""
+    file = job.folder.parent / "calls.txt"
+    begun = file.read_text().split() if file.exists() else []
+    if job.settings.optim.lr == 0.6 and begun.count(job.folder.name) < 2:
+        with open(file, "a") as calls:
+            calls.write(f"{job.folder.name}\n")
+        time.sleep(300)
+    time.sleep(1.5)
+    work(job)
+
+
 def sweep(*arguments: str, begin=lambda: None, preflight=lambda settings: [], work=work) -> int:
     """Exit code of ``framework-train -m`` with one of the works above."""
     given = ["-m", "sweep.name=tried", *arguments]

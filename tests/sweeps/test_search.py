@@ -1,7 +1,6 @@
 """A search as its user sees it: what is drawn, pruned, told, handed on, and how it ends."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -193,6 +192,27 @@ def test_runs_that_finished_before_are_told_to_the_search(capsys):
         sweep(*search[:3], "trainer.epochs=4")
 
 
+def test_what_the_plugin_has_found_is_told_from_its_runs_folders(capsys):
+    assert sweep("optim.lr=0.31622776601683794,0.5") == 0
+    (TRIED / "study.db").touch()
+    calls(TRIED)
+    assert sweep("search=tpe", "optim.lr=tag(log,interval(0.001,0.9))", "search.trials=2") == 0
+    said = capsys.readouterr().err
+    assert "study.db, of Optuna's plugin, is not read: what its runs came to is told from their folders\n" in said
+    assert "; 2 of before, 2 of them runs that the search did not draw\n" in said
+    assert calls(TRIED) == []
+
+
+def test_a_launcher_is_given_as_many_trials_as_run_at_once(capfd):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "sweep.jobs=2")
+    assert sweep("search=random", LR, "search.trials=3", *launcher) == 0
+    said = capfd.readouterr().err
+    assert "3 runs: 3 finished" in said
+    assert len(calls(TRIED)) == 3
+    assert states() == ["COMPLETE"] * 3
+
+
 def test_another_space_is_another_study_that_knows_the_runs_of_the_first():
     assert sweep("search=random", "optim.lr=0.1,0.2", "search.trials=1", "search.seed=1") == 0
     assert sweep("search=grid", "optim.lr=0.1,0.2,0.3") == 0
@@ -272,6 +292,7 @@ def test_a_recipe_keeps_a_space_and_what_is_typed_counts_more():
         (["search=tpe", LR, "search.timeout=soon"], "search.timeout=soon is no time"),
         (["search=tpe", LR, "sweep.seeds=2"], "sweep.seeds=2 repeats variants, and a search has none to repeat"),
         (["search=tpe", LR, "search.trails=2"], "sampler 'tpe' has no parameter 'trails'"),
+        (["search=tpe,random", LR], "search is how the search goes about it: it has one value"),
         (["search=tpee", LR], "there is no search 'tpee'"),
         (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", LR], "a search is no plugin of Hydra's any more"),
         (["search=none", LR], "optim.lr: an interval is drawn from, it can't be tried value by value"),
@@ -295,8 +316,8 @@ import framework.sweeps.study as study
 study.BEAT_EVERY, study.SILENT = 1, 2
 from framework.sweeps.sweep import Sweep
 Sweep._compare = lambda self, comparison: None
-from tests.sweeps.common import sweep
-sys.exit(sweep(*{arguments!r}))
+from tests.sweeps.common import hang_twice, sweep
+sys.exit(sweep(*{arguments!r}, work=hang_twice))
 """
 
 
@@ -314,28 +335,25 @@ def wait(until):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["null", "sqlite:///study.db"])
-def test_a_killed_workers_trial_is_handed_out_again(storage):
-    search = ["search=grid", "optim.lr=60,0.1,0.2,0.3", "sweep.jobs=1", f"search.storage={storage}"]
-    killed = worker(*search)
-    wait(lambda: (TRIED / "optim.lr=60" / "log.txt").exists() and (TRIED / "calls.txt").exists())
-    other = worker(*search)
-    wait(
-        lambda: (
-            (TRIED / "calls.txt").read_text().split() == ["optim.lr=60", "optim.lr=0.1", "optim.lr=0.2", "optim.lr=0.3"]
-        )
-    )
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate(timeout=60)
-    # whoever comes next takes it over
-    other.communicate(timeout=90)
-    assert other.returncode == 0
+def test_a_trial_that_was_interrupted_or_killed_is_handed_out_again(storage):
+    search = ["search=grid", "optim.lr=0.6,0.1,0.2,0.3,0.4", "sweep.jobs=1", f"search.storage={storage}"]
+    done = lambda: (TRIED / "calls.txt").read_text().split() if (TRIED / "calls.txt").exists() else []  # noqa: E731
+    first = worker(*search)
+    wait(lambda: done() == ["optim.lr=0.6"])
+    first.send_signal(signal.SIGINT)
+    said = first.communicate(timeout=90)[1]
+    assert "stopping 1 run under way; each saves its state\nthe same command goes on from here:\n" in said
+    second = worker(*search)
+    wait(lambda: done() == ["optim.lr=0.6"] * 2)
     third = worker(*search)
-    wait(lambda: (TRIED / "calls.txt").read_text().split()[4:] == ["optim.lr=60"])
-    third.send_signal(signal.SIGINT)
+    wait(lambda: len(done()) == 3)
+    second.kill()
+    second.communicate(timeout=60)
     said = third.communicate(timeout=90)[1]
-    assert "the same command goes on from here" in said
-    # an interrupted one hands its trial on itself, at once
-    fourth = worker(*search)
-    wait(lambda: (TRIED / "calls.txt").read_text().split()[5:] == ["optim.lr=60"])
-    fourth.kill()
-    fourth.communicate(timeout=60)
+    assert third.returncode == 0
+    assert sorted(done()) == [f"optim.lr=0.{number}" for number in (1, 2, 3, 4, 6, 6, 6)]
+    assert "best: val_accuracy 0.6000" in said
+    assert {run["status"] for run in index()["runs"]} == {"finished"}
+    at = f"sqlite:///{Path('study.db').absolute()}" if storage != "null" else None
+    found = optuna.load_study(study_name="tried", storage=at) if at else study()
+    assert sorted(states(found)) == ["COMPLETE"] * 5 + ["FAIL"] * 2

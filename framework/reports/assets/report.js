@@ -474,11 +474,15 @@
 
   // one of the parallel axes, from 0 to 1: numbers to scale between their ends, words at even distances
   function scaled(values, { key, numeric, log }) {
-    if (numeric && values.every((value) => value !== undefined)) {
+    const known = values.filter((value) => value !== undefined);
+    if (numeric && known.length) {
       const at = (value) => (log ? Math.log10(value) : Number(value));
-      const [low, high] = [Math.min(...values.map(at)), Math.max(...values.map(at))];
+      const [low, high] = [Math.min(...known.map(at)), Math.max(...known.map(at))];
+      const floor = known.length < values.length ? 0.15 : 0;
+      const height = (value) => (value === undefined ? 0 : high > low ? floor + ((1 - floor) * (at(value) - low)) / (high - low) : 0.5);
       const text = (end) => String(Number((log ? 10 ** end : end).toPrecision(4)));
-      return { key, heights: values.map((value) => (high > low ? (at(value) - low) / (high - low) : 0.5)), ticks: high > low ? [[0, text(low)], [1, text(high)]] : [[0.5, text(low)]] };
+      const ends = high > low ? [[floor, text(low)], [1, text(high)]] : [[0.5, text(low)]];
+      return { key, heights: values.map(height), ticks: floor ? [[0, NOTHING], ...ends] : ends };
     }
     const texts = values.map((value) => value ?? NOTHING);
     const names = [...new Set(texts)].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
