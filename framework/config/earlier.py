@@ -12,7 +12,16 @@ from framework.config.documents import read_option
 from framework.config.folders import conf_folder
 
 # keys of ``data``, and what was done
-DATA = {"resize": "stretch", "fill": 0, "channels": 3}
+DATA = {
+    "resize": "stretch",
+    "fill": 0,
+    "channels": 3,
+    "group": None,
+    "folds": None,
+    "fold": 0,
+    "write_split": None,
+    "balance": "none",
+}
 
 
 def as_now(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many, nearest, suggestion
+from framework.core.names import from_csv
 from framework.core.task import Labels
 from framework.data import folders
 from framework.data.folders import SPLIT_NAMES, not_learnt
@@ -66,6 +68,17 @@ class _Listed:
     missing: list[Problem]
     unplaced: list[Problem]
 
+    @property
+    def table_columns(self) -> dict[str, Any]:
+        """What ``Images`` says of a table."""
+        names = tuple(self.table.rows[0])
+
+        def column(name: str) -> dict[str, str] | None:
+            cells = (row[name] for row in self.table.rows)
+            return dict(zip(self.paths, cells, strict=True)) if name in names else None
+
+        return {"column": column, "columns": names}
+
     def splits(self, labels: np.ndarray, positions: Mapping[str, Sequence[int]]) -> dict[str, Split]:
         """The images at these positions of each split."""
         everything = Split(tuple(self.paths), labels)
@@ -98,6 +111,7 @@ def _with_numbers(listed: _Listed, columns: Sequence[str]) -> Images:
         numbers=True,
         origin=listed.manifest,
         notes=listed.table.notes,
+        **listed.table_columns,
     )
 
 
@@ -163,13 +177,14 @@ def _with_classes(listed: _Listed, label_column: str, separator: str | None) -> 
         unused=not_learnt(outside),
         notes=(*listed.table.notes, *_several_labels(classes, separator)),
         faults=_manifest_faults(inside),
+        **listed.table_columns,
     )
 
 
 def _labels(cell: str, separator: str | None) -> list[str]:
     """Class names in a cell."""
     parts = cell.split(separator) if separator else [cell]
-    return [class_name(part.strip()) for part in parts if part.strip()]
+    return [class_name(from_csv(part.strip())) for part in parts if part.strip()]
 
 
 def _read_table(manifest: str, columns: Sequence[str]) -> _Table:

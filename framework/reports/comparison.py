@@ -18,7 +18,8 @@ from framework.reports.entries import NOT_MEASURED, Entry, Sweep, read_entries, 
 from framework.reports.interval import OUTSIDE, Spread, pooled, wilson
 from framework.reports.paired import chance_between, common_images, mcnemar, right_alone, right_of
 
-SEED = "trainer.seed"
+# what varies between repeats of one training: chance, or which images validate
+REPEATS = ("trainer.seed", "data.fold")
 # metrics that are a share of the validation images, which is what an image-count interval is for
 SHARES = ("accuracy", "top_k")
 ANSWERED = ("accuracy",)  # those that are the share of right answers
@@ -28,7 +29,7 @@ CUT_SHORT = ("failed", "pruned")
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs that differ in their seed alone: most often one."""
+    """Runs that differ in their seed or fold alone: most often one."""
 
     values: Mapping[str, Any]
     shown: Mapping[str, str]
@@ -144,10 +145,11 @@ class Comparison:
         return tuple(sorted(map(variant_of, groups.values()), key=place))
 
     @cached_property
-    def repeated(self) -> bool:
-        """Whether the seed varies and is no key of its own: variants are then repeated trainings."""
-        seeds = {repr(value_of(entry, SEED)) for entry in self.entries if entry.known}
-        return SEED not in self.keys and len(seeds) > 1
+    def repeated(self) -> tuple[str, ...]:
+        """Seed and fold, those of them that vary and are no key of their own: variants are then repeated trainings."""
+        known = [entry for entry in self.entries if entry.known]
+        varied = (key for key in REPEATS if len({repr(value_of(entry, key)) for entry in known}) > 1)
+        return tuple(key for key in varied if key not in self.keys)
 
     @property
     def best(self) -> Variant | None:
@@ -278,10 +280,16 @@ class Comparison:
             repeats = {len(variant.all(self.monitor)) for variant in self.variants if not variant.cut_short} - {0}
             half = f" (±{rounded(self.seeds.half(*repeats, *repeats))})" if len(repeats) == 1 else ""
             chances.append(
-                f"the 95 % interval{half} of a difference over seeds (Student's t, one variance over all variants, "
+                f"the 95 % interval{half} of a difference over {self._over} (Student's t, one variance over all variants, "
                 f"{self._freedom})"
             )
         return chances
+
+    @property
+    def _over(self) -> str:
+        """What runs of a variant differ in."""
+        words = dict(zip(REPEATS, ("seeds", "folds"), strict=True))
+        return " and ".join(words[key] for key in self.repeated) or "seeds"
 
     @property
     def _freedom(self) -> str:
@@ -397,7 +405,7 @@ def varied(entries: Sequence[Entry], named: Sequence[str] = ()) -> tuple[str, ..
         and not _is_plumbing(key)
         and any(len({repr(entry.config.get(key)) for entry in group}) > 1 for group in groups.values())
     ]
-    rest = [key for key in keys if key != SEED]
+    rest = [key for key in keys if key not in REPEATS]
     apart = {repr([value_of(entry, key) for key in rest]) for entry in entries}
     return tuple(rest if len(apart) < len(entries) else keys)
 

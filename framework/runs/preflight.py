@@ -126,7 +126,7 @@ def columns(settings: Settings, validated: bool) -> list[str]:
 
 
 def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Problem]]:
-    problems = [*_size(settings), *_schedule(settings), *_cache(settings)]
+    problems = [*_size(settings), *_schedule(settings), *_cache(settings), *_written(settings)]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
         images = data.images(settings)
@@ -138,7 +138,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     task, wrong = _task(settings, images)
     problems += wrong
     if task is not None:
-        problems += [*_fit_to_task(settings, task), *_class_weights(settings, task)]
+        problems += [*_fit_to_task(settings, task), *_class_weights(settings, task), *_balance(settings, task)]
     problems += _weights(settings, demonstration, hurried=bool(problems))
     if task is None:
         return None, problems
@@ -274,6 +274,30 @@ def _cache(settings: Settings) -> Iterator[Problem]:
     if reason:
         what = f"the feature cache can't be kept in {folder}: {reason}"
         yield Problem(what, "cache.dir", "cache.dir=<another folder>, or cache=off")
+
+
+def _balance(settings: Settings, task: Task) -> Iterator[Problem]:
+    how = settings.data.balance
+    if how == "none":
+        return
+    if not isinstance(task, Classification) or task.several:
+        what = f"data.balance={how}: images have {'several labels' if isinstance(task, Classification) else 'numbers'}"
+        yield Problem(f"{what}, and no class to balance", "data.balance", "none")
+    elif settings.data.class_weights == "balanced":
+        what = f"data.balance={how} and data.class_weights=balanced both make classes equal: together they overdo it"
+        yield Problem(what, "data.balance", "one of them")
+
+
+def _written(settings: Settings) -> Iterator[Problem]:
+    """A file of the split that can't be written."""
+    file = settings.data.write_split
+    if file is None:
+        return
+    where = "data.write_split"
+    if os.path.isdir(file):
+        yield Problem(f"{where}={file} is a folder", where, os.path.join(file, "split.csv"))
+    elif reason := unwritable(Path(file).absolute().parent):
+        yield Problem(f"{where}={file} can't be written: {reason}", where, "a file in a folder that can be written")
 
 
 def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
