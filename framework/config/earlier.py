@@ -16,6 +16,8 @@ DATA = {
     "resize": "stretch",
     "fill": 0,
     "channels": 3,
+    "exclude": None,
+    "relabel": None,
     "group": None,
     "folds": None,
     "fold": 0,

@@ -19,6 +19,7 @@ from framework.core.registry import get, source
 from framework.core.schema import Count, PathText, Share
 from framework.core.task import Labels
 from framework.data import folders
+from framework.data.edits import edited
 from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Tally, not_learnt
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
 from framework.data.images import Draw, Images, Split
@@ -46,6 +47,7 @@ def read(settings: DataSettings, labels: Labels = "classes") -> Images:
             Problem(f"source '{part.name}' lists classes, and the task asks for numbers", "data.name", right)
         )
     images = reader(settings.seed, **settings.parameters)
+    images = edited(images, settings.exclude, settings.relabel)
     images = drawn(images, Splitting(settings.seed, settings.group, settings.folds, settings.fold))
     return narrow(images, settings.classes, settings.positive, settings.limit, settings.seed)
 

@@ -446,6 +446,8 @@ def test_read_narrows_what_the_source_lists(photos):
         classes=None,
         positive="red",
         limit=6,
+        exclude=None,
+        relabel=None,
         group=None,
         folds=None,
         fold=0,

@@ -212,6 +212,39 @@ def test_images_of_another_aspect_are_read_as_told(photos, tmp_path):
     assert np.abs(grey[..., 0] - stretched @ [0.299, 0.587, 0.114]).max() < 1
 
 
+@effect("data.exclude", "data.relabel")
+def test_a_list_leaves_out_and_another_gives_other_labels(photos):
+    path = sorted((photos / "train" / "red").iterdir())[0]
+    (photos / "gone.txt").write_text(f"{path}\n{path.parent}/no.jpg\n")
+    (photos / "labels.csv").write_text("path,label,was\ntrain/blue/blue-0-001.jpg,green,blue\n")
+    images = listed("image_folder", dir=str(photos), exclude=f"{photos}/gone.txt", relabel=f"{photos}/labels.csv")
+    assert counts(images) == {"train": 23, "validation": 12}
+    assert images.counts()["train"] == {"blue": 7, "green": 9, "red": 7}
+    said = dict(images.told())
+    assert said["not used"].endswith("1 image (data.exclude)")
+    assert [text for heading, text in images.told() if heading == "note"] == [
+        "gone.txt names 1 image that the data do not have: train/red/no.jpg",
+        "1 label is changed by labels.csv",
+    ]
+
+
+def test_a_list_that_can_not_be_is_told(photos):
+    (photos / "a.csv").write_text("path,label\ntrain/blue/blue-0-001.jpg,gren\ntrain/blue/blue-0-002.jpg,\n")
+    (photos / "b.csv").write_text("file\nnowhere.jpg\n")
+    with pytest.raises(BadInput) as caught:
+        listed("image_folder", dir=str(photos), exclude=f"{photos}/b.csv", relabel=f"{photos}/a.csv")
+    first, *others = (problem.what for problem in caught.value.problems)
+    assert first == f"{photos}/b.csv names no image of the data: file, nowhere.jpg"
+    assert others == [
+        f"{photos}/a.csv:2 gives the label 'gren', which is no class",
+        f"{photos}/a.csv:3 gives no label",
+    ]
+    with pytest.raises(BadInput, match=r"there is no file .*/c\.csv"):
+        listed("image_folder", dir=str(photos), exclude=f"{photos}/c.csv")
+    with pytest.raises(BadInput, match=r"b\.csv has no column path, label"):
+        listed("image_folder", dir=str(photos), relabel=f"{photos}/b.csv")
+
+
 @effect("data.group")
 def test_a_group_is_on_one_side(photos):
     def sides(**changed):
