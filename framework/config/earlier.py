@@ -25,12 +25,14 @@ DATA = {
     "balance": "none",
 }
 
+CSV = {"folder": None}
+
 
 def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config with what earlier versions did not know: every task was that of ``task=auto``."""
     now = dict(config)
     if isinstance(data := config.get("data"), Mapping):
-        now["data"] = {**DATA, **data}
+        now["data"] = {**DATA, **(CSV if data.get("name") == "csv" else {}), **data}
     if "task" not in config:
         now = {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **now}
     return now

@@ -118,15 +118,18 @@ def csv(
     label_column: str | list[str],
     separator: str | None,
     split_column: str | None,
+    folder: PathText | None,
     validation: Share,
     test: Share,
 ) -> Images:
     """A CSV file with a row an image: its path, its label or labels, and if wanted its split.
 
-    Paths are relative to the CSV file. With a separator a cell holds any number of labels, also none. Where the task
-    asks for numbers, ``label_column`` names their column, or several.
+    Paths are relative to the folder, or if none is named to the CSV file's; an image's ending may be left out. With a
+    separator a cell holds any number of labels, also none. Where the task asks for numbers, ``label_column`` names
+    their column, or several.
     """
-    return _in_splits(read_manifest(file, path_column, label_column, separator, split_column), validation, test)
+    listed = read_manifest(file, path_column, label_column, separator, split_column, folder=folder)
+    return _in_splits(listed, validation, test)
 
 
 def _in_splits(listed: Images, validation: float, test: float) -> Images:

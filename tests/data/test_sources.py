@@ -28,6 +28,7 @@ def table(path, **changes):
         "label_column": "label",
         "separator": None,
         "split_column": None,
+        "folder": None,
         "validation": 0.25,
         "test": 0.0,
     }

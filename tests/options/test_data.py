@@ -81,6 +81,13 @@ def test_rows_come_from_the_columns_that_are_named(table):
     assert by_part.classes == ("train", "validation")
 
 
+@effect("data.csv.folder")
+def test_images_lie_in_the_folder_that_is_named(table, tmp_path):
+    (tmp_path / "list.csv").write_text(table.read_text())
+    images = listed("csv", file=f"{tmp_path}/list.csv", **NAMED, folder=str(table.parent))
+    assert sum(counts(images).values()) == 36
+
+
 @effect("data.csv.separator")
 def test_a_separator_makes_several_labels_of_a_cell(table):
     images = listed("csv", file=str(table), **NAMED, separator="+")
