@@ -67,8 +67,9 @@ class Data:
     def told(self) -> list[tuple[str, str]]:
         """What people should know of the data, a heading and a text each."""
         listed = [found for found in self._listed.values() if isinstance(found, Images)]
-        skipped = [found[1] for found in self._looked.values() if not isinstance(found, BadInput) and found[1]]
-        told = [line for images in listed for line in images.told()]
+        looked = [found for found in self._looked.values() if not isinstance(found, BadInput)]
+        skipped = [files for _, files in looked if files]
+        told = [line for images in (*listed, *(images for images, _ in looked)) for line in images.told()]
         return list(dict.fromkeys(told + [("not used", left_out(len(files))) for files in skipped]))
 
 
