@@ -19,7 +19,8 @@ from framework.reports.interval import OUTSIDE, Spread, pooled, wilson
 from framework.reports.paired import chance_between, common_images, mcnemar, right_alone, right_of
 
 # what varies between repeats of one training: chance, or which images validate
-REPEATS = ("trainer.seed", "data.fold")
+FOLD = "data.fold"
+REPEATS = ("trainer.seed", FOLD)
 # metrics that are a share of the validation images, which is what an image-count interval is for
 SHARES = ("accuracy", "top_k")
 ANSWERED = ("accuracy",)  # those that are the share of right answers
@@ -174,9 +175,16 @@ class Comparison:
 
     @cached_property
     def images(self) -> int | None:
-        """How many validation images every run was measured on; None where they differ or are unknown."""
-        counts = {entry.images for entry in self.entries if entry.best}
-        return counts.pop() if len(counts) == 1 else None
+        """How many validation images every run, or every variant by all its folds together, was measured on; None where
+        that differs or is unknown."""
+        if FOLD not in self.repeated:
+            counts = {entry.images for entry in self.entries if entry.best}
+            return counts.pop() if len(counts) == 1 else None
+        totals = set()
+        for variant in self.variants:
+            folds = {repr(value_of(run, FOLD)): run.images for run in variant.measured}
+            totals.add(None if None in folds.values() else sum(filter(None, folds.values())))
+        return totals.pop() if len(totals) == 1 else None
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
@@ -355,7 +363,11 @@ class Comparison:
             notes.append(f"{waiting} not started yet")
         if pruned := sum(entry.status == "pruned" for entry in self.entries):
             notes.append(f"{pruned} pruned: the search ended {'it' if pruned == 1 else 'them'} early")
-        if len({entry.fingerprint for entry in self.entries if entry.fingerprint}) > 1:
+        folds: dict[str, set[str]] = {}
+        for entry in self.entries:
+            if entry.fingerprint:
+                folds.setdefault(repr(value_of(entry, FOLD)), set()).add(entry.fingerprint)
+        if any(len(seen) > 1 for seen in folds.values()):
             notes.append("not all runs saw the same images: part of a difference may come from the data")
         return tuple(notes)
 

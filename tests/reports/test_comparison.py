@@ -85,8 +85,12 @@ def test_folds_are_repeats_of_one_variant(tmp_path):
     for rate, scores in ((0.1, (0.80, 0.84)), (0.2, (0.60, 0.62))):
         for fold, score in enumerate(scores):
             overrides = [f"optim.lr={rate}", "data.folds=2", f"data.fold={fold}"]
-            make_run(tmp_path / f"{rate}-{fold}", overrides, score=score, images=10_000_000)
+            run = make_run(tmp_path / f"{rate}-{fold}", overrides, score=score, images=10_000_000)
+            said = run.read_run()
+            run.write_run({**said, "data": {**said["data"], "fingerprint": f"of fold {fold}"}})
     comparison = compare(tmp_path)
+    assert comparison.images == 20_000_000
+    assert not any("saw the same images" in note for note in comparison.notes)
     assert comparison.repeated == ("data.fold",)
     assert [variant.label for variant in comparison.variants] == ["optim.lr=0.1", "optim.lr=0.2"]
     assert with_spread(comparison.variants[0], "val_accuracy") == "0.820 ± 0.028"
