@@ -32,11 +32,15 @@ if TYPE_CHECKING:
     from framework.inspection.neighbours import Suspect
 
 USAGE = """
-python -m framework.doctor data.dir=PHOTOS [overrides] [output=FOLDER] [format=json] [fail_on=error]
+python -m framework.doctor data.dir=PHOTOS [overrides] [output=FOLDER] [write=FOLDER] [format=json] [fail_on=error]
 
 Looks at every image, without TensorFlow: files that can't be read, odd formats, copies and near copies, also between
 training and validation images, labels that copies contradict, classes with few images. Prints a table, or JSON;
 doctor.json and contact sheets of what was found go to the folder output, doctor by default.
+
+write=FOLDER writes two lists to look through and edit: exclude.csv of images that can't be read or have a copy in
+another split, and relabel.csv of labels that look wrong, each with another. Every command takes them as
+data.exclude=FOLDER/exclude.csv and data.relabel=FOLDER/relabel.csv; no image is moved or changed.
 
 With a pretrained base on the command line it looks for wrong labels too: images whose neighbours in the base's
 features have another one. The features stay in the cache, where a training finds them.
@@ -47,7 +51,7 @@ features have another one. The features stay in the cache, where a training find
 
 Exit code 0: done; 1: fail_on is set, and something as grave was found; 2: the command line is wrong.
 """
-OWN = ("output", "format", "fail_on")
+OWN = ("output", "format", "fail_on", "write")
 SHEET = 24
 NAMED = 3
 
@@ -58,6 +62,7 @@ class Options:
 
     output: Annotated[PathText, "folder of doctor.json and contact sheets"] = "doctor"
     format: Annotated[Literal["table", "json"], "of what is printed"] = "table"
+    write: Annotated[PathText | None, "a folder for exclude.csv and relabel.csv, lists that data takes"] = None
     fail_on: Annotated[Literal["error", "warning"] | None, "exit code 1 if something as grave is found"] = None
 
 
@@ -85,6 +90,7 @@ def examine(overrides: Sequence[str], options: Options) -> int:
     refuse_unwritable(folder, "output")
     if folder.exists() and not (folder / "doctor.json").is_file() and any(folder.iterdir()):
         raise BadInput(Problem(f"{options.output} holds other files", "output", "output=<a new folder>"))
+    lists = _lists(options.write)
     images = sources.read(settings[0].data, settings[0].task.asks)
     if images.prepare is not None:
         images.prepare()
@@ -110,10 +116,32 @@ def examine(overrides: Sequence[str], options: Options) -> int:
     else:
         _show(told, found, images)
     say(f"doctor.json and contact sheets are in {options.output}")
+    if lists:
+        from framework.inspection import remedies
+
+        remedies.write(lists, images, found, suspects or ())
+        say(f"look through {' and '.join(map(str, lists.values()))}, then train with")
+        say("  " + " ".join(f"data.{key}={file}" for key, file in lists.items()))
     if options.fail_on is None:
         return DONE
     grave = SEVERITIES[: SEVERITIES.index(options.fail_on) + 1]
     return FAILED if any(finding.severity in grave for finding in found) else DONE
+
+
+def _lists(folder: str | None) -> dict[str, Path]:
+    """The files of the lists, by the key of ``data`` that takes them; none if none are wanted.
+
+    Raises:
+        BadInput: they are there, and may have been edited, or can't be written.
+    """
+    if folder is None:
+        return {}
+    files = {key: Path(folder) / f"{key}.csv" for key in ("exclude", "relabel")}
+    if there := [file for file in files.values() if file.exists()]:
+        what = f"{there[0]} is there, and may have been edited"
+        raise BadInput(Problem(what, "write", "write=<a new folder>"))
+    refuse_unwritable(Path(folder).resolve(), "write")
+    return files
 
 
 def _with_source(overrides: list[str]) -> list[str]:

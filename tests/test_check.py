@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from framework import check
 from framework.data import selection, sources
@@ -240,6 +241,13 @@ def test_what_is_left_out_is_told_and_no_fault(capsys, photos):
         path.write_text("no image")
     assert check.main(arguments) == 2
     assert "9 images can't be read" in capsys.readouterr().err
+
+
+def test_depth_that_is_lost_is_told(capsys, photos):
+    Image.fromarray(np.full((9, 9), 700, np.uint16)).save(photos / "train" / "red" / "deep.png")
+    assert check.main([*SMALL, "data=image_folder", f"data.dir={photos}"]) == 0
+    told = "note: 1 image has more than 8 bits a channel, and 8 of them are read\nall right\n"
+    assert capsys.readouterr().err == told
 
 
 def test_variants_that_share_their_data_look_at_it_once(photos, monkeypatch):

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from framework import doctor
 from framework.doctor import main
-from framework.inspection import alike
+from framework.inspection import alike, neighbours
 from framework.inspection.look import look_at
 from tests.conftest import make_images
 
@@ -81,7 +82,8 @@ def test_single_files(data, tmp_path):
     assert found["not used"]["what"] == "not used: 1 text file"
     assert found["huge"]["what"].startswith("1 file of more than")
     assert names["ending"] == {"really.png"}
-    assert names["colours"] == {"inks.jpg", "palette.png", "deep.png", "huge.png", "film.gif"}
+    assert names["colours"] == {"inks.jpg", "palette.png", "huge.png", "film.gif"}
+    assert names["deep"] == {"deep.png"}
     assert names["animated"] == {"film.gif"}
     assert names["turned"] == {"turned.jpg"}
     assert names["tiny"] == {"little.png"}
@@ -123,6 +125,36 @@ def test_copies_within_a_class_across_splits_and_across_labels(data, tmp_path):
     assert files(found["near-leak"]) == {"train/cat/005.png", "validation/cat/packed.jpg"}
     assert files(found["near-torn"]) == {"train/dog/006.png", "train/cat/brighter.png"}
     assert found["same-leak"]["severity"] == "error"
+
+
+def test_lists_are_written_edited_and_taken(data, tmp_path, capsys):
+    """A copy in training goes, the held-out one stays; the lists are a person's from then on."""
+    shutil.copy(data / "train" / "cat" / "003.png", data / "validation" / "cat" / "copy.png")
+    (data / "train" / "dog" / "text.png").write_text("no image")
+    before = sorted(str(path) for path in data.rglob("*"))
+    lists = tmp_path / "lists"
+    assert examine(data, tmp_path, f"write={lists}")[0] == 0
+    assert sorted(str(path) for path in data.rglob("*")) == before
+    assert (lists / "exclude.csv").read_text() == (
+        "path,why\ntrain/dog/text.png,not an image but text\n"
+        "train/cat/003.png,the same as validation/cat/copy.png in validation\n"
+    )
+    assert (lists / "relabel.csv").read_text() == "path,label,was,share\n"
+    code, found = examine(data, tmp_path, f"data.exclude={lists}/exclude.csv")
+    assert (code, list(found)) == (0, ["few"])
+    capsys.readouterr()
+    assert examine(data, tmp_path, f"write={lists}")[0] == 2
+    assert "exclude.csv is there, and may have been edited" in capsys.readouterr().err
+
+
+def test_suspect_labels_come_with_the_proposed_one(data, tmp_path, monkeypatch):
+    suspect = neighbours.Suspect(20, 0, 0.95)  # the first dog of training
+    monkeypatch.setattr(doctor, "_suspects", lambda *given: [suspect])
+    monkeypatch.setattr(doctor, "_names_a_base", lambda *given: True)
+    assert examine(data, tmp_path, f"write={tmp_path}/lists")[0] == 0
+    assert (tmp_path / "lists/relabel.csv").read_text() == "path,label,was,share\ntrain/dog/000.png,cat,dog,0.95\n"
+    _, found = examine(data, tmp_path, f"data.relabel={tmp_path}/lists/relabel.csv")
+    assert found["data"]["what"] == "1 label is changed by relabel.csv"
 
 
 def test_classes(data, tmp_path):

@@ -118,6 +118,15 @@ def test_the_gate_keeps_what_was_published_before(tmp_path, photos, capsys, monk
     assert main([f"run={run}", "max_drop=0.5"]) == 0
 
 
+def test_names_of_any_signs_reach_the_script_and_a_line_each_the_labels(tmp_path):
+    classes = ("two\nlines", "a\u2028b 'c' {d}", "\udcff \\")
+    file = formats.write("keras", formats.Request(colour_network(), "logits", classes), tmp_path)
+    text = script("keras", file, Geometry((SIZE, SIZE)), classes, 3, "logits", "none", None)
+    (tmp_path / "call.py").write_text(text, encoding="utf-8")
+    assert tuple(load(tmp_path / "call.py")["CLASSES"]) == classes
+    assert len((tmp_path / "labels.txt").read_text(encoding="utf-8").splitlines()) == 3
+
+
 @pytest.mark.parametrize(
     ("part", "instead", "said"),
     [

@@ -1,5 +1,6 @@
 """The train command on small images: what a run leaves, and that the same command leaves the same."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -109,6 +110,10 @@ def test_several_labels_an_image_come_from_a_manifest(photos):
     assert train.main(given) == 0
     record = RunFolder(Path("run")).read_run()
     assert record["task"] == "multilabel"
+    split = list(csv.reader(Path("run/split.csv").read_text().splitlines()))
+    assert split[0] == ["path", "label", "split"]
+    assert [row[2] for row in split[1:]] == ["train"] * record["data"]["images"]["train"] + ["validation"] * 5
+    assert {row[1] for row in split[1:]} == {"blue", "green", "red|warm"}
     assert record["classes"] == ["blue", "green", "red", "warm"]
 
 

@@ -12,7 +12,20 @@ from framework.config.documents import read, read_option
 from framework.config.folders import conf_folder
 
 # keys of ``data``, and what was done
-DATA = {"resize": "stretch", "fill": 0, "channels": 3}
+DATA = {
+    "resize": "stretch",
+    "fill": 0,
+    "channels": 3,
+    "exclude": None,
+    "relabel": None,
+    "group": None,
+    "folds": None,
+    "fold": 0,
+    "write_split": None,
+    "balance": "none",
+}
+
+CSV = {"folder": None}
 GONE = ("prune", "prune_after")  # of the node sweep: a search has a pruner
 
 
@@ -20,7 +33,7 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config with what earlier versions did not know: every task was that of ``task=auto``, no node told of a search."""
     now = dict(config)
     if isinstance(data := now.get("data"), Mapping):
-        now["data"] = {**DATA, **data}
+        now["data"] = {**DATA, **(CSV if data.get("name") == "csv" else {}), **data}
     if "task" not in now:
         now = {"task": _option("task/auto"), **now}
     if "search" not in now:

@@ -65,11 +65,13 @@ class OptimSettings(PartSettings):
 class DataSettings(PartSettings):
     """The source, and what holds for any source.
 
-    ``resize``, ``fill`` and ``channels`` are those of ``core.geometry.Geometry``;
-    ``classes`` keeps only these, in this order; ``positive`` makes it a yes-or-no question about one class;
-    ``limit`` keeps so many images a split, spread over the classes; ``memory_limit`` is how many MiB of decoded
-    images are kept in memory before files are read again each epoch; ``seed`` decides splits and what is drawn, apart
-    from ``trainer.seed``, so that repeats of a training see the same data.
+    ``resize``, ``fill`` and ``channels`` are those of ``core.geometry.Geometry``; ``exclude`` and ``relabel`` are the
+    lists of ``data.edits``; ``group``, ``folds`` and ``fold`` are those of ``data.splits.Splitting``; ``write_split``
+    is a CSV file that says who is where; ``balance`` is that of ``data.pipeline.Balance``; ``classes`` keeps only
+    these, in this order; ``positive`` makes it a yes-or-no question about one class; ``limit`` keeps so many images a
+    split, spread over the classes; ``memory_limit`` is how many MiB of decoded images are kept in memory before files
+    are read again each epoch; ``seed`` decides splits and what is drawn, apart from ``trainer.seed``, so that repeats
+    of a training see the same data.
     """
 
     image_size: Count | list[Count]
@@ -79,6 +81,13 @@ class DataSettings(PartSettings):
     classes: list[str] | None
     positive: str | None
     limit: Count | None
+    exclude: PathText | None
+    relabel: PathText | None
+    group: str | None
+    folds: Count | None
+    fold: Whole
+    write_split: PathText | None
+    balance: Literal["none", "over", "under"]
     class_weights: Literal["balanced"] | dict[str, Positive] | None
     seed: Whole
     memory_limit: Whole

@@ -73,6 +73,11 @@ class RunFolder:
         """A row a validation image: its label, the best model's answer, how sure it is, and whether it is right."""
         return self.path / "answers.csv"
 
+    @property
+    def split(self) -> Path:
+        """A row an image: which split it is in, with which label."""
+        return self.path / "split.csv"
+
     def read_run(self) -> dict[str, Any]:
         """What ``run.json`` says.
 

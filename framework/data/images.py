@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,19 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """Splits that the data do not have, and that are to be taken out of ``train``.
+
+    Attributes:
+        shares: of the training images, by split.
+        folder: who is taken depends on the images' paths from here on.
+    """
+
+    shares: Mapping[str, float]
+    folder: str
+
+
+@dataclass(frozen=True)
 class Images:
     """All splits of a data set, by name: ``train``, ``validation``, and ``test`` where there is one.
 
@@ -43,6 +57,10 @@ class Images:
         faults: what is wrong with the data where these classes are used (None: all), asked once that is known; a
             class that is left out is no fault of the others.
         numbers: whether labels are numbers and no classes.
+        draw: splits that are still to be drawn; None where there are none, or a source draws them itself.
+        column: of a source whose images stand in a table: the cells of a column by the images' paths, None of one that
+            is not there.
+        columns: their names.
         prepare: called once before the first image is read, for sources that make their files; None for others.
     """
 
@@ -55,6 +73,14 @@ class Images:
     faults: Callable[[Sequence[str] | None], list[Problem]] | None = None
     prepare: Callable[[], None] | None = None
     numbers: bool = False
+    draw: Draw | None = None
+    column: Callable[[str], Mapping[str, str] | None] | None = None
+    columns: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> str:
+        """The folder that paths are told from: the data's, or that of the table that lists them."""
+        return self.origin if os.path.isdir(self.origin) else os.path.dirname(self.origin)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images of each class in each split; one with several labels counts for each, one with numbers for none."""

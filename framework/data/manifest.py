@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many, nearest, suggestion
+from framework.core.names import from_csv
 from framework.core.task import Labels
 from framework.data import folders
-from framework.data.folders import SPLIT_NAMES, not_learnt
+from framework.data.folders import SPLIT_NAMES, Kind, Unused, not_learnt
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
 from framework.data.selection import take
@@ -27,8 +30,12 @@ def read_manifest(
     separator: str | None,
     split_column: str | None,
     labels: Labels = "classes",
+    folder: str | None = None,
 ) -> Images:
     """The rows of a CSV file in the splits that it names, all of them training images if it names none.
+
+    What stands between columns, the encoding, and images' endings that are left out are found out, and said. Several
+    columns of labels are classes by their names, each 0 or 1: one label an image where each row has one 1.
 
     Raises:
         BadInput: a file, a column, a label or an image is missing, or a label is no number where it should be.
@@ -37,13 +44,13 @@ def read_manifest(
     of_labels = [label_column] if isinstance(label_column, str) else label_column
     _refuse_columns(of_labels, separator, labels)
     table = _read_table(manifest, [path_column, *of_labels, *([split_column] if split_column else [])])
-    folder, rows = os.path.dirname(manifest), table.rows
-    names = [row[path_column] for row in rows]
-    paths = [os.path.normpath(os.path.join(folder, name)) for name in names]
+    rows, names = table.rows, [row[path_column].strip() for row in table.rows]
+    found = _files(names, os.path.abspath(folder) if folder else os.path.dirname(manifest), folder is not None)
     in_split = [folders.split_called(row[split_column].strip()) if split_column else "train" for row in rows]
     unplaced = _split_problems(rows, split_column) if split_column else []
-    listed = _Listed(manifest, table, paths, in_split, _missing_images(names, paths), unplaced)
-    return _with_classes(listed, of_labels[0], separator) if labels == "classes" else _with_numbers(listed, of_labels)
+    table = replace(table, notes=(*table.notes, *found.notes))
+    listed = _Listed(manifest, table, found.paths, in_split, found.missing, unplaced, found.unused)
+    return _with_classes(listed, of_labels, separator) if labels == "classes" else _with_numbers(listed, of_labels)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,18 @@ class _Listed:
     in_split: list[str | None]
     missing: list[Problem]
     unplaced: list[Problem]
+    unused: tuple[Unused, ...]
+
+    @property
+    def table_columns(self) -> dict[str, Any]:
+        """What ``Images`` says of a table."""
+        names = tuple(self.table.rows[0])
+
+        def column(name: str) -> dict[str, str] | None:
+            cells = (row[name] for row in self.table.rows)
+            return dict(zip(self.paths, cells, strict=True)) if name in names else None
+
+        return {"column": column, "columns": names}
 
     def splits(self, labels: np.ndarray, positions: Mapping[str, Sequence[int]]) -> dict[str, Split]:
         """The images at these positions of each split."""
@@ -76,9 +95,9 @@ def _refuse_columns(columns: Sequence[str], separator: str | None, labels: Label
     problems = []
     if not columns or len(set(columns)) < len(columns):
         problems.append(Problem("data.label_column names no column, or one twice", "data.label_column", "each once"))
-    elif labels == "classes" and len(columns) > 1:
-        what = f"data.label_column names {len(columns)} columns, and classes stand in one"
-        problems.append(Problem(what, "data.label_column", "one column, or task=regression for numbers"))
+    elif labels == "classes" and len(columns) > 1 and separator:
+        what = f"data.label_column names {len(columns)} columns, each a class, and data.separator takes one apart"
+        problems.append(Problem(what, "data.separator", "null, or one column"))
     if labels == "numbers" and separator:
         what = "data.separator takes labels of a cell apart, and several numbers stand in columns of their own"
         problems.append(Problem(what, "data.separator", "null, and data.label_column=[A,B]"))
@@ -98,6 +117,8 @@ def _with_numbers(listed: _Listed, columns: Sequence[str]) -> Images:
         numbers=True,
         origin=listed.manifest,
         notes=listed.table.notes,
+        unused=listed.unused,
+        **listed.table_columns,
     )
 
 
@@ -127,9 +148,17 @@ def _numbers(manifest: str, table: _Table, columns: Sequence[str]) -> tuple[np.n
     return found, problems
 
 
-def _with_classes(listed: _Listed, label_column: str, separator: str | None) -> Images:
+def _with_classes(listed: _Listed, columns: Sequence[str], separator: str | None) -> Images:
     rows, paths, in_split = listed.table.rows, listed.paths, listed.in_split
-    cells = [_labels(row[label_column], separator) for row in rows]
+    if len(columns) > 1:
+        cells, wrong = _from_columns(listed, columns)
+        several = any(len(cell) != 1 for cell in cells)
+        told = [
+            f"{len(columns)} columns are a class each, with {'any number of labels' if several else 'one label'} an image"
+        ]
+    else:
+        cells = [_labels(row[columns[0]], separator) for row in rows]
+        wrong, several, told = _missing_labels(rows, columns[0], separator), separator is not None, []
     inside = {
         split: {label for cell, of in zip(cells, in_split, strict=True) if of == split for label in cell}
         for split in SPLIT_NAMES
@@ -137,17 +166,17 @@ def _with_classes(listed: _Listed, label_column: str, separator: str | None) -> 
     }
     # a class that only the test has is none that could be learnt
     classes = tuple(sorted(inside.get("train", set()) | inside.get("validation", set())))
-    problems = [*listed.missing, *_missing_labels(rows, label_column, separator)]
-    problems += listed.unplaced or _too_few(classes, label_column)
+    problems = [*listed.missing, *wrong]
+    problems += listed.unplaced or ([] if wrong else _too_few(classes, columns[0]))
     if problems:
         raise BadInput(problems)
     number = {name: position for position, name in enumerate(classes)}
-    labels = np.zeros((len(rows), len(classes)), np.float32) if separator else np.full(len(rows), -1, np.int32)
+    labels = np.zeros((len(rows), len(classes)), np.float32) if several else np.full(len(rows), -1, np.int32)
     positions: dict[str, list[int]] = {split: [] for split in inside}
     outside: dict[str, list[str]] = {}
     for row, (path, cell, split) in enumerate(zip(paths, cells, in_split, strict=True)):
         known = [number[label] for label in cell if label in number]
-        if separator:
+        if several:
             labels[row, known] = 1
         elif known:
             labels[row] = known[0]
@@ -158,18 +187,36 @@ def _with_classes(listed: _Listed, label_column: str, separator: str | None) -> 
     return Images(
         classes,
         listed.splits(labels, positions),
-        multilabel=separator is not None,
+        multilabel=several,
         origin=listed.manifest,
-        unused=not_learnt(outside),
-        notes=(*listed.table.notes, *_several_labels(classes, separator)),
+        unused=(*listed.unused, *not_learnt(outside)),
+        notes=(*listed.table.notes, *told, *_several_labels(classes, separator)),
         faults=_manifest_faults(inside),
+        **listed.table_columns,
     )
+
+
+def _from_columns(listed: _Listed, columns: Sequence[str]) -> tuple[list[list[str]], list[Problem]]:
+    """The columns in which each row has a 1, and a problem for each cell that is neither 0 nor 1."""
+    cells, problems = [], []
+    for row, line in zip(listed.table.rows, listed.table.lines, strict=True):
+        said = {column: _ONE_HOT.get(row[column].strip().casefold()) for column in columns}
+        problems += [
+            Problem(f"{listed.manifest}:{line}: column '{column}' holds '{row[column]}'", "data.label_column", "0 or 1")
+            for column, on in said.items()
+            if on is None
+        ]
+        cells.append([class_name(column) for column, on in said.items() if on])
+    return cells, problems[:CELLS]
+
+
+_ONE_HOT = {"0": False, "0.0": False, "": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 def _labels(cell: str, separator: str | None) -> list[str]:
     """Class names in a cell."""
     parts = cell.split(separator) if separator else [cell]
-    return [class_name(part.strip()) for part in parts if part.strip()]
+    return [class_name(from_csv(part.strip())) for part in parts if part.strip()]
 
 
 def _read_table(manifest: str, columns: Sequence[str]) -> _Table:
@@ -181,7 +228,8 @@ def _read_table(manifest: str, columns: Sequence[str]) -> _Table:
         right = os.path.join(folder, near) if near else "the path of a CSV file"
         raise BadInput(Problem(f"there is no file {manifest}", "data.file", right))
     try:
-        with open(manifest, newline="", encoding="utf-8-sig") as file:
+        encoding = _encoding(manifest)
+        with open(manifest, newline="", encoding=encoding) as file:
             first = file.readline()
             delimiter = _delimiter(first, columns)
             file.seek(0)
@@ -191,11 +239,19 @@ def _read_table(manifest: str, columns: Sequence[str]) -> _Table:
             full = [pair for pair in numbered if any(value for value in pair[1].values() if isinstance(value, str))]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(Problem(f"{manifest} can't be read: {error}", "data.file", "a CSV file in UTF-8")) from None
+    binary = [
+        name
+        for name in header
+        if full and all((row[name] or "").strip() in ("0", "1", "0.0", "1.0") for _, row in full)
+    ]
     problems = [
         Problem(f"{manifest} has no column '{name}'", "data.file", suggestion(name, header) if header else "a header")
         for name in dict.fromkeys(columns)
         if name not in header
     ]
+    if len(binary) > 1 and [name for name in columns if name not in header] == ["label"]:
+        what = f"{manifest} has no column 'label', and {many(len(binary), 'column')} of 0 and 1"
+        problems = [Problem(what, "data.label_column", f"data.label_column=[{','.join(binary)}]")]
     if header and os.path.isfile(os.path.join(os.path.dirname(manifest), header[0])):
         right = f"a first line that names the columns: {delimiter.join(columns)}"
         problems = [Problem(f"{manifest} has an image in its first line, and no header", "data.file", right)]
@@ -203,7 +259,8 @@ def _read_table(manifest: str, columns: Sequence[str]) -> _Table:
         problems = [Problem(f"{manifest} has no rows", "data.file", "a row an image")]
     if problems:
         raise BadInput(problems)
-    notes = () if delimiter == "," else (f"columns are separated by {_DELIMITERS[delimiter]}",)
+    notes: tuple[str, ...] = () if delimiter == "," else (f"columns are separated by {_DELIMITERS[delimiter]}",)
+    notes = notes if encoding == "utf-8-sig" else (*notes, "its text is UTF-16")
     return _Table([row for _, row in full], [line for line, _ in full], notes)
 
 
@@ -220,13 +277,79 @@ def _delimiter(header: str, columns: Sequence[str]) -> str:
     return max(_DELIMITERS, key=fit)
 
 
-def _missing_images(names: Sequence[str], paths: Sequence[str]) -> list[Problem]:
-    missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
-    if not missing:
-        return []
-    verb = "names" if len(missing) == 1 else "name"
-    what = f"{len(missing)} of {many(len(names), 'row')} {verb} a file that is not there: {listing(missing, 3)}"
-    return [Problem(what, "data.file", "paths relative to the CSV file")]
+def _encoding(manifest: str) -> str:
+    """UTF-8, or UTF-16 where the file begins as such, as spreadsheets write it."""
+    with open(manifest, "rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The image of each row, what is wrong with some, what is to be said, and images beside them that no row names."""
+
+    paths: list[str]
+    missing: list[Problem]
+    notes: tuple[str, ...]
+    unused: tuple[Unused, ...]
+
+
+def _files(names: Sequence[str], folder: str, apart: bool) -> _Files:
+    """Find the images that rows name, also without their ending; each folder is listed once.
+
+    Args:
+        names: paths from ``folder`` on.
+        folder: of the images.
+        apart: whether it was named in the config.
+    """
+    inside: dict[str, tuple[set[str], dict[str, list[str]]]] = {}
+
+    def listed(place: str) -> tuple[set[str], dict[str, list[str]]]:
+        if place not in inside:
+            try:
+                there = {entry.name for entry in os.scandir(place) if folders.is_image(entry)}
+            except OSError:
+                there = set()
+            inside[place] = there, {}
+        return inside[place]
+
+    def of_stem(place: str, stem: str) -> list[str]:
+        there, stems = listed(place)
+        if not stems:
+            for name in sorted(there):
+                stems.setdefault(os.path.splitext(name)[0], []).append(name)
+        return stems.get(stem, [])
+
+    paths, endings = [], set()
+    missing: list[str] = []
+    torn: list[str] = []
+    for name in names:
+        path = os.path.normpath(os.path.join(folder, name))
+        place, base = os.path.split(path)
+        if base not in listed(place)[0] and not os.path.isfile(path):
+            found = of_stem(place, base)
+            if len(found) == 1:
+                path = os.path.join(place, found[0])
+                endings.add(os.path.splitext(path)[1])
+            else:
+                (torn if found else missing).append(name)
+        paths.append(path)
+    problems = []
+    for some, what in ((missing, "a file that is not there"), (torn, "several files, if for their endings")):
+        if some:
+            verb = "names" if len(some) == 1 else "name"
+            told = f"{len(some)} of {many(len(names), 'row')} {verb} {what}: {listing(some, 3)}"
+            right = f"paths from {folder} on" if apart else "paths relative to the CSV file, or data.folder=FOLDER"
+            problems.append(Problem(told, "data.folder" if apart else "data.file", right))
+    notes = [f"images are named without their endings: {listing(sorted(endings))}"] * bool(endings)
+    if more := len(paths) - len(set(paths)):
+        notes.append(f"{many(more, 'row')} {'names' if more == 1 else 'name'} an image that an earlier one names")
+    named = set(paths)
+    others = [
+        path for place, (there, _) in inside.items() for one in there if (path := os.path.join(place, one)) not in named
+    ]
+    kind = Kind("image that no row names", "images that no row names")
+    unused = (Unused(kind, len(others), tuple(sorted(others)[: folders.EXAMPLES])),) if others else ()
+    return _Files(paths, problems, tuple(notes), unused)
 
 
 def _missing_labels(rows: Sequence[Mapping[str, str]], column: str, separator: str | None) -> list[Problem]:

@@ -1,8 +1,8 @@
 """The input pipeline: rows, labels and weights to batches, with the same order and draws for the same seed and epoch.
 
-Chance has one source. The order of an epoch is a function of (seed, epoch); what an augmentation draws is a function of
-(seed, epoch, image, name of the augmentation). So batches are prepared in parallel and still come out the same, and
-a resumed run needs no saved state of the pipeline.
+Chance has one source. The order of an epoch, and which images a balanced one has, is a function of (seed, epoch);
+what an augmentation draws is a function of (seed, epoch, image, name of the augmentation). So batches are prepared in
+parallel and still come out the same, and a resumed run needs no saved state of the pipeline.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from framework.data.rows import WORKERS, FileImages, MemoryImages, Rows, image_r
 
 __all__ = [
     "Augmentation",
+    "Balance",
     "FileImages",
     "MemoryImages",
     "Rows",
@@ -52,6 +53,39 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return _generator("order", seed, epoch).permutation(count)
 
 
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """Classes that are drawn equally often in each epoch.
+
+    Attributes:
+        how: ``over`` repeats images of the smaller classes; ``under`` leaves out some of the larger ones, others in
+            each epoch.
+        labels: int of shape (images,): the class of each training image.
+    """
+
+    how: Literal["over", "under"]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        """Images of an epoch."""
+        counts = self._counts
+        return len(counts) * int(counts.max() if self.how == "over" else counts.min())
+
+    def images(self, seed: int, epoch: int) -> np.ndarray:
+        """Positions of an epoch's images, class by class: int64 of shape (images of an epoch,).
+
+        Of images that are repeated, all are as often as the others of their class, or once more.
+        """
+        counts, chance = self._counts, _generator("balance", seed, epoch)
+        wanted = len(self) // len(counts)
+        members = (chance.permutation(np.flatnonzero(self.labels == one)) for one in np.unique(self.labels))
+        return np.concatenate([np.resize(own, wanted) for own in members])
+
+    @property
+    def _counts(self) -> np.ndarray:
+        return np.unique(self.labels, return_counts=True)[1]
+
+
 def draws(count: int, number: int, seed: int, epoch: int, name: str) -> np.ndarray:
     """What an augmentation draws in an epoch: float32 of shape (count, number) in [0, 1), a row an image.
 
@@ -75,6 +109,7 @@ def training_dataset(
     augmentations: Mapping[str, Augmentation] | None = None,
     class_weights: np.ndarray | None = None,
     copies: int = 1,
+    balance: Balance | None = None,
 ) -> tf.data.Dataset:
     """Training batches, epoch after epoch, without end: to be read with ``fit(steps_per_epoch=...)``.
 
@@ -90,6 +125,8 @@ def training_dataset(
         class_weights: float32 of shape (classes,); adds sample weights. For blended labels they blend too.
         copies: how many rows there are of each label: all of the first copy, then all of the second, and so on. Each
             epoch reads one copy, in turn.
+        balance: which images an epoch has; None: each once. What augmentations draw then is a function of (seed, epoch,
+            place among the epoch's images), so that an image that is repeated is varied each time.
 
     Returns:
         Batches ``(x, y)`` or ``(x, y, sample_weight)``. Images (uint8) become float32 in 0–255, other rows stay as
@@ -101,8 +138,9 @@ def training_dataset(
 
     def begin(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         epoch = int(number)
-        order = epoch_order(count, seed, epoch)[start[1] * batch_size if epoch == start[0] else 0 :]
-        return order + epoch % copies * count, all_draws(parts, count, seed, epoch)[order]
+        images = np.arange(count) if balance is None else balance.images(seed, epoch)
+        order = epoch_order(len(images), seed, epoch)[start[1] * batch_size if epoch == start[0] else 0 :]
+        return images[order] + epoch % copies * count, all_draws(parts, len(images), seed, epoch)[order]
 
     def batches(epoch: tf.Tensor) -> tf.data.Dataset:
         # not stateful: one such call anywhere, and op determinism makes the whole pipeline sequential

@@ -35,7 +35,7 @@ def stratified_split(
         For each split its positions, ascending. A label with more images than there are shares has one in each
         split at least; sets of labels (tuples) have no such right, for many of them are rare.
     """
-    members = _by_group(names, groups, f"split/{seed}")
+    members = by_group(names, groups, f"split/{seed}")
     taken: dict[str, list[int]] = {split: [] for split in ("train", *shares)}
     asked = {split: share for split, share in shares.items() if share > 0}
     sizes = [len(positions) for positions in members]
@@ -219,12 +219,12 @@ def _limited(split: Split, limit: int, purpose: str, root: str, numbers: bool) -
     if limit >= len(split):
         return split
     names = [os.path.relpath(path, root) for path in split.paths]
-    members = _by_group(names, label_groups(split.labels, numbers), purpose)
+    members = by_group(names, label_groups(split.labels, numbers), purpose)
     counts = _apportion([len(positions) for positions in members], limit, 0 if limit >= len(members) else None)
     return take(split, sorted(p for positions, count in zip(members, counts, strict=True) for p in positions[:count]))
 
 
-def _by_group(names: Sequence[str], groups: Sequence[Hashable], purpose: str) -> list[list[int]]:
+def by_group(names: Sequence[str], groups: Sequence[Hashable], purpose: str) -> list[list[int]]:
     """Positions by group, groups in order of their value, members in an order that only their names decide."""
 
     def rank(position: int) -> tuple[bytes, str]:

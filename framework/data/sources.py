@@ -1,6 +1,7 @@
 """The shipped sources of images: class folders, a CSV file, and the drawn garments.
 
-A source only lists: no image is opened and TensorFlow is not loaded, so that a check of the data takes milliseconds.
+A source only lists, in the splits that the data have; others are drawn afterwards (``data.splits``). No image is opened
+and TensorFlow is not loaded, so that a check of the data takes milliseconds.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from framework.core.registry import get, source
 from framework.core.schema import Count, PathText, Share
 from framework.core.task import Labels
 from framework.data import folders
+from framework.data.edits import edited
 from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Tally, not_learnt
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
-from framework.data.images import Images, Split
+from framework.data.images import Draw, Images, Split
 from framework.data.labels import class_name
 from framework.data.manifest import read_manifest
-from framework.data.selection import label_groups, narrow, stratified_split, take
+from framework.data.selection import narrow
+from framework.data.splits import Splitting, drawn
 
 
 def read(settings: DataSettings, labels: Labels = "classes") -> Images:
@@ -44,6 +47,8 @@ def read(settings: DataSettings, labels: Labels = "classes") -> Images:
             Problem(f"source '{part.name}' lists classes, and the task asks for numbers", "data.name", right)
         )
     images = reader(settings.seed, **settings.parameters)
+    images = edited(images, settings.exclude, settings.relabel)
+    images = drawn(images, Splitting(settings.seed, settings.group, settings.folds, settings.fold))
     return narrow(images, settings.classes, settings.positive, settings.limit, settings.seed)
 
 
@@ -53,7 +58,7 @@ def read_all(name: str, seed: int, **parameters: Any) -> Images:
     Raises:
         BadInput: as for ``read``.
     """
-    return narrow(get("source", name)(seed, **parameters), None, None, None, seed)
+    return narrow(drawn(get("source", name)(seed, **parameters), Splitting(seed)), None, None, None, seed)
 
 
 @source("image_folder")
@@ -82,7 +87,6 @@ def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) ->
         paths = [path for name in classes for path in listed.images.get(name, ())]
         labels = [number for number, name in enumerate(classes) for _ in listed.images.get(name, ())]
         splits[split] = Split(tuple(paths), np.asarray(labels, np.int32))
-    splits = _with_missing_splits(splits, found["train"].folder, validation, test, seed)
     others = found["test"].images if "test" in found else {}
     outside = {name: paths for name, paths in others.items() if paths and name not in classes}
     renamed = named and any(
@@ -96,13 +100,13 @@ def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) ->
         unused=(*tally.unused, *not_learnt(outside)),
         notes=tuple([f"splits by name: {_relative(named, root)}"] * bool(renamed)),
         faults=faults,
+        draw=_to_draw(splits, found["train"].folder, validation, test),
     )
 
 
 def _csv_numbers(seed: int, *, validation: float, test: float, **columns: Any) -> Images:
     """As ``csv``, with a number for a label, or several from as many columns."""
-    listed = read_manifest(**columns, labels="numbers")
-    return _in_splits(listed, validation, test, seed)
+    return _in_splits(read_manifest(**columns, labels="numbers"), validation, test)
 
 
 @source("csv", numbers=_csv_numbers)
@@ -114,21 +118,22 @@ def csv(
     label_column: str | list[str],
     separator: str | None,
     split_column: str | None,
+    folder: PathText | None,
     validation: Share,
     test: Share,
 ) -> Images:
     """A CSV file with a row an image: its path, its label or labels, and if wanted its split.
 
-    Paths are relative to the CSV file. With a separator a cell holds any number of labels, also none. Where the task
-    asks for numbers, ``label_column`` names their column, or several.
+    Paths are relative to the folder, or if none is named to the CSV file's; an image's ending may be left out. With a
+    separator a cell holds any number of labels, also none. Where the task asks for numbers, ``label_column`` names
+    their column, or several.
     """
-    return _in_splits(read_manifest(file, path_column, label_column, separator, split_column), validation, test, seed)
+    listed = read_manifest(file, path_column, label_column, separator, split_column, folder=folder)
+    return _in_splits(listed, validation, test)
 
 
-def _in_splits(listed: Images, validation: float, test: float, seed: int) -> Images:
-    folder = os.path.dirname(listed.origin)
-    splits = _with_missing_splits(listed.splits, folder, validation, test, seed, listed.numbers)
-    return replace(listed, splits=splits)
+def _in_splits(listed: Images, validation: float, test: float) -> Images:
+    return replace(listed, draw=_to_draw(listed.splits, os.path.dirname(listed.origin), validation, test))
 
 
 @source("garments", demonstration=True)
@@ -152,29 +157,10 @@ def garments(seed: int, *, train: Count, validation: Count, size: Count) -> Imag
     )
 
 
-def _with_missing_splits(
-    splits: Mapping[str, Split], folder: str, validation: float, test: float, seed: int, numbers: bool = False
-) -> dict[str, Split]:
-    """The splits with validation, and test if a share is asked for, taken out of ``train`` where the data has none.
-
-    Who is taken depends on the images' paths from ``folder`` on.
-    """
+def _to_draw(splits: Mapping[str, Split], folder: str, validation: float, test: float) -> Draw | None:
+    """The splits that are asked for and that the data does not have."""
     shares = {split: share for split, share in {"validation": validation, "test": test}.items() if split not in splits}
-    if shares.get("validation") == 0:
-        right = "data.validation=0.2 takes a fifth of the training images"
-        raise BadInput(Problem("the data has no validation images", "data.validation", right))
-    if sum(shares.values()) >= 1:
-        raise BadInput(Problem("data.validation and data.test leave nothing to train on", "data.validation", "less"))
-    if not any(shares.values()):
-        return dict(splits)
-    train = splits["train"]
-    names = [os.path.relpath(path, folder) for path in train.paths]
-    parts = stratified_split(names, label_groups(train.labels, numbers), shares, seed)
-    taken = {split: take(train, positions) for split, positions in parts.items() if positions or split == "train"}
-    if "validation" in shares and "validation" not in taken:
-        raise BadInput(Problem("too few images to take validation images from", "data.validation", "more images"))
-    whole = {**splits, **taken}
-    return {split: whole[split] for split in SPLIT_NAMES if split in whole}
+    return Draw(shares, folder) if shares else None
 
 
 def split_folders(folder: str) -> dict[str, str]:

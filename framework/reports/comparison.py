@@ -21,7 +21,9 @@ from framework.reports.paired import chance_between, common_images, mcnemar, rig
 from framework.reports.search import SearchTold
 from framework.reports.search import read as read_search
 
-SEED = "trainer.seed"
+# what varies between repeats of one training: chance, or which images validate
+FOLD = "data.fold"
+REPEATS = ("trainer.seed", FOLD)
 # metrics that are a share of the validation images, which is what an image-count interval is for
 SHARES = ("accuracy", "top_k")
 ANSWERED = ("accuracy",)  # those that are the share of right answers
@@ -31,7 +33,7 @@ CUT_SHORT = ("failed", "pruned")
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs that differ in their seed alone: most often one."""
+    """Runs that differ in their seed or fold alone: most often one."""
 
     values: Mapping[str, Any]
     shown: Mapping[str, str]
@@ -149,10 +151,11 @@ class Comparison:
         return tuple(sorted(map(variant_of, groups.values()), key=place))
 
     @cached_property
-    def repeated(self) -> bool:
-        """Whether the seed varies and is no key of its own: variants are then repeated trainings."""
-        seeds = {repr(value_of(entry, SEED)) for entry in self.entries if entry.known}
-        return SEED not in self.keys and len(seeds) > 1
+    def repeated(self) -> tuple[str, ...]:
+        """Seed and fold, those of them that vary and are no key of their own: variants are then repeated trainings."""
+        known = [entry for entry in self.entries if entry.known]
+        varied = (key for key in REPEATS if len({repr(value_of(entry, key)) for entry in known}) > 1)
+        return tuple(key for key in varied if key not in self.keys)
 
     @property
     def best(self) -> Variant | None:
@@ -177,9 +180,16 @@ class Comparison:
 
     @cached_property
     def images(self) -> int | None:
-        """How many validation images every run was measured on; None where they differ or are unknown."""
-        counts = {entry.images for entry in self.entries if entry.best}
-        return counts.pop() if len(counts) == 1 else None
+        """How many validation images every run, or every variant by all its folds together, was measured on; None where
+        that differs or is unknown."""
+        if FOLD not in self.repeated:
+            counts = {entry.images for entry in self.entries if entry.best}
+            return counts.pop() if len(counts) == 1 else None
+        totals = set()
+        for variant in self.variants:
+            folds = {repr(value_of(run, FOLD)): run.images for run in variant.measured}
+            totals.add(None if None in folds.values() else sum(filter(None, folds.values())))
+        return totals.pop() if len(totals) == 1 else None
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
@@ -283,10 +293,16 @@ class Comparison:
             repeats = {len(variant.all(self.monitor)) for variant in self.variants if not variant.cut_short} - {0}
             half = f" (±{rounded(self.seeds.half(*repeats, *repeats))})" if len(repeats) == 1 else ""
             chances.append(
-                f"the 95 % interval{half} of a difference over seeds (Student's t, one variance over all variants, "
+                f"the 95 % interval{half} of a difference over {self._over} (Student's t, one variance over all variants, "
                 f"{self._freedom})"
             )
         return chances
+
+    @property
+    def _over(self) -> str:
+        """What runs of a variant differ in."""
+        words = dict(zip(REPEATS, ("seeds", "folds"), strict=True))
+        return " and ".join(words[key] for key in self.repeated) or "seeds"
 
     @property
     def _freedom(self) -> str:
@@ -352,7 +368,11 @@ class Comparison:
             notes.append(f"{waiting} not started yet")
         if pruned := sum(entry.status == "pruned" for entry in self.entries):
             notes.append(f"{pruned} pruned: the search ended {'it' if pruned == 1 else 'them'} early")
-        if len({entry.fingerprint for entry in self.entries if entry.fingerprint}) > 1:
+        folds: dict[str, set[str]] = {}
+        for entry in self.entries:
+            if entry.fingerprint:
+                folds.setdefault(repr(value_of(entry, FOLD)), set()).add(entry.fingerprint)
+        if any(len(seen) > 1 for seen in folds.values()):
             notes.append("not all runs saw the same images: part of a difference may come from the data")
         return tuple(notes)
 
@@ -404,7 +424,7 @@ def varied(entries: Sequence[Entry], named: Sequence[str] = ()) -> tuple[str, ..
         and not _is_plumbing(key)
         and any(len({repr(entry.config.get(key)) for entry in group}) > 1 for group in groups.values())
     ]
-    rest = [key for key in keys if key != SEED]
+    rest = [key for key in keys if key not in REPEATS]
     apart = {repr([value_of(entry, key) for key in rest]) for entry in entries}
     return tuple(rest if len(apart) < len(entries) else keys)
 

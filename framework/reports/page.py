@@ -72,7 +72,7 @@ def tell(comparison: Comparison) -> dict[str, Any]:
         | {comparison.monitor: comparison.yardstick.higher},
         "metrics": list(comparison.metrics),
         "columns": list(comparison.columns),
-        "repeated": comparison.repeated,
+        "repeated": bool(comparison.repeated),
         "images": comparison.images,
         "interval": comparison.interval and [rounded(end) for end in comparison.interval],
         "ties": bool(comparison.tie_rules),

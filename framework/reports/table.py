@@ -14,7 +14,7 @@ from framework.core.digits import NOTHING, brief, rounded
 from framework.core.errors import listing
 from framework.core.files import write_whole
 from framework.core.schema import show
-from framework.reports.comparison import SEED, Comparison, Variant, differences, value_of
+from framework.reports.comparison import Comparison, Variant, differences, value_of
 from framework.reports.entries import Entry
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def show_pair(comparison: Comparison, console: Console) -> None:
 
 def write_csv(comparison: Comparison, path: Path) -> Path:
     """Write ``comparison.csv``: a row a run, best variant first; ``tie`` is 1 where it can't be told from the best."""
-    keys = [*comparison.keys, *([SEED] if comparison.repeated else [])]
+    keys = [*comparison.keys, *comparison.repeated]
     found = {column for entry in comparison.entries for column in entry.columns}
     columns = [column for name in comparison.metrics for column in (name, f"val_{name}") if column in found]
     text = io.StringIO()
@@ -164,10 +164,10 @@ def parameters(variant: Variant) -> str:
 
 
 def label_of(comparison: Comparison, entry: Entry) -> str:
-    """What distinguishes a single run, its seed too where runs are repeated."""
+    """What distinguishes a single run, its seed and its fold too where runs are repeated."""
     label = next(variant.label for variant in comparison.variants if entry in variant.runs)
-    seed = value_of(entry, SEED)
-    return f"{label} {SEED}={show(seed)}" if comparison.repeated and seed is not None else label
+    values = {key: value_of(entry, key) for key in comparison.repeated}
+    return " ".join([label, *(f"{key}={show(value)}" for key, value in values.items() if value is not None)])
 
 
 def _measured_pair(comparison: Comparison, first: Entry, second: Entry) -> list[tuple[str, Any, Any]]:

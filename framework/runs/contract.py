@@ -146,7 +146,7 @@ def _small(config: Mapping[str, Any], folder: Path) -> list[str]:
     if "file" in takes:
         numbers = registry.get("task", config["task"]["name"]).details["labels"] == "numbers"
         file = _make_manifest(folder / "images", CLASSES if numbers else _classes(config), data, numbers)
-        return [*overrides, f"data.file='{file}'", "data.limit=null"]
+        return [*overrides, f"data.file='{file}'", "data.folder=null", "data.limit=null"]
     if takes.keys() >= {"train", "validation"}:
         return [*overrides, f"data.train={BATCH * STEPS}", f"data.validation={BATCH}", "data.limit=null"]
     return [*overrides, f"data.limit={BATCH * STEPS}"]
@@ -197,11 +197,14 @@ def make_images(folder: Path, classes: Sequence[str], seed: int = 0) -> list[tup
 def _make_manifest(folder: Path, classes: Sequence[str], data: Mapping[str, Any], numbers: bool) -> Path:
     """Images and a CSV file that names them in the columns that the recipe reads."""
     of_labels = data["label_column"] if isinstance(data["label_column"], list) else [data["label_column"]]
+    one_hot = len(of_labels) > 1 and not numbers
+    classes = of_labels if one_hot else classes
     rows = [[data["path_column"], *of_labels, *([data["split_column"]] if data["split_column"] else [])]]
     for number, (split, name, file) in enumerate(make_images(folder, classes)):
         both = data["separator"] and number % 2
         label = f"{name}{data['separator']}{classes[(number + 1) % len(classes)]}" if both else name
         cells = [number + place for place in range(len(of_labels))] if numbers else [label]
+        cells = [int(column == name) for column in of_labels] if one_hot else cells
         rows.append([file, *cells, split][: len(rows[0])])
     with open(folder / "images.csv", "w", newline="", encoding="utf-8") as manifest:
         csv.writer(manifest).writerows(rows)

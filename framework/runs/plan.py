@@ -18,7 +18,7 @@ from framework.features.compute import BATCH_SIZE, image_batches, kept, measured
 from framework.features.graph import Cut, frozen_prefix, split
 from framework.model import weights
 from framework.model.build import Network, build
-from framework.training.compiling import make_loss, make_metrics, make_optimizer
+from framework.training.compiling import balance, make_loss, make_metrics, make_optimizer
 from framework.training.experiment import Experiment
 from framework.training.inputs import SPLITS, InputBuilder, with_prefix
 from framework.training.loop import StepLoop
@@ -145,7 +145,7 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
     counts = {name: len(split) for name, split in inputs.splits.items()}
     images = sum(counts.values())
     trained = sum(int(np.prod(weight.shape)) for weight in network.model.trainable_variables)
-    steps = pipeline.steps(counts["train"], settings.trainer.batch_size)
+    steps = pipeline.steps(len(balance(start) or start.images.splits["train"]), settings.trainer.batch_size)
     hits: int | None = None
     size = 0
     if why:

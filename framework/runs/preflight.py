@@ -69,8 +69,9 @@ class Data:
     def told(self) -> list[tuple[str, str]]:
         """What people should know of the data, a heading and a text each."""
         listed = [found for found in self._listed.values() if isinstance(found, Images)]
-        skipped = [found[1] for found in self._looked.values() if not isinstance(found, BadInput) and found[1]]
-        told = [line for images in listed for line in images.told()]
+        looked = [found for found in self._looked.values() if not isinstance(found, BadInput)]
+        skipped = [files for _, files in looked if files]
+        told = [line for images in (*listed, *(images for images, _ in looked)) for line in images.told()]
         return list(dict.fromkeys(told + [("not used", left_out(len(files))) for files in skipped]))
 
 
@@ -138,6 +139,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
         *_backbone(settings.model),
         *_schedule(settings),
         *_cache(settings),
+        *_written(settings),
     ]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
@@ -150,7 +152,8 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     task, wrong = _task(settings, images)
     problems += wrong
     if task is not None:
-        problems += [*_fit_to_task(settings, task), *_class_weights(settings, task), *capacity.faults(settings, task)]
+        problems += [*_fit_to_task(settings, task), *_class_weights(settings, task), *_balance(settings, task)]
+        problems += capacity.faults(settings, task)
     problems += _weights(settings, demonstration, hurried=bool(problems))
     if task is None:
         return None, problems
@@ -334,6 +337,30 @@ def _cache(settings: Settings) -> Iterator[Problem]:
     if reason:
         what = f"the feature cache can't be kept in {folder}: {reason}"
         yield Problem(what, "cache.dir", "cache.dir=<another folder>, or cache=off")
+
+
+def _balance(settings: Settings, task: Task) -> Iterator[Problem]:
+    how = settings.data.balance
+    if how == "none":
+        return
+    if not isinstance(task, Classification) or task.several:
+        what = f"data.balance={how}: images have {'several labels' if isinstance(task, Classification) else 'numbers'}"
+        yield Problem(f"{what}, and no class to balance", "data.balance", "none")
+    elif settings.data.class_weights == "balanced":
+        what = f"data.balance={how} and data.class_weights=balanced both make classes equal: together they overdo it"
+        yield Problem(what, "data.balance", "one of them")
+
+
+def _written(settings: Settings) -> Iterator[Problem]:
+    """A file of the split that can't be written."""
+    file = settings.data.write_split
+    if file is None:
+        return
+    where = "data.write_split"
+    if os.path.isdir(file):
+        yield Problem(f"{where}={file} is a folder", where, os.path.join(file, "split.csv"))
+    elif reason := unwritable(Path(file).absolute().parent):
+        yield Problem(f"{where}={file} can't be written: {reason}", where, "a file in a folder that can be written")
 
 
 def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:

@@ -69,6 +69,7 @@ RULES = {
     "data.file": MAY,
     "data.on_error": MAY,
     "data.memory_limit": FREE,
+    "data.write_split": FREE,
     "data.*": "scores before and after would be of other data",
     "stages.later.*": MAY,
     "stages.now.epochs": MAY,

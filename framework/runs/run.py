@@ -6,6 +6,7 @@ import contextlib
 import functools
 import shutil
 import traceback
+from pathlib import Path
 
 from framework.config.folders import shown
 from framework.config.settings import Settings
@@ -15,6 +16,7 @@ from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, 
 from framework.core.files import is_full, locked, put_back_if, sweep, whole, write_whole
 from framework.core.runs import RunFolder
 from framework.core.task import Classification, Task
+from framework.data import written
 from framework.data.rows import Undecodable, undecodable
 from framework.evaluation.measures import Answers
 from framework.reports import curves
@@ -184,6 +186,9 @@ class Run:
                 "notes": [text for heading, text in images.told() if heading == "note"],
             },
         )
+        files = [self.folder.split, *([Path(settings.data.write_split)] if settings.data.write_split else [])]
+        for file in files:
+            written.write(file, images)
         if self.job.repeats:
             tell_differences(self.job.repeats, self.record.run)
         with self.record.phase("building"):

@@ -10,6 +10,7 @@ from framework.core.backend import keras, tf
 from framework.core.errors import BadInput, Problem, listing
 from framework.core.task import Task
 from framework.data import labels
+from framework.data.pipeline import Balance
 from framework.training.experiment import Experiment
 from framework.training.stages import Stage
 
@@ -74,6 +75,12 @@ def make_metrics(settings: Settings, task: Task) -> list[keras.metrics.Metric]:
         registry.get("metric", chosen.name)(task, name, **chosen.parameters)
         for name, chosen in settings.metrics.items()
     ]
+
+
+def balance(experiment: Experiment) -> Balance | None:
+    """Which training images an epoch has; None: each once."""
+    how = experiment.settings.data.balance
+    return None if how == "none" else Balance(how, experiment.images.splits["train"].labels)
 
 
 def class_weights(experiment: Experiment) -> Any:

@@ -20,7 +20,7 @@ from framework.core.errors import RunFailed
 from framework.data import pipeline
 from framework.model.build import Network
 from framework.training.collaborators import Recorder, Store, Unrecorded, Unstored
-from framework.training.compiling import check_formats, class_weights, make_loss, make_metrics, make_optimizer
+from framework.training.compiling import balance, check_formats, class_weights, make_loss, make_metrics, make_optimizer
 from framework.training.experiment import Experiment
 from framework.training.inputs import InputBuilder, StageInputs
 from framework.training.interruption import Interruption
@@ -76,7 +76,9 @@ class Trainer:
         check_formats(self.settings, network.model)
         self.stages = [stage_of(name, stage, self.settings, network) for name, stage in self.settings.stages.items()]
         self.inputs = InputBuilder(experiment, network, self.recorder)
-        self.steps = pipeline.steps(len(experiment.images.splits["train"]), self.settings.trainer.batch_size)
+        self.balance = balance(experiment)
+        images = len(self.balance or experiment.images.splits["train"])
+        self.steps = pipeline.steps(images, self.settings.trainer.batch_size)
         self.yardstick = self.settings.yardstick("validation" in experiment.images.splits)
         self.history: list[dict[str, Any]] = []
         self._learned: set[str] = set()
@@ -186,6 +188,7 @@ class Trainer:
             augmentations=inputs.augmentations,
             class_weights=class_weights(self.experiment),
             copies=inputs.copies,
+            balance=self.balance,
         )
 
     def _targets(self, split: str) -> np.ndarray:

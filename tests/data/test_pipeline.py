@@ -7,6 +7,7 @@ from framework.core.backend import tf
 from framework.core.geometry import Geometry
 from framework.data.pipeline import (
     Augmentation,
+    Balance,
     FileImages,
     MemoryImages,
     augmented_dataset,
@@ -77,6 +78,36 @@ def test_epochs_follow_each_other_without_end_each_in_its_order():
 def test_an_epoch_that_is_entered_in_its_middle_is_short_and_the_next_one_whole():
     y = everything(training(start=(5, 2)).take(STEPS - 2 + STEPS))[1]
     np.testing.assert_array_equal(y, [*epoch_order(COUNT, 3, 5)[2 * BATCH :], *epoch_order(COUNT, 3, 6)])
+
+
+@pytest.mark.parametrize(("how", "count"), [("over", 9), ("under", 2)])
+def test_classes_are_drawn_equally_often(how, count):
+    labels = np.array([0] * 2 + [1] * 9 + [3] * 4)
+    balance = Balance(how, labels)
+    assert len(balance) == 3 * count
+    epochs = [balance.images(1, epoch) for epoch in range(40)]
+    for images in epochs:
+        assert np.bincount(labels[images]).tolist() == [count, count, 0, count]
+        times = np.bincount(images, minlength=15)
+        for one in (0, 1, 3):
+            assert np.ptp(times[labels == one]) <= 1
+    assert set(np.concatenate(epochs)) == set(range(15))
+    np.testing.assert_array_equal(epochs[0], Balance(how, labels).images(1, 0))
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_a_balanced_epoch_is_entered_in_its_middle():
+    labels = np.array([0] * 3 + [1] * (COUNT - 3))
+    given = {"batch_size": BATCH, "seed": 3, "balance": Balance("over", labels)}
+    each = steps(2 * (COUNT - 3), BATCH)
+    vary = {"shift": Augmentation(1, lambda x, y, uniforms: (x + uniforms, y))}
+    whole = everything(training_dataset(Positions(), labels, **given, augmentations=vary).take(2 * each))
+    assert np.bincount(whole[1]).tolist() == [2 * (COUNT - 3)] * 2
+    later = everything(training_dataset(Positions(), labels, **given, augmentations=vary, start=(1, 2)).take(each - 2))
+    for one, other in zip(later, whole, strict=True):
+        np.testing.assert_array_equal(one, other[-len(one) :])
+    # an image that is repeated is varied each time
+    assert len(np.unique(whole[0][whole[1] == 0])) == 2 * (COUNT - 3)
 
 
 @pytest.mark.parametrize("dataset", [training, lambda: evaluation_dataset(Positions(), np.arange(COUNT), BATCH)])

@@ -28,6 +28,7 @@ def table(path, **changes):
         "label_column": "label",
         "separator": None,
         "split_column": None,
+        "folder": None,
         "validation": 0.25,
         "test": 0.0,
     }
@@ -69,7 +70,7 @@ def test_one_folder_is_split_by_seed_and_name_in_each_class(photos, tmp_path):
         assert [os.path.basename(path) for path in split.paths] == [
             os.path.basename(path) for path in moved.splits[name].paths
         ]
-    other = image_folder(2, dir=str(tmp_path / "elsewhere"), validation=0.25, test=0.125)
+    other = read_all("image_folder", 2, dir=str(tmp_path / "elsewhere"), validation=0.25, test=0.125)
     assert other.splits["validation"].paths != moved.splits["validation"].paths
 
 
@@ -446,6 +447,13 @@ def test_read_narrows_what_the_source_lists(photos):
         classes=None,
         positive="red",
         limit=6,
+        exclude=None,
+        relabel=None,
+        group=None,
+        folds=None,
+        fold=0,
+        write_split=None,
+        balance="none",
         seed=1,
         class_weights=None,
         memory_limit=10,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from framework import check
 from framework.core.errors import BadInput
 from framework.data import sources
 from tests.conftest import COLOURS, make_images
@@ -80,6 +81,13 @@ def test_rows_come_from_the_columns_that_are_named(table):
     assert by_part.classes == ("train", "validation")
 
 
+@effect("data.csv.folder")
+def test_images_lie_in_the_folder_that_is_named(table, tmp_path):
+    (tmp_path / "list.csv").write_text(table.read_text())
+    images = listed("csv", file=f"{tmp_path}/list.csv", **NAMED, folder=str(table.parent))
+    assert sum(counts(images).values()) == 36
+
+
 @effect("data.csv.separator")
 def test_a_separator_makes_several_labels_of_a_cell(table):
     images = listed("csv", file=str(table), **NAMED, separator="+")
@@ -140,6 +148,40 @@ def test_the_seed_decides_split_and_limit(photos):
         assert one != other
 
 
+@effect("data.balance")
+@pytest.mark.parametrize(("how", "images"), [("none", 16), ("over", 24), ("under", 8)])
+def test_an_epoch_has_the_classes_equally_often(tmp_path, how, images):
+    for name, count in (("red", 12), ("blue", 4)):
+        make_images(tmp_path / "photos" / "train", (name,), count, size=12)
+        make_images(tmp_path / "photos" / "validation", (name,), 2, size=12)
+    trainer = prepared(tmp_path / "photos", tmp_path / how, f"data.balance={how}", "trainer.batch_size=4")
+    assert trainer.steps == images // 4
+    dataset = trainer.batches(trainer.inputs.build(trainer.stages[0])).take(trainer.steps)
+    seen = np.concatenate([np.asarray(y) for _, y in dataset]).argmax(axis=1)
+    blue = int((seen == trainer.experiment.task.classes.index("blue")).sum())
+    assert (blue, len(seen)) == ({"none": 4, "over": 12, "under": 4}[how], images)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["data.class_weights=balanced"], "data.balance=over and data.class_weights=balanced both make classes equal"),
+        (
+            ["task=regression", "data.label_column=age"],
+            "data.balance=over: images have numbers, and no class to balance",
+        ),
+    ],
+)
+def test_what_can_not_be_balanced_is_told(photos, capsys, given, said):
+    source = ["data=image_folder", f"data.dir={photos}"]
+    if "task=regression" in given:
+        files = sorted((photos / "train").rglob("*.jpg"))
+        (photos / "a.csv").write_text("path,age\n" + "".join(f"{file},{number}\n" for number, file in enumerate(files)))
+        source = ["data=csv", f"data.file={photos}/a.csv"]
+    assert check.main([*source, *given, "data.balance=over"]) == 2
+    assert said in capsys.readouterr().err
+
+
 @effect("data.class_weights")
 @pytest.mark.parametrize(
     ("given", "weights"), [("{red: 9}", (1, 1, 9)), ("balanced", (2 / 3, 1, 2)), ("null", (1, 1, 1))]
@@ -175,6 +217,80 @@ def test_images_of_another_aspect_are_read_as_told(photos, tmp_path):
     grey = read("data.channels=1")
     assert grey.shape == (2, 8, 16, 1)
     assert np.abs(grey[..., 0] - stretched @ [0.299, 0.587, 0.114]).max() < 1
+
+
+@effect("data.exclude", "data.relabel")
+def test_a_list_leaves_out_and_another_gives_other_labels(photos):
+    path = sorted((photos / "train" / "red").iterdir())[0]
+    (photos / "gone.txt").write_text(f"{path}\n{path.parent}/no.jpg\n")
+    (photos / "labels.csv").write_text("path,label,was\ntrain/blue/blue-0-001.jpg,green,blue\n")
+    images = listed("image_folder", dir=str(photos), exclude=f"{photos}/gone.txt", relabel=f"{photos}/labels.csv")
+    assert counts(images) == {"train": 23, "validation": 12}
+    assert images.counts()["train"] == {"blue": 7, "green": 9, "red": 7}
+    said = dict(images.told())
+    assert said["not used"].endswith("1 image (data.exclude)")
+    assert [text for heading, text in images.told() if heading == "note"] == [
+        "gone.txt names 1 image that the data do not have: train/red/no.jpg",
+        "1 label is changed by labels.csv",
+    ]
+
+
+def test_a_list_that_can_not_be_is_told(photos):
+    (photos / "a.csv").write_text("path,label\ntrain/blue/blue-0-001.jpg,gren\ntrain/blue/blue-0-002.jpg,\n")
+    (photos / "b.csv").write_text("file\nnowhere.jpg\n")
+    with pytest.raises(BadInput) as caught:
+        listed("image_folder", dir=str(photos), exclude=f"{photos}/b.csv", relabel=f"{photos}/a.csv")
+    first, *others = (problem.what for problem in caught.value.problems)
+    assert first == f"{photos}/b.csv names no image of the data: file, nowhere.jpg"
+    assert others == [
+        f"{photos}/a.csv:2 gives the label 'gren', which is no class",
+        f"{photos}/a.csv:3 gives no label",
+    ]
+    with pytest.raises(BadInput, match=r"there is no file .*/c\.csv"):
+        listed("image_folder", dir=str(photos), exclude=f"{photos}/c.csv")
+    with pytest.raises(BadInput, match=r"b\.csv has no column path, label"):
+        listed("image_folder", dir=str(photos), relabel=f"{photos}/b.csv")
+
+
+@effect("data.group")
+def test_a_group_is_on_one_side(photos):
+    def sides(**changed):
+        images = listed("image_folder", dir=str(photos / "train"), **changed)
+        return [{name.split("-")[2] for name in names(images, split)} for split in ("train", "validation")]
+
+    together, apart = sides(), sides(group="-(\\d+)[.]jpg")
+    assert set.intersection(*together)
+    assert not set.intersection(*apart)
+
+
+@effect("data.folds", "data.fold")
+def test_each_fold_validates_once(photos):
+    def validated(fold):
+        images = listed("image_folder", dir=str(photos / "train"), folds=4, fold=fold)
+        assert counts(images) == {"train": 18, "validation": 6}
+        return names(images, "validation")
+
+    assert len({name for fold in range(4) for name in validated(fold)}) == 24
+
+
+@effect("data.write_split")
+@pytest.mark.parametrize("separator", [None, "+"])
+def test_a_split_is_written_and_read_again(table, tmp_path, separator):
+    given = {"file": str(table), **NAMED, "separator": separator}
+    images = listed("csv", **given)
+    line = [
+        "data=csv",
+        *(f"data.{key}={value}" for key, value in given.items() if value),
+        f"data.write_split={tmp_path}/s.csv",
+    ]
+    assert check.main(line) == 0
+    again = {"split_column": "split", "separator": separator and "|"}
+    read = listed("csv", file=f"{tmp_path}/s.csv", **again)
+    assert read.classes == images.classes
+    for name, split in images.splits.items():
+        assert read.splits[name].paths == split.paths
+        assert np.array_equal(read.splits[name].labels, split.labels)
+    assert check.main([*line[:-1], f"data.write_split={tmp_path}"]) == 2
 
 
 @effect("data.memory_limit")

@@ -7,6 +7,7 @@ import pytest
 
 from framework.core.runs import RunFolder
 from framework.reports.comparison import compare, differences
+from framework.reports.table import label_of, with_spread
 from tests.reports.made import make_answered, make_run, make_sweep
 
 
@@ -78,6 +79,26 @@ def test_seeds_alone_are_repeats_of_one_variant(tmp_path):
         make_run(tmp_path / str(seed), [f"trainer.seed={seed}"], seed=seed)
     (variant,) = compare(tmp_path).variants
     assert len(variant.runs) == 2
+
+
+def test_folds_are_repeats_of_one_variant(tmp_path):
+    for rate, scores in ((0.1, (0.80, 0.84)), (0.2, (0.60, 0.62))):
+        for fold, score in enumerate(scores):
+            overrides = [f"optim.lr={rate}", "data.folds=2", f"data.fold={fold}"]
+            run = make_run(tmp_path / f"{rate}-{fold}", overrides, score=score, images=10_000_000)
+            said = run.read_run()
+            run.write_run({**said, "data": {**said["data"], "fingerprint": f"of fold {fold}"}})
+    comparison = compare(tmp_path)
+    assert comparison.images == 20_000_000
+    assert not any("saw the same images" in note for note in comparison.notes)
+    assert comparison.repeated == ("data.fold",)
+    assert [variant.label for variant in comparison.variants] == ["optim.lr=0.1", "optim.lr=0.2"]
+    assert with_spread(comparison.variants[0], "val_accuracy") == "0.820 ± 0.028"
+    assert "of a difference over folds (Student's t" in comparison.tie_rule
+    assert [label_of(comparison, run).split()[-1] for run in comparison.variants[0].runs] == [
+        "data.fold=0",
+        "data.fold=1",
+    ]
 
 
 def test_a_difference_within_the_spread_of_seeds_is_a_tie(tmp_path):
