@@ -174,11 +174,13 @@ def _command(name: str, *arguments: str) -> tuple[int, str]:
     command = [sys.executable, "-m", f"framework.{name}", *arguments]
     # found as it was found here, also where it is not installed
     found = [str(Path(framework.__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # a kernel asks what it starts for colours, which would then draw as on a terminal
+    environment = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(found)},
+        env={**environment, "PYTHONPATH": os.pathsep.join(found)},
         text=True,
         errors="backslashreplace",
         start_new_session=True,  # Ctrl-C in a terminal reaches it once, by way of this process
