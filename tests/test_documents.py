@@ -125,10 +125,10 @@ def test_the_python_of_the_readme_runs(tmp_path):
     (tmp_path / "photo.jpg").symlink_to(next((tmp_path / "PHOTOS" / "red").iterdir()))
     (code,) = re.findall(r"^```python\n(.*?)^```$", (CLONE / "README.md").read_text(encoding="utf-8"), re.M | re.S)
     quick = ", ".join(map(repr, ["data.dir=PHOTOS", "trainer.epochs=1", "data.image_size=32"]))
-    code = code.replace('"data.dir=PHOTOS"', quick).replace('"model=mobilenet"', '"model=mobilenet", "model.weights=null"')
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
+    code = code.replace('"data.dir=PHOTOS"', quick).replace(
+        '"model=mobilenet"', '"model=mobilenet", "model.weights=null"'
     )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "sweeps").rglob("model.tflite"))
 
