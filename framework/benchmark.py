@@ -9,8 +9,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from framework.core.errors import DONE, FAILED
 from framework.core.files import write_whole
 from framework.core.reporting import guarded
 from framework.parts.facts import facts
-from framework.runs.preflight import Data, experiment, preflight
+from framework.runs.preflight import Data, experiment, missing_weights, preflight
 from framework.sweeps.processes import in_processes
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def work(overrides: list[str]) -> int:
     """Measure each variant, print the table, write the files."""
     data = Data()
-    settings = check(overrides, partial(preflight, data=data))
+    settings = [measurable(one) for one in check(overrides, lambda one: preflight(measurable(one), data))]
     labels = _labels(list(variants(normalise(overrides))), settings)
     with passing("loading TensorFlow …"):
         load_tensorflow()
@@ -75,6 +74,13 @@ def work(overrides: list[str]) -> int:
         print("\n".join(_table(rows)))
         say(f"written: {', '.join(map(str, _write(rows)))}")
     return DONE if len(rows) == len(settings) else FAILED
+
+
+def measurable(settings: Settings) -> Settings:
+    """The same with random weights where those that are asked for can't be had: they take as long."""
+    if missing_weights(settings) is None:
+        return settings
+    return replace(settings, model=replace(settings.model, weights=None))
 
 
 def _measure(settings: Settings, file: Path) -> int:

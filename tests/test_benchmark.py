@@ -24,7 +24,7 @@ def test_what_is_wrong_is_told_before_anything(tmp_path):
 @pytest.mark.slow
 def test_networks_are_measured_on_the_data_that_are_named(tmp_path):
     make_images(tmp_path / "photos", count=10)
-    done = bash(f"python -m framework.benchmark model=cnn,mobilenet model.weights=null {SMALL}", tmp_path)
+    done = bash(f"python -m framework.benchmark model=cnn,mobilenet {SMALL}", tmp_path, KERAS_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((tmp_path / "benchmark" / "benchmark.csv").open()))
     assert [row["model"] for row in rows] == ["cnn", "mobilenet"]

@@ -77,8 +77,8 @@ def test_what_is_no_image_is_said(fitted, files, tmp_path, capsys):
     (tmp_path / "bad.jpg").write_text("none")
     with pytest.raises(framework.Error, match=r"bad.jpg: not an image"):
         fitted.predict([files[0], str(tmp_path / "bad.jpg")])
-    assert len(fitted.predict([files[0], str(tmp_path / "bad.jpg")], on_error="skip")) == 1
-    assert "1 image can't be read and is left out" in capsys.readouterr().err
+    assert len(fitted.predict([files[0], tmp_path / "bad.jpg", "nowhere.jpg"], on_error="skip")) == 1
+    assert "2 images can't be read and are left out" in capsys.readouterr().err
     for wrong in ("nowhere.jpg", np.zeros((2, 3)) + 300, np.ones((8, 8, 3), np.float32), np.zeros((4, 4, 2), int), []):
         with pytest.raises(framework.Error):
             fitted.predict(wrong)
