@@ -37,7 +37,8 @@ def fit(*overrides: str, data: Any = None, validation: Any = None, names: Sequen
     The same overrides give the same history as the command, bit for bit, however often this process has trained before;
     for that, seeds are set, and TensorFlow computes deterministically from then on. A run that these very overrides have
     begun and not ended is gone on with. Ctrl-C stops within a second with the state saved. Hydra's own ``.hydra`` is not
-    written, and ``hydra.job.chdir`` means nothing here.
+    written, and ``hydra.job.chdir`` means nothing here. Each training leaves some memory taken, TensorFlow's own: many of
+    them are the work of ``sweep``, whose runs are processes.
 
     Args:
         overrides: as for ``compose``; ``"resume=RUN_FOLDER"`` goes on with a run.
