@@ -15,6 +15,7 @@ GROUPS = {
         "show": "what there is to choose, and where a value of the config comes from",
         "doctor": "what is wrong with a folder of images",
         "check": "every mistake in a command line and its data",
+        "benchmark": "how fast bases are on this machine, and on your data",
         "plan": "what a training would do: layers, steps, time, memory, disk",
         "recipe": "start, list and check recipes",
     },

@@ -49,6 +49,8 @@ for line in sys.stdin:
 
 
 def made_quick(arguments: list[str]) -> list[str]:
+    if "framework.benchmark" in arguments:
+        return [*arguments, "data.image_size=32", "trainer.epochs=1"]
     if "framework.train" not in arguments and "model=mobilenet" not in arguments:
         return arguments
     model = next((argument.partition("=")[2] for argument in arguments if argument.startswith("model=")), None)
@@ -116,6 +118,21 @@ def serve(arguments: list[str], folder: Path) -> None:
         server.terminate()
         assert server.stderr.read().strip() == "stopped"
     assert server.returncode == 0
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path):
+    """As it stands, made quick, and without weights that may be nowhere."""
+    make_images(tmp_path / "PHOTOS", count=8, size=40)
+    (tmp_path / "photo.jpg").symlink_to(next((tmp_path / "PHOTOS" / "red").iterdir()))
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (CLONE / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    quick = ", ".join(map(repr, ["data.dir=PHOTOS", "trainer.epochs=1", "data.image_size=32"]))
+    code = code.replace('"data.dir=PHOTOS"', quick).replace(
+        '"model=mobilenet"', '"model=mobilenet", "model.weights=null"'
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "sweeps").rglob("model.tflite"))
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "recipes/attention/README.md", "recipes/shoes/README.md"])

@@ -110,7 +110,9 @@ def test_the_gate_keeps_what_was_published_before(tmp_path, photos, capsys, monk
     run = make_run(tmp_path / "run", photos)
     assert main([f"run={run}"]) == 0
     before = (run / "export" / "keras" / "model.keras").read_bytes()
-    monkeypatch.setattr("framework.export.answering", lambda model, task, answer: colour_network(wrong=True))
+    monkeypatch.setattr(
+        "framework.exports.publishing.answering", lambda model, task, answer: colour_network(wrong=True)
+    )
     assert main([f"run={run}"]) == 1
     assert "accuracy falls by 0.3333, more than max_drop=0.01: nothing is published" in capsys.readouterr().err
     assert (run / "export" / "keras" / "model.keras").read_bytes() == before
@@ -151,7 +153,7 @@ def test_the_gate_is_the_script_itself(tmp_path, photos, capsys, monkeypatch, pa
         assert part in text
         return text.replace(part, instead)
 
-    monkeypatch.setattr("framework.export.script", spoiled)
+    monkeypatch.setattr("framework.exports.publishing.script", spoiled)
     assert main([f"run={run}"]) == 1
     assert said in capsys.readouterr().err
     assert not (run / "export" / "keras").exists()

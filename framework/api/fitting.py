@@ -37,7 +37,8 @@ def fit(*overrides: str, data: Any = None, validation: Any = None, names: Sequen
     The same overrides give the same history as the command, bit for bit, however often this process has trained before;
     for that, seeds are set, and TensorFlow computes deterministically from then on. A run that these very overrides have
     begun and not ended is gone on with. Ctrl-C stops within a second with the state saved. Hydra's own ``.hydra`` is not
-    written, and ``hydra.job.chdir`` means nothing here.
+    written, and ``hydra.job.chdir`` means nothing here. Each training leaves some memory taken, TensorFlow's own: many of
+    them are the work of ``sweep``, whose runs are processes.
 
     Args:
         overrides: as for ``compose``; ``"resume=RUN_FOLDER"`` goes on with a run.
@@ -174,11 +175,13 @@ def _command(name: str, *arguments: str) -> tuple[int, str]:
     command = [sys.executable, "-m", f"framework.{name}", *arguments]
     # found as it was found here, also where it is not installed
     found = [str(Path(framework.__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # a kernel asks what it starts for colours, which would then draw as on a terminal
+    environment = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(found)},
+        env={**environment, "PYTHONPATH": os.pathsep.join(found)},
         text=True,
         errors="backslashreplace",
         start_new_session=True,  # Ctrl-C in a terminal reaches it once, by way of this process

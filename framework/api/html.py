@@ -1,8 +1,12 @@
-"""How runs and comparisons show themselves in a notebook: HTML that needs nothing from anywhere."""
+"""How runs and comparisons show themselves in a notebook: HTML that needs nothing from anywhere.
+
+A run folder may come from someone else: whatever text is in it stays text.
+"""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +14,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framework.core.digits import rounded
+from framework.core.digits import is_number, rounded
+from framework.core.errors import BadInput
 from framework.model.saved import Trained
 from framework.reports import overlay, table
 from framework.reports.comparison import Comparison
@@ -32,14 +37,15 @@ def png(image: Image) -> bytes:
 def of_run(trained: Trained, said: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
     """A run: what it is, its scores, its curves."""
     title = said.get("title") or trained.name
-    best = said.get("best") if isinstance(said.get("best"), dict) else {}
+    best = said["best"] if isinstance(said.get("best"), dict) else {}
     below = [f"<code>{escape(trained.name)}</code>{escape(trained.chosen)}"]
-    below += [f"{best['kept']} epoch {best['epoch']} of {said.get('epochs')}"] if best and "kept" in best else []
+    below += [escape(f"{best['kept']} epoch {best.get('epoch')} of {said.get('epochs')}")] if "kept" in best else []
     parts = [f"<strong>{escape(str(title))}</strong><br><small>{'<br>'.join(below)}</small>"]
     if metrics:
-        parts.append(_table(list(metrics), [[rounded(value) for value in metrics.values()]]))
-    if trained.run is not None and trained.run.curves.is_file():
-        parts.append(_figure(trained.run.curves))
+        parts.append(_table(list(metrics), [[rounded(value) for value in metrics.values() if is_number(value)]]))
+    if trained.run is not None:
+        with contextlib.suppress(BadInput, OSError):  # no curves, or a link that leads out of the folder
+            parts.append(_figure(trained.output(trained.run.curves.name)))
     return "<div>" + "\n".join(parts) + "</div>"
 
 

@@ -473,14 +473,18 @@ def _paths(images: Any, folder: Path) -> tuple[list[str], bool]:
         return list(inputs.files([path])), os.path.isfile(path)
     if _is_pillow(images):
         return [_file_of(images, folder)], True
-    if not isinstance(images, Sequence | Iterable) or hasattr(images, "__array__"):
+    if hasattr(images, "__array__") or not isinstance(images, Iterable):
         array = np.asarray(images)
         one = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (1, 3))
         if not one and array.ndim != 4:
             right = "(height, width, 3), (height, width), or a batch (images, height, width, 3)"
             raise BadInput(Problem(f"an array of shape {array.shape} is no image", "images", right))
         return lay_down_images([array] if one else array, folder), one
-    found = [path for image in images for path in _paths(image, folder)[0]]
+    found: list[str] = []
+    for image in images:
+        # a file that is missing among others is told with those that can't be read
+        named = isinstance(image, str | os.PathLike)
+        found += inputs.files([os.fspath(image)]) if named else _paths(image, folder)[0]
     if not found:
         raise BadInput(Problem("no image is given", "images", "a path, an image, or several"))
     return found, False

@@ -94,11 +94,11 @@ def plan(start: Experiment) -> RunPlan:
     """
     began = time.perf_counter()
     load_tensorflow()
-    start, note = _with_local_weights(start)
+    start, note = with_local_weights(start)
     network = build(start.settings, start.task)
     stages = [stage_of(name, one, start.settings, network) for name, one in start.settings.stages.items()]
     ready = time.perf_counter() - began
-    decoding = _decoding_seconds(start)
+    decoding = decoding_seconds(start)
     planned = tuple(_stage(start, network, stage, not note, decoding) for stage in stages)
     total = network.model.count_params()
     trained = max(stage.trained for stage in planned)
@@ -119,7 +119,7 @@ def layers(network: Network, stage: Stage) -> Iterator[tuple[str, str, str, str,
         yield layer.name, type(layer).__name__, " ".join("×".join(map(str, shape)) for shape in shapes), count, trains
 
 
-def _with_local_weights(start: Experiment) -> tuple[Experiment, str]:
+def with_local_weights(start: Experiment) -> tuple[Experiment, str]:
     """The same with random weights where those asked for are not on this machine, and a clause that says so."""
     model = start.settings.model
     found = weights.find(get("base", model.name), model.weights, start.settings.data.size, model.parameters)
@@ -161,7 +161,8 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
             precision = settings.trainer.feature_precision
             begin, forward = measured(prefix, cache=settings.cache, precision=precision)
             seconds = begin + (images - (hits or 0)) * (decoding + forward)
-    seconds += _training_seconds(start, network, stage, tail, steps, not why, counts.get("validation", 0))
+    begin, epoch = training_times(start, network, stage, tail, not why)
+    seconds += begin + stage.epochs * epoch
     total = network.model.count_params()
     return StagePlan(stage, trained, total - trained, cut, why or "", hits, images, size, steps, seconds)
 
@@ -178,11 +179,22 @@ def _known(start: Experiment, prefix: keras.Model, inputs: InputBuilder) -> int:
     return min(found, len(paths))
 
 
-def _training_seconds(
-    start: Experiment, network: Network, stage: Stage, tail: keras.Model, steps: int, cached: bool, validated: int
-) -> float:
-    """Seconds of all epochs of a stage, from a few steps on noise; the weights that they change are nowhere kept."""
-    settings, task = start.settings, start.task
+def training_times(
+    start: Experiment, network: Network, stage: Stage, tail: keras.Model, cached: bool
+) -> tuple[float, float]:
+    """Seconds until a stage's first step, and of each epoch with its validation, without reading images.
+
+    From a few steps on noise; the weights that they change are nowhere kept.
+
+    Args:
+        start: settings and data.
+        network: what is trained.
+        stage: which of it.
+        tail: what takes a row, as ``training.inputs`` makes it.
+        cached: whether rows are kept features.
+    """
+    settings, task, splits = start.settings, start.task, start.images.splits
+    steps = pipeline.steps(len(splits["train"]), settings.trainer.batch_size)
     batch = settings.trainer.batch_size if cached else min(settings.trainer.batch_size, MEASURED)
     at_once = min(steps, AT_ONCE) if cached else 1
     tail.compile(
@@ -193,19 +205,19 @@ def _training_seconds(
         jit_compile=False,
         steps_per_execution=at_once,
     )
-    one_target = task.targets(start.images.splits["train"].labels[:1])
+    one_target = task.targets(splits["train"].labels[:1])
     labels = tf.zeros((batch, *one_target.shape[1:]), one_target.dtype)
     inputs = [tf.random.uniform((batch, *tensor.shape[1:]), 0, 255, tf.float32) for tensor in tail.inputs]
     one = tf.data.Dataset.from_tensors((inputs[0] if len(inputs) == 1 else tuple(inputs), labels))
     batches = untuned(one.repeat())
     tail.train_function = StepLoop(tail, tail.train_step, at_once, at_once)
     tail.test_function = StepLoop(tail, tail.test_step, at_once, at_once)
-    begin, epoch = _first_and_later(lambda: tail.fit(batches, steps_per_epoch=at_once, shuffle=False, verbose=0))
-    seconds = begin + stage.epochs * steps * settings.trainer.batch_size / batch * epoch / at_once
-    if validated:
-        begin, epoch = _first_and_later(lambda: tail.evaluate(batches, steps=at_once, verbose=0))
-        seconds += begin + stage.epochs * validated / batch * epoch / at_once
-    return seconds
+    begin, some = _first_and_later(lambda: tail.fit(batches, steps_per_epoch=at_once, shuffle=False, verbose=0))
+    epoch = steps * settings.trainer.batch_size / batch * some / at_once
+    if validated := len(splits.get("validation", ())):
+        more, some = _first_and_later(lambda: tail.evaluate(batches, steps=at_once, verbose=0))
+        begin, epoch = begin + more, epoch + validated / batch * some / at_once
+    return begin, epoch
 
 
 def _first_and_later(work: Callable[[], object]) -> tuple[float, float]:
@@ -218,7 +230,7 @@ def _first_and_later(work: Callable[[], object]) -> tuple[float, float]:
     return max(0.0, taken[0] - min(taken[1:])), min(taken[1:])
 
 
-def _decoding_seconds(start: Experiment) -> float:
+def decoding_seconds(start: Experiment) -> float:
     """Of one image, from some of those that are to be read."""
     paths = [path for name in SPLITS if name in start.images.splits for path in start.images.splits[name].paths]
     some = [path for path in paths[:: max(1, len(paths) // (2 * BATCH_SIZE))] if Path(path).exists()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -77,8 +78,8 @@ def test_what_is_no_image_is_said(fitted, files, tmp_path, capsys):
     (tmp_path / "bad.jpg").write_text("none")
     with pytest.raises(framework.Error, match=r"bad.jpg: not an image"):
         fitted.predict([files[0], str(tmp_path / "bad.jpg")])
-    assert len(fitted.predict([files[0], str(tmp_path / "bad.jpg")], on_error="skip")) == 1
-    assert "1 image can't be read and is left out" in capsys.readouterr().err
+    assert len(fitted.predict([files[0], tmp_path / "bad.jpg", "nowhere.jpg"], on_error="skip")) == 1
+    assert "2 images can't be read and are left out" in capsys.readouterr().err
     for wrong in ("nowhere.jpg", np.zeros((2, 3)) + 300, np.ones((8, 8, 3), np.float32), np.zeros((4, 4, 2), int), []):
         with pytest.raises(framework.Error):
             fitted.predict(wrong)
@@ -151,6 +152,20 @@ def test_a_notebook_is_shown_curves_and_scores_and_nothing_is_fetched(fitted):
     assert "data:image/png;base64," in compared._repr_html_()
     assert len(compared) == 1
     assert "val_accuracy" in repr(compared)
+
+
+def test_what_is_written_in_a_run_of_someone_else_stays_text(fitted, tmp_path):
+    shutil.copytree(fitted.folder, tmp_path / "theirs", ignore=shutil.ignore_patterns("export"))
+    theirs, bad = RunFolder(tmp_path / "theirs"), "<script>alert(1)</script>"
+    said = theirs.read_run()
+    said |= {"title": bad, "epochs": bad, "best": {**said["best"], "kept": bad, "metrics": {bad: 1.0, "x": bad}}}
+    theirs.write_run({key: value for key, value in said.items() if key != "format"})
+    theirs.curves.unlink()
+    theirs.curves.symlink_to("/etc/hostname")
+    html = framework.load(theirs.path)._repr_html_()
+    assert html.count("&lt;script&gt;") >= 4
+    assert "<script" not in html
+    assert "data:image" not in html
 
 
 def test_export_is_the_command_s(fitted, tmp_path):

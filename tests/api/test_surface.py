@@ -12,13 +12,15 @@ import pytest
 
 import framework
 from framework.__main__ import COMMANDS
+from tests.conftest import CLONE
 
 HEAVY = ("tensorflow", "keras", "hydra", "omegaconf", "numpy", "pydantic", "rich", "matplotlib", "PIL", "typing")
 
 
 def test_importing_loads_nothing_heavy():
     code = "import sys; before = set(sys.modules); import framework; dir(framework); print(*set(sys.modules) - before)"
-    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    # -S: without what other packages have read at the start of Python
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=CLONE, capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "framework" in loaded
     assert not loaded & set(HEAVY)
