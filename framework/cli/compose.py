@@ -222,6 +222,9 @@ def compose(arguments: Sequence[str]) -> Composed:
             key = override.key_or_group
             if plugin and key.startswith(("hydra/sweeper", "hydra.sweeper.")):
                 problems += _of_the_plugin(override)
+            elif key == "search/pruner" and not {one.key_or_group for one in overrides} & {"search", "recipe"}:
+                what, where = "search.pruner is set, and no search is chosen", f"command line: {override.input_line}"
+                problems.append(Problem(what, where, "search=tpe"))
             elif key == "hydra" or key.startswith(("hydra.", "hydra/")):
                 loose.append(override)
             elif key in options:

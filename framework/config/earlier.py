@@ -35,14 +35,9 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(data := now.get("data"), Mapping):
         now["data"] = {**DATA, **(CSV if data.get("name") == "csv" else {}), **data}
     if "task" not in now:
-        now = {"task": _option("task/auto"), **now}
+        now = {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **now}
     if "search" not in now:
-        usual = read(conf_folder() / "train.yaml").content["search"]
-        now["search"] = {**usual, **_option("search/none"), "pruner": _option("search/pruner/median")}
+        now["search"] = read(conf_folder() / "train.yaml").content["search"]
     if isinstance(now.get("sweep"), Mapping):
         now["sweep"] = {key: value for key, value in now["sweep"].items() if key not in GONE}
     return now
-
-
-def _option(name: str) -> Mapping[str, Any]:
-    return read_option(conf_folder() / f"{name}.yaml").content

@@ -14,6 +14,7 @@ GIVEN = {
     "data=image_folder": ["data.dir=photos"],
     "data=csv": ["data.file=labels.csv"],
     "stages=finetune": ["stages.finetune.train=last:2"],
+    **{f"search/pruner={name}": ["search=tpe"] for name in groups()["search/pruner"]},
 }
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
 RECIPES = sorted(file for file in (conf_folder().parent / "recipes").glob("*/*.yaml"))

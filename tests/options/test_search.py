@@ -25,7 +25,9 @@ def quiet():
 
 def drawn(option, count=12, seed=1, **changed):
     """The first trials of a sampler, each as its two numbers; the nearer to 0.3 and 0.3 the better."""
-    parameters = {key: value for key, value in content("search", option).items() if key not in ("name", "trials")}
+    parameters = {
+        key: value for key, value in content("search", option).items() if key not in ("name", "trials", "pruner")
+    }
     study = optuna.create_study(sampler=registry.get("sampler", option)(seed, **{**parameters, **changed}))
     found = []
     for _ in range(count):

@@ -279,7 +279,7 @@ def test_a_recipe_keeps_a_space_and_what_is_typed_counts_more():
     assert index()["varied"] == ["optim.lr"]
 
 
-@effect("search=none")
+@effect("search=none", "search.name", "search.pruner.name")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -297,6 +297,7 @@ def test_a_recipe_keeps_a_space_and_what_is_typed_counts_more():
         (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", LR], "a search is no plugin of Hydra's any more"),
         (["search=none", LR], "optim.lr: an interval is drawn from, it can't be tried value by value"),
         (["search.trials=4", "optim.lr=0.1,0.2"], "search.trials is set, and no search is chosen"),
+        (["search.pruner=none", "optim.lr=0.1,0.2"], "search.pruner is set, and no search is chosen"),
         (["search=tpe", "optim=adam,sgd", "optim.momentm=0.1,0.2"], "has no parameter 'momentm'"),
         (["search=tpe", "optim.lr=interval(-1,0.5)"], "optim.lr=-1.0 is not a number above 0"),
     ],
