@@ -32,8 +32,8 @@ def upright(path: str, size: tuple[int, int] | None = None, resize: str = "stret
     from PIL import Image
 
     with opened(path) as file:
-        stored, size = file.size[::-1], size or file.size[::-1]
-        if file.format in ("JPEG", "MPO"):
+        stored = file.size[::-1]
+        if size is not None and file.format in ("JPEG", "MPO"):
             turned = orientation(file) > 4
             height, width = whole(stored[::-1] if turned else stored, size, resize)
             file.draft(None, (2 * height, 2 * width) if turned else (2 * width, 2 * height))
@@ -51,9 +51,11 @@ def upright(path: str, size: tuple[int, int] | None = None, resize: str = "stret
         image = rgb(file)
     if turn > 1:
         image = image.transpose(turns[turn - 2])
-    height, width = whole(stored[::-1] if turn > 4 else stored, size, resize)
-    factor = min(image.height // (2 * height), image.width // (2 * width))
-    return np.asarray(image.reduce(factor) if factor > 1 else image)
+    if size is not None:
+        height, width = whole(stored[::-1] if turn > 4 else stored, size, resize)
+        factor = min(image.height // (2 * height), image.width // (2 * width))
+        image = image.reduce(factor) if factor > 1 else image
+    return np.asarray(image)
 
 
 def opened(path: str) -> Image:
