@@ -40,9 +40,9 @@ class TaskSettings(PartSettings):
 
 @dataclass(frozen=True)
 class ModelSettings(PartSettings):
-    """The base: weights are ``imagenet``, a file, or None for random ones; the size is one side or [height, width]."""
+    """The base: weights are ``imagenet``, ``preset``, a file, or None for random ones; the size one side or [height, width]."""
 
-    weights: Literal["imagenet"] | PathText | None
+    weights: Literal["imagenet", "preset"] | PathText | None
     trainable: bool
     image_size: Count | list[Count]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.outputs import Need, Output
 from framework.core.task import CLASSIFYING, TASKS, Labels, TaskKind
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -132,8 +133,10 @@ def base(
     minimum_size: int,
     imagenet: Callable[..., str] | None = None,
     outline: Callable[..., Any] | None = None,
+    gives: Callable[..., Output] | None = None,
+    backbone: Any = None,
 ) -> Callable[[Function], Function]:
-    """Register a base: ``(images, *, …) -> feature maps``.
+    """Register a base: ``(images, *, …) -> feature maps``, tokens or a vector.
 
     Args:
         name: what config calls it.
@@ -143,13 +146,28 @@ def base(
             None where there is none at all.
         outline: from the part's own parameters to what a file of its weights shows, ``parts.bases.Outline``, so that
             one of another network is refused before TensorFlow loads; None where nothing is known of it.
+        gives: from ``(size, parameters)`` to what it gives, so that a pooling that does not fit is refused before
+            TensorFlow loads; raises BadInput for a size that it can't take. None where that is not known.
+        backbone: of one that Keras Hub builds and has presets of, ``parts.presets.Backbone``.
     """
-    return register("base", name, minimum_size=minimum_size, imagenet=imagenet, outline=outline)
+    return register(
+        "base",
+        name,
+        minimum_size=minimum_size,
+        imagenet=imagenet,
+        outline=outline,
+        gives=gives,
+        backbone=backbone,
+    )
 
 
-def pooling(name: str) -> Callable[[Function], Function]:
-    """Register a pooling: ``(feature_maps, *, …) -> vectors``."""
-    return register("pooling", name)
+def pooling(name: str, *, takes: Need = "maps") -> Callable[[Function], Function]:
+    """Register a pooling: ``(feature_maps, *, …) -> vectors``.
+
+    One that takes ``tokens``, or ``class`` if it needs the class token, is ``(class_token, patches, *, …)``: tensors of
+    shape (batch, channels), None where the base has no class token, and (batch, patches, channels).
+    """
+    return register("pooling", name, takes=takes)
 
 
 def head(name: str, *, tasks: tuple[TaskKind, ...] = tuple(TASKS)) -> Callable[[Function], Function]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 
 from framework.core.backend import hushed, keras, tf
 from framework.core.errors import BadInput, Problem
+from framework.core.keras_private import layers_within
 from framework.exports.answering import INPUT, Answer
 from framework.exports.decoding import LIMITS, decoded
 
@@ -151,7 +154,8 @@ def _write_onnx(request: Request, path: Path) -> None:
     model = _for_onnx(request.model)
     # Keras asks of a model that it was called once
     model(np.zeros((1, *request.size, 3), np.float32))
-    model.export(str(path), format="onnx", verbose=False)
+    with mock.patch.object(tf.nn, "gelu", _gelu):
+        model.export(str(path), format="onnx", verbose=False)
     written = onnx.load(str(path))
     about = {"classes": json.dumps(list(request.classes)), "answer": request.answer}
     onnx.helper.set_model_props(written, about)
@@ -162,16 +166,14 @@ def _for_onnx(model: keras.Model) -> keras.Model:
     """A copy of layers that the converter knows.
 
     A normalisation's mean and variance would become inputs of the graph. A convolution in groups is a call of XLA there;
-    with a group for each channel, as in ConvNeXt, it is a depthwise one. GELU is computed by erfc, which ONNX has not.
+    with a group for each channel, as in ConvNeXt, it is a depthwise one. A tensor that a layer keeps beside its weights,
+    as the numbers of its positions, would become an input, too.
     """
 
     def copied(layer: Any) -> Any:
         if not isinstance(layer, keras.Layer):
             return layer
-        copy = _substitute(layer) or type(layer).from_config(layer.get_config())
-        if getattr(copy, "activation", None) is keras.activations.gelu:
-            copy.activation = _gelu
-        return copy
+        return _substitute(layer) or type(layer).from_config(layer.get_config())
 
     copy = keras.models.clone_model(model, clone_function=copied)
     for layer in model.layers:
@@ -180,11 +182,18 @@ def _for_onnx(model: keras.Model) -> keras.Model:
             weights[0] = np.swapaxes(weights[0], 2, 3)
         if twin.weights:
             twin.set_weights(weights)
+    for layer in layers_within(copy):
+        for name, kept in list(vars(layer).items()):
+            if isinstance(kept, tf.Tensor):
+                setattr(layer, name, np.asarray(kept))
     return copy
 
 
-def _gelu(x: tf.Tensor) -> tf.Tensor:
-    return 0.5 * x * (1 + tf.math.erf(x * 0.5**0.5))
+def _gelu(features: tf.Tensor, approximate: bool = False, name: str | None = None) -> tf.Tensor:
+    """As ``tf.nn.gelu``, whose erfc ONNX has not."""
+    if approximate:
+        return 0.5 * features * (1 + tf.tanh((2 / math.pi) ** 0.5 * (features + 0.044715 * features**3)))
+    return 0.5 * features * (1 + tf.math.erf(features * 0.5**0.5))
 
 
 def _substitute(layer: Any) -> keras.Layer | None:

@@ -43,12 +43,12 @@ def build(settings: Settings, task: Task) -> Network:
     restart_names()
     with _precision(settings.trainer.precision):
         images = keras.Input((*size, 3), dtype="float32", name="image")
-        maps = _part("base", choice, "model", images)
-        vectors = _part("pooling", settings.pooling, "pooling", maps)
+        features = _part("base", choice, "model", images)
+        vectors = _part("pooling", settings.pooling, "pooling", *_for_pooling(settings, features))
         logits = task.finished(_part("head", settings.head, "head", vectors, task))
         model = keras.Model(images, logits, name="classifier")
 
-    base = keras.Model(images, maps)
+    base = keras.Model(images, features)
     weights.load(base, registry.get("base", choice.name), choice.weights, size, choice.parameters)
     inside = {layer.name for layer in base.layers}
     own = [layer for layer in base.layers if not layer.name.startswith(("image", bases.PREPROCESS))]
@@ -59,6 +59,22 @@ def build(settings: Settings, task: Task) -> Network:
         tuple(layer.name for layer in own),
         tuple(layer.name for layer in model.layers if layer.name not in inside),
     )
+
+
+def _for_pooling(settings: Settings, features: Any) -> tuple[Any, ...]:
+    """What the pooling is supplied with: the base's output, of tokens their patches as maps, or class token and patches."""
+    gives = registry.get("base", settings.model.name).details["gives"]
+    output = gives(settings.data.size, settings.model.parameters) if gives else None
+    if output is None or output.kind != "tokens":
+        return (features,)
+    # layers, so that a cut has a name and a model can be saved in either format
+    layers, others = keras.layers, features.shape[1] - 1
+    patches = layers.Cropping1D((output.before, 0), name="patch_tokens")(features) if output.before else features
+    if registry.get("pooling", settings.pooling.name).details["takes"] == "maps":
+        return (layers.Reshape((*output.grid, features.shape[-1]), name="patch_maps")(patches),)
+    if not output.class_token:
+        return None, patches
+    return layers.Flatten(name="class_token")(layers.Cropping1D((0, others), name="first_token")(features)), patches
 
 
 def _part(kind: str, choice: PartSettings, where: str, *supplied: Any) -> Any:

@@ -26,17 +26,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from framework.config.folders import shown
 from framework.core import console
 from framework.core.backend import keras
-from framework.core.errors import BadInput, Problem
+from framework.core.errors import BadInput, Problem, listing
 from framework.core.files import locked
 from framework.core.keras_private import is_random_state, saved_kind
 from framework.core.registry import Part
 from framework.core.schema import show
+from framework.model import hub_weights
+from framework.parts import hub_bases, hub_presets, presets
 from framework.parts.bases import Size, application
+from framework.parts.presets import Remote
 
 if TYPE_CHECKING:
     import h5py
 
 IMAGENET = "imagenet"
+PRESET = "preset"
+# Those that are to be had from a host, and stand for nothing on the demonstration data.
+PUBLISHED = (IMAGENET, PRESET)
 HOST = "https://storage.googleapis.com"
 WHERE = "model.weights"
 # Widths that Keras publishes weights of.
@@ -49,15 +55,15 @@ def keras_models() -> Path:
     return Path(os.environ.get("KERAS_HOME", "~/.keras"), "models").expanduser()
 
 
-def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, Any]) -> Path | Problem | None:
-    """The file to load, which for ImageNet may be one still to download; None for random weights.
+def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, Any]) -> Path | Remote | Problem | None:
+    """The file to load, or the folder of a preset, either of which may be still to download; None for random weights.
 
     Takes at most three seconds, and those only where a download is needed and the network is silent. Loads no
     TensorFlow.
 
     Args:
         part: the base.
-        weights: ``imagenet``, a file, or None.
+        weights: ``imagenet``, ``preset``, a file, or None.
         size: height and width of the images in pixels.
         parameters: the base's own.
 
@@ -67,6 +73,11 @@ def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, A
     """
     if weights is None:
         return None
+    problem = unpublished(part, weights)
+    if problem is not None:
+        return problem
+    if weights == PRESET:
+        return _preset(part, parameters)
     if weights != IMAGENET:
         path = Path(weights).expanduser()
         if path.is_file():
@@ -74,14 +85,37 @@ def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, A
         return Problem(
             f"weights file {shown(path)} does not exist", WHERE, "a file, imagenet, or null for random weights"
         )
-    name = part.details["imagenet"]
-    if name is None:
-        return Problem(f"base '{part.name}' has no ImageNet weights", WHERE, f"{WHERE}=<file> or {WHERE}=null")
     try:
-        path = keras_models() / name(size, parameters)
+        path = keras_models() / part.details["imagenet"](size, parameters)
     except BadInput as error:
         return error.problems[0]
-    return path if path.is_file() or _reachable() else _missing(part, path, f"{HOST} does not answer")
+    return path if path.is_file() or _reachable(HOST) else _missing(part, path, f"{HOST} does not answer")
+
+
+def unpublished(part: Part, weights: str) -> Problem | None:
+    """That a base has no published weights of this kind, None where it has or where a file is named."""
+    if weights == IMAGENET and part.details["imagenet"] is None:
+        others = f"{WHERE}={PRESET}" if part.details["backbone"] else f"{WHERE}=<file>"
+        return Problem(f"base '{part.name}' has no ImageNet weights", WHERE, f"{others} or {WHERE}=null")
+    if weights == PRESET and part.details["backbone"] is None:
+        others = f"{WHERE}={IMAGENET}" if part.details["imagenet"] else f"{WHERE}=<file>"
+        return Problem(f"base '{part.name}' has no presets", WHERE, f"{others} or {WHERE}=null")
+    return None
+
+
+def _preset(part: Part, parameters: Mapping[str, Any]) -> Path | Remote | Problem:
+    """The folder of a preset, which may be still to download, or why it can't be had."""
+    backbone, preset = part.details["backbone"], parameters["preset"]
+    if preset is None:
+        right = f"{presets.WHERE}=NAME, a folder, kaggle://… or hf://…; or {WHERE}=null for random weights"
+        return Problem(f"{WHERE}={PRESET}, and no preset is named", presets.WHERE, right)
+    try:
+        found = presets.find(preset, part.name, backbone)
+    except BadInput as error:
+        return error.problems[0]
+    if isinstance(found, Remote) and not _reachable(found.host):
+        return hub_presets.missing(preset, found, f"{found.host} does not answer", backbone.described)
+    return found
 
 
 def unfit(part: Part, path: Path, parameters: Mapping[str, Any]) -> Problem | None:
@@ -144,7 +178,7 @@ def _unreadable(path: Path, error: Exception) -> Problem:
 
 
 def load(base: keras.Model, part: Part, weights: str | None, size: Size, parameters: Mapping[str, Any]) -> None:
-    """Read weights into ``base``, a flat model from images to feature maps; the rest is as for ``find``.
+    """Read weights into ``base``, a model from images to what the base gives; the rest is as for ``find``.
 
     Raises:
         BadInput: the weights can't be had, the file can't be read, or it is not one of this base.
@@ -154,6 +188,10 @@ def load(base: keras.Model, part: Part, weights: str | None, size: Size, paramet
         raise BadInput(path)
     if path is None:
         return
+    if weights == PRESET:
+        hub_weights.load(base.get_layer(hub_bases.LAYER), part, parameters)
+        return
+    assert isinstance(path, Path)
     if weights == IMAGENET:
         _download(part, path, size, parameters)
     layers = [layer for layer in base.layers if layer.weights]
@@ -178,15 +216,15 @@ def load(base: keras.Model, part: Part, weights: str | None, size: Size, paramet
 
 
 @functools.cache
-def _reachable() -> bool:
-    """Whether the host that Keras downloads from answers within three seconds, through a proxy where one is set."""
+def _reachable(host: str) -> bool:
+    """Whether a host answers within three seconds, through a proxy where one is set."""
     answered = threading.Event()
 
     def ask() -> None:
         with contextlib.suppress(OSError):
             # an answer that refuses this address is one too
             with contextlib.suppress(urllib.error.HTTPError):
-                urllib.request.urlopen(urllib.request.Request(HOST, method="HEAD"), timeout=3).close()
+                urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=3).close()
             answered.set()
 
     # in a thread, since urlopen's timeout does not cover looking up the host's name
@@ -232,7 +270,7 @@ class _Stored(NamedTuple):
         return sorted(tuple(weight.shape) for weight in self.weights)
 
     def __str__(self) -> str:
-        return f"{self.name} {', '.join(map(str, self.shapes)) or 'without weights'}"
+        return f"{self.name} {listing([str(shape) for shape in self.shapes], 4) or 'without weights'}"
 
 
 @contextlib.contextmanager

@@ -15,15 +15,18 @@ from typing import Any, Literal, NamedTuple
 
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
+from framework.core.outputs import MAPS, Output
 from framework.core.registry import base
 from framework.core.schema import Count, Positive, Share, show
 from framework.parts.blocks import Activation, Normalization, drop, normalize
 
-Mode = Literal["tf", "tf128", "torch", "caffe", "efficientnet"]
+Mode = Literal["tf", "tf128", "torch", "clip", "caffe", "efficientnet"]
 Size = tuple[int, int]
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 BLUE_GREEN_RED = (103.939, 116.779, 123.68)
 PREPROCESS = "preprocess"
 
@@ -33,6 +36,7 @@ def preprocess(images: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
 
     - ``tf``: from -1 to 1; ``tf128``: the same, by 128 in place of 127.5
     - ``torch``: less ImageNet's mean, by its deviation, for each channel
+    - ``clip``: the same with the mean and deviation that CLIP was trained with
     - ``caffe``: less ImageNet's mean, in the order blue, green, red
     - ``efficientnet``: see below
 
@@ -51,9 +55,10 @@ def preprocess(images: keras.KerasTensor, mode: Mode) -> keras.KerasTensor:
         return rescale(1 / 127.5, -1)
     if mode == "tf128":
         return rescale(1 / 128, -1)
-    if mode == "torch":
-        offsets = [-mean / deviation for mean, deviation in zip(MEAN, DEVIATION, strict=True)]
-        return rescale([1 / (255 * deviation) for deviation in DEVIATION], offsets)
+    if mode in ("torch", "clip"):
+        means, deviations = (MEAN, DEVIATION) if mode == "torch" else (CLIP_MEAN, CLIP_DEVIATION)
+        offsets = [-mean / deviation for mean, deviation in zip(means, deviations, strict=True)]
+        return rescale([1 / (255 * deviation) for deviation in deviations], offsets)
     # EfficientNet normalizes inside, by the root of the deviation where it should be the deviation. Keras makes up
     # for that with a second division behind, but only in a graph that it builds with weights="imagenet". Moved in
     # front of its x / 255 - mean, that division reads as here, and the graph is the same for any weights.
@@ -73,6 +78,11 @@ def application(name: str) -> Callable[..., keras.Model]:
 def feature_maps(name: str, preprocessed: keras.KerasTensor, **parameters: Any) -> keras.KerasTensor:
     """What the network without its top makes of ``preprocessed``; its weights are random."""
     return application(name)(include_top=False, weights=None, input_tensor=preprocessed, **parameters).output
+
+
+def gives_maps(size: Size, parameters: Mapping[str, Any]) -> Output:
+    """What every base here gives."""
+    return MAPS
 
 
 class Outline(NamedTuple):
@@ -224,6 +234,7 @@ def _register(family: _Family, constructor: str, file: str) -> None:
         minimum_size=family.minimum_size,
         imagenet=lambda size, parameters: file,
         outline=lambda parameters: outline,
+        gives=gives_maps,
     )(build)
 
 
@@ -274,7 +285,7 @@ def _mobilenet_outline(parameters: Mapping[str, Any]) -> Outline:
     return _ends(int(32 * parameters["alpha"]), width * parameters["depth_multiplier"], width)
 
 
-@base("mobilenet", minimum_size=32, imagenet=_mobilenet_file, outline=_mobilenet_outline)
+@base("mobilenet", minimum_size=32, imagenet=_mobilenet_file, outline=_mobilenet_outline, gives=gives_maps)
 def mobilenet(images: keras.KerasTensor, *, alpha: Positive, depth_multiplier: Count) -> keras.KerasTensor:
     """MobileNet (Howard et al., 2017, https://arxiv.org/abs/1704.04861)."""
     return feature_maps("mobilenet", preprocess(images, "tf"), alpha=alpha, depth_multiplier=depth_multiplier)
@@ -291,7 +302,7 @@ def _mobilenetv2_outline(parameters: Mapping[str, Any]) -> Outline:
     return _ends(_eights(32 * alpha), _eights(int(320 * alpha)), _eights(1280 * max(alpha, 1)))
 
 
-@base("mobilenetv2", minimum_size=32, imagenet=_mobilenetv2_file, outline=_mobilenetv2_outline)
+@base("mobilenetv2", minimum_size=32, imagenet=_mobilenetv2_file, outline=_mobilenetv2_outline, gives=gives_maps)
 def mobilenetv2(images: keras.KerasTensor, *, alpha: Positive) -> keras.KerasTensor:
     """MobileNetV2 (Sandler et al., 2018, https://arxiv.org/abs/1801.04381)."""
     return feature_maps("mobilenetv2", preprocess(images, "tf"), alpha=alpha)
@@ -314,6 +325,7 @@ def _mobilenetv3_outline(channels: int, parameters: Mapping[str, Any]) -> Outlin
     minimum_size=32,
     imagenet=lambda size, parameters: _mobilenetv3_file("small", parameters),
     outline=lambda parameters: _mobilenetv3_outline(96, parameters),
+    gives=gives_maps,
 )
 def mobilenetv3small(images: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
     """MobileNetV3Small (Howard et al., 2019, https://arxiv.org/abs/1905.02244)."""
@@ -326,6 +338,7 @@ def mobilenetv3small(images: keras.KerasTensor, *, alpha: Positive, minimalistic
     minimum_size=32,
     imagenet=lambda size, parameters: _mobilenetv3_file("large", parameters),
     outline=lambda parameters: _mobilenetv3_outline(160, parameters),
+    gives=gives_maps,
 )
 def mobilenetv3large(images: keras.KerasTensor, *, alpha: Positive, minimalistic: bool) -> keras.KerasTensor:
     """MobileNetV3Large (Howard et al., 2019, https://arxiv.org/abs/1905.02244)."""
@@ -339,7 +352,7 @@ def _cnn_outline(parameters: Mapping[str, Any]) -> Outline:
     return Outline(None, tuple((side, side, before, after) for before, after in ends))
 
 
-@base("cnn", minimum_size=8, outline=_cnn_outline)
+@base("cnn", minimum_size=8, outline=_cnn_outline, gives=gives_maps)
 def cnn(
     images: keras.KerasTensor,
     *,

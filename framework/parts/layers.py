@@ -39,3 +39,39 @@ class GeneralizedMean(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """What ``__init__`` takes."""
         return {**super().get_config(), "p": self.p}
+
+
+@keras.saving.register_keras_serializable(package="framework")
+class AttentionPooling(keras.layers.Layer):
+    """Means over tokens, weighed by multi-head attention of one learned query to them.
+
+    Takes (batch, tokens, channels), gives (batch, channels); ``heads`` divides the channels.
+
+    Source: Lee et al., 2019, https://arxiv.org/abs/1810.00825, equation 10 with one seed.
+    """
+
+    def __init__(self, heads: int, **options: Any):
+        super().__init__(**options)
+        self.heads = heads
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the query and the attention."""
+        channels = input_shape[-1]
+        self.query = self.add_weight(name="query", shape=(1, 1, channels), initializer="glorot_uniform")
+        self.attend = keras.layers.MultiHeadAttention(
+            self.heads, channels // self.heads, dtype=self.dtype_policy, name="attend"
+        )
+        self.attend.build((input_shape[0], 1, channels), input_shape)
+
+    def call(self, tokens: Any) -> Any:
+        """(batch, tokens, channels) to (batch, channels)."""
+        query = keras.ops.repeat(self.query, keras.ops.shape(tokens)[0], axis=0)
+        return self.attend(query, tokens)[:, 0]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(batch, channels)."""
+        return (input_shape[0], input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """What ``__init__`` takes."""
+        return {**super().get_config(), "heads": self.heads}

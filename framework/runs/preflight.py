@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from framework.config.folders import unwritable
 from framework.config.settings import ModelSettings, Settings
-from framework.core import registry
+from framework.core import keras_hub_private, registry
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
 from framework.core.task import Classification, Task
@@ -20,6 +20,7 @@ from framework.data.labels import class_name
 from framework.data.selection import left_out, readable
 from framework.features.upkeep import root_folder
 from framework.model import weights
+from framework.parts import presets
 from framework.training.experiment import Experiment
 
 T = TypeVar("T")
@@ -126,7 +127,7 @@ def columns(settings: Settings, validated: bool) -> list[str]:
 
 
 def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Problem]]:
-    problems = [*_size(settings), *_schedule(settings), *_cache(settings)]
+    problems = [*_size(settings), *_pooling(settings), *_backbone(settings.model), *_schedule(settings), *_cache(settings)]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
         images = data.images(settings)
@@ -206,6 +207,49 @@ def _size(settings: Settings) -> Iterator[Problem]:
         given = show(settings.data.image_size)
         what = f"data.image_size={given} is too small: base '{settings.model.name}' needs sides of {smallest} at least"
         yield Problem(what, "data.image_size", f"data.image_size={smallest}")
+
+
+def _pooling(settings: Settings) -> Iterator[Problem]:
+    """A size that the base can't take, or a pooling that asks for what it does not give."""
+    gives = registry.get("base", settings.model.name).details["gives"]
+    if gives is None:
+        return
+    try:
+        output = gives(settings.data.size, settings.model.parameters)
+    except BadInput as error:
+        yield from error.problems
+        return
+    if output.offers(registry.get("pooling", settings.pooling.name).details["takes"]):
+        return
+    fitting = [part.name for part in registry.parts("pooling") if output.offers(part.details["takes"])]
+    what = f"pooling '{settings.pooling.name}' does not fit base '{settings.model.name}', which gives {output}"
+    yield Problem(what, "pooling.name", f"pooling={fitting[0]} (one of: {listing(fitting)})")
+
+
+def _backbone(model: ModelSettings) -> Iterator[Problem]:
+    """Of a base of Keras Hub: the package is missing, or its preset is none, of another network or of another size."""
+    part = registry.get("base", model.name)
+    backbone = part.details["backbone"]
+    if backbone is None:
+        return
+    if not keras_hub_private.installed():
+        what = f"base '{model.name}' needs the package keras-hub, which is not installed"
+        yield Problem(what, "model.name", "pip install 'framework[hub]'")
+        return
+    preset = model.parameters["preset"]
+    if preset is None or (backbone.described and model.weights != weights.PRESET):
+        return
+    try:
+        found = presets.find(preset, model.name, backbone)
+        if isinstance(found, Path):
+            presets.stated(found, model.name, backbone, model.parameters)
+    except BadInput as error:
+        yield from error.problems
+    else:
+        # what it is made of is in the preset: without that not even one of random weights can be built
+        if isinstance(found, presets.Remote) and not backbone.described:
+            problem = weights.find(part, weights.PRESET, model.size, model.parameters)
+            yield from [problem] if isinstance(problem, Problem) else []
 
 
 def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
@@ -296,15 +340,16 @@ def _weights(settings: Settings, demonstration: bool, hurried: bool) -> list[Pro
 
     Asking the network takes up to three seconds: where something else is wrong already, nobody waits for that.
     """
-    if settings.model.weights == weights.IMAGENET and (demonstration or hurried):
-        return []
+    if settings.model.weights in weights.PUBLISHED and (demonstration or hurried):
+        problem = weights.unpublished(registry.get("base", settings.model.name), settings.model.weights)
+        return [problem] if problem else []
     problem = missing_weights(settings) or _unfit_weights(settings.model)
     return [problem] if problem else []
 
 
 def _unfit_weights(model: ModelSettings) -> Problem | None:
     """What is wrong with a file of weights; Keras's own are held against the base when they are loaded."""
-    if model.weights in (None, weights.IMAGENET):
+    if model.weights in (None, *weights.PUBLISHED):
         return None
     return weights.unfit(registry.get("base", model.name), Path(model.weights).expanduser(), model.parameters)
 

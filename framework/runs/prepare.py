@@ -12,6 +12,7 @@ from framework.core.console import warn
 from framework.data import fingerprint
 from framework.data.selection import left_out, readable
 from framework.model.build import Network, build
+from framework.model.weights import IMAGENET
 from framework.runs.preflight import Data, experiment, missing_weights
 from framework.training.collaborators import Recorder, Unrecorded
 from framework.training.experiment import Experiment
@@ -98,10 +99,11 @@ def seed_everything(trainer: TrainerSettings) -> None:
 
 
 def _with_weights_to_be_had(start: Experiment) -> Experiment:
-    """On demonstration data missing ImageNet weights are replaced by random ones, and that is said loudly."""
+    """On demonstration data missing published weights are replaced by random ones, and that is said loudly."""
     model = start.settings.model
     if not start.demonstration or missing_weights(start.settings) is None:
         return start
-    warn(f"ImageNet weights of {model.name} can't be had here: RANDOM weights take their place.")
+    kind = "ImageNet weights" if model.weights == IMAGENET else "The weights"
+    warn(f"{kind} of {model.name} can't be had here: RANDOM weights take their place.")
     warn("Accuracy will be near chance. This run shows that everything works, nothing else.")
     return replace(start, settings=replace(start.settings, model=replace(model, weights=None)))

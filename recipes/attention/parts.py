@@ -7,7 +7,7 @@ from framework.core.registry import pooling
 from framework.core.schema import Count
 
 
-@pooling("attention")
+@pooling("looks")
 def attention(maps: keras.KerasTensor, *, looks: Count, hidden: Count) -> keras.KerasTensor:
     """Weighted means of each channel over all places: (batch, looks · channels).
 

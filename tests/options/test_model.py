@@ -171,6 +171,54 @@ def test_each_pooling_makes_its_vector_of_feature_maps(option, expected):
     np.testing.assert_allclose(keras.Model(maps, built("pooling", "pooling", option, maps))(MAPS), expected, rtol=1e-4)
 
 
+TOKENS = RNG.normal(size=(2, 1 + 6, 4)).astype(np.float32)
+
+
+def pooled_tokens(option, **changed):
+    """A pooling of a class token and six patches, as a function of the seven tokens."""
+    first, patches = keras.Input((4,)), keras.Input((6, 4))
+    model = keras.Model([first, patches], built("pooling", "pooling", option, first, patches, **changed))
+    return model, model([TOKENS[:, 0], TOKENS[:, 1:]])
+
+
+@effects("option, expected", {
+    "pooling=cls": ("cls", TOKENS[:, 0]),
+    "pooling=tokens": ("tokens", TOKENS[:, 1:].mean(1)),
+    "pooling=cls_tokens": ("cls_tokens", np.concatenate([TOKENS[:, 0], TOKENS[:, 1:].mean(1)], axis=-1)),
+})  # fmt: skip
+def test_each_pooling_of_tokens_makes_its_vector(option, expected):
+    np.testing.assert_allclose(pooled_tokens(option)[1], expected, rtol=1e-5)
+
+
+@effect("pooling=attention", "pooling.attention.heads")
+@pytest.mark.parametrize("heads", [1, 2])
+def test_attention_weighs_patches_by_how_they_answer_a_learned_question(heads):
+    model, found = pooled_tokens("attention", heads=heads)
+    query, *weights = model.get_layer("pooling").get_weights()
+    (wq, bq), (wk, bk), (wv, bv), (wo, bo) = zip(weights[::2], weights[1::2], strict=True)
+    patches = TOKENS[:, 1:]
+    q = np.einsum("qc,chd->qhd", query[0], wq) + bq
+    k = np.einsum("bnc,chd->bnhd", patches, wk) + bk
+    v = np.einsum("bnc,chd->bnhd", patches, wv) + bv
+    scores = np.einsum("qhd,bnhd->bhn", q, k) / np.sqrt(4 / heads)
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    expected = np.einsum("bhn,bnhd,hdc->bc", shares, v, wo) + bo
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(BadInput, match="4 channels can't be shared out among 3 heads"):
+        pooled_tokens("attention", heads=3)
+
+
+def test_poolings_of_maps_see_the_patches_of_tokens_as_a_grid():
+    size = ("model=vit_tiny", "model.image_size=[32,48]", "model.num_layers=1", "model.num_heads=1", "model.hidden_dim=4")
+    chosen = settings("data=image_folder", "data.dir=photos", *size, "pooling=flatten")
+    model = build(chosen, TASKS["one_hot"]).model
+    maps = keras.Model(model.input, [model.get_layer("patch_tokens").input, model.get_layer("patch_maps").output])
+    tokens, grid = maps(RNG.uniform(0, 255, (1, 32, 48, 3)).astype(np.float32))
+    assert grid.shape == (1, 2, 3, 4)
+    np.testing.assert_array_equal(np.array(grid)[0, 1, 2], np.array(tokens)[0, 1 + 1 * 3 + 2])
+
+
 @effect("pooling=none")
 def test_no_pooling_leaves_vectors_as_they_are():
     vectors = keras.Input((5,))

@@ -1,0 +1,106 @@
+"""All that is used of Keras Hub beyond its documented interface, and the one place where it is imported.
+
+Its built-in presets stand in plain dicts that are read here without importing it, since that would load TensorFlow.
+``pyproject.toml`` names the first release that this was tried with.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from framework.core.backend import hushed, load_tensorflow
+
+PACKAGE = "keras_hub"
+
+
+def installed() -> bool:
+    """Whether the package is there; imports nothing."""
+    return find_spec(PACKAGE) is not None
+
+
+@functools.cache
+def load_hub() -> ModuleType:
+    """Keras Hub, imported quietly, with what is mended in it.
+
+    Version 0.32 saves the positions of a DINOv2 that were trained only where the sum of their changes is positive
+    (``DINOV2Embedding._is_interpolated_position_embeddings_updated``); here they are saved always.
+    """
+    load_tensorflow()
+    with hushed():
+        hub = import_module(PACKAGE)
+    embedding = import_module(f"{PACKAGE}.src.models.dinov2.dinov2_layers").DINOV2Embedding
+    embedding._is_interpolated_position_embeddings_updated = lambda self: True
+    return hub
+
+
+@functools.cache
+def presets(family: str) -> Mapping[str, str]:
+    """Names of the built-in presets of a family of networks, each with its handle, ``kaggle://…``; none uninstalled.
+
+    Args:
+        family: the name of its folder in ``keras_hub/src/models``.
+    """
+    found: dict[str, str] = {}
+    if not installed():
+        return found
+    for file in sorted((_models() / family).glob("*_presets.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+                found |= dict(_handles(node.value))
+    return found
+
+
+def _handles(presets: ast.Dict) -> Iterator[tuple[str, str]]:
+    """Name and handle of each preset that is written out in a dict."""
+    for name, entry in zip(presets.keys, presets.values, strict=True):
+        if isinstance(name, ast.Constant) and isinstance(entry, ast.Dict):
+            for key, value in zip(entry.keys, entry.values, strict=True):
+                if getattr(key, "value", None) == "kaggle_handle" and isinstance(value, ast.Constant):
+                    yield str(name.value), str(value.value)
+
+
+def families() -> list[str]:
+    """Every family of networks that the installed version has presets of."""
+    return sorted(file.parent.name for file in _models().glob("*/*_presets.py")) if installed() else []
+
+
+def _models() -> Path:
+    spec = find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "src" / "models"
+
+
+def downloaded(preset: str, file: str) -> Path:
+    """A file of a preset, downloaded by Keras Hub to the cache of its host if it is not there yet.
+
+    Raises:
+        FileNotFoundError: the preset has no such file.
+        Exception: whatever Kaggle's or Hugging Face's client raises.
+    """
+    load_hub()
+    return Path(import_module(f"{PACKAGE}.src.utils.preset_utils").get_file(preset, file))
+
+
+def converted(folder: Path, image_shape: tuple[int, ...] | None = None) -> Any:
+    """The network of a folder in the format of Hugging Face Transformers or of timm, with its weights.
+
+    For images of this shape, or of its own where that is None.
+
+    Its ``config.json`` is read as data: the class is one of Keras Hub's, chosen by ``model_type`` or ``architecture``.
+
+    Raises:
+        ValueError: it is none that Keras Hub converts.
+        ImportError: the package safetensors is missing.
+    """
+    load_hub()
+    loader = import_module(f"{PACKAGE}.src.utils.preset_utils").get_preset_loader(str(folder))
+    shape = {} if image_shape is None else {"image_shape": tuple(image_shape)}
+    return loader.load_backbone(loader.check_backbone_class(), load_weights=True, **shape)
