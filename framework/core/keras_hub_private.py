@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from framework.core.backend import hushed, load_tensorflow
 
@@ -104,3 +104,41 @@ def converted(folder: Path, image_shape: tuple[int, ...] | None = None) -> Any:
     loader = import_module(f"{PACKAGE}.src.utils.preset_utils").get_preset_loader(str(folder))
     shape = {} if image_shape is None else {"image_shape": tuple(image_shape)}
     return loader.load_backbone(loader.check_backbone_class(), load_weights=True, **shape)
+
+
+class Encoder(NamedTuple):
+    """A layer that is a row of blocks.
+
+    Attributes:
+        layers: those in it, in the order that it calls them.
+        before: how many come before the blocks.
+        blocks: how many blocks there are.
+        pairs: whether a block gives something beside what the next one takes.
+    """
+
+    layers: tuple[Any, ...]
+    before: int
+    blocks: int
+    pairs: bool = False
+
+
+def encoder_of(layer: Any) -> Encoder | None:
+    """The blocks in a transformer's encoder, where one layer holds them; None for any other layer."""
+    kind = type(layer).__name__ if type(layer).__module__.startswith(f"{PACKAGE}.") else ""
+    if kind == "ViTEncoder":
+        return Encoder((layer.dropout, *layer.encoder_layers, layer.layer_norm), 1, len(layer.encoder_layers))
+    if kind == "DeiTEncoder":
+        return Encoder((*layer.encoder_layers, layer.layer_norm), 0, len(layer.encoder_layers), pairs=True)
+    if kind in ("DINOV2Encoder", "DINOV3Encoder"):
+        return Encoder(tuple(layer.layers), 0, len(layer.layers))
+    return None
+
+
+def is_block(layer: Any) -> bool:
+    """Whether a layer is one of a transformer's blocks, or a stage of a Swin Transformer."""
+    return type(layer).__name__ in ("CLIPEncoderLayer", "SigLIPEncoderLayer", "SwinTransformerStage")
+
+
+def depends_on_size_alone(layer: Any) -> bool:
+    """Whether what a layer gives is the same for all images of a size, as the rotations of a DINOv3's positions are."""
+    return type(layer).__name__ == "DINOV3RopePositionEmbedding"

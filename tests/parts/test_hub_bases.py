@@ -337,7 +337,7 @@ def test_weights_that_are_no_whole_file_are_named(saved, tmp_path):
     for name in ("config.json", "model.weights.h5"):
         data = (saved / "vit" / name).read_bytes()
         (tmp_path / name).write_bytes(data[: len(data) // 2] if name.endswith("h5") else data)
-    with pytest.raises(BadInput, match="the weights in .* can't be read"):
+    with pytest.raises(BadInput, match=r"the weights in .* can't be read"):
         with_preset("vit_base", tmp_path, 64)
     (tmp_path / "model.weights.h5").unlink()
     with pytest.raises(BadInput, match=r"has no weights[^$]*model.weights.h5, model.weights.json"):
