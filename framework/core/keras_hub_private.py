@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -35,6 +37,9 @@ def load_hub() -> ModuleType:
     load_tensorflow()
     with hushed():
         hub = import_module(PACKAGE)
+    # of a Swin's masks, which it computes itself, and of a weight that only the first training of a DINO needed
+    for told in ("Layer 'attn' .*was passed an input with a mask", r"Gradients do not exist .*mask_token'\]"):
+        warnings.filterwarnings("ignore", told, UserWarning)
     embedding = import_module(f"{PACKAGE}.src.models.dinov2.dinov2_layers").DINOV2Embedding
     embedding._is_interpolated_position_embeddings_updated = lambda self: True
     return hub
@@ -135,10 +140,24 @@ def encoder_of(layer: Any) -> Encoder | None:
 
 
 def is_block(layer: Any) -> bool:
-    """Whether a layer is one of a transformer's blocks, or a stage of a Swin Transformer."""
-    return type(layer).__name__ in ("CLIPEncoderLayer", "SigLIPEncoderLayer", "SwinTransformerStage")
+    """Whether a layer is one of a transformer's blocks."""
+    return type(layer).__name__ in ("CLIPEncoderLayer", "SigLIPEncoderLayer")
+
+
+def describable(layer: Any) -> bool:
+    """Whether a layer's config can be had: not that of a Swin Transformer's, which serializes a class as an object."""
+    return type(layer).__name__ not in ("PatchEmbedding", "SwinTransformerStage")
 
 
 def depends_on_size_alone(layer: Any) -> bool:
     """Whether what a layer gives is the same for all images of a size, as the rotations of a DINOv3's positions are."""
     return type(layer).__name__ == "DINOV3RopePositionEmbedding"
+
+
+def config_of(layer: Any) -> dict[str, Any]:
+    """A layer's config as its class takes it: some of Keras Hub's say more in theirs than they can be made of."""
+    config = layer.get_config()
+    if not type(layer).__module__.startswith(f"{PACKAGE}."):
+        return config
+    taken = {*inspect.signature(type(layer).__init__).parameters, "name", "trainable", "dtype"}
+    return {key: value for key, value in config.items() if key in taken}

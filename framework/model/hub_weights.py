@@ -50,7 +50,9 @@ def _read(network: keras.Model, folder: Path) -> None:
         network.load_weights(file)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().partition("\n")[0]
-        what = f"the weights in {folder} can't be read: they are truncated, or not those of its {presets.CONFIG} ({first})"
+        what = (
+            f"the weights in {folder} can't be read: they are truncated, or not those of its {presets.CONFIG} ({first})"
+        )
         raise BadInput(Problem(what, presets.WHERE, "the preset, downloaded anew")) from error
 
 

@@ -73,9 +73,7 @@ def cls_tokens(class_token: keras.KerasTensor, patches: keras.KerasTensor) -> ke
 
 
 @pooling("attention", takes="tokens")
-def attention(
-    class_token: keras.KerasTensor | None, patches: keras.KerasTensor, *, heads: Count
-) -> keras.KerasTensor:
+def attention(class_token: keras.KerasTensor | None, patches: keras.KerasTensor, *, heads: Count) -> keras.KerasTensor:
     """Mean over the patches, weighed by how each answers a learned question, in ``heads`` parts: (batch, channels).
 
     Source: pooling by multi-head attention with one seed and without its feed-forward layers, Lee et al., 2019,

@@ -187,7 +187,9 @@ def differences(sizes: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, 
 
 def of_another_size(preset: str, base: str, differing: Mapping[str, Any], ours: Mapping[str, Any]) -> Problem:
     """That a preset is of the right network in another size."""
-    said = ", ".join(f"{key}={show(_plain(value))} (here {show(_plain(ours[key]))})" for key, value in differing.items())
+    said = ", ".join(
+        f"{key}={show(_plain(value))} (here {show(_plain(ours[key]))})" for key, value in differing.items()
+    )
     right = " ".join(f"model.{key}={show(_plain(value))}" for key, value in differing.items())
     return Problem(f"preset {preset} is of another size than base '{base}' here: {said}", WHERE, right)
 

@@ -127,7 +127,13 @@ def columns(settings: Settings, validated: bool) -> list[str]:
 
 
 def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Problem]]:
-    problems = [*_size(settings), *_pooling(settings), *_backbone(settings.model), *_schedule(settings), *_cache(settings)]
+    problems = [
+        *_size(settings),
+        *_pooling(settings),
+        *_backbone(settings.model),
+        *_schedule(settings),
+        *_cache(settings),
+    ]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
         images = data.images(settings)

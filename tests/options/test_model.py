@@ -210,7 +210,13 @@ def test_attention_weighs_patches_by_how_they_answer_a_learned_question(heads):
 
 
 def test_poolings_of_maps_see_the_patches_of_tokens_as_a_grid():
-    size = ("model=vit_tiny", "model.image_size=[32,48]", "model.num_layers=1", "model.num_heads=1", "model.hidden_dim=4")
+    size = (
+        "model=vit_tiny",
+        "model.image_size=[32,48]",
+        "model.num_layers=1",
+        "model.num_heads=1",
+        "model.hidden_dim=4",
+    )
     chosen = settings("data=image_folder", "data.dir=photos", *size, "pooling=flatten")
     model = build(chosen, TASKS["one_hot"]).model
     maps = keras.Model(model.input, [model.get_layer("patch_tokens").input, model.get_layer("patch_maps").output])
