@@ -9,23 +9,24 @@ import numpy as np
 from framework.core.backend import keras
 from framework.core.keras_hub_private import depends_on_size_alone, describable, encoder_of, is_block
 from framework.core.keras_private import arguments_of, call_again, nodes_of
+from framework.parts.hub_bases import LAYER
 
 
 def opened(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
     """The same function of the same layers with a nested network's in its place, and the names of its blocks in order.
 
-    An encoder that holds its blocks gives way to them. A model without a nested network is given back, without blocks,
-    and so is one with a Swin Transformer, whose layers Keras Hub 0.32 can't describe: it is one layer for stages, too.
+    An encoder that holds its blocks gives way to them. A model without a network of Keras Hub is given back, without
+    blocks, and so is one with a Swin Transformer, whose layers Keras Hub 0.32 can't describe: it is one layer for stages, too.
     The weights are shared: who trains the one trains the other.
     """
     nodes = nodes_of(model)
-    nested = [node.operation for node in nodes if isinstance(node.operation, keras.Model)]
+    nested = [node.operation for node in nodes if node.operation.name == LAYER]
     if not nested or not all(describable(layer) for network in nested for layer in network.layers):
         return model, ()
     values: dict[int, Any] = {id(tensor): tensor for tensor in model.inputs}
     blocks: list[str] = []
     for node in nodes:
-        if isinstance(node.operation, keras.Model):
+        if node.operation.name == LAYER:
             _inside(node, values, blocks)
         else:
             _keep(values, node.outputs, call_again(node, node.operation, values))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from framework.core.errors import Problem
 from framework.core.backend import keras, load_tensorflow, tf
+from framework.core.errors import Problem
 from framework.core.registry import get
 from framework.data import fingerprint, pipeline
 from framework.data.rows import untuned
