@@ -32,6 +32,7 @@ FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for r
 PRIVATE_NAMES = {
     "framework.core.keras_private": None,
     "framework.config.hydra_private": None,
+    "framework.core.keras_hub_private": None,
     "framework.doctor": {"_replace"},  # public, of named tuples
     "framework.sweeps.processes": {"_clear", "_run_exitfuncs"},  # atexit's, as Python 3.13 does by itself
     "framework.sweeps.study": {"_trial_id"},  # Optuna's: a heartbeat is recorded by it

@@ -117,7 +117,8 @@ class StageSettings:
     """One phase of training.
 
     ``train`` says what: ``auto`` (everything if ``model.trainable``, else the head), ``head``, ``all``, ``from:NAME``
-    (from the named layer or block up) or ``last:N`` (the last N layers of the base with weights, and the head).
+    (from the named layer or block up) or ``last:N`` (the last N layers of the base with weights, of a transformer the
+    last N blocks, and the head).
     ``epochs`` None means ``trainer.epochs``. The rate is ``lr``, or ``optim.lr`` times ``lr_factor``; with
     ``layer_decay`` each layer below the head has that times the rate of the one above it. ``batch_norm`` of the base
     keeps its statistics (``inference``) or renews them (``train``); ``auto`` keeps those that came with weights.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from framework.core.backend import hushed, load_tensorflow
 
@@ -35,6 +37,9 @@ def load_hub() -> ModuleType:
     load_tensorflow()
     with hushed():
         hub = import_module(PACKAGE)
+    # of a Swin's masks, which it computes itself, and of a weight that only the first training of a DINO needed
+    for told in ("Layer 'attn' .*was passed an input with a mask", r"Gradients do not exist .*mask_token'\]"):
+        warnings.filterwarnings("ignore", told, UserWarning)
     embedding = import_module(f"{PACKAGE}.src.models.dinov2.dinov2_layers").DINOV2Embedding
     embedding._is_interpolated_position_embeddings_updated = lambda self: True
     return hub
@@ -104,3 +109,55 @@ def converted(folder: Path, image_shape: tuple[int, ...] | None = None) -> Any:
     loader = import_module(f"{PACKAGE}.src.utils.preset_utils").get_preset_loader(str(folder))
     shape = {} if image_shape is None else {"image_shape": tuple(image_shape)}
     return loader.load_backbone(loader.check_backbone_class(), load_weights=True, **shape)
+
+
+class Encoder(NamedTuple):
+    """A layer that is a row of blocks.
+
+    Attributes:
+        layers: those in it, in the order that it calls them.
+        before: how many come before the blocks.
+        blocks: how many blocks there are.
+        pairs: whether a block gives something beside what the next one takes.
+    """
+
+    layers: tuple[Any, ...]
+    before: int
+    blocks: int
+    pairs: bool = False
+
+
+def encoder_of(layer: Any) -> Encoder | None:
+    """The blocks in a transformer's encoder, where one layer holds them; None for any other layer."""
+    kind = type(layer).__name__ if type(layer).__module__.startswith(f"{PACKAGE}.") else ""
+    if kind == "ViTEncoder":
+        return Encoder((layer.dropout, *layer.encoder_layers, layer.layer_norm), 1, len(layer.encoder_layers))
+    if kind == "DeiTEncoder":
+        return Encoder((*layer.encoder_layers, layer.layer_norm), 0, len(layer.encoder_layers), pairs=True)
+    if kind in ("DINOV2Encoder", "DINOV3Encoder"):
+        return Encoder(tuple(layer.layers), 0, len(layer.layers))
+    return None
+
+
+def is_block(layer: Any) -> bool:
+    """Whether a layer is one of a transformer's blocks."""
+    return type(layer).__name__ in ("CLIPEncoderLayer", "SigLIPEncoderLayer")
+
+
+def describable(layer: Any) -> bool:
+    """Whether a layer's config can be had: not that of a Swin Transformer's, which serializes a class as an object."""
+    return type(layer).__name__ not in ("PatchEmbedding", "SwinTransformerStage")
+
+
+def depends_on_size_alone(layer: Any) -> bool:
+    """Whether what a layer gives is the same for all images of a size, as the rotations of a DINOv3's positions are."""
+    return type(layer).__name__ == "DINOV3RopePositionEmbedding"
+
+
+def config_of(layer: Any) -> dict[str, Any]:
+    """A layer's config as its class takes it: some of Keras Hub's say more in theirs than they can be made of."""
+    config = layer.get_config()
+    if not type(layer).__module__.startswith(f"{PACKAGE}."):
+        return config
+    taken = {*inspect.signature(type(layer).__init__).parameters, "name", "trainable", "dtype"}
+    return {key: value for key, value in config.items() if key in taken}

@@ -32,9 +32,14 @@ def all_nodes_of(model: keras.Model) -> list[Any]:
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
+def arguments_of(node: Any, values: Mapping[int, Any]) -> tuple[Any, dict[str, Any]]:
+    """What a node's operation was called with, other tensors by id in their place: ``arguments.fill_in``."""
+    return node.arguments.fill_in(values)
+
+
 def call_again(node: Any, operation: Any, values: Mapping[int, Any]) -> list[Any]:
-    """What an operation gives when called as in a node, on other tensors by id: rests on ``arguments.fill_in``."""
-    args, arguments = node.arguments.fill_in(values)
+    """What an operation gives when called as in a node, on other tensors by id."""
+    args, arguments = arguments_of(node, values)
     return keras.tree.flatten(operation(*args, **arguments))
 
 

@@ -13,6 +13,7 @@ from framework.core.backend import keras, tf
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.geometry import Geometry
+from framework.core.keras_hub_private import config_of
 from framework.data.decode import DECODER_VERSION
 from framework.data.rows import WORKERS, FileImages, undecodable, untuned
 from framework.features.folding import folded
@@ -121,14 +122,20 @@ def in_bfloat16(prefix: keras.Model) -> keras.Model:
 
     What comes before prepares the images, and would lose their lower bits.
     """
+    from framework.parts.layers import FirstOutput
+
     first = next((number for number, operation in enumerate(prefix.operations) if has_kernel(operation)), 0)
     later = {id(operation) for operation in prefix.operations[first:]}
 
     def copy(layer: Any) -> Any:
+        return again(layer, {"dtype": "mixed_bfloat16"} if id(layer) in later else {})
+
+    def again(layer: Any, changes: Mapping[str, Any]) -> Any:
         if not isinstance(layer, keras.Layer):
             return layer
-        config = layer.get_config()
-        return type(layer).from_config({**config, "dtype": "mixed_bfloat16"} if id(layer) in later else config)
+        if isinstance(layer, FirstOutput):
+            return FirstOutput(again(layer.layer, changes))
+        return type(layer).from_config({**config_of(layer), **changes})
 
     model = keras.models.clone_model(prefix, clone_function=copy)
     model.set_weights(prefix.get_weights())

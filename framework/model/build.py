@@ -14,23 +14,29 @@ from framework.core.errors import BadInput, Problem
 from framework.core.keras_private import restart_names
 from framework.core.task import Task
 from framework.model import weights
+from framework.model.opened import opened
 from framework.parts import bases, heads, poolings  # noqa: F401 - registers them
 
 
 @dataclass(frozen=True)
 class Network:
-    """A model, flat, and the names of its layers by what they belong to, in order from the input on.
+    """A model, and the names of its layers by what they belong to, in order from the input on.
 
     Attributes:
         model: from ``image``, raw images of 0-255, float32 (batch, height, width, channels), to float32 logits, or
             numbers, (batch, task.units).
-        base_layers: the base without what prepares images for it.
+        flat: the same with the layers of a nested base in its place (``opened``), which is what stages go by; of a
+            model that is flat itself, the model.
+        base_layers: the base without what prepares images for it, as in ``flat``.
         head_layers: pooling and head.
+        blocks: those of the base's layers that are a transformer's blocks, in order; none of other bases.
     """
 
     model: keras.Model
+    flat: keras.Model
     base_layers: tuple[str, ...]
     head_layers: tuple[str, ...]
+    blocks: tuple[str, ...] = ()
 
 
 def build(settings: Settings, task: Task) -> Network:
@@ -51,14 +57,14 @@ def build(settings: Settings, task: Task) -> Network:
     base = keras.Model(images, features)
     weights.load(base, registry.get("base", choice.name), choice.weights, geometry.size, choice.parameters)
     inside = {layer.name for layer in base.layers}
-    own = [layer for layer in base.layers if not layer.name.startswith(("image", bases.PREPROCESS))]
-    for layer in own:
-        layer.trainable = choice.trainable
-    return Network(
-        model,
-        tuple(layer.name for layer in own),
-        tuple(layer.name for layer in model.layers if layer.name not in inside),
-    )
+    before = ("image", bases.PREPROCESS)
+    for layer in base.layers:
+        if not layer.name.startswith(before):
+            layer.trainable = choice.trainable
+    head = tuple(layer.name for layer in model.layers if layer.name not in inside)
+    flat, blocks = opened(model)
+    own = tuple(layer.name for layer in flat.layers if layer.name not in head and not layer.name.startswith(before))
+    return Network(model, flat, own, head, blocks)
 
 
 def _in_colours(images: keras.KerasTensor) -> keras.KerasTensor:

@@ -89,7 +89,7 @@ def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, A
         path = keras_models() / part.details["imagenet"](size, parameters)
     except BadInput as error:
         return error.problems[0]
-    return path if path.is_file() or _reachable(HOST) else _missing(part, path, f"{HOST} does not answer")
+    return path if path.is_file() or _reachable() else _missing(part, path, f"{HOST} does not answer")
 
 
 def unpublished(part: Part, weights: str) -> Problem | None:
@@ -216,15 +216,15 @@ def load(base: keras.Model, part: Part, weights: str | None, size: Size, paramet
 
 
 @functools.cache
-def _reachable(host: str) -> bool:
-    """Whether a host answers within three seconds, through a proxy where one is set."""
+def _reachable(host: str | None = None) -> bool:
+    """Whether a host, or the one that Keras downloads from, answers within three seconds, through a proxy if one is set."""
     answered = threading.Event()
 
     def ask() -> None:
         with contextlib.suppress(OSError):
             # an answer that refuses this address is one too
             with contextlib.suppress(urllib.error.HTTPError):
-                urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=3).close()
+                urllib.request.urlopen(urllib.request.Request(host or HOST, method="HEAD"), timeout=3).close()
             answered.set()
 
     # in a thread, since urlopen's timeout does not cover looking up the host's name

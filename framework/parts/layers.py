@@ -56,10 +56,10 @@ class AttentionPooling(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the query and the attention."""
-        channels = int(input_shape[-1] or 0)
+        channels = input_shape[-1]
         self.query = self.add_weight(name="query", shape=(1, 1, channels), initializer="glorot_uniform")
         self.attend = keras.layers.MultiHeadAttention(
-            self.heads, channels // self.heads, dtype=self.dtype_policy, name="attend"
+            self.heads, (channels or 0) // self.heads, dtype=self.dtype_policy, name="attend"
         )
         self.attend.build((input_shape[0], 1, channels), input_shape)
 
@@ -75,3 +75,19 @@ class AttentionPooling(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """What ``__init__`` takes."""
         return {**super().get_config(), "heads": self.heads}
+
+
+@keras.saving.register_keras_serializable(package="framework")
+class FirstOutput(keras.layers.Wrapper):
+    """The first of what a layer gives; goes by the layer's name, shares its weights, and takes what it takes."""
+
+    def __init__(self, layer: keras.Layer, **options: Any):
+        super().__init__(layer, **{"name": layer.name, "dtype": layer.dtype_policy, **options})
+
+    def call(self, inputs: Any) -> Any:
+        """The layer's first output."""
+        return self.layer(inputs)[0]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """That of the input: a block's."""
+        return input_shape

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from framework.core.backend import keras, load_tensorflow, tf
+from framework.core.errors import Problem
 from framework.core.registry import get
 from framework.data import fingerprint, pipeline
 from framework.data.rows import untuned
@@ -112,7 +113,7 @@ def plan(start: Experiment) -> RunPlan:
 
 def layers(network: Network, stage: Stage) -> Iterator[tuple[str, str, str, str, str]]:
     """Name, type, shape of the output for one image, parameters and whether it trains, of every layer."""
-    for layer in network.model.layers:
+    for layer in network.flat.layers:
         shapes = [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(layer.output)]
         count = f"{layer.count_params():,}" if layer.weights else ""
         trains = "trains" if layer.weights and layer.name in stage.trained else ""
@@ -123,23 +124,24 @@ def with_local_weights(start: Experiment) -> tuple[Experiment, str]:
     """The same with random weights where those asked for are not on this machine, and a clause that says so."""
     model = start.settings.model
     found = weights.find(get("base", model.name), model.weights, start.settings.data.size, model.parameters)
-    if found is None or (isinstance(found, Path) and found.is_file()):
+    if found is None or (isinstance(found, Path) and found.exists()):
         return start, ""
     plain = replace(start.settings, model=replace(model, weights=None))
-    if isinstance(found, Path):
-        return replace(start, settings=plain), f"the weights would be downloaded first: {found.name}"
+    if not isinstance(found, Problem):
+        name = found.name if isinstance(found, Path) else found.handle
+        return replace(start, settings=plain), f"the weights would be downloaded first: {name}"
     return replace(start, settings=plain), "the weights can't be had: random ones would take their place"
 
 
 def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decoding: float) -> StagePlan:
     settings = start.settings
     freeze(network, stage)
-    cut = frozen_prefix(network.model, stage.trained, stage.inference)
+    cut = frozen_prefix(network.flat, stage.trained, stage.inference)
     inputs = InputBuilder(start, network)
     why = inputs.why_not_kept(cut)
     if why == "":
         why = "nothing is kept: what trains begins at the images"
-    prefix, tail = split(network.model, cut, stage.inference)
+    prefix, tail = split(network.flat, cut, stage.inference)
     if why and prefix is not None:
         tail = with_prefix(prefix, tail)
     counts = {name: len(split) for name, split in inputs.splits.items()}
@@ -198,7 +200,7 @@ def training_times(
     batch = settings.trainer.batch_size if cached else min(settings.trainer.batch_size, MEASURED)
     at_once = min(steps, AT_ONCE) if cached else 1
     tail.compile(
-        optimizer=make_optimizer(settings, stage, network.model, steps),
+        optimizer=make_optimizer(settings, stage, network.flat, steps),
         loss=make_loss(settings, task),
         metrics=make_metrics(settings, task),
         auto_scale_loss=False,

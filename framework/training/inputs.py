@@ -73,7 +73,7 @@ class InputBuilder:
 
     def build(self, stage: Stage) -> StageInputs:
         """Rows for this stage, computed or read with progress, and the part of the network that they go into."""
-        cut = frozen_prefix(self.network.model, stage.trained, stage.inference)
+        cut = frozen_prefix(self.network.flat, stage.trained, stage.inference)
         why = self.why_not_kept(cut)
         if why is not None:
             return self._from_images(stage, cut, why)
@@ -91,14 +91,14 @@ class InputBuilder:
         return None
 
     def _from_images(self, stage: Stage, cut: Cut, why: str) -> StageInputs:
-        prefix, tail = split(self.network.model, cut, stage.inference)
+        prefix, tail = split(self.network.flat, cut, stage.inference)
         if prefix is not None:
             tail = with_prefix(prefix, tail)
         rows = {name: self._rows(name) for name in self.splits}
         return StageInputs(tail, rows["train"], rows.get("validation"), self._augmentations(), says=self._says(why))
 
     def _from_features(self, stage: Stage, cut: Cut) -> StageInputs:
-        prefix, tail = split(self.network.model, cut, stage.inference)
+        prefix, tail = split(self.network.flat, cut, stage.inference)
         copies = self.settings.augment.copies if self.settings.augment.parts else 0
         with self.recorder.phase("features"):
             rows = self._features(prefix, cut, copies)

@@ -57,7 +57,7 @@ def range_test(trainer: Trainer) -> RangeTest:
     freeze(trainer.network, stage)
     inputs = trainer.inputs.build(stage)
     settings = replace(trainer.settings, optim=replace(trainer.settings.optim, schedule=PartSettings("constant")))
-    optimizer = make_optimizer(settings, stage, trainer.network.model, STEPS)
+    optimizer = make_optimizer(settings, stage, trainer.network.flat, STEPS)
     tail = inputs.tail
     tail.compile(optimizer=optimizer, loss=make_loss(settings, trainer.experiment.task), auto_scale_loss=False)
     rates: list[float] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from framework.config.settings import Settings, StageSettings
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.keras_private import layers_within
 from framework.model.build import Network
 
 
@@ -38,14 +39,16 @@ def stage_of(name: str, stage: StageSettings, settings: Settings, network: Netwo
         BadInput: it names a layer that the base does not have.
     """
     base = _trained_base(name, stage, settings, network)
-    norms = {layer for layer in base if isinstance(network.model.get_layer(layer), keras.layers.BatchNormalization)}
+    norms = {layer for layer in base if isinstance(network.flat.get_layer(layer), keras.layers.BatchNormalization)}
     keeps = stage.batch_norm == "inference" or (stage.batch_norm == "auto" and settings.model.weights is not None)
     still = norms if keeps else set()
+    # one that is inside of a layer keeps its statistics too, and learns with it
+    around = {layer for layer in base if keeps and layer not in norms and _has_norm(network.flat.get_layer(layer))}
     trained = [layer for layer in base if layer not in still]
     return Stage(
         name=name,
         trained=frozenset([*trained, *network.head_layers]),
-        inference=frozenset([*(set(network.base_layers) - set(base)), *still]),
+        inference=frozenset([*(set(network.base_layers) - set(base)), *still, *around]),
         epochs=stage.epochs or settings.trainer.epochs,
         lr=stage.lr if stage.lr is not None else settings.optim.lr * stage.lr_factor,
         rates=_rates(trained, stage.layer_decay, network),
@@ -64,26 +67,48 @@ def _trained_base(name: str, stage: StageSettings, settings: Settings, network: 
         return layers
     kind, _, rest = train.partition(":")
     if kind == "last":
-        weighted = [layer for layer in layers if network.model.get_layer(layer).weights]
+        weighted = list(network.blocks) or [layer for layer in layers if network.flat.get_layer(layer).weights]
         first = weighted[-int(rest)] if 0 < int(rest) <= len(weighted) else layers[0]
         return layers[layers.index(first) :] if int(rest) else []
+    blocks = {f"block_{number}": layer for number, layer in enumerate(network.blocks, start=1)}
     starts = [layer for layer in layers if layer == rest or layer.startswith((f"{rest}_", f"{rest}/"))]
+    if rest in blocks:
+        starts = [blocks[rest]]
     if not starts:
         what = f"stages.{name}.train={train}: base '{settings.model.name}' has no layer or block '{rest}'"
-        raise BadInput(Problem(what, f"stages.{name}.train", suggestion(rest, layers)))
+        raise BadInput(Problem(what, f"stages.{name}.train", suggestion(rest, [*blocks, *layers])))
     return layers[layers.index(starts[0]) :]
 
 
+def _has_norm(layer: keras.Layer) -> bool:
+    """Whether there is batch normalisation inside of a layer."""
+    return any(isinstance(inner, keras.layers.BatchNormalization) for inner in layers_within(layer))
+
+
 def _rates(trained: list[str], decay: float | None, network: Network) -> dict[str, float]:
-    """Share of the stage's rate for each trained layer: the decay once for each weighted layer above it."""
+    """Share of the stage's rate for each trained layer: the decay once for each weighted layer above it.
+
+    Of a transformer, once for each block above its input or output: what comes before the first block is a layer
+    below it, what comes after the last has the head's rate, as BEiT's recipe says (https://arxiv.org/abs/2106.08254).
+    """
     if decay is None:
         return {}
-    weighted = [layer for layer in trained if network.model.get_layer(layer).weights]
-    return {layer: decay ** (len(weighted) - place) for place, layer in enumerate(weighted)}
+    weighted = [layer for layer in trained if network.flat.get_layer(layer).weights]
+    if not network.blocks:
+        return {layer: decay ** (len(weighted) - place) for place, layer in enumerate(weighted)}
+    order = network.base_layers
+    places = [order.index(block) for block in network.blocks]
+    above = {layer: sum(place >= order.index(layer) for place in places) for layer in weighted}
+    first = places[0]
+    return {layer: decay ** (count + (order.index(layer) < first)) for layer, count in above.items()}
 
 
 def freeze(network: Network, stage: Stage) -> None:
     """Set what learns on the layers themselves, so that the whole model's counts and the optimizer follow."""
-    for layer in network.model.layers:
+    if network.flat is not network.model:
+        # a layer that is frozen hides what learns inside of it
+        for layer in layers_within(network.model):
+            layer.trainable = True
+    for layer in network.flat.layers:
         if layer.weights:
             layer.trainable = layer.name in stage.trained

@@ -208,7 +208,7 @@ class Trainer:
         freeze(self.network, stage)
         if state is not None:
             # first of all: what this stage keeps features of may have been trained by an earlier one
-            restore(layer_variables(self.network.model, self._learned), state)
+            restore(layer_variables(self.network.flat, self._learned), state)
         inputs = self.inputs.build(stage)
         return inputs, self._compile(stage, inputs)
 
@@ -220,7 +220,7 @@ class Trainer:
             at_once = min(self.steps, WHOLE_EPOCH) if inputs.cached else 1
         at_once = min(at_once, trainer.save_steps or at_once)
         whole = self.network.model
-        optimizer = make_optimizer(self.settings, stage, whole, self.steps)
+        optimizer = make_optimizer(self.settings, stage, self.network.flat, self.steps)
         metrics = make_metrics(self.settings, task)
         compiled = dict(optimizer=optimizer, loss=make_loss(self.settings, task), auto_scale_loss=False)
         whole.compile(metrics=make_metrics(self.settings, task), **compiled)
@@ -323,7 +323,7 @@ class Trainer:
     def _save(self, at: StageProgress) -> None:
         """Store the state of the training as it stands."""
         variables = itertools.chain(
-            layer_variables(self.network.model, self._learned),
+            layer_variables(self.network.flat, self._learned),
             optimizer_variables(at.tail),
             # between epochs they mean nothing, and a training that is taken up there has none
             metric_variables(at) if at.step else (),
