@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import framework
+from framework.core.geometry import Geometry
 from framework.core.runs import RunFolder
 from framework.predict import main as predict
 from tests.evaluation.common import colour_network
@@ -34,7 +35,7 @@ def test_predictions_are_those_of_the_command_from_any_form_of_image(fitted, col
         assert one.probability == max(one.probabilities.values())
     from framework.evaluation.forward import forward
 
-    bits = np.concatenate([logits for _, logits in forward(fitted.model, files, fitted.size, 32, [])])
+    bits = np.concatenate([logits for _, logits in forward(fitted.model, files, Geometry(fitted.size), 32, [])])
     rows = fitted._trained.task.probabilities(bits)
     assert [list(one.probabilities.values()) for one in found] == rows.tolist()
     assert fitted.predict(files) == found
