@@ -13,7 +13,7 @@ from typing import Any, Literal
 from framework.core import better, registry
 from framework.core.better import Direction, Yardstick
 from framework.core.geometry import Channels, Geometry, Level, Resize
-from framework.core.schema import Count, NonNegative, PathText, Positive, Whole
+from framework.core.schema import Count, NonNegative, PathText, Positive, Seed, Whole
 from framework.core.task import Labels
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
@@ -89,7 +89,7 @@ class DataSettings(PartSettings):
     write_split: PathText | None
     balance: Literal["none", "over", "under"]
     class_weights: Literal["balanced"] | dict[str, Positive] | None
-    seed: Whole
+    seed: Seed
     memory_limit: Whole
     on_error: Literal["stop", "skip"]
 
@@ -140,7 +140,7 @@ class TrainerSettings:
     batch_size: Count
     precision: Precision
     feature_precision: Literal["float32", "bfloat16"]
-    seed: Whole
+    seed: Seed
     deterministic: bool
     save_steps: Count | None
     steps_per_execution: Count | Literal["auto"]
@@ -190,7 +190,7 @@ class SearchSettings(PartSettings):
     timeout: Count | str | None
     storage: PathText | None
     objectives: list[str] | None
-    seed: Whole | None
+    seed: Seed | None
     space: dict[str, str]
 
 

@@ -19,6 +19,7 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Gt(0)]
 Whole = Annotated[int, Ge(0)]
+Seed = Annotated[int, Ge(0), Lt(2**32)]  # what NumPy takes
 # layers one after the other: beyond this a network is built for hours and trains never
 Depth = Annotated[int, Gt(0), Le(1000)]
 Share = Annotated[float, Ge(0), Lt(1)]

@@ -62,3 +62,10 @@ def test_this_machine_says_it():
 def test_true_is_no_number_of_channels(data):
     with pytest.raises(BadInput, match=r"data\.channels"):
         check(["data.channels=true"], partial(preflight, data=data))
+
+
+@pytest.mark.parametrize("line", ["trainer.seed=4294967296", "data.seed=100000000000000000000", "trainer.seed=-1"])
+def test_a_seed_is_what_numpy_takes(data, line):
+    with pytest.raises(BadInput, match=line.partition("=")[0]):
+        check([line], partial(preflight, data=data))
+    assert check(["trainer.seed=4294967295"], partial(preflight, data=data))
