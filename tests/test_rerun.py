@@ -60,6 +60,12 @@ def test_the_config_is_the_same(tmp_path):
     assert again(folder) == compose_afresh(overrides)
 
 
+def test_of_several_seeds_the_one_is_repeated(tmp_path):
+    folder = whole(tmp_path, "sweep.seeds=3", "trainer.seed=2", "sweep.jobs=1")
+    config = again(folder)
+    assert (config["sweep"]["seeds"], config["sweep"]["jobs"], config["trainer"]["seed"]) == (None, 1, 2)
+
+
 def compose_afresh(overrides):
     take_primary_config([])
     return compose(overrides).config

@@ -68,9 +68,15 @@ def _repeat(argument: str, overrides: Sequence[str]) -> PrimaryConfig:
     if "recipe" in keys:
         what = "from= repeats a config as it was; a recipe can't be laid over it"
         raise BadInput(Problem(what, f"command line: {argument}", "recipe=NAME without from=, or single overrides"))
-    node = _primary(as_now(read(run.config).content), sorted(keys & set(groups())))
+    node = _primary(_alone(as_now(read(run.config).content)), sorted(keys & set(groups())))
     ConfigStore.instance().store(name=REPEAT, node=node)
     return PrimaryConfig(REPEAT, run.config, run.path, recipes[-1] if recipes else None)
+
+
+def _alone(saved: dict[str, Any]) -> dict[str, Any]:
+    """The config of one run, also of one that was a seed of several: that one is repeated, not the others."""
+    sweep = saved.get("sweep")
+    return {**saved, "sweep": {**sweep, "seeds": None}} if isinstance(sweep, Mapping) else saved
 
 
 def _primary(saved: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
