@@ -71,8 +71,9 @@ def test_every_key_that_is_a_text_takes_every_text():
     keys += [(f"{group}.it", name) for group, kind in NAMED.items() for name in _names(kind, {})]
     found = 0
     for group, name in keys:
+        taken = {member for kind in kinds(f"{group}.{name}") for member in schema.members(kind)}
         for text in texts:
-            if any(str in schema.members(kind) for kind in kinds(f"{group}.{name}")):
+            if str in taken and not taken & {int, float}:  # of a number or a text 1 is the number
                 (argument,) = normalise([f"{group}.{name}={text}"])
                 assert yaml_of(argument) == text, argument
                 found += 1
