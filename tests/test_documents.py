@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import framework
+from framework.core import keras_hub_private
 from tests.conftest import make_images
 
 CLONE = Path(framework.__file__).parents[1]
@@ -99,6 +100,8 @@ def test_every_command_of_a_document_runs(document, tmp_path, type_in):
     rows = [f"{file},{20 + number},{150 + number % 7}" for number, file in enumerate(files)]
     (tmp_path / "PEOPLE.csv").write_text("\n".join(["path,age,height", *rows]))
     for line in commands(document):
+        if "model=vit" in line and not keras_hub_private.installed():
+            continue  # for Python 3.10 there is none
         arguments = made_quick(words_of(line))
         if "runs=[RUN,OTHER]" in arguments:
             for name, run in zip(("RUN", "OTHER"), sorted(tmp_path.glob("runs/*")), strict=False):

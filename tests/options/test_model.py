@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from framework.core import keras_hub_private
 from framework.core.backend import keras
 from framework.core.errors import BadInput
 from framework.model.build import build
@@ -209,6 +210,7 @@ def test_attention_weighs_patches_by_how_they_answer_a_learned_question(heads):
         pooled_tokens("attention", heads=3)
 
 
+@pytest.mark.skipif(not keras_hub_private.installed(), reason="Keras Hub is not installed; it needs Python 3.11")
 def test_poolings_of_maps_see_the_patches_of_tokens_as_a_grid():
     size = (
         "model=vit_tiny",

@@ -30,6 +30,8 @@ from tests.options.counted import effect
 from tests.options.made import TASKS, settings
 from tests.parts.hub_made import CONVOLUTIONAL, DESCRIBED, overrides
 
+pytestmark = pytest.mark.skipif(not hub.installed(), reason="Keras Hub is not installed; it needs Python 3.11")
+
 CONF = Path(__file__).parents[2] / "conf" / "model"
 PARTS = {part.name: part for part in registry.parts("base") if part.details["backbone"]}
 OWN = {"name", "weights", "trainable", "image_size"}
