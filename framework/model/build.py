@@ -77,7 +77,7 @@ def _in_colours(images: keras.KerasTensor) -> keras.KerasTensor:
 def _for_pooling(settings: Settings, features: Any) -> tuple[Any, ...]:
     """What the pooling is supplied with: the base's output, of tokens their patches as maps, or class token and patches."""
     gives = registry.get("base", settings.model.name).details["gives"]
-    output = gives(settings.data.size, settings.model.parameters) if gives else None
+    output = gives(settings.data.geometry.size, settings.model.parameters) if gives else None
     if output is None or output.kind != "tokens":
         return (features,)
     # layers, so that a cut has a name and a model can be saved in either format

@@ -89,7 +89,8 @@ def test_latest_is_the_newest_with_a_model(tmp_path, model_file, monkeypatch):
 def test_a_misspelt_run_is_answered_with_the_nearest(tmp_path, model_file):
     make_run(tmp_path / "clothing", model_file)
     assert f"try:    run={tmp_path / 'clothing'}" in message(open_run, str(tmp_path / "clohting"))
-    assert "is a file" in message(open_run, str(tmp_path / "clothing" / "model.keras"))
+    assert "is a file" in message(open_run, str(tmp_path / "clothing" / "run.json"))
+    assert open_run(str(tmp_path / "clothing" / "model.keras")).folder == tmp_path / "clothing"
     (tmp_path / "empty").mkdir()
     assert "run.json is missing" in message(open_run, str(tmp_path / "empty"))
 
