@@ -69,7 +69,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "training": Scenario("train", (*SMALL, "trainer.save_steps=2", "hydra.run.dir=run"), ("run",)),
     "features": Scenario("train", (*SMALL, HEAD_ONLY, "hydra.run.dir=kept"), ("kept", "cache")),
     "sweep": Scenario("train", ("-m", *SMALL, HEAD_ONLY, "sweep.name=rates", "optim.lr=0.1,0.01,0.001"), ("sweeps",)),
-    "comparison": Scenario("compare", ("sweep=done/rates", "out=compared"), ("compared",)),
+    "comparison": Scenario("compare", ("sweep=done/rates", "output=compared"), ("compared",)),
 }
 
 

@@ -21,6 +21,7 @@ SMALL = {
     None: ["model.filters=[4]", "data.image_size=16"],
     "mobilenet": ["model.weights=null", "data.image_size=32"],
     "xception": ["data.image_size=71"],
+    "vit_tiny": ["data.image_size=32", "model.num_layers=1"],
 }
 
 

@@ -86,7 +86,7 @@ def stand_ins(folder, tmp_path_factory):
         # what is imported once is not counted: the speed of a whole process is tested elsewhere
         with contextlib.suppress(Accepted):
             train.main([*DATA, "hydra.run.dir=run"])
-        compare.main(["runs=[runs/one,runs/two]", "out=warm"])
+        compare.main(["runs=[runs/one,runs/two]", "output=warm"])
         shutil.rmtree("warm")
         yield
         os.chdir(before)
@@ -284,7 +284,7 @@ OPTIONS = {
     ],
     predict: ["photos", "photos/train/red", "-x", "run=runs/one", "model=a.keras", "top=3", "format=csv", "output=x.csv", "batch_size=2"],
     visualize: ["run=runs/one", "image=photos/train/red/red-0-000.jpg", "target=hat", "top=3", "layers=[a,b]", "output=x"],
-    compare: ["sweep=sweeps/rates", "runs=[runs/one,sweeps/rates/0]", "runs=[runs/one]", "out=there"],
+    compare: ["sweep=sweeps/rates", "runs=[runs/one,sweeps/rates/0]", "runs=[runs/one]", "output=there"],
     cache: ["list", "verify", "clear", "keys=x", "dir=photos", "cache.dir=photos", "days=3", "all"],
     recipe: ["list", "new", "check", "copy", "name=birds", "data.dir=photos", "into=recipes", "recipes=recipes", "mine", "clothing_v1", "all"],
 }  # fmt: skip
