@@ -55,6 +55,7 @@ def made_quick(arguments: list[str]) -> list[str]:
         return [*arguments, "data.image_size=32", "trainer.epochs=1"]
     if "framework.train" not in arguments and "model=mobilenet" not in arguments:
         return arguments
+    arguments = ["search.trials=2" if one.startswith("search.trials=") else one for one in arguments]
     model = next((argument.partition("=")[2] for argument in arguments if argument.startswith("model=")), None)
     return [*arguments, *QUICK, *SMALL[model]]
 
