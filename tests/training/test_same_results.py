@@ -50,7 +50,7 @@ def test_a_small_network(tmp_path, monkeypatch, stages):
 
 @pytest.mark.slow
 @pytest.mark.real
-@pytest.mark.parametrize("stages", STAGES)
+@pytest.mark.parametrize("stages", ["two"])
 def test_mobilenet_on_the_real_photos(shared, tmp_path, monkeypatch, stages):
     monkeypatch.chdir(tmp_path)
     weights = shared / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
