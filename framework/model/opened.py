@@ -9,7 +9,7 @@ import numpy as np
 from framework.core.backend import keras
 from framework.core.keras_hub_private import depends_on_size_alone, describable, encoder_of, is_block
 from framework.core.keras_private import arguments_of, call_again, nodes_of
-from framework.parts.hub_bases import LAYER
+from framework.parts.presets import LAYER
 
 
 def opened(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:

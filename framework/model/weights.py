@@ -32,7 +32,7 @@ from framework.core.keras_private import is_random_state, saved_kind
 from framework.core.registry import Part
 from framework.core.schema import show
 from framework.model import hub_weights
-from framework.parts import hub_bases, hub_presets, presets
+from framework.parts import hub_presets, presets
 from framework.parts.bases import Size, application
 from framework.parts.presets import Remote
 
@@ -189,7 +189,7 @@ def load(base: keras.Model, part: Part, weights: str | None, size: Size, paramet
     if path is None:
         return
     if weights == PRESET:
-        hub_weights.load(base.get_layer(hub_bases.LAYER), part, parameters)
+        hub_weights.load(base.get_layer(presets.LAYER), part, parameters)
         return
     assert isinstance(path, Path)
     if weights == IMAGENET:

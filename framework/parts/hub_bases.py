@@ -21,7 +21,6 @@ from framework.parts import presets
 from framework.parts.bases import PREPROCESS, Size, gives_maps, preprocess
 from framework.parts.presets import Backbone
 
-LAYER = "backbone"
 VIT = Backbone("ViTBackbone", "vit", model_types=("vit",))
 DEIT = Backbone("DeiTBackbone", "deit", model_types=("deit",))
 SWIN = Backbone("SwinTransformerBackbone", "swin_transformer", model_types=("swin",))
@@ -39,7 +38,7 @@ def _called(network: keras.Model, images: keras.KerasTensor) -> Any:
 
 def _built(backbone: Backbone, images: keras.KerasTensor, **arguments: Any) -> keras.KerasTensor:
     kind = getattr(load_hub().models, backbone.kind)
-    return _called(kind(image_shape=tuple(images.shape[1:]), name=LAYER, **arguments), images)
+    return _called(kind(image_shape=tuple(images.shape[1:]), name=presets.LAYER, **arguments), images)
 
 
 def _grid(size: Size, side: int, of: str) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def network(folder: Path, said: Stated, base: str, image_shape: tuple[int, ...] 
             return hub.converted(folder, image_shape)
         given: Mapping[str, Any] = said.config["config"]
         shape = {key: image_shape for key in ("image_shape", "input_shape") if key in given and image_shape}
-        config = {**said.config, "config": {**given, **shape, "name": "backbone"}}
+        config = {**said.config, "config": {**given, **shape, "name": presets.LAYER}}
         return keras.saving.deserialize_keras_object(config, safe_mode=True)
     except ImportError as error:
         what = f"preset {folder} is in a format that Keras Hub converts with the package {error.name or 'safetensors'}"

@@ -24,6 +24,8 @@ WEIGHTS = "model.weights.h5"
 SHARDS = "model.weights.json"
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 HOSTS = {"kaggle": "https://www.kaggle.com", "hf": "https://huggingface.co"}
+# what a nested network is called in the whole model
+LAYER = "backbone"
 # what a network of the same weights may be told differently
 FREE = ("name", "trainable", "dtype", "image_shape", "position_embedding_shape", "data_format")
 _OWN_FORMAT = f"a folder with {CONFIG} and {WEIGHTS}, as backbone.save_to_preset writes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ Values = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Dimension:
+class Dimension(ABC):
     """A key and what it may be.
 
     Attributes:
@@ -33,30 +34,30 @@ class Dimension:
     group: bool
 
     @property
+    @abstractmethod
     def values(self) -> tuple[str, ...] | None:
         """All of them, as they are written; None where they can't be counted."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def distribution(self) -> BaseDistribution:
         """The same for Optuna."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, trial: Trial) -> str:
         """A value, as it is written, that the trial suggests."""
-        raise NotImplementedError
 
+    @abstractmethod
     def written(self, value: Any) -> str:
         """A value of Optuna's as a run is given it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, text: str) -> Any:
         """A written value as Optuna has it.
 
         Raises:
             ValueError: it is none of these.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import framework.parts  # noqa: F401 - registers the shipped parts in a launcher's processes too
 from framework.config.folders import groups, shown
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import bring
-from framework.core.console import follow, passing, program, say, say_under, warn
-from framework.core.digits import rounded
+from framework.core.console import say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import locked
 from framework.core.reporting import guarded
 from framework.core.runs import RunFolder
 from framework.core.schema import show
-from framework.reports.search import SearchTold, importance_lines
 from framework.runs import resume
 from framework.runs.job import Job
 from framework.runs.preflight import OF_RUNS
@@ -48,10 +46,8 @@ from framework.sweeps.processes import FORKS, LOOK_EVERY, Ended, in_processes
 from framework.sweeps.request import SweepRequest, jobs_at_once
 from framework.sweeps.search import Ready, Trials, results_of
 from framework.sweeps.study import Study
+from framework.sweeps.summary import tell_best
 from framework.sweeps.view import View, first_line
-
-if TYPE_CHECKING:
-    from framework.reports.comparison import Comparison
 
 Work = Callable[[Job], None]
 MOST_CHANGES = 5
@@ -381,7 +377,7 @@ class Sweep:
                 say(f"  {shown(self.request.folder / name / LOG)}")
         for name, why in self._unusable.items():
             warn(f"{self._label(self.indexed[name].overrides)}: {why}")
-        self._tell_best()
+        tell_best(self.request.folder, {name: run.overrides for name, run in self.indexed.items()})
         if "failed" in statuses or (found and len(self._unusable) == len(found)):
             return FAILED
         if set(statuses) <= set(DONE_WITH):
@@ -392,49 +388,6 @@ class Sweep:
     def _tell_how_on(self) -> None:
         say("the same command goes on from here:")
         say(f"  {self.about['command']}")
-
-    def _tell_best(self) -> None:
-        """Say which of all runs in the folder is best, how to run it again, and compare them all."""
-        from framework.reports.comparison import compare
-
-        comparison = compare(self.request.folder)
-        best, run = comparison.best, comparison.best_run
-        if best is None or run is None or best.cut_short:
-            return
-        say(f"best: {comparison.monitor} {best.mean(comparison.monitor):.4f}")
-        self._tell_again(run.name)
-        if comparison.search:
-            self._tell_found(comparison.search)
-        self._compare(comparison)
-        follow("python", "-m", "framework.evaluate", f"run={shown(self.request.folder)}")
-
-    def _tell_found(self, search: SearchTold) -> None:
-        """Say what only a search finds: the Pareto front of several objectives, and how much each key matters."""
-        columns = [objective["column"] for objective in search.objectives]
-        if search.front:
-            say(f"{len(search.front)} on the Pareto front of {' and '.join(columns)}:")
-        for trial in search.trials:
-            if trial["folder"] in search.front:
-                results = zip(columns, trial["results"], strict=True)
-                values = ", ".join(f"{column} {rounded(value)}" for column, value in results)
-                say_under("  ", [values, " ".join(f"{key}={value}" for key, value in trial["values"].items())])
-        for line in importance_lines(search):
-            say(line)
-
-    def _tell_again(self, name: str) -> None:
-        own = ("sweep.", "search")
-        overrides = [line for line in self.indexed[name].overrides if not line.lstrip("+").startswith(own)]
-        say(f"again: {shlex.join([*program(), *overrides])}")
-
-    def _compare(self, comparison: Comparison) -> None:
-        """The comparison of all runs in the folder: a table, and files beside the runs."""
-        from framework.reports.files import write
-        from framework.reports.table import results, show_variants
-
-        with passing("comparing …"):
-            files = write(comparison, self.request.folder)
-        show_variants(comparison, results())
-        say(f"written: {', '.join(shown(file) for file in files)}")
 
 
 def _done(work: Work, job: Job) -> int:

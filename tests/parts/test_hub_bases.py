@@ -24,7 +24,7 @@ from framework.features.compute import in_bfloat16
 from framework.features.graph import frozen_prefix, split
 from framework.model import hub_weights
 from framework.model.build import build
-from framework.parts import bases, hub_bases, presets
+from framework.parts import bases, presets
 from framework.training.stages import freeze, stage_of
 from tests.options.counted import effect
 from tests.options.made import TASKS, settings
@@ -154,7 +154,7 @@ def test_the_first_line_says_how_many_numbers_a_networks_weights_hold(made):
     for name, tiny in made[1].items():
         if name in DESCRIBED:
             chosen = settings("data=image_folder", "data.dir=x", *overrides(name, Path())).model
-            held = [one.shape for one in tiny.model.get_layer(hub_bases.LAYER).weights if one.dtype == "float32"]
+            held = [one.shape for one in tiny.model.get_layer(presets.LAYER).weights if one.dtype == "float32"]
             assert sum(map(math.prod, held)) == numbers(chosen.name, chosen.parameters, chosen.size), name
     for name in OPTIONS:
         values = option(name)
@@ -188,8 +188,8 @@ def test_each_answers_the_same_in_another_process(made):
 def test_each_is_one_layer_and_gives_what_it_declares(made):
     for name, network in made[1].items():
         chosen = settings("data=image_folder", "data.dir=x", *overrides(name, made[0] / name))
-        assert [layer.name for layer in network.model.layers if layer.name == hub_bases.LAYER] == [hub_bases.LAYER]
-        shape = network.model.get_layer(hub_bases.LAYER).output
+        assert [layer.name for layer in network.model.layers if layer.name == presets.LAYER] == [presets.LAYER]
+        shape = network.model.get_layer(presets.LAYER).output
         shape = tuple((list(shape.values())[-1] if isinstance(shape, dict) else shape).shape[1:])
         output = PARTS[chosen.model.name].details["gives"](chosen.data.size, chosen.model.parameters)
         if output.kind == "tokens":
@@ -255,7 +255,7 @@ def with_preset(option, folder, side):
         ),
         TASKS["one_hot"],
     )
-    return network.model.get_layer(hub_bases.LAYER)
+    return network.model.get_layer(presets.LAYER)
 
 
 IMAGES = np.random.default_rng(3).uniform(-1, 1, (2, 56, 56, 3)).astype("float32")
@@ -477,7 +477,7 @@ def test_normalisation_inside_of_a_layer_keeps_its_statistics_while_it_learns(ma
 @pytest.mark.slow
 def test_each_trains_a_head_and_is_fine_tuned(made):
     for name, network in made[1].items():
-        model, backbone = network.model, network.model.get_layer(hub_bases.LAYER)
+        model, backbone = network.model, network.model.get_layer(presets.LAYER)
         images = np.random.default_rng(5).uniform(0, 255, (3, *model.input_shape[1:])).astype("float32")
         for trains in (False, True):
             backbone.trainable = trains

@@ -13,7 +13,6 @@ import pytest
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.sweeps.folder import outcome
-from framework.sweeps.sweep import Sweep
 from tests.options.counted import effect
 from tests.sweeps.common import calls, learn, sweep
 
@@ -26,7 +25,7 @@ TWO = ["sweep.jobs=2", "model.weights=null", "callbacks.checkpoint.filename='{ep
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setattr(Sweep, "_compare", lambda self, comparison: None)
+    monkeypatch.setattr("framework.sweeps.summary._compare", lambda comparison, folder: None)
     monkeypatch.setattr("framework.sweeps.processes.LOOK_EVERY", 0.05)
 
 

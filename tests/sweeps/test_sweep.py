@@ -15,7 +15,6 @@ import yaml
 
 from framework.core.errors import BadInput, RunFailed
 from framework.core.runs import RunFolder
-from framework.sweeps.sweep import Sweep
 from tests.options.counted import effect
 from tests.sweeps.common import calls, sweep
 
@@ -26,7 +25,7 @@ TRIED = Path("sweeps/tried")
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setattr(Sweep, "_compare", lambda self, comparison: None)
+    monkeypatch.setattr("framework.sweeps.summary._compare", lambda comparison, folder: None)
 
 
 def status(name):
