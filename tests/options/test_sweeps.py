@@ -10,7 +10,7 @@ import pytest
 
 from framework.cli.command import launch
 from framework.cli.compose import compose
-from framework.sweeps.sweep import Sweep
+from framework.sweeps import summary
 from tests.conftest import write
 from tests.options.counted import effect
 from tests.sweeps.common import sweep, work
@@ -20,7 +20,7 @@ from tests.sweeps.common import sweep, work
 def alone(here, monkeypatch):
     """In an empty folder, and without the comparison at a sweep's end."""
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setattr(Sweep, "_compare", lambda *_: None)
+    monkeypatch.setattr(summary, "_compare", lambda *_: None)
 
 
 def folders(parent):
