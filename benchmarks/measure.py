@@ -35,6 +35,7 @@ def run(
 ) -> Timed:
     """Run ``python -m module`` of the checkout ``root`` in an empty folder; with a feature cache of its own if given."""
     environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each command would compile every module anew
     if cache is not None:
         environment["XDG_CACHE_HOME"] = str(cache)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

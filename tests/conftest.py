@@ -20,6 +20,9 @@ from framework.core import registry
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# else each of the hundreds of commands that tests start would compile every module anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 CLONE = Path(__file__).parents[1]
 COLOURS = {"red": (210, 40, 40), "green": (40, 190, 60), "blue": (50, 60, 220)}
 

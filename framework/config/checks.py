@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -197,6 +198,13 @@ def _stages(
     return stages
 
 
+@functools.cache
+def _shipped_stage() -> Mapping[str, Any]:
+    """What ``stage`` says in ``conf/train.yaml``, read once for all variants of a sweep."""
+    stage: Mapping[str, Any] = read(conf_folder() / "train.yaml").content["stage"]
+    return stage
+
+
 def _without_effect(
     usual: Mapping[str, Any],
     said: Mapping[str, Mapping[str, Any]],
@@ -211,7 +219,7 @@ def _without_effect(
         stages: the two together, of those that are right.
         trainable: ``model.trainable``.
     """
-    shipped = read(conf_folder() / "train.yaml").content["stage"]
+    shipped = _shipped_stage()
 
     def idle(name: str, key: str, value: Any) -> str:
         """Why the stage can't use the value, empty if it can."""

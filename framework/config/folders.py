@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,12 @@ def groups() -> dict[str, list[str]]:
 
     A file whose name begins with ``_`` is no option: it holds what several options have in common.
     """
-    conf = conf_folder()
+    return {group: list(options) for group, options in _groups(conf_folder()).items()}
+
+
+@functools.cache
+def _groups(conf: Path) -> dict[str, list[str]]:
+    """What ``groups`` says of a folder. What is shipped does not change while a command is at work."""
     found: dict[str, list[str]] = {}
     for file in sorted(conf.rglob("*.yaml")):
         if file.parent != conf and not file.name.startswith("_"):
