@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from benchmarks import exports
 from framework.core.backend import keras
 from framework.core.geometry import Geometry
 from framework.export import main
@@ -213,25 +214,16 @@ def test_bad_input_is_told_without_tensorflow(run, given, said):
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_real_photos_answer_alike_in_every_format(shared, tmp_path, monkeypatch):
-    from framework.train import main as train
-
+def test_real_photos_answer_alike(shared, tmp_path, monkeypatch):
+    """The two that rest on other arithmetic; ``python -m benchmarks.exports`` is the long version, of every format."""
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
-    weights = shared / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
-    given = ["recipe=clothing_mobilenet", f"data.dir={shared}/data/clothing", f"model.weights={weights}"]
-    assert train([*given, "data.limit=600", "trainer.epochs=3", f"hydra.run.dir={tmp_path}/run"]) == 0
-    for format, quantize, _ in FORMATS:
-        if format in NEEDS:
-            pytest.importorskip(NEEDS[format])
-        assert (
-            main([f"run={tmp_path}/run", f"format={format}", f"quantize={quantize}", "max_drop=0.04", "images=100"])
-            == 0
-        )
-        name = format if quantize == "none" else f"{format}-{quantize}"
-        told = json.loads((tmp_path / "run" / "export" / name / "export.json").read_text())["replay"]
-        least = {"none": 1.0, "dynamic": 0.98, "int8": 0.95}[quantize]
-        assert told["agreement"] >= least, (name, told)
-        assert told["largest_difference_of_pixels"] == 0
+    weights = str(shared / "weights" / "mobilenet_2_5_224_tf_no_top.h5")
+    formats = [("litert", "int8"), ("onnx", "none")]
+    for row in exports.campaign(shared / "data" / "clothing", weights, tmp_path, formats, images=100, limit=600):
+        assert row["agreement"] >= exports.LEAST[row["quantize"]], row
+        assert row["largest_difference_of_pixels"] == 0
 
 
 def test_layers_that_the_onnx_converter_does_not_know(tmp_path):

@@ -55,7 +55,7 @@ def test_mobilenet_on_the_real_photos(shared, tmp_path, monkeypatch, stages):
     monkeypatch.chdir(tmp_path)
     weights = shared / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
     given = ["recipe=clothing_mobilenet", f"data.dir={shared}/data/clothing", f"model.weights={weights}"]
-    given += ["data.limit=160", "data.image_size=160", *STAGES[stages]]
+    given += ["data.limit=96", "data.image_size=128", *STAGES[stages]]
     kept = history(*given, "hydra.run.dir=kept")
     anew = history(*given, "hydra.run.dir=anew", "cache=off")
     assert_same(kept, anew)
