@@ -38,7 +38,13 @@ def campaign(
     from framework.train import main as train
 
     run = RunFolder(folder / "run")
-    given = ["recipe=clothing_mobilenet", f"data.dir={data}", f"model.weights={weights}", "trainer.epochs=3"]
+    given = [
+        "recipe=clothing_mobilenet",
+        f"data.dir={data}",
+        f"model.weights={weights}",
+        "trainer.epochs=3",
+        "optim.lr=0.01",
+    ]
     given += [f"data.limit={limit}"] if limit else []
     if train([*given, f"hydra.run.dir={run.path}"]):
         raise SystemExit("the training failed")

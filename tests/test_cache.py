@@ -28,6 +28,7 @@ def listed(capsys) -> list[dict]:
     return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_listed_verified_and_cleared(kept, capsys):
     rows = listed(capsys)
     assert {row["size"] for row in rows} == {"32×32", "40×40"}
@@ -51,6 +52,7 @@ def test_what_is_kept_is_listed_verified_and_cleared(kept, capsys):
     assert listed(capsys) == []
 
 
+@pytest.mark.slow
 def test_a_wrong_word_or_key_is_told(kept, capsys):
     assert cache.main(["verfy"]) == 2
     assert "verify (one of: list, verify, clear)" in capsys.readouterr().err

@@ -204,6 +204,7 @@ def narrow_weights(tmp_path) -> Path:
     return tmp_path / "quarter.h5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "train"])
 def test_unreadable_images_weights_and_a_head_are_told_together_without_tensorflow(photos, narrow_weights, command):
     bad = [photos / "train" / "red" / f"bad{number}.jpg" for number in range(2)]
@@ -270,6 +271,7 @@ def test_where_something_is_wrong_nobody_waits_for_a_look_at_many_images(capsys,
     assert len(said(capsys, photos, "head=dense10")) == 2
 
 
+@pytest.mark.slow
 def test_a_mistake_is_answered_without_tensorflow_in_a_few_times_what_imports_take(photos):
     plain = "import hydra, hydra.utils, numpy, pydantic, rich.console, PIL.Image"
     code = "import sys; from framework import check; code = check.main(sys.argv[1:]); "

@@ -43,6 +43,7 @@ def test_two_runs_from_anywhere(here, capsys):
     assert (here / "both" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_two_runs_are_judged_on_the_same_images(here):
     for name, wrong in (("a", 58), ("b", 70)):
         make_answered(here / name, [place >= wrong for place in range(341)], [f"optim.lr=0.{wrong}"])

@@ -203,6 +203,7 @@ def test_it_looks_without_tensorflow(data, tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_wrong_labels_and_near_copies_of_real_photos(shared, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

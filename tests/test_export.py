@@ -43,6 +43,7 @@ def run(tmp_path_factory, photos):
     return make_run(tmp_path_factory.mktemp("runs") / "run", photos)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "quantize", "file"), FORMATS)
 def test_a_format_answers_as_the_run_does(run, photos, capsys, format, quantize, file):
     pytest.importorskip(NEEDS.get(format, "keras"))
@@ -77,6 +78,7 @@ def test_labels_travel_in_the_files(run):
     assert json.loads(props["classes"]) == list(CLASSES)
 
 
+@pytest.mark.slow
 def test_a_saved_model_takes_the_bytes_of_files(run, photos):
     assert main([f"run={run}", "format=saved_model", "answer=logits", f"output={run}/served"]) == 0
     image = next((photos / "validation" / "red").iterdir())
@@ -160,6 +162,7 @@ def test_the_gate_is_the_script_itself(tmp_path, photos, capsys, monkeypatch, pa
     assert not (run / "export" / "keras").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("format", ["keras", "saved_model", "litert", "onnx"])
 def test_mixed_precision_is_exported_in_float32(tmp_path, photos, capsys, format, precision):

@@ -46,6 +46,7 @@ def run(request, tmp_path_factory, photos):
     return make_run(tmp_path_factory.mktemp("runs") / request.param, photos, named_as(geometry), resize=request.param)
 
 
+@pytest.mark.slow
 def test_every_command_reads_as_the_run_did(run, photos, tmp_path, capsys):
     right = run.name == "crop"
     assert evaluate.main([f"run={run}"]) == 0
@@ -68,6 +69,7 @@ def test_every_command_reads_as_the_run_did(run, photos, tmp_path, capsys):
     assert again.geometry == Geometry((SIZE, SIZE), run.name)
 
 
+@pytest.mark.slow
 def test_a_model_from_elsewhere_is_told(photos, tmp_path, capsys):
     colour_network().save(tmp_path / "theirs.keras")
     given = [f"model={tmp_path}/theirs.keras", "classes=[blue,green,red]", f"data.dir={photos}", "split=validation"]
@@ -99,6 +101,7 @@ def test_people_are_shown_what_the_network_sees(tmp_path):
     assert shapes == {"stretch": (100, 300, 3), "crop": (300, 300, 3), "pad": (300, 300, 3)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [

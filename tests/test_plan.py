@@ -69,6 +69,7 @@ def test_features_that_are_kept_are_counted(shared, capsys, tmp_path):
     assert "cache    120 of 120 kept already" in planned(capsys, *real, f"cache.dir={tmp_path}/cache")
 
 
+@pytest.mark.slow
 def test_a_search_that_is_only_looked_at_makes_no_study(photos, here, capsys):
     search = ["search=tpe", "search.trials=7", "optim.lr=interval(0.001,0.9)", "sweep.name=looked"]
     arguments = ["data=image_folder", f"data.dir={photos}", "data.image_size=16", "model.filters=[4]", *search]

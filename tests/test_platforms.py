@@ -42,6 +42,7 @@ def test_no_module_imports_what_only_posix_has(file):
     assert not imports(file) & POSIX_ONLY
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported(typed, tmp_path):
     names = [".".join(file.relative_to(CLONE).with_suffix("").parts) for file in modules()]
     write(tmp_path, {"all.py": "import " + ", ".join(name.removesuffix(".__init__") for name in names) + "\n"})

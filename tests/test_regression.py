@@ -69,6 +69,7 @@ def told(run: RunFolder) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_is_and_keeps_the_epoch_of_the_least_error(run):
     history, said = run.read_history(), run.read_run()
     measured = ["loss", "mae", "r2", "rmse"]
@@ -114,6 +115,7 @@ def test_an_evaluation_has_the_history_s_scores_and_draws_what_was_said_against_
     assert "column   mean absolute error  root mean squared error       R²       bias" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gate", "code", "message"),
     [
@@ -144,6 +146,7 @@ def test_predictions_are_numbers_in_every_format(run, tmp_path, capsys):
     assert pyarrow.read_table(tmp_path / "numbers.parquet").to_pylist() == objects[:1]
 
 
+@pytest.mark.slow
 def test_an_exported_file_prints_the_numbers_and_passes_a_gate_of_its_own(run, tmp_path, capsys):
     assert export.main(words(f"run=run answer=probabilities output={tmp_path}/never")) == 2
     assert "answer=probabilities: this model gives numbers" in capsys.readouterr().err
@@ -176,6 +179,7 @@ def test_a_server_answers_with_numbers(run):
         assert http.post("/attention", **files(image)).status_code == 200
 
 
+@pytest.mark.slow
 def test_what_looks_at_images_and_networks_takes_numbers_too(run, tmp_path, capsys):
     assert visualize.main(words(f"run=run target=green output={tmp_path}/seen")) == 0
     assert (tmp_path / "seen" / "attention.png").exists()
@@ -193,6 +197,7 @@ def test_what_looks_at_images_and_networks_takes_numbers_too(run, tmp_path, caps
     assert re.search(r"green: 1\d\d\d.* to 3\d\d\d.*, mean 2\d\d\d", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_opened_by_keras_alone(run):
     opened = bash(
         "python -c \"import keras, sys; model = keras.saving.load_model('run/model.keras'); "
@@ -233,6 +238,7 @@ def test_a_run_goes_on_with_the_scale_that_it_was_begun_with(run, tmp_path):
     assert after["scale"] == scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "messages"),
     [

@@ -42,6 +42,7 @@ def test_a_group_shows_options_and_parameters_with_type_default_and_sentence(cap
     assert "stages" not in shown(capsys, "stages", "trainer.epochs=1").splitlines()[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "group", ["model", "pooling", "head", "optim", "optim.schedule", "loss", "metrics", "callbacks"]
 )
@@ -127,6 +128,7 @@ def test_what_an_option_builds_on_is_followed(capsys):
     assert "conf/head/_hidden.yaml" in shown(capsys, "head.activation", "head=dense100")
 
 
+@pytest.mark.slow
 def test_what_options_have_in_common_is_no_option(capsys):
     assert "_pretrained" not in shown(capsys, "model")
     assert "there is no model '_pretrained'" in shown(capsys, "model=_pretrained", code=2)

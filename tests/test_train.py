@@ -31,6 +31,7 @@ def run(photos, *arguments, folder="run", code=0) -> RunFolder:
     return RunFolder(Path(folder).resolve())
 
 
+@pytest.mark.slow
 def test_a_run_folder_has_all_that_the_contract_says(photos):
     folder = run(photos)
     for path in (folder.config, folder.run_json, folder.history, folder.curves, folder.model):
@@ -49,6 +50,7 @@ def test_a_run_folder_has_all_that_the_contract_says(photos):
     assert [(row["stage"], row["epoch"]) for row in rows] == [("main", 1), ("main", 2)]
 
 
+@pytest.mark.slow
 def test_the_saved_model_gives_the_accuracy_that_the_history_says(photos):
     folder = run(photos)
     model = keras.saving.load_model(folder.model)
@@ -62,6 +64,7 @@ def test_the_saved_model_gives_the_accuracy_that_the_history_says(photos):
     assert accuracy == pytest.approx(folder.read_run()["best"]["metrics"]["val_accuracy"], abs=0.09)
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_history(photos):
     def history(name, *arguments):
         rows = run(photos, "augment=light", "head.dropout=0.5", *arguments, folder=name).read_history()
@@ -72,6 +75,7 @@ def test_the_same_command_gives_the_same_history(photos):
     assert first != history("third", "trainer.seed=2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["", ".h5"])
 def test_checkpoints_are_named_as_the_course_names_them(photos, ending):
     template = f"xception_v1_{{epoch:02d}}_{{val_accuracy:.3f}}{ending}"
@@ -84,6 +88,7 @@ def test_checkpoints_are_named_as_the_course_names_them(photos, ending):
     assert keras.saving.load_model(folder.checkpoints / found.pop()).count_params() > 0
 
 
+@pytest.mark.slow
 def test_stages_run_one_after_the_other_and_train_what_they_name(photos):
     folder = run(photos, "stages=head_then_all", "stages.head.epochs=1", "model.trainable=false")
     rows = folder.read_history()
@@ -91,6 +96,7 @@ def test_stages_run_one_after_the_other_and_train_what_they_name(photos):
     assert [row["learning_rate"] for row in rows] == pytest.approx([1e-3, 1e-4, 1e-4])
 
 
+@pytest.mark.slow
 def test_a_yes_or_no_question_and_fewer_classes_take_one_override_each(photos):
     record = run(photos, "data.positive=red", folder="binary").read_run()
     assert record["classes"] == ["not red", "red"]
@@ -101,6 +107,7 @@ def test_a_yes_or_no_question_and_fewer_classes_take_one_override_each(photos):
     assert record["task"] == "multiclass"
 
 
+@pytest.mark.slow
 def test_several_labels_an_image_come_from_a_manifest(photos):
     files = sorted((photos / "train").glob("*/*.jpg"))
     rows = [f"{file},{file.parent.name}{'|warm' if file.parent.name == 'red' else ''}" for file in files]
@@ -117,6 +124,7 @@ def test_several_labels_an_image_come_from_a_manifest(photos):
     assert record["classes"] == ["blue", "green", "red", "warm"]
 
 
+@pytest.mark.slow
 def test_a_bad_image_stops_at_once_or_is_left_out_and_counted(photos, capsys):
     bad = photos / "train" / "red" / "broken.jpg"
     bad.write_bytes(b"\xff\xd8 no image")
@@ -128,6 +136,7 @@ def test_a_bad_image_stops_at_once_or_is_left_out_and_counted(photos, capsys):
     assert record["data"]["images"]["train"] == 24
 
 
+@pytest.mark.slow
 def test_what_lies_in_the_folder_and_is_not_used_is_told_and_recorded(photos, capsys):
     for number in range(2):
         (photos / "train" / "red" / f"IMG_{number}.heic").write_bytes(b"\0\0\0\x18ftypheic")
@@ -152,6 +161,7 @@ def test_a_loss_that_is_not_a_number_fails_the_run_and_says_where(photos, capsys
     assert "optim.clipnorm" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_best_model_before_a_bad_number_is_kept(photos):
     bad = ["stages=head_then_all", "stages.head.epochs=3", "stages.all.lr=1e30", "optim=sgd", "optim.lr=0.05"]
     folder = run(photos, *bad, "callbacks.checkpoint.filename=best", code=1)

@@ -23,6 +23,7 @@ def arrays():
     return images.astype(np.uint8), labels
 
 
+@pytest.mark.slow
 def test_arrays_datasets_and_the_files_they_become_train_alike(arrays, here, capsys):
     run = framework.fit(*SMALL, data=arrays, names=["red", "green", "blue"])
     assert run.classes == ("red", "green", "blue")
@@ -35,6 +36,7 @@ def test_arrays_datasets_and_the_files_they_become_train_alike(arrays, here, cap
     assert f"accuracy           {run.metrics['val_accuracy']:.4f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_features_of_arrays_are_kept_by_contents(arrays, here):
     images, labels = arrays
     first = framework.fit(*FROZEN, data=arrays, validation=(images[:6], labels[:6]))
@@ -47,6 +49,7 @@ def test_features_of_arrays_are_kept_by_contents(arrays, here):
     assert RunFolder(second.folder).read_run()["features"]["computed"] == 0
 
 
+@pytest.mark.slow
 def test_numbers_several_labels_and_what_is_given_twice(arrays, here):
     images, labels = arrays
     run = framework.fit(*SMALL, "task=regression", data=(images, labels * 2.5), names=["size"])

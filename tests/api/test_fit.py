@@ -22,6 +22,7 @@ def numbers(folder):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+@pytest.mark.slow
 def test_twice_in_a_process_is_the_history_of_two_processes(fitted, colours, here):
     line = [*SMALL, "data=image_folder", f"data.dir={colours}"]
     again = framework.fit(*line)
@@ -47,6 +48,7 @@ def test_two_runs_of_one_second_have_folders_of_their_own(here, colours, monkeyp
     assert single(SMALL, lambda settings: []).folder == here / "runs" / "now_2"
 
 
+@pytest.mark.slow
 def test_what_was_stopped_is_gone_on_with(fitted, here, colours, monkeypatch):
     line = [*SMALL, "data=image_folder", f"data.dir={colours}"]
     write = Trainer._write
@@ -65,6 +67,7 @@ def test_what_was_stopped_is_gone_on_with(fitted, here, colours, monkeypatch):
     assert numbers(run.folder) == numbers(fitted.folder)
 
 
+@pytest.mark.slow
 def test_the_network_alone(here):
     one, other = (framework.build("model.filters=[4]", "data.image_size=32", classes=["a", "b", "c"]) for _ in "12")
     assert one.output_shape == (None, 3)

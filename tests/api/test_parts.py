@@ -15,6 +15,7 @@ from tests.api.conftest import SMALL
 SEEN = []
 
 
+@pytest.mark.slow
 def test_parts_of_every_sort_train_at_once(here, colours):
     @head("mine")
     def mine(vectors, task, *, width: Count):

@@ -34,6 +34,7 @@ def test_every_option_is_a_row_with_what_is_known(capsys, here):
     assert max(map(len, text.splitlines())) <= 120
 
 
+@pytest.mark.slow
 def test_sorted_and_filtered(capsys, here):
     found = rows(capsys, "sort=top1")
     known = [row["top1"] for row in found if row["top1"] is not None]

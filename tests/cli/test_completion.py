@@ -23,6 +23,7 @@ def runs(here):
     write(here, files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [

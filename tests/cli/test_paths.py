@@ -141,6 +141,7 @@ def test_a_checkpoint_that_would_lie_elsewhere_is_told_before_training(name, tmp
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_keys_of_a_callback_that_is_not_chosen_are_told_as_such(tmp_path):
     recipe = tmp_path / "recipes" / "mine" / "recipe.yaml"
     recipe.parent.mkdir(parents=True)

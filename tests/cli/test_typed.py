@@ -134,6 +134,7 @@ def test_commas_are_a_sweep_or_a_question():
         compose(["data.dir=/a=b,c d"])
 
 
+@pytest.mark.slow
 def test_the_course_s_line_trains_and_each_way_of_writing_a_comma_is_taken(tmp_path):
     make_images(tmp_path / "a,b", count=3)
     small = "data=image_folder model.filters=[4] data.image_size=16 trainer.epochs=1"
@@ -152,6 +153,7 @@ def test_the_course_s_line_trains_and_each_way_of_writing_a_comma_is_taken(tmp_p
     assert file.name.startswith("xception_v1_01_0.")
 
 
+@pytest.mark.slow
 def test_home_and_variables_are_filled_in_for_every_path(tmp_path):
     make_images(tmp_path / "my photos", count=3)
     line = "python -m framework.check data=image_folder data.image_size=16 data.dir="

@@ -84,6 +84,7 @@ def fuzzed(tmp_path_factory):
     return paths
 
 
+@pytest.mark.slow
 def test_what_is_called_unreadable_is_what_the_pipeline_fails_on(fuzzed):
     looked = dict(unreadable(fuzzed))
     size, geometry = (16, 16), Geometry((16, 16))

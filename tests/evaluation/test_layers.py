@@ -35,6 +35,7 @@ def profiled(model: keras.Model, size: int) -> int:
     return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNet", "EfficientNetB0", "Xception"])
 def test_operations_and_parameters_are_those_that_keras_and_tensorflow_count(name):
     model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(96, 96, 3), pooling="avg")

@@ -80,6 +80,7 @@ def exported(tmp_path_factory):
     return load(folder / "call.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_one_rule(tmp_path, exported, format):
     paths, geometry, bad = list(made(tmp_path, format)), Geometry((SIZE, SIZE)), []
@@ -114,6 +115,7 @@ def odd(folder):
                     yield str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda one: one.key)
 def test_one_rule_whatever_becomes_of_the_aspect(tmp_path, exported, geometry):
     paths, bad = list(odd(tmp_path)), []
@@ -136,6 +138,7 @@ def test_one_rule_whatever_becomes_of_the_aspect(tmp_path, exported, geometry):
     decoder.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WebP", "GIF", "BMP"])
 def test_a_saved_model_reads_bytes_alike_but_for_what_it_says(tmp_path, exported, format):
     paths, geometry = list(made(tmp_path, format)), Geometry((SIZE, SIZE))

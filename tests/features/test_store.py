@@ -277,6 +277,7 @@ def indexes(root) -> list[Path]:
     return shards.indexes(folder_of(root))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_leaves_only_what_is_right(tmp_path):
     rng = random.Random(0)
     kept = 0

@@ -95,6 +95,7 @@ def test_option_composes_the_signature_exactly(name):
     assert Path(part.location[0]) == Path(bases.__file__)
 
 
+@pytest.mark.slow
 @effect(*(f"model={name}" for name in NAMES))
 def test_contract(base, tmp_path):
     name, model = base
@@ -154,6 +155,7 @@ def test_outline_follows_the_parameters(name, changes):
     assert shows(model, outline(parameters(name))) == ("minimalistic" in changes)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
 def test_features_are_those_of_keras_with_its_imagenet_file(base, tmp_path, monkeypatch):
     import h5py

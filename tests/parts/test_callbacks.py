@@ -388,6 +388,7 @@ class TestWeightAveraging:
         assert history["val_loss"][-1] == pytest.approx(model.evaluate(*small_data(), verbose=0)[0], rel=1e-5)
         assert callback.get_state() == {"updates": 12, "in_model": True}
 
+    @pytest.mark.slow
     def test_a_resumed_run_ends_the_same(self, tmp_path):
         whole = small_model()
         fit(whole, [build("weight_averaging", tmp_path)], epochs=4)

@@ -261,6 +261,7 @@ def with_preset(option, folder, side):
 IMAGES = np.random.default_rng(3).uniform(-1, 1, (2, 56, 56, 3)).astype("float32")
 
 
+@pytest.mark.slow
 def test_a_preset_gives_its_weights_at_its_own_size_and_interpolates_positions_to_another(saved):
     models = hub.load_hub().models
     for side in (56, 42):
@@ -377,6 +378,7 @@ def run(command):
     return ended.returncode, ended.stdout + ended.stderr, time.monotonic() - begun
 
 
+@pytest.mark.slow
 def test_a_command_line_is_told_what_fits_and_what_to_put_where(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "none"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")

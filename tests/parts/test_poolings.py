@@ -111,6 +111,7 @@ def test_none_refuses_maps_and_the_others_refuse_vectors():
             built(name, (5,))
 
 
+@pytest.mark.slow
 def test_a_saved_generalised_mean_loads_in_a_new_process(tmp_path):
     path = tmp_path / "model.keras"
     built("gem").save(path)

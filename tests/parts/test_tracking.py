@@ -61,6 +61,7 @@ def test_tensorboards_hparams_page_shows_a_run(folder):
     assert "epoch_mae" in runs.PluginRunToTagToContent("scalars")["optim.lr=0.1/tensorboard/validation"]
 
 
+@pytest.mark.slow
 @effect("callbacks=mlflow", "callbacks.mlflow.tracking_uri", "callbacks.mlflow.experiment")
 def test_mlflow_keeps_choices_and_epochs_in_a_local_store(folder, tmp_path, monkeypatch):
     pytest.importorskip("mlflow")

@@ -99,6 +99,7 @@ def thresholds_of(path, names):
     return thresholds.draw(path, yes, labels, curve, marks, {"roc_area": 0.5, "average_precision": 0.5}, names, *names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [HOSTILE, ("$0_$9", "_background_")], ids=["many", "two"])
 def test_every_image_takes_any_name_for_text(tmp_path, drawn, names):
     count, (first, last) = len(names), (names[0], names[-1])

@@ -150,6 +150,7 @@ def opened(browser, report):
     assert browser.get_log("browser") == []
 
 
+@pytest.mark.slow
 def test_opens_without_an_error_or_a_request(opened):
     assert opened.run("return performance.getEntriesByType('resource').map((each) => each.name)") == []
     assert opened.text("name") == f"rates {EVIL}"

@@ -94,6 +94,7 @@ def test_what_is_no_such_file_is_refused(tmp_path, content):
         RunFolder(tmp_path).read_answers()
 
 
+@pytest.mark.slow
 def test_a_training_leaves_its_answers(photos, here):
     small = ["data.image_size=32", "model=cnn", "trainer.epochs=1", "hydra.run.dir=run"]
     assert main(["data=image_folder", f"data.dir={photos}", *small]) == 0

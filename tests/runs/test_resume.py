@@ -74,6 +74,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(photos, number, code, statu
     assert len(run.read_history()) == 100
 
 
+@pytest.mark.slow
 @effect("resume.allow")
 def test_a_finished_run_is_left_alone_and_can_be_given_more_epochs(photos, capsys):
     given = [*SMALL, f"data.dir={photos}", "head.dropout=0.3"]
@@ -95,6 +96,7 @@ def test_a_finished_run_is_left_alone_and_can_be_given_more_epochs(photos, capsy
     assert rows("run") == rows("whole")
 
 
+@pytest.mark.slow
 def test_a_changed_config_is_refused_key_by_key(photos, capsys):
     given = [*SMALL, f"data.dir={photos}", "hydra.run.dir=run"]
     assert train.main(given) == 0
@@ -105,6 +107,7 @@ def test_a_changed_config_is_refused_key_by_key(photos, capsys):
     assert "head.hidden=[], not [4]" in said
 
 
+@pytest.mark.slow
 def test_the_second_run_in_a_folder_is_refused_by_name_of_the_first(photos, capsys):
     given = [*SMALL, f"data.dir={photos}", "hydra.run.dir=run"]
     assert train.main(given) == 0
@@ -114,6 +117,7 @@ def test_the_second_run_in_a_folder_is_refused_by_name_of_the_first(photos, caps
     assert f"run is in use by process {os.getpid()}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_message_and_the_same_command_goes_on_when_there_is_room(photos, mounted, capsys):
     small_disk = mounted("size=4m")
     given = [*SMALL, f"data.dir={photos}", "trainer.epochs=4", "trainer.save_steps=2", "head.dropout=0.3"]
@@ -136,6 +140,7 @@ def test_a_full_disk_is_one_message_and_the_same_command_goes_on_when_there_is_r
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_told_and_nothing_is_lost(photos, capsys):
     given = [*SMALL, f"data.dir={photos}", "hydra.run.dir=run"]
     assert train.main(given) == 0

@@ -11,6 +11,7 @@ from tests.data.test_unreadable import badly_compressed
 SMALL = ["data.image_size=32", "model=mobilenet", "model.alpha=0.25", "model.weights=null", "trainer.epochs=1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["features", "memory", "files"])
 def test_training_begins_again_without_a_file_that_reading_shows_to_be_damaged(photos, here, capsys, how):
     bad = badly_compressed(photos / "train" / "red" / "a.png")

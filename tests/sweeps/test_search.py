@@ -46,6 +46,7 @@ def states(of=None):
     return [trial.state.name for trial in (of or study()).trials]
 
 
+@pytest.mark.slow
 @effect("search.trials", "search=tpe")
 def test_a_search_keeps_its_study_and_goes_on_with_it(capsys):
     search = ("search=tpe", "optim.lr=tag(log,interval(0.001,0.9))", *TWO)
@@ -85,6 +86,7 @@ def test_what_a_search_is_told_is_no_part_of_its_runs():
     assert not any(line.startswith("search.") for line in index()["runs"][0]["overrides"])
 
 
+@pytest.mark.slow
 @effect("search/pruner=median")
 def test_a_search_prunes_what_lags_behind_and_leaves_it_so(capsys):
     search = ["search=grid", "optim.lr=0.9,0.8,0.7,0.6,0.5,0.4,0.1,0.05", "trainer.epochs=20", *TWO]
@@ -110,6 +112,7 @@ def test_a_search_prunes_what_lags_behind_and_leaves_it_so(capsys):
     assert f"{len(pruned)} pruned before, skipped" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @effect("search/pruner=none")
 def test_a_search_prunes_nothing_if_told_so(capsys):
     search = ["search=grid", "optim.lr=0.9,0.8,0.7,0.6,0.5,0.1", "search.pruner=none", "trainer.epochs=4", *TWO]
@@ -119,6 +122,7 @@ def test_a_search_prunes_nothing_if_told_so(capsys):
     assert "6 runs: 6 finished" in said
 
 
+@pytest.mark.slow
 def test_failed_trials_do_not_end_a_search_and_are_run_again(capsys):
     search = ("search=tpe", "search.seed=1", "search.trials=6", "sweep.jobs=2", "optim.lr=13,0.5")
     assert sweep(*search) == 1
@@ -152,6 +156,7 @@ def test_a_metric_that_is_no_number_is_told(capsys):
     assert states() == ["FAIL"] * 2
 
 
+@pytest.mark.slow
 @effect("search=grid")
 def test_a_grid_is_every_combination_once_and_goes_on(capsys):
     search = ["search=grid", "optim.lr=0.1,0.2,0.3", "head.dropout=range(0,0.5,0.25)", "sweep.jobs=2"]
@@ -167,6 +172,7 @@ def test_a_grid_is_every_combination_once_and_goes_on(capsys):
     assert calls(TRIED) == []
 
 
+@pytest.mark.slow
 def test_keys_of_an_option_that_is_not_chosen_are_left_out():
     keys = ["optim=adam,sgd", "optim.momentum=0.0,0.9", "optim.nesterov=true"]
     assert sweep("search=grid", *keys, "optim.lr=0.5", "sweep.jobs=2") == 0
@@ -178,6 +184,7 @@ def test_keys_of_an_option_that_is_not_chosen_are_left_out():
     assert {"optim": "adam"} in [trial["values"] for trial in told]
 
 
+@pytest.mark.slow
 def test_runs_that_finished_before_are_told_to_the_search(capsys):
     assert sweep("optim.lr=0.25,0.5,13", "trainer.epochs=3", "sweep.jobs=1") == 1
     calls(TRIED)
@@ -191,6 +198,7 @@ def test_runs_that_finished_before_are_told_to_the_search(capsys):
         sweep(*search[:3], "trainer.epochs=4")
 
 
+@pytest.mark.slow
 def test_what_the_plugin_has_found_is_told_from_its_runs_folders(capsys):
     assert sweep("optim.lr=0.31622776601683794,0.5") == 0
     (TRIED / "study.db").touch()
@@ -202,6 +210,7 @@ def test_what_the_plugin_has_found_is_told_from_its_runs_folders(capsys):
     assert calls(TRIED) == []
 
 
+@pytest.mark.slow
 def test_a_launcher_is_given_as_many_trials_as_run_at_once(capfd):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "sweep.jobs=2")
@@ -212,6 +221,7 @@ def test_a_launcher_is_given_as_many_trials_as_run_at_once(capfd):
     assert states() == ["COMPLETE"] * 3
 
 
+@pytest.mark.slow
 def test_another_space_is_another_study_that_knows_the_runs_of_the_first():
     assert sweep("search=random", "optim.lr=0.1,0.2", "search.trials=1", "search.seed=1") == 0
     assert sweep("search=grid", "optim.lr=0.1,0.2,0.3") == 0
@@ -245,6 +255,7 @@ def test_no_trial_begins_after_the_time_is_over():
     assert 0 < len(calls(TRIED)) < 100
 
 
+@pytest.mark.slow
 @effect("search.storage")
 @pytest.mark.parametrize("storage", ["mine/study.journal", "sqlite:///study.db"])
 def test_the_study_is_where_it_is_to_be(storage):
@@ -262,6 +273,7 @@ def test_a_storage_that_can_not_be_had_is_told_and_nothing_is_started():
     assert calls(TRIED) == []
 
 
+@pytest.mark.slow
 @effect("search.space")
 def test_a_recipe_keeps_a_space_and_what_is_typed_counts_more():
     Path("recipes/mine").mkdir(parents=True)

@@ -36,6 +36,7 @@ def index():
     return json.loads((TRIED / "sweep.json").read_text())
 
 
+@pytest.mark.slow
 def test_folders_are_named_by_what_was_varied():
     assert sweep("optim.lr=0.1,0.2", "head.hidden=[],[8,4]", "trainer.epochs=3") == 0
     names = {"head.hidden=none__optim.lr=0.1", "head.hidden=8-4__optim.lr=0.2"}
@@ -46,6 +47,7 @@ def test_folders_are_named_by_what_was_varied():
     assert [run["status"] for run in index()["runs"]] == ["finished"] * 4
 
 
+@pytest.mark.slow
 def test_finished_runs_are_skipped_and_new_ones_added(capsys):
     begun = []
     assert sweep("optim.lr=0.1,0.2") == 0
@@ -58,6 +60,7 @@ def test_finished_runs_are_skipped_and_new_ones_added(capsys):
     assert [run["folder"] for run in index()["runs"]] == ["optim.lr=0.1", "optim.lr=0.2", "optim.lr=0.3"]
 
 
+@pytest.mark.slow
 def test_a_failed_run_stops_no_other_and_is_run_again(capsys):
     assert sweep("optim.lr=13,0.2,9,0.3", "sweep.jobs=1") == 1
     assert calls(TRIED) == ["optim.lr=13", "optim.lr=0.2", "optim.lr=9", "optim.lr=0.3"]
@@ -73,6 +76,7 @@ def test_a_failed_run_stops_no_other_and_is_run_again(capsys):
     assert calls(TRIED) == ["optim.lr=13", "optim.lr=9"]
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_run_again_from_an_empty_folder():
     sweep("optim.lr=0.1,0.2")
     calls(TRIED)
@@ -95,6 +99,7 @@ def test_an_interrupted_run_that_left_its_state_is_resumed(capsys):
     assert folder.state.exists()
 
 
+@pytest.mark.slow
 def test_more_epochs_may_be_allowed():
     sweep("optim.lr=0.1,0.2", "trainer.epochs=3")
     calls(TRIED)
@@ -102,6 +107,7 @@ def test_more_epochs_may_be_allowed():
     assert sorted(calls(TRIED)) == ["optim.lr=0.1", "optim.lr=0.2"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_config_changed_is_not_mixed_in():
     sweep("optim.lr=0.1,0.2", "trainer.epochs=3")
     calls(TRIED)
@@ -118,6 +124,7 @@ def test_a_run_whose_config_changed_is_not_mixed_in():
     assert sweep("optim.lr=0.1,0.2", "trainer.epochs=3", "sweep.jobs=1", "sweep.metric=val_loss") == 0
 
 
+@pytest.mark.slow
 @effect("sweep.fail_fast")
 def test_the_first_failure_stops_all_if_told_to(capsys):
     with pytest.raises(RunFailed, match="first failure"):
@@ -126,6 +133,7 @@ def test_the_first_failure_stops_all_if_told_to(capsys):
     assert [run["status"] for run in index()["runs"]] == ["interrupted", "failed", "waiting"]
 
 
+@pytest.mark.slow
 @effect("sweep.seeds")
 def test_seeds_repeat_each_variant():
     assert sweep("optim.lr=0.1,0.2", "sweep.seeds=2") == 0
@@ -173,6 +181,7 @@ def test_a_launcher_that_needs_no_other_process_leaves_the_terminal_to_the_sweep
     assert (TRIED / "optim.lr=0.2" / "log.txt").read_text() == "working\n"
 
 
+@pytest.mark.slow
 @effect("sweep.metric", "sweep.direction")
 def test_the_best_run_follows_the_metric_and_its_direction(capsys):
     sweep("optim.lr=0.1,0.2", "sweep.metric=val_loss")
@@ -181,6 +190,7 @@ def test_the_best_run_follows_the_metric_and_its_direction(capsys):
     assert "best: val_accuracy 0.1000" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_less_is_better_where_the_checkpoint_says_so(capsys):
     sweep("optim.lr=0.1,0.2", "callbacks.checkpoint.mode=min")
     assert "best: val_accuracy 0.1000" in capsys.readouterr().err
@@ -195,6 +205,7 @@ def test_the_index_says_how_runs_are_judged_and_what_comes_next_is_told(capsys):
     assert capsys.readouterr().err.endswith("\nnext: python -m framework.evaluate run=sweeps/tried\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interruption_reaches_the_runs(number, tmp_path):
     code = "import sys; sys.argv = ['train.py']; from tests.sweeps.common import sweep; sweep('optim.lr=60,61')"
@@ -228,6 +239,7 @@ def test_multirun_yaml_is_hydras_own():
     assert yaml.safe_load((TRIED / "multirun.yaml").read_text())["hydra"]["mode"] == "MULTIRUN"
 
 
+@pytest.mark.slow
 def test_another_launcher_runs_what_is_not_done(capfd):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")

@@ -45,6 +45,7 @@ def recorder(told):
     return type("Recorder", (keras.callbacks.Callback,), {hook: noting(hook) for hook in HOOKS})()
 
 
+@pytest.mark.slow
 def test_a_keras_callback_trains_and_is_told_what_one_fit_of_the_whole_run_tells(run):
     told = []
     registry.callback("terminate_on_nan")(lambda folder: keras.callbacks.TerminateOnNaN())
@@ -65,6 +66,7 @@ def test_a_keras_callback_trains_and_is_told_what_one_fit_of_the_whole_run_tells
     assert all(one.keys() >= {"loss", "accuracy", "val_loss", "val_accuracy"} for one in logs)
 
 
+@pytest.mark.slow
 def test_terminate_on_nan_terminates(run):
     registry.callback("terminate_on_nan")(lambda folder: keras.callbacks.TerminateOnNaN())
     bad = ["optim=sgd", "optim.lr=1e30", "trainer.epochs=5", "callbacks=checkpoint"]
@@ -72,6 +74,7 @@ def test_terminate_on_nan_terminates(run):
     assert len(folder.read_history()) == 1
 
 
+@pytest.mark.slow
 def test_each_stage_has_the_whole_patience_and_the_best_model_is_that_of_the_run(run):
     """Nothing counts as better, so that each stage ends after its first epoch and two more."""
     early = ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=2"]
@@ -81,6 +84,7 @@ def test_each_stage_has_the_whole_patience_and_the_best_model_is_that_of_the_run
     assert folder.read_run()["best"]["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_a_plateau_is_forgotten_where_a_stage_begins(run):
     slow = ["callbacks=[default,reduce_on_plateau]", "callbacks.reduce_on_plateau.patience=2"]
     slow += ["callbacks.reduce_on_plateau.min_delta=100", "stages.head.epochs=2"]
@@ -88,6 +92,7 @@ def test_a_plateau_is_forgotten_where_a_stage_begins(run):
     assert rates == pytest.approx([1e-3] * 2 + [1e-4] * 3)
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_the_model_is_the_last_epoch_and_nothing_calls_it_best(run, capsys):
     folder = run("callbacks=early_stopping", "trainer.epochs=3")
     said = capsys.readouterr().err

@@ -66,6 +66,7 @@ def test_results_are_those_of_keras_own_function():
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [2, 3, STEPS, 100])
 def test_results_do_not_depend_on_how_many_steps_a_call_runs(at_once):
     one, many = looped(1), looped(at_once)

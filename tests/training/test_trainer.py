@@ -73,6 +73,7 @@ def test_it_trains_and_leaves_nothing(made, here):
     assert sorted(here.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_from_any_stored_state_it_goes_on_to_the_same_bits(made, photos):
     for path in sorted((photos / "train" / "red").iterdir())[3:]:
         path.unlink()
