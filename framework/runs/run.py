@@ -22,6 +22,7 @@ from framework.evaluation.measures import Answers
 from framework.reports import curves
 from framework.runs import answers, resume
 from framework.runs.banner import announce, summarise
+from framework.runs.cautions import cautions
 from framework.runs.job import Job
 from framework.runs.keeping import FolderStore, make_callbacks
 from framework.runs.preflight import Data
@@ -162,6 +163,8 @@ class Run:
         with self.record.phase("finishing"):
             self.record.note(epochs=trainer.history[-1]["epoch"], best=self._save(trainer))
             curves.draw(self.folder)
+            best = {**self.record.run["best"]["metrics"], "epoch": self.record.run["best"]["epoch"]}
+            self.record.note(cautions=cautions(trainer.experiment, trainer.history, best))
         self.record.end("finished")
         summarise(self.folder, self.record.run)
 
