@@ -36,7 +36,7 @@ def _few_images(start: Experiment, best: Mapping[str, Any]) -> Iterator[str]:
     validation = start.images.splits.get("validation")
     if validation is None:
         return
-    score = best.get("val_accuracy")
+    score: Any = best.get("val_accuracy")
     if len(validation) < FEW:
         what = f"there are only {many(len(validation), 'validation image')}"
         if is_number(score) and _one_answer(start):
@@ -69,7 +69,9 @@ def _last_epoch(settings: Settings, yardstick: Yardstick, history: Sequence[Mapp
 
 
 def _far_apart(start: Experiment, best: Mapping[str, Any]) -> Iterator[str]:
-    training, score, settings = best.get("accuracy"), best.get("val_accuracy"), start.settings
+    settings = start.settings
+    training: Any = best.get("accuracy")
+    score: Any = best.get("val_accuracy")
     if not is_number(training) or not is_number(score) or not _one_answer(start):
         return
     if training - score < FAR or training <= wilson(score, len(start.images.splits["validation"]))[1]:

@@ -18,6 +18,7 @@ from framework.core.runs import RunFolder
 from framework.core.task import Classification, Task
 from framework.data import written
 from framework.data.rows import Undecodable, undecodable
+from framework.evaluation import temperature
 from framework.evaluation.measures import Answers
 from framework.reports import curves
 from framework.runs import answers, resume
@@ -212,6 +213,7 @@ class Run:
         if isinstance(start.task, Classification) and (logits := trainer.answers()) is not None:
             split = start.images.splits["validation"]
             answers.write(self.folder, Answers(start.task, split.paths, split.labels, logits), start.images.origin)
+            self.record.note(calibration=temperature.record(start.task, logits, split.labels))
         metrics = {key: value for key, value in best.items() if isinstance(value, float) and key not in _NO_METRIC}
         said = {"epoch": best["epoch"], "stage": best["stage"], "kept": kept}
         return said | {"monitor": trainer.yardstick.column, "mode": trainer.yardstick.mode, "metrics": metrics}
