@@ -23,6 +23,7 @@ GROUPS = {
         "lr_find": "a learning rate, by a range test",
         "train": "train a network; with -m a sweep of many",
         "compare": "what varies between runs, and which is best",
+        "ensemble": "several runs as one model",
     },
     "with a trained model": {
         "evaluate": "how good it is on labelled images",
