@@ -19,6 +19,7 @@ from framework.evaluation.kinds import EVALUATIONS
 from framework.evaluation.labelled import DataOptions, SplitName, labelled
 from framework.evaluation.measures import Answers
 from framework.evaluation.rejection import check as check_unknown
+from framework.evaluation.seeing import Tta, views
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
@@ -36,6 +37,7 @@ mean absolute error, root mean squared error and R², and draws predicted agains
   python -m framework.evaluate run=RUN data.dir=PHOTOS split=test      PHOTOS/test, a folder a class
   python -m framework.evaluate run=RUN min_accuracy=0.8                a gate
   python -m framework.evaluate run=RUN calibrate=true                  with the temperature that its validation images fit
+  python -m framework.evaluate run=RUN tta=flip                        each image seen twice
   python -m framework.evaluate run=RUN data.unknown=OTHERS             are images of none of the classes known as that?
   python -m framework.evaluate model=theirs.h5 classes=[hat,shoes] preprocess=tf data.dir=PHOTOS
 
@@ -58,6 +60,7 @@ class Options(ModelOptions):
 
     split: Annotated[SplitName | None, "which images; null: validation, or all of a folder without splits"] = None
     data: Data
+    tta: Annotated[Tta, "see each image also mirrored, or as ten crops, and average: slower, mostly better"] = "none"
     top: Annotated[list[Count], "top-k accuracies to measure"] = field(default_factory=lambda: [3, 5])
     min_accuracy: Annotated[Share | None, "fail (exit code 1) below this accuracy"] = None
     max_mae: Annotated[NonNegative | None, "fail (exit code 1) above this mean absolute error of numbers"] = None
@@ -81,7 +84,7 @@ def evaluate(options: Options) -> int:
     evaluation = EVALUATIONS[trained.task.asks]
     _check_gates(options, evaluation.score)
     images = labelled(trained, options.data, options.split)
-    unknown = options.data.unknown
+    unknown, seen = options.data.unknown, views(trained.task, options.tta)
     if unknown is not None:
         check_unknown(trained.task, "command line: data.unknown")
         inputs.check([unknown])
@@ -90,11 +93,12 @@ def evaluate(options: Options) -> int:
         say(f"{heading}: {text}")
     load_tensorflow()
     model = trained.load()
-    answers, unreadable = answer(trained, model, images, options.batch_size)
+    answers, unreadable = answer(trained, model, images, options.batch_size, seen)
     if unknown is not None:
         assert isinstance(answers, Answers)
-        answers = replace(answers, unknown=of_unknown(trained, model, unknown, options.batch_size))
+        answers = replace(answers, unknown=of_unknown(trained, model, unknown, options.batch_size, seen))
     found = measured(trained, images, answers, unreadable, options.top)
+    found |= {"tta": options.tta} if seen is not None else {}
     files = evaluation.write(folder, answers, found, f"{trained.name}, {images.name} images")
     print(evaluation.summary(found, images.name, images.origin))
     say(f"\nin {folder}: {'  '.join(file.name for file in files)}")

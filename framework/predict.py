@@ -17,6 +17,7 @@ from framework.evaluation import inputs
 from framework.evaluation.forward import forward
 from framework.evaluation.predictions import Format, chosen, form_of, writer
 from framework.evaluation.rejection import rejection
+from framework.evaluation.seeing import Tta, views
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
@@ -42,6 +43,7 @@ class Options(ModelOptions):
 
     inputs: Annotated[list[str], Words("FILE ..."), "images, folders, globs in quotes, or - for standard input"]
     top: Annotated[Count, "how many of the likeliest classes are shown"] = 1
+    tta: Annotated[Tta, "see each image also mirrored, or as ten crops, and average: slower, mostly better"] = "none"
     reject: Annotated[
         PositiveShare | None, "answer 'unknown' where it is less sure than of all but this share of validation images"
     ] = None
@@ -67,6 +69,7 @@ def predict(options: Options) -> int:
     unsure = rejection(trained, options.reject) if options.reject is not None else None
     if unsure is not None:
         say(unsure.told)
+    seen = views(trained.task, options.tta)
     form = form_of(trained.task, options.top, unsure.threshold if unsure is not None else None)
     for heading, text in told(inputs.unused(options.inputs)):
         say(f"{heading}: {text}")
@@ -78,7 +81,7 @@ def predict(options: Options) -> int:
         progress("Predicting", inputs.count(options.inputs), "images") as advance,
     ):
         files = inputs.files(options.inputs)
-        for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable):
+        for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable, seen):
             lines.write(list(form.predictions(paths, logits)))
             advance(len(paths))
     if not unreadable:

@@ -16,18 +16,28 @@ from framework.evaluation.forward import forward
 from framework.evaluation.given import Given, mean_loss
 from framework.evaluation.kinds import EVALUATIONS
 from framework.evaluation.labelled import Labelled
+from framework.evaluation.seeing import Views
 from framework.model.saved import Trained
 
 
-def answer(trained: Trained, model: keras.Model, images: Labelled, batch_size: int) -> tuple[Given, dict[str, str]]:
+def answer(
+    trained: Trained, model: keras.Model, images: Labelled, batch_size: int, seen: Views | None = None
+) -> tuple[Given, dict[str, str]]:
     """The classifier's answers with progress, and the files that can't be read, each with the reason.
+
+    Args:
+        trained: the classifier.
+        model: its network.
+        images: what it is asked about.
+        batch_size: images at once.
+        seen: how each image is seen; None for once, as it is.
 
     Raises:
         BadInput: some can't be read and are not to be skipped, or none can be.
         RunFailed: the answers are no numbers.
     """
     bad: list[tuple[str, str]] = []
-    paths, found = _ask(trained, model, images.split.paths, batch_size, bad)
+    paths, found = _ask(trained, model, images.split.paths, batch_size, bad, seen)
     if bad and (not images.skip or not paths):
         lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
         what = f"{len(bad):,} of {many(len(images.split), 'image')} can't be read:{lines}"
@@ -40,7 +50,9 @@ def answer(trained: Trained, model: keras.Model, images: Labelled, batch_size: i
     return made, unread
 
 
-def of_unknown(trained: Trained, model: keras.Model, folder: str, batch_size: int) -> np.ndarray:
+def of_unknown(
+    trained: Trained, model: keras.Model, folder: str, batch_size: int, seen: Views | None = None
+) -> np.ndarray:
     """Logits of images that show none of the classes, float32 (images, units): of all in a folder and below.
 
     Raises:
@@ -48,7 +60,7 @@ def of_unknown(trained: Trained, model: keras.Model, folder: str, batch_size: in
         RunFailed: the answers are no numbers.
     """
     bad: list[tuple[str, str]] = []
-    _, found = _ask(trained, model, list(inputs.files([folder])), batch_size, bad)
+    _, found = _ask(trained, model, list(inputs.files([folder])), batch_size, bad, seen)
     if not len(found):
         raise BadInput(Problem(f"no image in {folder} can be read", "command line: data.unknown"))
     if bad:
@@ -57,13 +69,18 @@ def of_unknown(trained: Trained, model: keras.Model, folder: str, batch_size: in
 
 
 def _ask(
-    trained: Trained, model: keras.Model, files: Sequence[str], batch_size: int, bad: list[tuple[str, str]]
+    trained: Trained,
+    model: keras.Model,
+    files: Sequence[str],
+    batch_size: int,
+    bad: list[tuple[str, str]],
+    seen: Views | None,
 ) -> tuple[list[str], np.ndarray]:
     """The files that can be read, and the logits of each; the others are added to ``bad``."""
     paths: list[str] = []
     logits = [np.zeros((0, trained.task.units), np.float32)]
     with progress("Evaluating", len(files), "images") as advance:
-        for names, batch in forward(model, files, trained.geometry, batch_size, bad):
+        for names, batch in forward(model, files, trained.geometry, batch_size, bad, seen):
             paths += names
             logits.append(batch)
             advance(len(names))
