@@ -1,4 +1,4 @@
-"""A course: heads on frozen bases first, then all of the best one, or where that does not fit its last layers.
+"""A course: heads on frozen bases first, then the best one's last layers, then all of it, as far as that fits.
 
 Each step is some ordinary runs of one ordinary sweep. What a step may take is decided from what the steps before it
 took; a run ends within its time by the callback ``time_limit``, and past that it is stopped with its state saved.
@@ -17,7 +17,7 @@ from framework.budget.trials import Lines
 from framework.core.better import Yardstick
 from framework.core.console import clock, say
 from framework.core.digits import is_number
-from framework.core.errors import many
+from framework.core.errors import BadInput, many
 from framework.core.runs import RunFolder
 from framework.runs.job import Job
 from framework.sweeps.folder import outcome
@@ -27,6 +27,7 @@ from framework.sweeps.sweep import Sweep
 Make = Callable[[Sequence[str], Path], Job]
 SHARE_OF_ENDING, LEAST_ENDING, MOST_ENDING = 0.1, 10.0, 60.0  # for several runs as one, and the report
 SHARE_OF_A_BASE, SHARE_OF_FIRST = 0.2, 1.0  # of the time left that a further base, or the first one, may take
+SHARE_OF_LAST = 0.4  # for the last layers, where there may be time for everything too
 MEASURING = 0.2  # of the time left, for measuring at most
 PASSES = 8  # of the frozen base that an epoch of everything takes, where that could not be measured
 SHORT = 180.0  # seconds: with less, nothing but kept features is trained on, and no speed is measured
@@ -50,6 +51,7 @@ class Course:
         self.why = "all that was planned is done"
         self._best: dict[str, float] = {}  # by base, the best value of its heads
         self._seconds_a_gflop: float | None = None
+        self._took: float | None = None  # by the first run of last layers
 
     @property
     def usable(self) -> float:
@@ -66,11 +68,10 @@ class Course:
         if not self.asked.bases[0].pretrained:
             return [*lines, f"{names} from scratch, as long as there is time"]
         lines.append(f"{many(len(trials.HEADS), 'head')} on each of: {names}, frozen, as far as a base's pass fits")
-        last = f"the last {trials.LAST} layers with weights of the best one, on kept features"
-        if self.asked.budget < SHORT:
-            return [*lines, f"{last}; all of it from {clock(SHORT)} on"]
-        lines.append("all of the best one on varied images, for as many epochs as fit by its speed, which is measured")
-        return [*lines, f"or where too few fit, {last}"]
+        lines.append(f"the last {trials.LAST[0][0]} layers with weights of the best one, on kept features")
+        if self.asked.budget >= SHORT:
+            lines.append("all of it on varied images, if enough epochs fit by its speed, which is measured")
+        return [*lines, f"in what is left at most {len(trials.LAST) - 1} more runs of last layers, which differ"]
 
     def run(self, sweep: Sweep) -> None:
         """The steps, one after the other, as far as there is time."""
@@ -87,8 +88,12 @@ class Course:
             self.why = "the time was over before a first run was"
             return
         best = known[min(self._best, key=lambda name: self.yardstick.order(self._best[name]))]
-        if self.asked.budget < SHORT or not self._everything(sweep, best):
-            self._last(sweep, best)
+        self._last(sweep, best)
+        if self.asked.budget >= SHORT:
+            self._everything(sweep, best)
+        for variant in range(1, len(trials.LAST)):
+            if not self._more(sweep, best, variant):
+                break
 
     def _heads(self, sweep: Sweep, base: Base, place: int) -> None:
         name, share = f"heads-{base.name}", SHARE_OF_A_BASE if place else SHARE_OF_FIRST
@@ -112,19 +117,29 @@ class Course:
                 self._seconds_a_gflop = said["seconds"]["features"] / computed / base.gflops
 
     def _last(self, sweep: Sweep, base: Base) -> None:
-        seconds = self.usable
+        seconds = self.usable * (SHARE_OF_LAST if self.asked.budget >= SHORT else 1.0)
         needed = LEAST_LAST if self._seconds_a_gflop is None else MORE_THAN_A_PASS * self._pass(base)
         if not self.journal.knows("last") and SPARE * seconds < max(needed, LEAST_LAST):
             self.why = f"{clock(max(seconds, 0))} are too short for the last layers of {base.name}"
             return
-        self._step(sweep, "last", lambda: trials.last_blocks(base.lines, SPARE * seconds), seconds, 1)
+        # a run ends by itself in time once it trains; until then more is granted to it
+        folders = self._step(sweep, "last", lambda: trials.last_layers(base.lines, SPARE * seconds), 2 * seconds, 1)
+        self._took = next(map(_seconds_of, folders), None)
+
+    def _more(self, sweep: Sweep, base: Base, variant: int) -> bool:
+        """One more run of last layers, if it fits by what the first took; whether it does."""
+        name = f"more-{variant}"
+        if self._took is None or (not self.journal.knows(name) and SPARE * self.usable < MORE_THAN_A_PASS * self._took):
+            return False
+        decide = lambda: trials.last_layers(base.lines, SPARE * self.usable, variant)  # noqa: E731
+        return bool(self._step(sweep, name, decide, self.usable, 1))
 
     def _pass(self, base: Base) -> float:
         """Seconds of a base's pass over all images, as those of before show it."""
         return (self._seconds_a_gflop or 0.0) * base.gflops * self.asked.images
 
-    def _everything(self, sweep: Sweep, base: Base) -> bool:
-        """Train all of it, if that fits; whether it does."""
+    def _everything(self, sweep: Sweep, base: Base) -> None:
+        """Train all of it, if that fits."""
 
         def decide() -> list[Lines]:
             epoch, how = self._epoch(base)
@@ -135,7 +150,7 @@ class Course:
                 trials.everything(base.lines, base.parameters, epochs, SPARE * self.usable / runs, runs) if runs else []
             )
 
-        return bool(self._step(sweep, "all", decide, self.usable, 1))
+        self._step(sweep, "all", decide, self.usable, 1)
 
     def _epoch(self, base: Base) -> tuple[float, str]:
         """Seconds of an epoch of everything, and how that is known."""
@@ -166,7 +181,10 @@ class Course:
             at_once: how many side by side; None is as many as usual.
         """
         tried = self.journal.decided(name, lambda: trials.merged(self.asked.given, decide()))
-        folders = [self.asked.folder / f"{name}-{number}" for number, _ in enumerate(tried, start=1)]
+        single = name.startswith("more")
+        folders = [
+            self.asked.folder / (name if single else f"{name}-{number}") for number, _ in enumerate(tried, start=1)
+        ]
         if not tried:
             return []
         if self.usable <= 0:
@@ -182,3 +200,12 @@ class Course:
         """How good a run is; None if it is not finished."""
         found = outcome(RunFolder(folder), self.yardstick.column)
         return found.value if found is not None and found.status == "finished" and is_number(found.value) else None
+
+
+def _seconds_of(folder: Path) -> float | None:
+    """What a finished run took; None of one that is none."""
+    try:
+        said = RunFolder(folder).read_run()
+    except BadInput:
+        return None
+    return sum(said["seconds"].values()) if said.get("status") == "finished" else None

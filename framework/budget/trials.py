@@ -13,7 +13,14 @@ HEADS = (
     ("head=mlp", "head.dropout=0.2", "optim.lr=0.003"),
 )
 HEAD_EPOCHS = 20
-LAST = 8  # layers with weights, of a transformer blocks
+# how many of the last layers with weights, of a transformer blocks, and on them which head
+LAST: tuple[tuple[int, Lines], ...] = (
+    (8, ("head=dense",)),
+    (8, ("head=mlp", "head.dropout=0.2")),
+    (16, ("head=dense",)),
+    (8, ("head=dense", "loss.label_smoothing=0.1")),
+    (16, ("head=mlp", "head.dropout=0.2")),
+)
 FEWEST_EPOCHS, MOST_EPOCHS = 4, 20  # of everything
 MOST_RUNS = 4
 SMALL = 6e6  # parameters; a larger base is changed more gently
@@ -27,17 +34,25 @@ def heads(base: Lines) -> list[Lines]:
     return [(*base, *head, *common) for head in HEADS]
 
 
-def last_blocks(base: Lines, seconds: float) -> list[Lines]:
-    """The base's last layers too: what lies below them is still computed once."""
+def last_layers(base: Lines, seconds: float, variant: int = 0) -> list[Lines]:
+    """The base's last layers too, the head first: what lies below them is still computed once.
+
+    Args:
+        base: what chooses the base.
+        seconds: that the run may take.
+        variant: which of ``LAST`` in turn, each with a seed of its own: runs that differ make a better ensemble.
+    """
+    count, more = LAST[variant % len(LAST)]
     stages = (
         "stages=finetune",
-        f"stages.finetune.train=last:{LAST}",
+        f"stages.finetune.train=last:{count}",
         "stages.head.epochs=5",
         "stages.head.lr=0.01",
-        "stages.finetune.epochs=12",
+        "stages.finetune.epochs=20",
         "stages.finetune.lr=0.001",
     )
-    return [(*base, "head=dense", *stages, "optim.schedule=cosine", *limited(seconds))]
+    seed = (f"trainer.seed={variant + 1}",) if variant else ()
+    return [(*base, *more, *stages, "optim.schedule=cosine", *limited(seconds), *seed)]
 
 
 def everything(base: Lines, parameters: int, epochs: int, seconds: float, runs: int) -> list[Lines]:

@@ -25,7 +25,7 @@ def test_what_is_given_is_not_varied():
     "lines",
     [
         *trials.heads(()),
-        *trials.last_blocks((), 50.4),
+        *(lines for variant in range(5) for lines in trials.last_layers((), 50.4, variant)),
         *trials.everything((), 10**5, 12, 300, 1),
         *trials.from_scratch((), 40),
     ],
