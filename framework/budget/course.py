@@ -143,6 +143,9 @@ class Course:
 
         def decide() -> list[Lines]:
             epoch, how = self._epoch(base)
+            if epoch is None:
+                say(f"{how}: not all of {base.name} is trained")
+                return []
             runs, epochs = trials.epochs_that_fit(self.usable, epoch)
             said = f"{epoch:.1f} s an epoch of everything ({how}), {clock(max(self.usable, 0))} left"
             say(f"{said}: {many(runs, 'run')} of {epochs} epochs" if runs else f"{said}: too few epochs fit")
@@ -152,12 +155,14 @@ class Course:
 
         self._step(sweep, "all", decide, self.usable, 1)
 
-    def _epoch(self, base: Base) -> tuple[float, str]:
-        """Seconds of an epoch of everything, and how that is known."""
+    def _epoch(self, base: Base) -> tuple[float | None, str]:
+        """Seconds of an epoch of everything, None if they can't be known, and how they are known."""
         example = self.make(self._lines(base.lines)[0], self.asked.folder / "speed").settings
         found = next(speeds([example], time.monotonic() + MEASURING * self.usable))[1]
         if found is not None:
             return found["full_epoch"], "measured"
+        if self._seconds_a_gflop is None:  # all features were kept already
+            return None, f"the speed of {base.name} could not be measured in time"
         return PASSES * self._pass(base), f"not measured in time, but taken for {PASSES} passes of the frozen base"
 
     def _lines(self, base: Lines) -> list[Lines]:

@@ -82,6 +82,7 @@ class TimeLimit(keras.callbacks.Callback):
         super().__init__()
         self.seconds = seconds
         self.reason: str | None = None
+        self.spent = 0.0  # seconds, at the end of the latest epoch
         self._before, self._began = 0.0, time.monotonic()
         self._epoch = self._began
 
@@ -96,21 +97,19 @@ class TimeLimit(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """See whether another one fits."""
         now = time.monotonic()
-        spent, took = self._spent(now), now - self._epoch
-        if spent + took > self.seconds:
+        self.spent, took = self._before + now - self._began, now - self._epoch
+        if self.spent + took > self.seconds:
             self.reason = f"another epoch of {took:.1f} s would take it beyond {self.seconds:g} s (time_limit)"
             self.model.stop_training = True
 
     def get_state(self) -> State:
         """Seconds spent so far, and why the stage was ended, if it was."""
-        return {"spent": self._spent(time.monotonic()), "reason": self.reason}
+        return {"spent": self.spent, "reason": self.reason}
 
     def set_state(self, state: State) -> None:
         """Go on from a state."""
-        self._before, self.reason = state["spent"], None
-
-    def _spent(self, now: float) -> float:
-        return self._before + now - self._began
+        self.spent = self._before = state["spent"]
+        self.reason = state["reason"]
 
 
 class StopOnNan(keras.callbacks.Callback):

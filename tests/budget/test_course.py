@@ -130,6 +130,14 @@ def test_a_speed_that_could_not_be_measured_is_taken_from_the_pass(tmp_path, mon
     assert "53.3 s an epoch of everything (not measured in time, but taken for 8 passes" in capsys.readouterr().err
 
 
+def test_where_no_speed_is_known_all_of_it_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Course, "_note_pass", lambda *_: None)  # all features were kept already
+    _, runs = carried_out(tmp_path, monkeypatch, usual, epoch=None)
+    assert ["all-1"] not in runs.batches
+    assert ["more-1"] in runs.batches
+    assert "could not be measured in time: not all of mobilenet is trained" in capsys.readouterr().err
+
+
 def test_the_same_command_goes_on_with_what_was_decided(tmp_path, monkeypatch):
     first, _ = carried_out(tmp_path, monkeypatch, usual)
     before = json.loads((tmp_path / "auto.json").read_text())
