@@ -118,12 +118,13 @@ def _carry_out(course: Course, sweep: Sweep) -> None:
     try:
         course.run(sweep)
     except KeyboardInterrupt:
-        journal.write()
         with suppress(RunFailed):  # none is finished
             result = conclude(folder, combines=False)
             sweep.note(result=BEST)
             say(f"the best so far is {result.said}, in {shown(result.folder)}")
         raise
+    finally:
+        journal.write()
     result = conclude(folder, combines=course.asked.budget - journal.spent > 0.4 * course.ending)
     sweep.note(result=BEST)
     journal.write(result=result.said, why=course.why, budget=course.asked.budget)
@@ -228,7 +229,8 @@ def _bases(given: Sequence[str], options: Options) -> tuple[Base, ...]:
     if chosen is not None or {"recipe", "from"} & {line.partition("=")[0] for line in given}:
         settings, _ = check_one(normalise(given), lambda _: [])
         name = settings.model.name if settings is not None else chosen or ""
-        return (Base(name, (), settings is None or settings.model.weights is not None),)
+        pretrained = settings is None or settings.model.weights is not None
+        return (Base(name, (), pretrained, settings is not None and _has_blocks(settings)),)
     names = options.bases or QUALITIES[options.quality][1]
     known = registry.names("base")
     if unknown := [name for name in names if name not in known]:
@@ -244,7 +246,7 @@ def _bases(given: Sequence[str], options: Options) -> tuple[Base, ...]:
         if problem is not None and options.bases is not None:
             raise BadInput(problem)
         (found if problem is None and settings.model.weights is not None else missing).append(
-            Base(name, (f"model={name}",), weights != "null")
+            Base(name, (f"model={name}",), weights != "null", _has_blocks(settings))
         )
     if missing and found:
         say(f"bases      without weights here, left out: {', '.join(base.name for base in missing)}")
@@ -255,6 +257,15 @@ def _bases(given: Sequence[str], options: Options) -> tuple[Base, ...]:
     size = () if sized or len(found) == 1 else ("data.image_size=224",)
     ordered = sorted(found, key=lambda base: base.gflops)
     return tuple(replace(base, lines=(*base.lines, *size)) for base in ordered)
+
+
+def _has_blocks(settings: Settings) -> bool:
+    """Whether the base is a transformer."""
+    gives = registry.get("base", settings.model.name).details["gives"]
+    try:
+        return gives is not None and gives(settings.data.size, settings.model.parameters).kind == "tokens"
+    except BadInput:  # it can't take images of this size, which is told elsewhere
+        return False
 
 
 def _request(asked: Asked, first: Settings) -> SweepRequest:

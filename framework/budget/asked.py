@@ -22,11 +22,19 @@ SCRATCH = "cnn"
 
 @dataclass(frozen=True)
 class Base:
-    """A base to try: its name, the overrides that choose it, and what is known of its cost."""
+    """A base to try.
+
+    Attributes:
+        name: of it.
+        lines: the overrides that choose it; none where those that hold for all runs do.
+        pretrained: whether it has weights of before.
+        blocks: whether it is a transformer, of which ``last:N`` counts blocks.
+    """
 
     name: str
     lines: tuple[str, ...]
     pretrained: bool
+    blocks: bool = False
 
     @property
     def gflops(self) -> float:

@@ -51,7 +51,7 @@ class Course:
         self.why = "all that was planned is done"
         self._best: dict[str, float] = {}  # by base, the best value of its heads
         self._seconds_a_gflop: float | None = None
-        self._took: float | None = None  # by the first run of last layers
+        self._took: dict[str, float] | None = None  # by the first run of last layers, phase by phase
 
     @property
     def usable(self) -> float:
@@ -123,15 +123,23 @@ class Course:
             self.why = f"{clock(max(seconds, 0))} are too short for the last layers of {base.name}"
             return
         # a run ends by itself in time once it trains; until then more is granted to it
-        folders = self._step(sweep, "last", lambda: trials.last_layers(base.lines, SPARE * seconds), 2 * seconds, 1)
+        folders = self._step(
+            sweep, "last", lambda: trials.last_layers(base.lines, base.blocks, SPARE * seconds), 2 * seconds, 1
+        )
         self._took = next(map(_seconds_of, folders), None)
 
     def _more(self, sweep: Sweep, base: Base, variant: int) -> bool:
         """One more run of last layers, if it fits by what the first took; whether it does."""
         name = f"more-{variant}"
-        if self._took is None or (not self.journal.knows(name) and SPARE * self.usable < MORE_THAN_A_PASS * self._took):
+        if self._took is None:
             return False
-        decide = lambda: trials.last_layers(base.lines, SPARE * self.usable, variant)  # noqa: E731
+        deeper = trials.LAST[variant][0] != trials.LAST[0][0]  # its features are others
+        features = self._took.get("features", 0.0)
+        needed = sum(self._took.values()) - features + deeper * max(features, self._pass(base))
+        if not self.journal.knows(name) and SPARE * self.usable < needed:
+            self.why = f"{clock(max(self.usable, 0))} are too short for one more run"
+            return False
+        decide = lambda: trials.last_layers(base.lines, base.blocks, SPARE * self.usable, variant)  # noqa: E731
         return bool(self._step(sweep, name, decide, self.usable, 1))
 
     def _pass(self, base: Base) -> float:
@@ -207,10 +215,10 @@ class Course:
         return found.value if found is not None and found.status == "finished" and is_number(found.value) else None
 
 
-def _seconds_of(folder: Path) -> float | None:
-    """What a finished run took; None of one that is none."""
+def _seconds_of(folder: Path) -> dict[str, float] | None:
+    """What a finished run took, phase by phase; None of one that is none."""
     try:
         said = RunFolder(folder).read_run()
     except BadInput:
         return None
-    return sum(said["seconds"].values()) if said.get("status") == "finished" else None
+    return dict(said["seconds"]) if said.get("status") == "finished" else None

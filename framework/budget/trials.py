@@ -13,7 +13,8 @@ HEADS = (
     ("head=mlp", "head.dropout=0.2", "optim.lr=0.003"),
 )
 HEAD_EPOCHS = 20
-# how many of the last layers with weights, of a transformer blocks, and on them which head
+LAYERS_OF_A_BLOCK = 4
+# how many of the last layers with weights, and on them which head
 LAST: tuple[tuple[int, Lines], ...] = (
     (8, ("head=dense",)),
     (8, ("head=mlp", "head.dropout=0.2")),
@@ -34,18 +35,19 @@ def heads(base: Lines) -> list[Lines]:
     return [(*base, *head, *common) for head in HEADS]
 
 
-def last_layers(base: Lines, seconds: float, variant: int = 0) -> list[Lines]:
+def last_layers(base: Lines, blocks: bool, seconds: float, variant: int = 0) -> list[Lines]:
     """The base's last layers too, the head first: what lies below them is still computed once.
 
     Args:
         base: what chooses the base.
+        blocks: whether ``last:N`` counts blocks of it, of which each has several layers with weights.
         seconds: that the run may take.
         variant: which of ``LAST`` in turn, each with a seed of its own: runs that differ make a better ensemble.
     """
     count, more = LAST[variant % len(LAST)]
     stages = (
         "stages=finetune",
-        f"stages.finetune.train=last:{count}",
+        f"stages.finetune.train=last:{count // (LAYERS_OF_A_BLOCK if blocks else 1)}",
         "stages.head.epochs=5",
         "stages.head.lr=0.01",
         "stages.finetune.epochs=20",

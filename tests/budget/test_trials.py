@@ -25,7 +25,7 @@ def test_what_is_given_is_not_varied():
     "lines",
     [
         *trials.heads(()),
-        *(lines for variant in range(5) for lines in trials.last_layers((), 50.4, variant)),
+        *(lines for variant in range(5) for lines in trials.last_layers((), variant > 2, 50.4, variant)),
         *trials.everything((), 10**5, 12, 300, 1),
         *trials.from_scratch((), 40),
     ],
@@ -33,6 +33,11 @@ def test_what_is_given_is_not_varied():
 def test_each_is_a_run_that_there_can_be(lines):
     made = settings("model=mobilenet", "data=image_folder", "data.dir=photos", *lines)
     assert made.epochs > 1
+
+
+def test_of_a_transformer_the_last_blocks_are_fewer():
+    for blocks, count in ((False, 8), (True, 2)):
+        assert f"stages.finetune.train=last:{count}" in trials.last_layers((), blocks, 60)[0]
 
 
 @pytest.mark.parametrize(
