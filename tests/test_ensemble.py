@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from framework.core.backend import keras
 from framework.core.runs import RunFolder
 from framework.ensemble import main
 from framework.evaluate import main as evaluate
@@ -17,7 +18,7 @@ from framework.model.saved import open_run
 from framework.predict import main as predict
 from framework.visualize import main as visualize
 from tests.conftest import make_images
-from tests.evaluation.common import answered, make_run, weighed
+from tests.evaluation.common import answered, colour_network, make_run, weighed
 
 # from red, green and blue to blue, green and red: one takes red for green, the other blue for green, neither is sure of it
 NO_RED, NO_BLUE = [[0, 1, 0], [0, 1, 0], [3, 0, 0]], [[0, 0, 3], [0, 1, 0], [0, 1, 0]]
@@ -78,6 +79,15 @@ def test_a_second_time_takes_its_place_and_nothing_else_is_written_over(runs, he
     assert main([f"sweep={runs}", "output=both"]) == 0
     assert main([f"runs=[{runs}/red,{runs}/blue]", f"output={runs}/none"]) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+def test_a_soup_is_of_one_network_only(runs, here, capsys):
+    deeper = colour_network()
+    deeper = keras.Model(deeper.input, keras.layers.Dense(3, name="more")(deeper.output))
+    other = answered(make_run(here / "other", runs.parent / "photos", deeper))
+    assert main([f"runs=[{runs}/red,{other}]", "method=soup"]) == 2
+    assert "no other of 2 runs has the network of the best" in capsys.readouterr().err
+    assert not (here / "runs").exists()
 
 
 def test_what_was_not_trained_is_not_trained_again(runs, here, capsys):

@@ -204,7 +204,7 @@ class RunFolder:
         import numpy as np
 
         with whole(self.logits) as beside, open(beside, "wb") as file:
-            np.savez_compressed(file, logits=kept.logits, labels=kept.labels, images=kept.images)
+            np.savez(file, logits=kept.logits, labels=kept.labels, images=kept.images)
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write ``history.csv`` whole; columns are those of the rows, in order of first appearance."""

@@ -14,6 +14,7 @@ from framework.core.task import Classification
 from framework.evaluation import scores
 
 LOWEST, HIGHEST = 0.05, 20.0
+MOST = 10_000  # images that it is fitted on, spread over all: it is one number
 
 
 def fitted(task: Classification, logits: np.ndarray, labels: np.ndarray) -> float:
@@ -28,6 +29,9 @@ def fitted(task: Classification, logits: np.ndarray, labels: np.ndarray) -> floa
         labels: as in ``data.images.Split``.
     """
     from scipy.optimize import minimize_scalar
+
+    step = -(-len(labels) // MOST)
+    logits, labels = logits[::step], labels[::step]
 
     def surprise(logarithm: float) -> float:
         return task.surprise(logits / math.exp(logarithm), labels, 1 / (len(labels) + 1))

@@ -221,28 +221,30 @@ def renamed(model: keras.Model, prefix: str) -> keras.Model:
 def _soup(members: Sequence[Member], by_loss: bool, most: int, paths: Sequence[str]) -> Combination:
     task, labels = members[0].task, members[0].kept.labels
     model = members[0].trained.load()
-    outline = _outline(model)
-    alike = [0, *(place for place, one in enumerate(members) if place and _alike(one, outline))]
-    if len(alike) < 2:
-        what = f"no other of {many(len(members), 'run')} has the network of the best, {members[0].entry.name}"
-        raise BadInput(Problem(what, "command line: method=soup", "method=ensemble, which needs no equal networks"))
+    outline, alike = _outline(model), 0
     ask = _passes(model, paths, members[0].trained)
     logits = ask()
     steps = [Step(0, *quality(task, task.probabilities(logits), labels))]
     kept = [weight.astype(np.float64) for weight in model.get_weights()]
-    with progress("Trying", len(alike) - 1, "runs") as advance:
-        for place in alike[1:]:
-            if len(steps) == most:
-                break
-            other, count = members[place].trained.load().get_weights(), len(steps)
-            tried = [(mine * count + weight) / (count + 1) for mine, weight in zip(kept, other, strict=True)]
+    with progress("Trying", len(members) - 1, "runs") as advance:
+        for place, member in enumerate(members[1:], start=1):
+            advance(1)
+            other, count = member.trained.load(), len(steps)
+            if _outline(other) != outline or count == most:
+                continue
+            alike += 1
+            tried = [
+                (mine * count + weight) / (count + 1) for mine, weight in zip(kept, other.get_weights(), strict=True)
+            ]
             model.set_weights(tried)
             found = ask()
             step = Step(place, *quality(task, task.probabilities(found), labels))
             if _worth(step.accuracy, step.loss, by_loss) > _worth(steps[-1].accuracy, steps[-1].loss, by_loss):
                 steps.append(step)
                 kept, logits = tried, found
-            advance(1)
+    if not alike and most > 1:
+        what = f"no other of {many(len(members), 'run')} has the network of the best, {members[0].entry.name}"
+        raise BadInput(Problem(what, "command line: method=soup", "method=ensemble, which needs no equal networks"))
     model.set_weights(kept)
     chosen = tuple((members[step.place], 1 / len(steps)) for step in steps)
     return Combination("soup", tuple(steps), logits, model, chosen)
@@ -251,10 +253,6 @@ def _soup(members: Sequence[Member], by_loss: bool, most: int, paths: Sequence[s
 def _outline(model: keras.Model) -> list[tuple[str, tuple[tuple[int, ...], ...]]]:
     """What two networks must have in common for a mean of their weights to be one."""
     return [(type(layer).__name__, tuple(tuple(one.shape) for one in layer.weights)) for layer in model.layers]
-
-
-def _alike(member: Member, outline: Any) -> bool:
-    return _outline(member.trained.load()) == outline
 
 
 def _passes(model: keras.Model, paths: Sequence[str], trained: Trained) -> Callable[[], np.ndarray]:
