@@ -20,9 +20,11 @@ GROUPS = {
         "recipe": "start, list and check recipes",
     },
     "training": {
+        "auto": "the best classifier in the time there is",
         "lr_find": "a learning rate, by a range test",
         "train": "train a network; with -m a sweep of many",
         "compare": "what varies between runs, and which is best",
+        "ensemble": "several runs as one model",
     },
     "with a trained model": {
         "evaluate": "how good it is on labelled images",

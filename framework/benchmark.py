@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
-import json
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +17,9 @@ from framework.core.backend import load_tensorflow
 from framework.core.console import clock, passing, say, warn
 from framework.core.errors import DONE, FAILED
 from framework.core.files import write_whole
-from framework.core.reporting import guarded
 from framework.parts.facts import facts
-from framework.runs.preflight import Data, experiment, missing_weights, preflight
-from framework.sweeps.processes import in_processes
+from framework.runs.preflight import Data, missing_weights, preflight
+from framework.sweeps.speeds import speeds
 
 if TYPE_CHECKING:
     from framework.config.settings import Settings
@@ -59,17 +55,13 @@ def work(overrides: list[str]) -> int:
     with passing("loading TensorFlow …"):
         load_tensorflow()
     rows = []
-    with tempfile.TemporaryDirectory(prefix="framework-") as folder:
-        files = [Path(folder, f"{place}.json") for place in range(len(settings))]
-        calls = [functools.partial(_measure, one, file) for one, file in zip(settings, files, strict=True)]
-        for ended in in_processes(calls, at_once=1):
-            label = labels[ended.place]
-            if ended.code != DONE:
-                warn(f"{label} could not be measured")
-                continue
-            found = json.loads(files[ended.place].read_text(encoding="utf-8"))
-            rows.append({"model": label, "top1": facts(settings[ended.place].model.name).top1, **found})
-            say(f"[{len(rows)}/{len(settings)}]  {label}  {found['rate']:,.0f} images/s  {ended.seconds:.0f} s")
+    for place, found, took in speeds(settings):
+        label = labels[place]
+        if found is None:
+            warn(f"{label} could not be measured")
+            continue
+        rows.append({"model": label, "top1": facts(settings[place].model.name).top1, **found})
+        say(f"[{len(rows)}/{len(settings)}]  {label}  {found['rate']:,.0f} images/s  {took:.0f} s")
     if rows:
         print("\n".join(_table(rows)))
         say(f"written: {', '.join(map(str, _write(rows)))}")
@@ -81,18 +73,6 @@ def measurable(settings: Settings) -> Settings:
     if missing_weights(settings) is None:
         return settings
     return replace(settings, model=replace(settings.model, weights=None))
-
-
-def _measure(settings: Settings, file: Path) -> int:
-    """In a process of its own: measure, and leave the numbers in a file."""
-
-    def run() -> int:
-        from framework.runs.speed import speed
-
-        write_whole(file, json.dumps(asdict(speed(experiment(settings)))))
-        return DONE
-
-    return guarded(run)
 
 
 def _labels(tried: Sequence[Sequence[str]], settings: Sequence[Settings]) -> list[str]:

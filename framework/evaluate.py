@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,25 +13,32 @@ from framework.core.backend import load_tensorflow
 from framework.core.console import follow, say
 from framework.core.errors import DONE, BadInput, Problem, RunFailed
 from framework.core.schema import Count, NonNegative, PathText, Share
-from framework.evaluation.asking import answer, measured
+from framework.evaluation import inputs
+from framework.evaluation.asking import answer, measured, of_unknown
 from framework.evaluation.kinds import EVALUATIONS
 from framework.evaluation.labelled import DataOptions, SplitName, labelled
+from framework.evaluation.measures import Answers
+from framework.evaluation.rejection import check as check_unknown
+from framework.evaluation.seeing import Tta, views
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
 python -m framework.evaluate run=RUN [options]
 
 Measures a trained classifier on labelled images: loss, accuracy with its 95 % interval, top-k, each class's
-precision, recall, F1 and ROC area, confusions, calibration, the most confident mistakes; for a yes-or-no question every
-threshold. Prints a table; files and figures go to evaluation/SPLIT in the run folder. Its last line are the scores
-that a run's history has: of a yes-or-no question those of yes, else the mean over the classes that occur, as a label
-or as an answer, each counting the same. Figures show the worst of many classes, metrics.json and the CSV files all.
-Memory: the network's, and 4 bytes an image and class, of several labels 40. Of numbers it measures mean absolute
-error, root mean squared error and R², and draws predicted against true ones.
+precision, recall, F1 and ROC area, confusions, calibration, accuracy against coverage, the most confident mistakes; for
+a yes-or-no question every threshold. Prints a table; files and figures go to evaluation/SPLIT in the run folder. Its
+last line are the scores that a run's history has: of a yes-or-no question those of yes, else the mean over the classes
+that occur, as a label or as an answer, each counting the same. Figures show the worst of many classes, metrics.json and
+the CSV files all. Memory: the network's, and 4 bytes an image and class, of several labels 40. Of numbers it measures
+mean absolute error, root mean squared error and R², and draws predicted against true ones.
 
   python -m framework.evaluate run=latest                              the latest run, or the best of the latest sweep
   python -m framework.evaluate run=RUN data.dir=PHOTOS split=test      PHOTOS/test, a folder a class
   python -m framework.evaluate run=RUN min_accuracy=0.8                a gate
+  python -m framework.evaluate run=RUN calibrate=true                  with the temperature that its validation images fit
+  python -m framework.evaluate run=RUN tta=flip                        each image seen twice
+  python -m framework.evaluate run=RUN data.unknown=OTHERS             are images of none of the classes known as that?
   python -m framework.evaluate model=theirs.h5 classes=[hat,shoes] preprocess=tf data.dir=PHOTOS
 
 Exit code 0: done; 1: below min_accuracy or above max_mae; 2: the command line, the run or the data are wrong.
@@ -39,11 +46,21 @@ Exit code 0: done; 1: below min_accuracy or above max_mae; 2: the command line, 
 
 
 @dataclass(frozen=True, kw_only=True)
+class Data(DataOptions):
+    """The labelled images, and images of none of the classes."""
+
+    unknown: Annotated[PathText | None, "a folder of images that show none of the classes: are they known as that?"] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options(ModelOptions):
     """What ``framework-evaluate`` takes."""
 
     split: Annotated[SplitName | None, "which images; null: validation, or all of a folder without splits"] = None
-    data: DataOptions
+    data: Data
+    tta: Annotated[Tta, "see each image also mirrored, or as ten crops, and average: slower, mostly better"] = "none"
     top: Annotated[list[Count], "top-k accuracies to measure"] = field(default_factory=lambda: [3, 5])
     min_accuracy: Annotated[Share | None, "fail (exit code 1) below this accuracy"] = None
     max_mae: Annotated[NonNegative | None, "fail (exit code 1) above this mean absolute error of numbers"] = None
@@ -67,12 +84,21 @@ def evaluate(options: Options) -> int:
     evaluation = EVALUATIONS[trained.task.asks]
     _check_gates(options, evaluation.score)
     images = labelled(trained, options.data, options.split)
+    unknown, seen = options.data.unknown, views(trained.task, options.tta)
+    if unknown is not None:
+        check_unknown(trained.task, "command line: data.unknown")
+        inputs.check([unknown])
     folder = Path(options.output) if options.output else trained.output("evaluation", images.name)
     for heading, text in images.told:
         say(f"{heading}: {text}")
     load_tensorflow()
-    answers, unreadable = answer(trained, trained.load(), images, options.batch_size)
+    model = trained.load()
+    answers, unreadable = answer(trained, model, images, options.batch_size, seen)
+    if unknown is not None:
+        assert isinstance(answers, Answers)
+        answers = replace(answers, unknown=of_unknown(trained, model, unknown, options.batch_size, seen))
     found = measured(trained, images, answers, unreadable, options.top)
+    found |= {"tta": options.tta} if seen is not None else {}
     files = evaluation.write(folder, answers, found, f"{trained.name}, {images.name} images")
     print(evaluation.summary(found, images.name, images.origin))
     say(f"\nin {folder}: {'  '.join(file.name for file in files)}")

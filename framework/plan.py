@@ -82,7 +82,9 @@ def texts(plan: RunPlan, jobs: int, folder: str) -> Iterator[str]:
     yield f"memory     about {amount(plan.memory)} for weights, optimizer and data, beside TensorFlow's own 600 MB"
     checkpoints = sum(1 for part in settings.callbacks.values() if part.name == "checkpoint")
     files = ["config.yaml", "run.json", "history.csv", "curves.png", "model.keras"]
-    files += ["answers.csv"] * isinstance(task, Classification) + ["confusion.csv"] * ("confusion" in task.measures)
+    files += ["answers.csv", "logits.npz"] * isinstance(task, Classification) + ["confusion.csv"] * (
+        "confusion" in task.measures
+    )
     files += ["checkpoints/"] * bool(checkpoints)
     features = max((stage.bytes for stage in plan.stages), default=0)
     disk = plan.model_bytes * (1 + checkpoints)

@@ -11,11 +11,13 @@ from framework.cli.options import Words, run_with_options
 from framework.core.backend import load_tensorflow
 from framework.core.console import progress, say, warn
 from framework.core.errors import DONE, FAILED, many
-from framework.core.schema import Count, PathText
+from framework.core.schema import Count, PathText, PositiveShare
 from framework.data.folders import told
 from framework.evaluation import inputs
 from framework.evaluation.forward import forward
-from framework.evaluation.predictions import Format, chosen, predictions, writer
+from framework.evaluation.predictions import Format, chosen, form_of, writer
+from framework.evaluation.rejection import rejection
+from framework.evaluation.seeing import Tta, views
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
@@ -29,6 +31,7 @@ the end, and the others are predicted.
   python -m framework.predict photos/ run=RUN format=csv > classes.csv
   find . -name '*.jpg' | python -m framework.predict - run=RUN format=jsonl | jq -r .class
   python -m framework.predict photos/ run=RUN output=classes.parquet
+  python -m framework.predict photos/ run=RUN calibrate=true reject=0.02     photos of none of the classes are unknown
 
 Exit code 0: done; 1: some images could not be read; 2: the command line or the run are wrong.
 """
@@ -40,6 +43,10 @@ class Options(ModelOptions):
 
     inputs: Annotated[list[str], Words("FILE ..."), "images, folders, globs in quotes, or - for standard input"]
     top: Annotated[Count, "how many of the likeliest classes are shown"] = 1
+    tta: Annotated[Tta, "see each image also mirrored, or as ten crops, and average: slower, mostly better"] = "none"
+    reject: Annotated[
+        PositiveShare | None, "answer 'unknown' where it is less sure than of all but this share of validation images"
+    ] = None
     format: Annotated[Format | None, "null: what output's ending says, else table"] = None
     output: Annotated[PathText | None, "a file in place of standard output"] = None
     batch_size: Annotated[Count, "images at once"] = 32
@@ -59,18 +66,23 @@ def predict(options: Options) -> int:
     trained = open_trained(options)
     inputs.check(options.inputs)
     chosen(options.format, options.output)
+    unsure = rejection(trained, options.reject) if options.reject is not None else None
+    if unsure is not None:
+        say(unsure.told)
+    seen = views(trained.task, options.tta)
+    form = form_of(trained.task, options.top, unsure.threshold if unsure is not None else None)
     for heading, text in told(inputs.unused(options.inputs)):
         say(f"{heading}: {text}")
     load_tensorflow()
     model = trained.load()
     unreadable: list[tuple[str, str]] = []
     with (
-        writer(options.format, options.output, trained.task, options.top) as lines,
+        writer(options.format, options.output, form) as lines,
         progress("Predicting", inputs.count(options.inputs), "images") as advance,
     ):
         files = inputs.files(options.inputs)
-        for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable):
-            lines.write(list(predictions(paths, logits, trained.task, options.top)))
+        for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable, seen):
+            lines.write(list(form.predictions(paths, logits)))
             advance(len(paths))
     if not unreadable:
         return DONE

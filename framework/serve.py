@@ -17,7 +17,8 @@ from framework.cli.options import run_with_options
 from framework.core.backend import load_tensorflow
 from framework.core.console import say, warn
 from framework.core.errors import DONE, BadInput, Problem
-from framework.core.schema import Count, NonNegative
+from framework.core.schema import Count, NonNegative, PositiveShare
+from framework.evaluation.rejection import rejection
 from framework.model.saved import ModelOptions, open_trained
 from framework.serving.limits import Limits
 
@@ -56,6 +57,9 @@ class Options(ModelOptions):
     hosts: Annotated[
         list[str] | None, "names that the server is called by beside addresses and this machine's: [photos.example.org]"
     ] = None
+    reject: Annotated[
+        PositiveShare | None, "answer 'unknown' where it is less sure than of all but this share of validation images"
+    ] = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -74,6 +78,9 @@ def serve(options: Options) -> int:
         raise BadInput(Problem("serving needs more packages", "framework.serve", "pip install 'framework[serve]'"))
     token = _token(options)
     trained = open_trained(options)
+    unsure = rejection(trained, options.reject) if options.reject is not None else None
+    if unsure is not None:
+        say(unsure.told)
     door = _listen(options.host, options.port)
     load_tensorflow()
     import uvicorn
@@ -84,7 +91,8 @@ def serve(options: Options) -> int:
     from framework.serving.metrics import Metrics
 
     metrics = Metrics()
-    classifier = Classifier(trained, options.limits, metrics, options.batch_size, options.batch_wait / 1000)
+    threshold = unsure.threshold if unsure is not None else None
+    classifier = Classifier(trained, options.limits, metrics, options.batch_size, options.batch_wait / 1000, threshold)
     with door:
         classifier.load()
         config = uvicorn.Config(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import framework.parts  # noqa: F401 - registers the shipped parts
@@ -14,6 +13,7 @@ from framework.cli.help import overview
 from framework.core.backend import load_tensorflow
 from framework.runs.job import Job
 from framework.runs.preflight import Data, preflight
+from framework.sweeps.ready import ready
 
 if TYPE_CHECKING:
     from framework.sweeps.request import SweepRequest
@@ -60,15 +60,6 @@ def sweep(work: Callable[[Job], None], request: SweepRequest) -> int:
     from framework.sweeps.sweep import Sweep
 
     return Sweep(request, work, begin=ready).start(partial(multirun.launch_sweep, request))
-
-
-def ready() -> None:
-    """Import all that a run needs, so that none pays for it, and a change of the code meanwhile reaches none."""
-    load_tensorflow()
-    classes = ("checkpoint_class", "stopping_classes", "averaging_class", "log_classes")
-    for module in ("runs.run", "training.callback_list", *(f"parts.{name}" for name in classes)):
-        import_module(f"framework.{module}")
-    import_module("matplotlib.figure")
 
 
 if __name__ == "__main__":

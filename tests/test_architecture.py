@@ -15,6 +15,7 @@ FLOORS = [
     ["commands"],
     ["api"],
     ["cli"],
+    ["budget"],
     ["serving", "sweeps"],
     ["runs"],
     ["training"],

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from framework.core.backend import keras
+from framework.core.runs import RunFolder
 from framework.evaluate import main
 from framework.evaluation.forward import forward
 from framework.model.saved import open_run
 from tests.conftest import make_images
-from tests.evaluation.common import CLASSES, colour_network, make_run
+from tests.evaluation.common import CLASSES, answered, colour_network, make_run
 
 IMAGES = ("confusion.png", "classes.png", "reliability.png", "mistakes.png")
 
@@ -182,3 +184,72 @@ def test_real_photos_in_another_order_get_the_same_answers(clothing, shared):
 def _one_by_one(batches):
     for paths, logits in batches:
         yield from zip(paths, logits, strict=True)
+
+
+def kept(run, temperature):
+    """The logits that the run's end leaves of its validation images; its temperature is set to this."""
+    folder = RunFolder(answered(run))
+    folder.write_run({**folder.read_run(), "calibration": {"temperature": temperature}})
+    return folder.read_logits().logits
+
+
+def test_a_temperature_changes_what_answers_are_worth_and_no_answer(run, photos, tmp_path, capsys):
+    assert main([f"run={run}", "calibrate=true"]) == 2
+    assert "has no temperature" in capsys.readouterr().err
+    kept(run, 4.0)
+    found = {}
+    for calibrate in ("false", "true"):
+        assert main([f"run={run}", f"calibrate={calibrate}", f"output={tmp_path / calibrate}"]) == 0
+        found[calibrate] = json.loads((tmp_path / calibrate / "metrics.json").read_text())
+    out, err = capsys.readouterr()
+    assert "(at temperature 4)" in out
+    assert "framework.export run=" in err
+    assert "calibrate=true" in err.splitlines()[-1]
+    assert found["true"]["accuracy"] == found["false"]["accuracy"] == pytest.approx(2 / 3)
+    assert found["true"]["temperature"] == 4
+    assert "temperature" not in found["false"]
+    confidences = [
+        sum(one["answers"] * one["confidence"] for one in each["calibration"]["bins"]) for each in found.values()
+    ]
+    assert confidences[1] < confidences[0]
+    with Image.open(tmp_path / "true" / "coverage.png") as image:
+        assert np.asarray(image.convert("L")).std() > 5
+
+
+def test_images_of_no_class_are_told_apart(run, photos, tmp_path, capsys):
+    make_images(tmp_path / "others", classes=("red",), count=6)  # which this run takes for green, or doubts
+    assert main([f"run={run}", f"data.unknown={tmp_path / 'others'}"]) == 0
+    unknown = json.loads((run / "evaluation" / "validation" / "metrics.json").read_text())["unknown"]
+    assert unknown["images"] == 6
+    assert 0 <= unknown["auroc"] <= 1
+    out, err = capsys.readouterr()
+    assert "unknown images     6, ROC area" in out
+    assert "data.unknown" not in err.splitlines()[-1]
+    assert main([f"run={run}", f"data.unknown={tmp_path / 'nowhere'}"]) == 2
+
+
+def test_predict_says_unknown_at_the_share_that_is_asked_for(run, photos, capsys):
+    from framework.predict import main as predict
+
+    logits = kept(run, 1.0)
+    assert predict([str(photos / "validation"), f"run={run}", "format=jsonl", "reject=0.25"]) == 0
+    out, err = capsys.readouterr()
+    said = [json.loads(line)["class"] for line in out.splitlines()]
+    assert said.count("unknown") == 3 == len(logits) // 4
+    assert "unknown below a confidence of" in err
+    assert "so are 3 of 12 validation images (25.0%" in err
+    assert predict([str(photos / "validation"), f"run={run}", "reject=0.01"]) == 2
+    assert "reject=0.01 of 12 validation images is less than one" in capsys.readouterr().err
+
+
+def test_a_calibrated_export_has_the_temperature_inside(run, photos, tmp_path):
+    from framework.export import main as export
+
+    logits = kept(run, 4.0)
+    assert export([f"run={run}", "calibrate=true", "answer=logits", f"output={tmp_path / 'out'}"]) == 0
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["temperature"] == 4
+    model = keras.saving.load_model(tmp_path / "out" / "model.keras", compile=False)
+    file = sorted(str(path) for path in (photos / "validation").rglob("*.jpg"))[0]
+    with Image.open(file) as image:
+        pixels = np.asarray(image.resize((24, 24), Image.Resampling.BILINEAR), np.float32)
+    np.testing.assert_allclose(np.asarray(model(pixels[None]))[0], logits[0] / 4, atol=0.1)

@@ -99,6 +99,7 @@ def load(
     classes: Sequence[str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     preprocess: Preprocess = "none",
+    calibrate: bool = False,
 ) -> Run:
     """A trained classifier, without loading TensorFlow yet; what every command takes as ``run=`` or ``model=``.
 
@@ -109,6 +110,8 @@ def load(
         classes: of a file from elsewhere the class names in the order of its outputs.
         image_size: of such a file the image side in pixels, or (height, width); None asks the file.
         preprocess: what such a file wants done to pixels of 0-255 that it does not itself.
+        calibrate: of a run whether its logits are divided by the temperature that its validation images fit, so that
+            probabilities mean what they say; answers stay the same.
 
     Raises:
         framework.Error: there is no such run, it has no model, or its files are not what they should be.
@@ -122,6 +125,9 @@ def load(
     path = Path(run).expanduser()
     if path.suffix in MODELS and path.is_file() and not is_of_run(path.resolve()):
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if calibrate:
+            what = "calibrate belongs to a run: a model from elsewhere brings no temperature"
+            raise BadInput(Problem(what, "framework.load", "leave it out"))
         return Run(open_file(str(path), classes, size, preprocess))
     foreign = {"classes": classes, "image_size": image_size}
     problems = [
@@ -131,7 +137,7 @@ def load(
     ]
     if problems:
         raise BadInput(problems)
-    return Run(open_run(os.fspath(run)))
+    return Run(open_run(os.fspath(run), calibrate))
 
 
 class Run:

@@ -307,6 +307,23 @@ def single(arguments: Sequence[str], preflight: Preflight) -> Job:
     return job_of(composed.node, str(folder), own, str(Path.cwd()))
 
 
+def job_in(arguments: Sequence[str], folder: Path, preflight: Preflight) -> Job:
+    """The job of a command line that is one run, in this folder; checked, and nothing is written.
+
+    Args:
+        arguments: overrides.
+        folder: of the run.
+        preflight: further checks of settings.
+
+    Raises:
+        BadInput: with every problem.
+    """
+    overrides = normalise(arguments)
+    composed = check_all(overrides, preflight)[0][1]
+    own = [override for override in opened(overrides) if not override.lstrip("+").startswith(("hydra.", "hydra/"))]
+    return job_of(composed.node, str(folder), own, str(Path.cwd()))
+
+
 def _destination(overrides: Sequence[str], first: Settings, composed: Composed) -> tuple[Path | None, Path]:
     """The folder of an unfinished run that a single run goes on with, None if there is none, and the run's folder.
 

@@ -14,7 +14,7 @@ from framework.config.folders import conf_folder, groups, take_shelves
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import Recipe, recorded_recipes
 from framework.core.errors import BadInput, Problem
-from framework.core.runs import RunFolder
+from framework.core.runs import RunFolder, refuse_made
 from framework.core.schema import whole_path
 
 OPTION = "from="
@@ -59,7 +59,7 @@ def _repeat(argument: str, overrides: Sequence[str]) -> PrimaryConfig:
     from hydra.core.config_store import ConfigStore
 
     run = RunFolder(Path(whole_path(argument.removeprefix(OPTION).strip("'\""))).resolve())
-    run.read_run()
+    refuse_made(run, argument)
     if not run.config.is_file():
         raise BadInput(Problem(f"{run.path} has no config.yaml to train again", f"command line: {argument}"))
     recipes = recorded_recipes(run)

@@ -11,7 +11,7 @@ from framework.config.folders import conf_folder
 from framework.core.console import say
 from framework.core.errors import BadInput, Problem
 from framework.core.files import is_locked
-from framework.core.runs import RunFolder
+from framework.core.runs import RunFolder, refuse_made
 from framework.core.schema import whole_path
 
 OPTION = "resume="
@@ -31,6 +31,7 @@ def take_resume(arguments: Sequence[str]) -> list[str]:
     folder = Path(whole_path(named[-1].removeprefix(OPTION).strip("'\""))).resolve()
     if not folder.is_dir():
         raise BadInput(Problem(f"there is no run folder {folder}", f"command line: {named[-1]}"))
+    refuse_made(RunFolder(folder), named[-1])
     begun = [override for override in RunFolder(folder).read_run()["overrides"] if not override.startswith("hydra.")]
     given = {override.partition("=")[0].lstrip("+~") for override in rest}
     return [*(one for one in begun if one.partition("=")[0].lstrip("+~") not in given), *rest, f"{RUN_DIR}'{folder}'"]

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from framework.core.digits import KEPT
 from framework.core.errors import BadInput, Problem
-from framework.core.files import write_whole
+from framework.core.files import whole, write_whole
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMAT = 1
 ANSWERS = ("path", "label", "predicted", "probability", "right")  # columns of answers.csv
+
+
+class KeptLogits(NamedTuple):
+    """What a model gave for its validation images.
+
+    Attributes:
+        logits: float32 (images, units).
+        labels: as in ``data.images.Split``.
+        images: stands for their names in their order; equal for two runs that were measured on images of the same names.
+    """
+
+    logits: np.ndarray
+    labels: np.ndarray
+    images: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,11 @@ class RunFolder:
     def answers(self) -> Path:
         """A row a validation image: its label, the best model's answer, how sure it is, and whether it is right."""
         return self.path / "answers.csv"
+
+    @property
+    def logits(self) -> Path:
+        """What the best model gives for each image of ``answers``, and its label."""
+        return self.path / "logits.npz"
 
     @property
     def split(self) -> Path:
@@ -156,12 +179,52 @@ class RunFolder:
                 raise ValueError(str(error)) from None
         return found
 
+    def read_logits(self) -> KeptLogits:
+        """What ``logits.npz`` holds.
+
+        Raises:
+            BadInput: there is none, or it is none.
+        """
+        import numpy as np
+
+        try:
+            with np.load(self.logits, allow_pickle=False) as found:
+                kept = KeptLogits(found["logits"], found["labels"], str(found["images"]))
+        except FileNotFoundError:
+            what = f"{self.path} has no logits.npz: what its model said of the validation images was not kept"
+            raise BadInput(Problem(what, str(self.path), "a run with validation images, of this version")) from None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise BadInput(Problem(f"{self.logits} can't be read: {error}", str(self.logits))) from None
+        if kept.logits.ndim != 2 or len(kept.logits) != len(kept.labels) or not len(kept.labels):
+            raise BadInput(Problem(f"{self.logits} holds no logits of labelled images", str(self.logits)))
+        return kept
+
+    def write_logits(self, kept: KeptLogits) -> None:
+        """Write ``logits.npz`` whole."""
+        import numpy as np
+
+        with whole(self.logits) as beside, open(beside, "wb") as file:
+            np.savez(file, logits=kept.logits, labels=kept.labels, images=kept.images)
+
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write ``history.csv`` whole; columns are those of the rows, in order of first appearance."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
         lines = [",".join(columns)]
         lines += [",".join("" if row.get(key) is None else _show(row[key]) for key in columns) for row in rows]
         write_whole(self.history, "\n".join(lines) + "\n")
+
+
+def refuse_made(run: RunFolder, argument: str) -> None:
+    """Let only what was trained be trained on or anew, not what was made of other runs.
+
+    Raises:
+        BadInput: it was made of others, or is no run.
+    """
+    made = run.read_run().get("made")
+    if isinstance(made, dict):
+        members = [str(member.get("run")) for member in made.get("members", ()) if isinstance(member, dict)]
+        what = f"{run.path} was not trained: it is the {made.get('method')} of {len(members)} runs"
+        raise BadInput(Problem(what, f"command line: {argument}", f"one of them: {members[0] if members else 'a run'}"))
 
 
 def _read(key: str, value: str) -> Any:

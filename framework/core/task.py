@@ -174,6 +174,19 @@ class Classification(Task):
     def shown(self, labels: np.ndarray, number: int) -> np.ndarray:
         """Whether the class of a logit is there, bool (images,)."""
 
+    @abstractmethod
+    def surprise(self, logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> float:
+        """Mean negative log-likelihood of labels, in nats, of several a logit; ``smoothing`` of each spread over all."""
+
+    @abstractmethod
+    def mean(self, logits: Sequence[Any], weights: Sequence[float]) -> Any:
+        """Logits of the weighted mean of several classifiers' probabilities, as a tensor, in Keras's own operations.
+
+        Args:
+            logits: of each, float (batch, units).
+            weights: of each, above 0, of the sum 1.
+        """
+
     def named(self, answer: Any) -> tuple[str, ...]:
         """The classes that one image's label or answer names."""
         return (self.classes[int(answer)],)
@@ -229,6 +242,16 @@ class Multiclass(Classification):
     def shown(self, labels: np.ndarray, number: int) -> np.ndarray:
         return labels == number
 
+    def surprise(self, logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> float:
+        logits = np.asarray(logits, np.float64)
+        highest = logits.max(axis=1)
+        whole = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+        own = np.take_along_axis(logits, labels[:, None].astype(np.int64), axis=1)[:, 0]
+        return float(np.mean(whole - (1 - smoothing) * own - smoothing * logits.mean(axis=1)))
+
+    def mean(self, logits: Sequence[Any], weights: Sequence[float]) -> Any:
+        return _log_mean([keras.ops.log_softmax(one, axis=-1) for one in logits], weights)
+
     @property
     def wanted(self) -> str:
         return f"the data have {self.units} classes: {listing(self.classes)}"
@@ -279,6 +302,12 @@ class Binary(Classification):
     def shown(self, labels: np.ndarray, number: int) -> np.ndarray:
         return labels == self.positive
 
+    def surprise(self, logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> float:
+        return _surprise_of_each(logits, labels[:, None], smoothing)
+
+    def mean(self, logits: Sequence[Any], weights: Sequence[float]) -> Any:
+        return _mean_of_each(logits, weights)
+
     def number_of(self, name: str) -> int | None:
         """Where the question is "this one or any other", any other name is the other."""
         number = super().number_of(name)
@@ -323,6 +352,12 @@ class Multilabel(Classification):
 
     def shown(self, labels: np.ndarray, number: int) -> np.ndarray:
         return labels[:, number] > 0
+
+    def surprise(self, logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> float:
+        return _surprise_of_each(logits, labels, smoothing)
+
+    def mean(self, logits: Sequence[Any], weights: Sequence[float]) -> Any:
+        return _mean_of_each(logits, weights)
 
     def named(self, answer: Any) -> tuple[str, ...]:
         return tuple(self.classes[place] for place in np.flatnonzero(answer))
@@ -428,6 +463,25 @@ def task_of_model(names: Sequence[str], units: int | None, activation: str | Non
     if units == 1:
         return Binary((f"not {names[0]}", names[0]) if len(names) == 1 else names)
     return Multilabel(names) if activation == "sigmoid" else Multiclass(names)
+
+
+def _surprise_of_each(logits: np.ndarray, labels: np.ndarray, smoothing: float) -> float:
+    """``surprise`` where each logit is a question of its own: labels 0 and 1 of the logits' shape."""
+    wanted = labels * (1 - smoothing) + smoothing / 2
+    logits = np.asarray(logits, np.float64)
+    return float(np.mean(np.logaddexp(0, logits) - wanted * logits))
+
+
+def _log_mean(logarithms: Sequence[Any], weights: Sequence[float]) -> Any:
+    """The logarithm of a weighted mean of probabilities, from theirs."""
+    weighted = [one + float(np.log(weight)) for one, weight in zip(logarithms, weights, strict=True)]
+    return keras.ops.logsumexp(keras.ops.stack(weighted, axis=0), axis=0)
+
+
+def _mean_of_each(logits: Sequence[Any], weights: Sequence[float]) -> Any:
+    """``mean`` where each logit is a question of its own: the log-odds of the mean."""
+    yes = _log_mean([keras.ops.log_sigmoid(one) for one in logits], weights)
+    return yes - _log_mean([keras.ops.log_sigmoid(-one) for one in logits], weights)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

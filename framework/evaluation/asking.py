@@ -11,41 +11,83 @@ from framework.core.backend import keras
 from framework.core.console import progress, warn
 from framework.core.errors import BadInput, Problem, RunFailed, listing, many
 from framework.data.selection import left_out
+from framework.evaluation import inputs
 from framework.evaluation.forward import forward
 from framework.evaluation.given import Given, mean_loss
 from framework.evaluation.kinds import EVALUATIONS
 from framework.evaluation.labelled import Labelled
+from framework.evaluation.seeing import Views
 from framework.model.saved import Trained
 
 
-def answer(trained: Trained, model: keras.Model, images: Labelled, batch_size: int) -> tuple[Given, dict[str, str]]:
+def answer(
+    trained: Trained, model: keras.Model, images: Labelled, batch_size: int, seen: Views | None = None
+) -> tuple[Given, dict[str, str]]:
     """The classifier's answers with progress, and the files that can't be read, each with the reason.
+
+    Args:
+        trained: the classifier.
+        model: its network.
+        images: what it is asked about.
+        batch_size: images at once.
+        seen: how each image is seen; None for once, as it is.
 
     Raises:
         BadInput: some can't be read and are not to be skipped, or none can be.
         RunFailed: the answers are no numbers.
     """
     bad: list[tuple[str, str]] = []
-    paths: list[str] = []
-    logits: list[np.ndarray] = []
-    with progress("Evaluating", len(images.split), "images") as advance:
-        for names, batch in forward(model, images.split.paths, trained.geometry, batch_size, bad):
-            paths += names
-            logits.append(batch)
-            advance(len(names))
+    paths, found = _ask(trained, model, images.split.paths, batch_size, bad, seen)
     if bad and (not images.skip or not paths):
         lines = "".join(f"\n    {path}: {reason}" for path, reason in bad)
         what = f"{len(bad):,} of {many(len(images.split), 'image')} can't be read:{lines}"
         raise BadInput(Problem(what, images.origin, "data.on_error=skip leaves them out"))
     if bad:
         warn(f"{left_out(len(bad))}: {listing([path for path, _ in bad], 3)}")
-    found = np.concatenate(logits)
-    if strange := int((~np.isfinite(found)).any(axis=1).sum()):
-        raise RunFailed(f"for {strange:,} of {many(len(paths), 'image')} the model's answer is no finite number")
     unread = dict(bad)
     kept = [place for place, path in enumerate(images.split.paths) if path not in unread]
     made = EVALUATIONS[trained.task.asks].answers(trained.task, paths, images.split.labels[kept], found)
     return made, unread
+
+
+def of_unknown(
+    trained: Trained, model: keras.Model, folder: str, batch_size: int, seen: Views | None = None
+) -> np.ndarray:
+    """Logits of images that show none of the classes, float32 (images, units): of all in a folder and below.
+
+    Raises:
+        BadInput: none of them can be read.
+        RunFailed: the answers are no numbers.
+    """
+    bad: list[tuple[str, str]] = []
+    _, found = _ask(trained, model, list(inputs.files([folder])), batch_size, bad, seen)
+    if not len(found):
+        raise BadInput(Problem(f"no image in {folder} can be read", "command line: data.unknown"))
+    if bad:
+        warn(f"{left_out(len(bad))}: {listing([path for path, _ in bad], 3)}")
+    return found
+
+
+def _ask(
+    trained: Trained,
+    model: keras.Model,
+    files: Sequence[str],
+    batch_size: int,
+    bad: list[tuple[str, str]],
+    seen: Views | None,
+) -> tuple[list[str], np.ndarray]:
+    """The files that can be read, and the logits of each; the others are added to ``bad``."""
+    paths: list[str] = []
+    logits = [np.zeros((0, trained.task.units), np.float32)]
+    with progress("Evaluating", len(files), "images") as advance:
+        for names, batch in forward(model, files, trained.geometry, batch_size, bad, seen):
+            paths += names
+            logits.append(batch)
+            advance(len(names))
+    found = np.concatenate(logits)
+    if strange := int((~np.isfinite(found)).any(axis=1).sum()):
+        raise RunFailed(f"for {strange:,} of {many(len(paths), 'image')} the model's answer is no finite number")
+    return paths, found
 
 
 def measured(
@@ -56,6 +98,7 @@ def measured(
         "model": trained.name,
         "data": images.origin,
         "name": images.name,
+        **({"temperature": trained.temperature} if trained.temperature is not None else {}),
         **EVALUATIONS[trained.task.asks].measure(answers, mean_loss(trained, answers), top),
         "unreadable": unreadable,
     }

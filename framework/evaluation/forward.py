@@ -13,6 +13,7 @@ from framework.core.backend import keras, tf
 from framework.core.geometry import Geometry
 from framework.data.decode import plan, read_image, why_unreadable
 from framework.data.rows import WORKERS, untuned
+from framework.evaluation.seeing import Views
 from framework.features.folding import folded
 
 LOOKAHEAD = 256
@@ -24,6 +25,7 @@ def forward(
     geometry: Geometry,
     batch_size: int,
     unreadable: list[tuple[str, str]],
+    seen: Views | None = None,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Files and their logits, a batch at a time, in the order given.
 
@@ -33,11 +35,12 @@ def forward(
         geometry: of the images that it takes.
         batch_size: images a batch.
         unreadable: each file that can't be decoded is added here with the reason, and left out.
+        seen: how each image is seen; None for once, as it is.
 
     Yields:
         the files of a batch, and float32 logits of shape (files, units).
     """
-    network = inference(model)
+    network = inference(model, seen)
     for names, images in batches(paths, geometry, batch_size, unreadable):
         yield names, network(images).numpy()
 
@@ -76,7 +79,20 @@ def batches(
     unreadable += [(name, why_unreadable(name, geometry)) for name in waiting]
 
 
-def inference(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    """The model as one graph from uint8 images to its output, traced once for batches of any length."""
+def inference(model: keras.Model, seen: Views | None = None) -> tf.types.experimental.PolymorphicFunction:
+    """The model as one graph from uint8 images to its output, traced once for batches of any length.
+
+    Args:
+        model: from raw images, float32 0-255.
+        seen: how each image is seen; None for once, as it is.
+    """
     network, signature = folded(model), [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
-    return tf.function(lambda batch: network(tf.cast(batch, tf.float32), training=False), input_signature=signature)
+
+    def forward(batch: tf.Tensor) -> tf.Tensor:
+        images = tf.cast(batch, tf.float32)
+        if seen is None:
+            return network(images, training=False)
+        views = seen.of(images)
+        return seen.mean(network(tf.concat(views, axis=0), training=False), len(views))
+
+    return tf.function(forward, input_signature=signature)

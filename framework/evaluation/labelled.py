@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,7 +43,8 @@ class DataOptions:
     @property
     def words(self) -> list[str]:
         """What names the same images on a command line."""
-        return [f"data.{key}={value}" for key, value in vars(self).items() if value is not None]
+        named = {field.name: getattr(self, field.name) for field in fields(DataOptions)}
+        return [f"data.{key}={value}" for key, value in named.items() if value is not None]
 
 
 @dataclass(frozen=True)

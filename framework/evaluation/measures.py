@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from framework.core.task import HALF, Classification, sigmoid
-from framework.evaluation import scores
+from framework.evaluation import rejection, scores
 from framework.evaluation.given import Given
 from framework.reports.interval import wilson
 
@@ -19,9 +19,14 @@ OVERALL = ("precision", "recall", "f1", "auc")
 
 @dataclass(frozen=True)
 class Answers(Given):
-    """What a classifier said of labelled images: labels int (images,), or one where a label applies (images, classes)."""
+    """What a classifier said of labelled images: labels int (images,), or one where a label applies (images, classes).
+
+    Attributes:
+        unknown: logits of images that show none of the classes, float (other images, units); None where none were asked.
+    """
 
     task: Classification
+    unknown: np.ndarray | None = None
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -50,6 +55,16 @@ class Answers(Given):
     def calibration(self) -> scores.Calibration:
         """Whether confidence means what it says."""
         return scores.calibration(self.confidence.ravel(), self.right.ravel())
+
+    @cached_property
+    def coverage(self) -> dict[str, np.ndarray]:
+        """What answering only the surest images comes to, for one label an image; as ``rejection.coverage`` has it."""
+        return rejection.coverage(self.confidence, self.right)
+
+    @cached_property
+    def confidence_of_unknown(self) -> np.ndarray | None:
+        """Probability of each answer to an image of none of the classes, (other images,)."""
+        return None if self.unknown is None else self.task.confidence(self.unknown)
 
     @cached_property
     def confusion(self) -> np.ndarray:
@@ -132,6 +147,10 @@ def measure(answers: Answers, loss: float, top: Sequence[int]) -> dict[str, Any]
     if "confusion" in task.measures:
         measured["most_confused"] = scores.most_confused(answers.confusion, task.classes)
     measured["calibration"] = _calibration(answers.calibration)
+    if "confusion" in task.measures:
+        measured["coverage"] = rejection.told_coverage(answers.coverage)
+    if answers.confidence_of_unknown is not None:
+        measured["unknown"] = rejection.detection(answers.confidence, answers.confidence_of_unknown)
     return measured
 
 

@@ -20,6 +20,7 @@ from framework.core.errors import BadInput, Problem
 from framework.core.files import whole
 from framework.core.names import cell, in_csv, path_in_csv, text, width
 from framework.core.task import Classification, Task
+from framework.evaluation.rejection import UNKNOWN
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
 ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "table"}
@@ -31,7 +32,7 @@ class Prediction:
 
     Attributes:
         path: the file as it was given.
-        classes: the answer: one class, or the labels that are likelier than not; none of numbers.
+        classes: the answer: one class, or ``unknown``, or the labels that are likelier than not; none of numbers.
         top: the likeliest classes and their probabilities, the likeliest first; or all numbers by their names.
     """
 
@@ -74,10 +75,11 @@ class Form(ABC):
 
 @dataclass(frozen=True)
 class _Classes(Form):
-    """Classes with their probabilities, ``top`` of them."""
+    """Classes with their probabilities, ``top`` of them; below ``threshold`` of the likeliest the answer is unknown."""
 
     task: Classification
     top: int
+    threshold: float | None
 
     def predictions(self, paths: Sequence[str], logits: np.ndarray) -> Iterator[Prediction]:
         task = self.task
@@ -85,7 +87,8 @@ class _Classes(Form):
         order = np.argsort(-found, axis=1, kind="stable")[:, : self.top]
         for path, row, answer, likeliest in zip(paths, found, task.answers(logits), order, strict=True):
             shares = tuple((task.classes[place], float(row[place])) for place in likeliest)
-            yield Prediction(path, task.named(answer), shares)
+            unsure = self.threshold is not None and shares[0][1] < self.threshold
+            yield Prediction(path, (UNKNOWN,) if unsure else task.named(answer), shares)
 
     @cached_property
     def _width(self) -> int:
@@ -93,6 +96,8 @@ class _Classes(Form):
 
     def line(self, one: Prediction) -> str:
         cells = "  ".join(f"{cell(name, self._width)} {share:6.1%}" for name, share in one.top)
+        if self.threshold is not None:
+            cells = f"{UNKNOWN if one.classes == (UNKNOWN,) else '':<{len(UNKNOWN)}}  {cells}"
         return cells + (f"  [{', '.join(map(text, one.classes))}]" if self.task.several else "")
 
     def header(self) -> list[str]:
@@ -103,7 +108,7 @@ class _Classes(Form):
 
     def row(self, one: Prediction) -> list[str]:
         shares = [value for name, share in one.top for value in (in_csv(name), f"{share:.6f}")]
-        return [in_csv("|".join(one.classes)), *shares] if self.task.several else shares
+        return [in_csv("|".join(one.classes)), *(shares if self.task.several else shares[1:])]
 
     def record(self, one: Prediction) -> dict[str, Any]:
         if self.task.several:
@@ -147,14 +152,15 @@ class _Numbers(Form):
         return self.record(one)
 
 
-def form_of(task: Task, top: int) -> Form:
-    """The form of a task's predictions; ``top`` classes an image where it has classes."""
-    return _Classes(task, top) if isinstance(task, Classification) else _Numbers(task)
+def form_of(task: Task, top: int, threshold: float | None = None) -> Form:
+    """The form of a task's predictions.
 
-
-def predictions(paths: Sequence[str], logits: np.ndarray, task: Task, top: int) -> Iterator[Prediction]:
-    """Predictions of a batch: ``logits`` float (files, units); ``top`` classes of each."""
-    return form_of(task, top).predictions(paths, logits)
+    Args:
+        task: what was asked.
+        top: classes an image where it has classes.
+        threshold: the confidence below which an image's one answer is ``unknown``; None for never.
+    """
+    return _Classes(task, top, threshold) if isinstance(task, Classification) else _Numbers(task)
 
 
 class Writer(ABC):
@@ -166,16 +172,15 @@ class Writer(ABC):
 
 
 @contextlib.contextmanager
-def writer(format: Format | None, output: str | None, task: Task, top: int) -> Iterator[Writer]:
+def writer(format: Format | None, output: str | None, form: Form) -> Iterator[Writer]:
     """A writer to a file, which is whole or not there, or to standard output.
 
     Args:
         format: None is what the file's ending says, else a table.
         output: a file; None is standard output.
-        task: says what there is to write of an image.
-        top: classes an image.
+        form: of what there is to write of an image.
     """
-    format, form = chosen(format, output), form_of(task, top)
+    format = chosen(format, output)
     if output is None:
         # a file name that is no text comes out as it went in
         sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]

@@ -15,12 +15,13 @@ from framework.core.names import cell, in_csv, path_in_csv, short, text, width
 from framework.core.task import HALF
 from framework.data.decode import pixels
 from framework.evaluation.measures import Answers
-from framework.reports import classes, confusion, contact_sheet, reliability, thresholds
+from framework.reports import classes, confusion, contact_sheet, coverage, reliability, thresholds
 
 MISTAKES, PAIRS = 24, 5
 ROWS = 1024  # of predictions.csv that are made at once
 LISTED, WORST = 60, 30  # so many classes are listed on the terminal; of more, the worst
 THUMBNAIL, NAME = (240, 240), 15
+SUREST = 0.8
 
 
 def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: str) -> list[Path]:
@@ -50,6 +51,10 @@ def write(folder: Path, answers: Answers, measured: Mapping[str, Any], below: st
     found = answers.calibration
     bins = found.counts, found.confidence, found.accuracy, found.error
     files.append(reliability.draw(folder / "reliability.png", *bins, "What confidence is worth", below))
+    if "coverage" in measured:
+        title, sure = "What answering only the surest comes to", answers.confidence
+        drawn = folder / "coverage.png", answers.coverage, sure, answers.confidence_of_unknown, title, below
+        files.append(coverage.draw(*drawn))
     mistakes = folder / "mistakes.png"
     if frames := _frames(answers):
         files.append(contact_sheet.draw(mistakes, frames, "The most confident mistakes", below))
@@ -131,7 +136,15 @@ def summary(measured: Mapping[str, Any], name: str, origin: str) -> str:
         lines.append(("ROC area", _number(binary["roc_area"])))
         lines.append(("average precision", _number(binary["average_precision"])))
         lines.append(("best F1", f"{binary['best_f1']:.4f} at threshold {binary['best_f1_threshold']:.4f}"))
-    lines.append(("calibration error", f"{measured['calibration']['error']:.4f}"))
+    cooled = f"  (at temperature {measured['temperature']:.3g})" if "temperature" in measured else ""
+    lines.append(("calibration error", f"{measured['calibration']['error']:.4f}{cooled}"))
+    if "coverage" in measured:
+        surest = next(one for one in measured["coverage"] if one["coverage"] >= SUREST - 1e-9)
+        lines.append((f"surest {SUREST:.0%}", f"{surest['accuracy']:.4f} of them right"))
+    if "unknown" in measured:
+        unknown = measured["unknown"]
+        found = ", ".join(f"{share:.1%} at reject={rate}" for rate, share in unknown["detected"].items())
+        lines.append(("unknown images", f"{unknown['images']:,}, ROC area {_number(unknown['auroc'])}; found: {found}"))
     wide = max(len(key) for key, _ in lines)
     said = [f"{key:<{wide}}  {value}" for key, value in lines]
     said += ["", *_class_table(measured)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -90,7 +90,8 @@ def publish(trained: Trained, options: ExportOptions, tell: Callable[[str], obje
             if found.drop > options.max_drop:
                 what = f"{found.lost} by {found.drop:.4f}, more than max_drop={options.max_drop:g}"
                 raise RunFailed(f"{what}: nothing is published")
-        more = {"model": trained.name, "replay": found.record() if found else None}
+        more: dict[str, Any] = {"model": trained.name, "replay": found.record() if found else None}
+        more |= {"temperature": trained.temperature} if trained.temperature is not None else {}
         write_whole(beside / "export.json", formats.about(options.format, request, file, more))
     return folder, images
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,6 +96,8 @@ def _with_models(folder: Path) -> dict[Path, str]:
 
 def _best(folder: Path, what: str) -> Chosen | None:
     """The run that stands for the best variant of those with a model; None if none of them has a score."""
+    if (result := _result(folder)) is not None:
+        return Chosen(result, f"what the {what} came to")
     there = _with_models(folder)
     comparison = compare(folder)
     comparison = replace(comparison, entries=tuple(entry for entry in comparison.entries if entry.folder in there))
@@ -108,6 +111,18 @@ def _best(folder: Path, what: str) -> Chosen | None:
     if comparison.ties:
         why = f"{why}, tied with {len(comparison.ties)} more"
     return Chosen(RunFolder(run.folder), why, comparison.yardstick)
+
+
+def _result(folder: Path) -> RunFolder | None:
+    """The run that a sweep's index names as what came of it, beside the runs that it is made of; None if it names none."""
+    try:
+        name = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8")).get("result")
+    except (OSError, ValueError, AttributeError):
+        return None
+    if not isinstance(name, str) or not (folder / name).resolve().is_relative_to(folder.resolve()):
+        return None
+    run = RunFolder(folder / name)
+    return run if run.model.is_file() and run.run_json.is_file() else None
 
 
 def _no_folder(run: str, path: Path) -> Problem:

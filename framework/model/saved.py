@@ -21,6 +21,7 @@ from framework.config.recipes import recorded_recipes
 from framework.config.settings import DataSettings, PartSettings
 from framework.core.backend import keras
 from framework.core.console import say
+from framework.core.digits import is_number
 from framework.core.errors import BadInput, Problem, listing
 from framework.core.geometry import Geometry, Level, Resize, named
 from framework.core.runs import RunFolder
@@ -40,6 +41,9 @@ class ModelOptions:
     run: Annotated[
         PathOrName | None, "a run folder, a sweep folder (its best run), or latest (that run, or its sweep's best)"
     ] = None
+    calibrate: Annotated[
+        bool, "with run: divide its logits by the temperature that its validation images fit: calibrated probabilities"
+    ] = False
     model: Annotated[PathText | None, "in place of run: a .keras or .h5 file from elsewhere"] = None
     classes: Annotated[list[str] | None, "with model: class names in the order of its outputs, [hat,shoes]"] = None
     image_size: Annotated[Count | list[Count] | None, "with model: image side, or [height,width]; null asks it"] = None
@@ -63,6 +67,7 @@ class Trained:
         preprocess: what ``load`` puts in front of a foreign model.
         missing: what is wrong with the run's recipe, told if the model can't be loaded without it.
         chosen: of a run, why it is the one and how good it is.
+        temperature: what ``load`` divides logits by; None leaves them as they are.
     """
 
     file: Path
@@ -73,6 +78,7 @@ class Trained:
     preprocess: Preprocess = "none"
     missing: tuple[Problem, ...] = ()
     chosen: str = ""
+    temperature: float | None = None
 
     @property
     def name(self) -> str:
@@ -84,7 +90,7 @@ class Trained:
     def words(self) -> list[str]:
         """What names the same classifier on a command line."""
         if self.run is not None:
-            return [f"run={self.name}"]
+            return [f"run={self.name}", *["calibrate=true"] * (self.temperature is not None)]
         names = io.StringIO()
         csv.writer(names, lineterminator="").writerow(self.task.classes)
         (height, width), how = self.geometry.size, self.geometry.resize
@@ -152,7 +158,7 @@ class Trained:
         if units != self.task.units:
             what = f"the model gives {units} numbers an image; its classes need {self.task.units}"
             raise BadInput(Problem(what, str(self.file)))
-        return model
+        return model if self.temperature is None else _cooled(model, self.temperature)
 
 
 def open_trained(options: ModelOptions) -> Trained:
@@ -170,6 +176,9 @@ def _named(options: ModelOptions) -> Trained:
     if options.model is not None:
         if options.run is not None:
             raise BadInput(Problem("run and model are both given", "command line", "one of them"))
+        if options.calibrate:
+            what = "calibrate belongs to a run: a model from elsewhere brings no temperature"
+            raise BadInput(Problem(what, "command line: calibrate=true", "leave it out"))
         size = options.image_size
         pair = None if size is None else (size, size) if isinstance(size, int) else tuple(size)
         return open_file(options.model, options.classes, pair, options.preprocess, options.resize, options.fill)  # type: ignore[arg-type]
@@ -186,17 +195,18 @@ def _named(options: ModelOptions) -> Trained:
     if problems:
         raise BadInput(problems)
     assert options.run is not None
-    return open_run(options.run)
+    return open_run(options.run, options.calibrate)
 
 
-def open_run(run: str) -> Trained:
+def open_run(run: str, calibrate: bool = False) -> Trained:
     """A run's classifier, without loading TensorFlow.
 
     Args:
         run: a run folder, a sweep folder (its best run), or ``latest`` (see ``chosen.find_run``).
+        calibrate: whether its logits are divided by its temperature.
 
     Raises:
-        BadInput: there is no such run, it has no model, or its files are not what they should be.
+        BadInput: there is no such run, it has no model or no temperature, or its files are not what they should be.
     """
     found = find_run(run)
     folder = found.folder
@@ -212,7 +222,32 @@ def open_run(run: str) -> Trained:
         raise BadInput(Problem("the model does not say how large its images are", str(file)))
     _check_units(file, looked, task)
     geometry = Geometry(looked.size, *named(looked.name), looked.channels)
-    return Trained(file, task, geometry, folder.path, folder, missing=_register_parts(folder), chosen=found.told())
+    temperature = _temperature(folder, said) if calibrate else None
+    missing = _register_parts(folder)
+    return Trained(
+        file, task, geometry, folder.path, folder, missing=missing, chosen=found.told(), temperature=temperature
+    )
+
+
+def _temperature(folder: RunFolder, said: Mapping[str, Any]) -> float:
+    """What ``run.json`` says of it.
+
+    Raises:
+        BadInput: nothing.
+    """
+    calibration = said.get("calibration")
+    found = calibration.get("temperature") if isinstance(calibration, Mapping) else None
+    if not isinstance(found, int | float) or not is_number(found) or found <= 0:
+        what = f"{folder.path} has no temperature: it was not fitted on validation images"
+        right = "calibrate=false, or a run of classes with validation images, trained by this version"
+        raise BadInput(Problem(what, "command line: calibrate=true", right))
+    return float(found)
+
+
+def _cooled(model: keras.Model, temperature: float) -> keras.Model:
+    """The model with its logits divided by a temperature: the same answers, other probabilities."""
+    divided = keras.layers.Rescaling(1 / temperature, dtype="float32", name="temperature")(model.outputs[0])
+    return keras.Model(model.input, divided, name=model.name)
 
 
 def _register_parts(run: RunFolder) -> tuple[Problem, ...]:

@@ -26,7 +26,7 @@ from framework.core.backend import keras
 from framework.core.better import Mode, Yardstick
 from framework.core.registry import callback
 from framework.core.runs import RunFolder
-from framework.core.schema import Count, NonNegative, PathText, Share, Whole
+from framework.core.schema import Count, NonNegative, PathText, Positive, Share, Whole
 
 State = dict[str, Any]
 Logs = Mapping[str, Any] | None
@@ -117,6 +117,18 @@ def stop_on_nan(folder: RunFolder) -> keras.callbacks.Callback:
     from framework.parts.stopping_classes import StopOnNan
 
     return StopOnNan()
+
+
+@callback("time_limit")
+def time_limit(folder: RunFolder, *, seconds: Positive) -> keras.callbacks.Callback:
+    """Ends each stage, and so the run, where another epoch as long as the last would take it beyond so many seconds.
+
+    They count from the run's beginning, what it did before it was stopped and taken up again among them. A stage that
+    begins after that has one epoch. The run is a finished one, with its best model.
+    """
+    from framework.parts.stopping_classes import TimeLimit
+
+    return TimeLimit(seconds)
 
 
 @callback("weight_averaging")

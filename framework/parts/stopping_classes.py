@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 from framework.core.backend import keras
@@ -65,6 +66,50 @@ class ReduceOnPlateau(keras.callbacks.ReduceLROnPlateau):
     def set_state(self, state: State) -> None:
         """Go on from a state."""
         self.best, self.wait, self.cooldown_counter = state["best"], state["wait"], state["cooldown"]
+
+
+class TimeLimit(keras.callbacks.Callback):
+    """Ends the stage where another epoch would take the run beyond its time.
+
+    Attributes:
+        reason: why the stage was ended, None if it was not.
+        failed: whether that makes it a failed run.
+    """
+
+    failed = False
+
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.seconds = seconds
+        self.reason: str | None = None
+        self.spent = 0.0  # seconds, at the end of the latest epoch
+        self._before, self._began = 0.0, time.monotonic()
+        self._epoch = self._began
+
+    def on_stage_begin(self, stage: str) -> None:
+        """Nothing has ended this stage."""
+        self.reason = None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Know when the epoch began."""
+        self._epoch = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """See whether another one fits."""
+        now = time.monotonic()
+        self.spent, took = self._before + now - self._began, now - self._epoch
+        if self.spent + took > self.seconds:
+            self.reason = f"another epoch of {took:.1f} s would take it beyond {self.seconds:g} s (time_limit)"
+            self.model.stop_training = True
+
+    def get_state(self) -> State:
+        """Seconds spent so far, and why the stage was ended, if it was."""
+        return {"spent": self.spent, "reason": self.reason}
+
+    def set_state(self, state: State) -> None:
+        """Go on from a state."""
+        self.spent = self._before = state["spent"]
+        self.reason = state["reason"]
 
 
 class StopOnNan(keras.callbacks.Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ SHARES = ("accuracy", "top_k")
 ANSWERED = ("accuracy",)  # those that are the share of right answers
 ONE_SEED = "what another seed would change is not in it"
 CUT_SHORT = ("failed", "pruned")
+MANY = 20  # variants, of which the best is best by chance too
 
 
 @dataclass(frozen=True)
@@ -374,7 +376,16 @@ class Comparison:
                 folds.setdefault(repr(value_of(entry, FOLD)), set()).add(entry.fingerprint)
         if any(len(seen) > 1 for seen in folds.values()):
             notes.append("not all runs saw the same images: part of a difference may come from the data")
+        if len(self.rivals) >= MANY and self.best_run is not None:
+            notes.append(self._flattery(self.best_run))
         return tuple(notes)
+
+    def _flattery(self, best: Entry) -> str:
+        """What to do where the best of many was chosen on the very images that it is measured on."""
+        what = f"the best of {len(self.rivals) + 1:,} variants was chosen on the validation images, which flatters it"
+        once = f"python -m framework.evaluate run={shlex.quote(str(best.folder))} split=test"
+        kept = best.tested
+        return f"{what}: {once}, once, says more" if kept else f"{what}: with data.test=0.2 test images are kept back"
 
     def _is_share_of(self, kinds: Sequence[str]) -> bool:
         """Whether the compared column is, in every run, a metric of these kinds on one label an image."""

@@ -131,6 +131,12 @@ class Entry:
         return count if isinstance(count, int) and count > 0 else None
 
     @property
+    def tested(self) -> int:
+        """How many test images the run's data have, which it has never seen."""
+        count = _mapping(_mapping(self.run.get("data")).get("images")).get("test")
+        return count if isinstance(count, int) else 0
+
+    @property
     def fingerprint(self) -> str | None:
         """Digest of the images and labels that the run saw."""
         return _mapping(self.run.get("data")).get("fingerprint")

@@ -1,14 +1,15 @@
-"""What the finished model says of each validation image: ``answers.csv``, and counted by class ``confusion.csv``."""
+"""What the finished model says of each validation image: ``answers.csv``, ``logits.npz``, by class ``confusion.csv``."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import numpy as np
 
 from framework.core.files import write_table
 from framework.core.names import in_csv, path_in_csv
-from framework.core.runs import ANSWERS, RunFolder
+from framework.core.runs import ANSWERS, KeptLogits, RunFolder
 from framework.evaluation.measures import Answers
 
 
@@ -30,6 +31,8 @@ def write(folder: RunFolder, answers: Answers, origin: str) -> None:
     shown = (f"{share:.6f}" for share in sure)
     rows = zip(map(path_in_csv, names), labels, said, shown, right.astype(int).tolist(), strict=True)
     write_table(folder.answers, ANSWERS, rows)
+    digest = hashlib.blake2b("\0".join(names).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    folder.write_logits(KeptLogits(answers.logits.astype(np.float32), answers.labels, digest))
     if not several:
         classes = [in_csv(name) for name in answers.task.classes]
         counts = ([name, *row] for name, row in zip(classes, answers.confusion.tolist(), strict=True))

@@ -48,6 +48,7 @@ def summarise(folder: RunFolder, run: Mapping[str, Any]) -> None:
         ("time", [f"{phase} {seconds:.1f} s" for phase, seconds in run["seconds"].items()]),
         ("files", [str(file.relative_to(folder.path)) for file in files if file.exists()]),
         ("in", [shown(folder.path)]),
+        *(("careful", text) for text in run.get("cautions", ())),
     )
     # without validation images there is nothing to measure it on
     command = "evaluate" if any(key.startswith("val_") for key in best["metrics"]) else "export"

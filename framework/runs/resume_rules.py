@@ -54,6 +54,8 @@ RULES = {
     "callbacks.reduce_on_plateau.cooldown": MAY,
     "callbacks.reduce_on_plateau.min_lr": MAY,
     "callbacks.stop_on_nan": MAY,
+    "callbacks.time_limit": FREE,
+    "callbacks.time_limit.seconds": FREE,
     "callbacks.csv": MAY,
     "callbacks.csv.filename": MAY,
     "callbacks.tensorboard": MAY,

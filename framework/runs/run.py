@@ -18,10 +18,12 @@ from framework.core.runs import RunFolder
 from framework.core.task import Classification, Task
 from framework.data import written
 from framework.data.rows import Undecodable, undecodable
+from framework.evaluation import temperature
 from framework.evaluation.measures import Answers
 from framework.reports import curves
 from framework.runs import answers, resume
 from framework.runs.banner import announce, summarise
+from framework.runs.cautions import cautions
 from framework.runs.job import Job
 from framework.runs.keeping import FolderStore, make_callbacks
 from framework.runs.preflight import Data
@@ -162,6 +164,8 @@ class Run:
         with self.record.phase("finishing"):
             self.record.note(epochs=trainer.history[-1]["epoch"], best=self._save(trainer))
             curves.draw(self.folder)
+            best = {**self.record.run["best"]["metrics"], "epoch": self.record.run["best"]["epoch"]}
+            self.record.note(cautions=cautions(trainer.experiment, trainer.history, best))
         self.record.end("finished")
         summarise(self.folder, self.record.run)
 
@@ -209,6 +213,7 @@ class Run:
         if isinstance(start.task, Classification) and (logits := trainer.answers()) is not None:
             split = start.images.splits["validation"]
             answers.write(self.folder, Answers(start.task, split.paths, split.labels, logits), start.images.origin)
+            self.record.note(calibration=temperature.record(start.task, logits, split.labels))
         metrics = {key: value for key, value in best.items() if isinstance(value, float) and key not in _NO_METRIC}
         said = {"epoch": best["epoch"], "stage": best["stage"], "kept": kept}
         return said | {"monitor": trainer.yardstick.column, "mode": trainer.yardstick.mode, "metrics": metrics}

@@ -56,7 +56,10 @@ def application(
         description="Classes of images. Whatever is wrong with a request is said in one sentence: `error`.",
     )
     desk, locked = _Desk(classifier, limits), [Depends(key(token))]
-    top, form = len(classifier.task.classes), form_of(classifier.task, len(classifier.task.classes))
+    top, form = (
+        len(classifier.task.classes),
+        form_of(classifier.task, len(classifier.task.classes), classifier.threshold),
+    )
 
     @pages.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page() -> HTMLResponse:
@@ -108,6 +111,7 @@ def application(
             "height": height,
             "width": width,
             "explains": classifier.explains,
+            "unknown_below": classifier.threshold,
             "limits": {"bytes": limits.bytes, "pixels": limits.pixels, "images": limits.images},
         }
 

@@ -16,7 +16,7 @@ from framework.core.backend import load_tensorflow
 from framework.core.errors import BadInput
 from framework.evaluation.attention import GradCam
 from framework.evaluation.forward import inference
-from framework.evaluation.predictions import Prediction, predictions
+from framework.evaluation.predictions import Prediction, form_of
 from framework.model.saved import Trained
 from framework.reports.attention import overlay
 from framework.serving.batching import Batcher, Row
@@ -42,9 +42,19 @@ class Classifier:
         metrics: told of batches.
         batch: images that the network gets at once, at most.
         wait: seconds that an image waits for others at most.
+        threshold: the confidence below which the answer is ``unknown``; None for never.
     """
 
-    def __init__(self, trained: Trained, limits: Limits, metrics: Metrics, batch: int, wait: float):
+    def __init__(
+        self,
+        trained: Trained,
+        limits: Limits,
+        metrics: Metrics,
+        batch: int,
+        wait: float,
+        threshold: float | None = None,
+    ):
+        self.threshold = threshold
         self.task, self.geometry = trained.task, trained.geometry
         self.ready = False
         self._trained, self._metrics, self._batch, self._wait = trained, metrics, batch, wait
@@ -111,7 +121,8 @@ class Classifier:
                 rows.append(row)
         if failure is not None:
             raise failure
-        return list(predictions([upload.name or "" for upload in uploads], np.stack(rows), self.task, top))
+        form = form_of(self.task, top, self.threshold)
+        return list(form.predictions([upload.name or "" for upload in uploads], np.stack(rows)))
 
     async def attention(self, upload: Upload, target: int | None) -> tuple[int, bytes]:
         """Where in an image the evidence for a class lies: the class, and the image with heat over it as JPEG.

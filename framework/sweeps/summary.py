@@ -54,7 +54,9 @@ def _tell_found(search: SearchTold) -> None:
 def _tell_again(run: Sequence[str]) -> None:
     own = ("sweep.", "search")
     overrides = [line for line in run if not line.lstrip("+").startswith(own)]
-    say(f"again: {shlex.join([*program(), *overrides])}")
+    words = program()
+    trains = words if words[-1].endswith("train") else ("python", "-m", "framework.train")
+    say(f"again: {shlex.join([*trains, *overrides])}")
 
 
 def _compare(comparison: Comparison, folder: Path) -> None:

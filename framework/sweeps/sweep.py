@@ -8,7 +8,7 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ class Sweep:
         self._study: Study | None = None
         self._unusable: dict[str, str] = {}
         self._pruned: dict[Path, str] = {}
+        self._deadline: float | None = None
+        self._late: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """What a launcher brings to another process: no terminal, no study."""
@@ -104,12 +106,20 @@ class Sweep:
                 raise
             return self._end()
 
-    def run(self, jobs: Sequence[Job], start: Callable[[int], None]) -> list[float | None]:
+    def run(
+        self,
+        jobs: Sequence[Job],
+        start: Callable[[int], None],
+        at_once: int | None = None,
+        deadline: float | None = None,
+    ) -> list[float | None]:
         """Run those jobs of a batch that are not finished, several at once, in processes of their own.
 
         Args:
             jobs: the batch.
             start: has Hydra write its own files of the job at this place.
+            at_once: how many side by side; None is what the settings say.
+            deadline: a moment of ``time.monotonic``; none begins after it, and those under way then save their state.
 
         Returns:
             the metric of each job, None for one that failed.
@@ -120,7 +130,9 @@ class Sweep:
         todo = self._todo(jobs)
         if todo:
             ready = (Ready(job, job.overrides, functools.partial(start, jobs.index(job))) for job in todo)
-            self._work_off(ready, min(jobs_at_once(self.request.settings), len(todo)))
+            self._deadline = deadline
+            self._work_off(ready, min(at_once or jobs_at_once(self.request.settings), len(todo)))
+            self._deadline = None
         return [self._value(job) for job in jobs]
 
     def search(
@@ -224,6 +236,11 @@ class Sweep:
                 launch([jobs.index(job) for job in todo])
         return [self._value(job) for job in jobs]
 
+    def note(self, **about: Any) -> None:
+        """Have the index say this of the sweep."""
+        self.about |= about
+        write_index(self.request.folder, self.about, list(self.indexed.values()))
+
     def alone(self, job: Job) -> float | None:
         """Run one job in this process, which a launcher has started for it."""
         back = say_to_log(job.folder)
@@ -277,6 +294,13 @@ class Sweep:
             self._begun = True
         begun: list[Job] = []
 
+        def in_time() -> Iterator[Ready]:
+            for ready in jobs:
+                if self._is_late():
+                    self._late.add(ready.job.folder.name)
+                else:
+                    yield ready
+
         def begin(ready: Ready) -> Callable[[], int]:
             if not begun:
                 self.begin()
@@ -292,6 +316,9 @@ class Sweep:
             reason = trials.unpromising(begun[place]) if trials else None
             if reason:
                 self._pruned[begun[place].folder] = reason
+            if self._is_late():
+                self._late.add(begun[place].folder.name)
+                return True
             return reason is not None
 
         def meanwhile() -> None:
@@ -303,7 +330,7 @@ class Sweep:
             view.close()
             say(f"stopping {count} run{'s' * (count > 1)} under way; each saves its state")
 
-        ends = in_processes(map(begin, jobs), at_once, unwanted=unwanted, meanwhile=meanwhile, stopping=stopping)
+        ends = in_processes(map(begin, in_time()), at_once, unwanted=unwanted, meanwhile=meanwhile, stopping=stopping)
         try:
             with view, closing(ends):
                 for ended in ends:
@@ -327,6 +354,9 @@ class Sweep:
         if reason and ended.code in (STOPPED, -signal.SIGTERM):
             assert self.request.search is not None
             note_pruned(folder, reason, self.request.search.objectives[0])
+        elif ended.code == -signal.SIGTERM and job.folder.name in self._late:
+            with suppress(BadInput):  # it had not begun to note anything
+                folder.write_run({**folder.read_run(), "status": "stopped"})
         elif ended.code < 0:
             note_failure(folder, job.overrides, _killed(-ended.code))
         elif ended.code not in (DONE, STOPPED, INTERRUPTED):
@@ -336,6 +366,9 @@ class Sweep:
         found = self._outcome(job) or Outcome("interrupted")
         self._enter(job, found)
         return found
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def _enter(self, job: Job, found: Outcome) -> None:
         """Note in the index how a run stands."""
@@ -367,7 +400,10 @@ class Sweep:
         found = {
             name: outcome(RunFolder(self.request.folder / name), self.request.settings.metric) for name in self.batch
         }
-        statuses = [one.status if one is not None else "waiting" for one in found.values()]
+        statuses = [
+            "no time left" if self._cut_off(name, one) else one.status if one is not None else "waiting"
+            for name, one in found.items()
+        ]
         say()
         counts = ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses))
         say(f"{len(found)} run{'s' * (len(found) > 1)}: {counts}" if found else "nothing is left to do")
@@ -380,10 +416,14 @@ class Sweep:
         tell_best(self.request.folder, {name: run.overrides for name, run in self.indexed.items()})
         if "failed" in statuses or (found and len(self._unusable) == len(found)):
             return FAILED
-        if set(statuses) <= set(DONE_WITH):
+        if set(statuses) <= {*DONE_WITH, "no time left"}:
             return DONE
         self._tell_how_on()
         return STOPPED
+
+    def _cut_off(self, name: str, found: Outcome | None) -> bool:
+        """Whether the deadline has kept a run from its end."""
+        return name in self._late and (found is None or found.status == "interrupted")
 
     def _tell_how_on(self) -> None:
         say("the same command goes on from here:")

@@ -191,3 +191,16 @@ def test_a_model_is_opened_as_a_run_where_it_lies_in_one(fitted, tmp_path, files
         framework.load(tmp_path / "theirs.keras")
     with pytest.raises(framework.Error, match="classes belongs to a model from elsewhere"):
         framework.load(fitted.folder, classes=["a"])
+
+
+def test_probabilities_are_calibrated_on_request(fitted):
+    plain, calibrated = framework.load(fitted.folder), framework.load(fitted.folder, calibrate=True)
+    temperature = plain._said["calibration"]["temperature"]
+    images = [plain.files("validation")[0]]
+    (before,), (after,) = plain.predict(images), calibrated.predict(images)
+    assert before.label == after.label
+    odds = [np.log(list(one.probabilities.values())) for one in (before, after)]
+    np.testing.assert_allclose(np.diff(odds[1]), np.diff(odds[0]) / temperature, atol=1e-3)
+    (kept,) = (fitted.folder / "checkpoints").iterdir()
+    with pytest.raises(framework.Error, match="calibrate belongs to a run"):
+        framework.load(kept, classes=["a", "b", "c"], calibrate=True)

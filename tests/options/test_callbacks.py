@@ -158,6 +158,20 @@ def test_a_loss_that_is_no_number_ends_the_run(lived):
     assert (len(rates), callback.failed) == (2, True)
 
 
+@effect("callbacks=time_limit", "callbacks.time_limit.seconds")
+@pytest.mark.parametrize(("seconds", "epochs"), [(8.0, 4), (6.9, 3), (1.0, 1), (100.0, 5)])
+def test_no_epoch_begins_that_would_end_too_late(lived, monkeypatch, seconds, epochs):
+    clock = iter(range(100))  # each look at it is a second later: an epoch takes one, and so does what is between two
+    monkeypatch.setattr("framework.parts.stopping_classes.time.monotonic", lambda: float(next(clock)))
+    callback, rates = lived("time_limit", [0.5] * 5, seconds=seconds)
+    assert len(rates) == epochs
+    assert (callback.failed, bool(callback.reason)) == (False, epochs < 5)
+    callback.set_state({"spent": 7.0, "reason": None})  # what was spent before counts
+    callback.on_epoch_begin(5)
+    callback.on_epoch_end(5)
+    assert callback.spent > 7 + 2 * epochs
+
+
 @effect("callbacks=tensorboard", "callbacks.tensorboard.log_dir")
 def test_epochs_are_scalars_in_the_folder(lived, tmp_path):
     lived("tensorboard", [0.5, 0.25])

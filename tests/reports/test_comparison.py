@@ -453,3 +453,16 @@ def test_pruned_runs_come_behind_and_are_no_ties(tmp_path):
     assert comparison.best_run.name == "0"
     assert not comparison.ties
     assert "1 pruned: the search ended it early" in comparison.notes
+
+
+@pytest.mark.parametrize(
+    ("tested", "says"), [(0, "with data.test=0.2 test images are kept back"), (90, "split=test, once, says more")]
+)
+def test_the_best_of_many_is_flattered(tmp_path, tested, says):
+    data = {"origin": "photos", "fingerprint": "abc", "images": {"train": 3068, "validation": 341, "test": tested}}
+    for number in range(21):
+        make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1:02}"], score=0.7 + number / 100, data=data)
+    assert any(note.startswith("the best of 21 variants") and note.endswith(says) for note in compare(tmp_path).notes)
+    (tmp_path / "0" / "run.json").unlink()
+    (tmp_path / "0" / "history.csv").unlink()
+    assert not any("variants was chosen" in note for note in compare(tmp_path).notes)

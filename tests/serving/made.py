@@ -88,11 +88,17 @@ BAD: dict[str, tuple[Callable[[], dict], int]] = {
 
 @contextlib.contextmanager
 def server(
-    run: Path, limits: Limits, batch: int = 8, wait: float = 0.005, called: str = "colours", **access: Any
+    run: Path,
+    limits: Limits,
+    batch: int = 8,
+    wait: float = 0.005,
+    called: str = "colours",
+    threshold: float | None = None,
+    **access: Any,
 ) -> Iterator[str]:
     """The address of a server that answers with a run's model."""
     metrics = Metrics()
-    classifier = Classifier(open_trained(ModelOptions(run=str(run))), limits, metrics, batch, wait)
+    classifier = Classifier(open_trained(ModelOptions(run=str(run))), limits, metrics, batch, wait, threshold)
     classifier.load()
     config = uvicorn.Config(application(classifier, limits, metrics, called, **access), port=0, log_level="error")
     serving = uvicorn.Server(config)

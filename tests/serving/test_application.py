@@ -68,6 +68,15 @@ def _converted(mode: str, format: str) -> bytes:
     return file.getvalue()
 
 
+def test_what_it_is_not_sure_enough_of_is_unknown(run):
+    with server(run, LIMITS, threshold=0.9999999) as address, client(address) as opened:
+        (one,) = opened.post("/predict", **files(jpeg(RED))).json()["predictions"]
+        assert (one["class"], one["top"][0]["class"]) == ("unknown", "red")
+        assert opened.get("/model").json()["unknown_below"] == 0.9999999
+    with server(run, LIMITS, threshold=0.0) as address, client(address) as opened:
+        assert opened.post("/predict", **files(jpeg(RED))).json()["predictions"][0]["class"] == "red"
+
+
 def test_several_images_as_files_and_as_base64(http):
     contents = [jpeg(RED), jpeg(GREEN), jpeg(RED, format="PNG")]
     as_files = http.post("/predict", **files(*contents)).json()["predictions"]

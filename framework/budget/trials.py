@@ -1,0 +1,129 @@
+"""What is tried, as the overrides of ordinary runs; what a person has given holds for all and is never varied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+Lines = tuple[str, ...]
+
+HEADS = (
+    ("head=dense", "optim.lr=0.01"),
+    ("head=dense", "optim.lr=0.003"),
+    ("head=mlp", "head.dropout=0.2", "optim.lr=0.003"),
+)
+HEAD_EPOCHS = 20
+LAYERS_OF_A_BLOCK = 4
+# how many of the last layers with weights, and on them which head
+LAST: tuple[tuple[int, Lines], ...] = (
+    (8, ("head=dense",)),
+    (8, ("head=mlp", "head.dropout=0.2")),
+    (16, ("head=dense",)),
+    (8, ("head=dense", "loss.label_smoothing=0.1")),
+    (16, ("head=mlp", "head.dropout=0.2")),
+)
+FEWEST_EPOCHS, MOST_EPOCHS = 4, 20  # of everything
+MOST_RUNS = 4
+SMALL = 6e6  # parameters; a larger base is changed more gently
+# an epoch of a training takes so much longer than one on noise: images are varied, statistics renewed, weights averaged
+SLOWER = 1.3
+
+
+def heads(base: Lines) -> list[Lines]:
+    """Heads on a frozen base, whose features are computed once."""
+    common = ("optim.schedule=cosine", f"trainer.epochs={HEAD_EPOCHS}")
+    return [(*base, *head, *common) for head in HEADS]
+
+
+def last_layers(base: Lines, blocks: bool, seconds: float, variant: int = 0) -> list[Lines]:
+    """The base's last layers too, the head first: what lies below them is still computed once.
+
+    Args:
+        base: what chooses the base.
+        blocks: whether ``last:N`` counts blocks of it, of which each has several layers with weights.
+        seconds: that the run may take.
+        variant: which of ``LAST`` in turn, each with a seed of its own: runs that differ make a better ensemble.
+    """
+    count, more = LAST[variant % len(LAST)]
+    stages = (
+        "stages=finetune",
+        f"stages.finetune.train=last:{count // (LAYERS_OF_A_BLOCK if blocks else 1)}",
+        "stages.head.epochs=5",
+        "stages.head.lr=0.01",
+        "stages.finetune.epochs=20",
+        "stages.finetune.lr=0.001",
+    )
+    seed = (f"trainer.seed={variant + 1}",) if variant else ()
+    return [(*base, *more, *stages, "optim.schedule=cosine", *limited(seconds), *seed)]
+
+
+def everything(base: Lines, parameters: int, epochs: int, seconds: float, runs: int) -> list[Lines]:
+    """The whole network, head first, on varied images with soft labels, its weights averaged; so many seeds."""
+    rate = 0.001 if parameters < SMALL else 0.0003
+    common = (
+        *base,
+        "head=dense",
+        "stages=head_then_all",
+        "stages.head.epochs=3",
+        "stages.head.lr=0.005",
+        f"stages.all.epochs={epochs}",
+        f"stages.all.lr={rate:g}",
+        "stages.all.batch_norm=train",
+        "augment=crop",
+        "optim.schedule=cosine",
+        "loss.label_smoothing=0.1",
+        *limited(seconds, "weight_averaging"),
+    )
+    return [(*common, f"trainer.seed={seed}") for seed in range(1, runs + 1)]
+
+
+def from_scratch(base: Lines, seconds: float) -> list[Lines]:
+    """Without weights of before: the small network, on images as they are and on varied ones."""
+    common = ("optim.schedule=cosine", "trainer.epochs=30", *limited(seconds))
+    return [(*base, f"augment={augment}", *common) for augment in ("none", "light")]
+
+
+def limited(seconds: float, *callbacks: str) -> Lines:
+    """Callbacks by which a run ends, finished, within its time."""
+    return (
+        f"callbacks=[{','.join(('default', *callbacks, 'time_limit'))}]",
+        f"callbacks.time_limit.seconds={seconds:.0f}",
+    )
+
+
+def epochs_that_fit(usable: float, epoch: float) -> tuple[int, int]:
+    """How many runs of everything, and of how many epochs each; 0 runs where not even a short one fits.
+
+    Args:
+        usable: seconds.
+        epoch: seconds of an epoch on noise.
+    """
+    each = epoch * SLOWER
+    fit = math.floor(usable / each) - 1
+    if fit < FEWEST_EPOCHS:
+        return 0, 0
+    runs = min(MOST_RUNS, max(1, fit // (MOST_EPOCHS + 1)))
+    return runs, min(MOST_EPOCHS, fit // runs)
+
+
+def merged(given: Iterable[str], tried: Iterable[Sequence[str]]) -> list[Lines]:
+    """What is tried behind what is given, without keys that are given, each combination once.
+
+    A group that is given takes all keys below it along: ``optim=sgd`` leaves out ``optim.lr``.
+    """
+    given = tuple(given)
+    names = [_name(line) for line in given]
+    return list(
+        dict.fromkeys(
+            (*given, *(line for line in lines if not any(_is_within(_name(line), name) for name in names)))
+            for lines in tried
+        )
+    )
+
+
+def _name(line: str) -> str:
+    return line.partition("=")[0].lstrip("+~").replace("/", ".")
+
+
+def _is_within(name: str, given: str) -> bool:
+    return f"{name}.".startswith(f"{given}.")
