@@ -239,7 +239,9 @@ def _without_effect(
 
 def _trains_base(train: str, trainable: bool) -> bool:
     kind, _, count = train.partition(":")
-    return trainable if train == "auto" else train != "head" and not (kind == "last" and not count.strip("0"))
+    if train in ("auto", "head", "fit"):
+        return trainable and train == "auto"
+    return not (kind == "last" and not count.strip("0"))
 
 
 def _outline(names: list[str]) -> str:
@@ -249,10 +251,10 @@ def _outline(names: list[str]) -> str:
 
 def _stage_target(train: str, path: str) -> list[Problem]:
     kind, colon, rest = train.partition(":")
-    fits = train in ("auto", "head", "all") or (
+    fits = train in ("auto", "head", "fit", "all") or (
         colon and ((kind == "from" and rest) or (kind == "last" and rest.isdigit()))
     )
     if fits:
         return []
-    right = suggestion(train, ["auto", "head", "all", "from:LAYER", "last:N"])
+    right = suggestion(train, ["auto", "head", "fit", "all", "from:LAYER", "last:N"])
     return [Problem(f"{path}={train} says nothing that can be trained", path, right)]

@@ -22,6 +22,7 @@ class Stage:
         epochs: how many.
         lr: learning rate at its start.
         rates: share of that rate for each trained layer of the base; empty where all have the whole.
+        fits: whether the head is only fitted, and nothing learns.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Stage:
     epochs: int
     lr: float
     rates: dict[str, float]
+    fits: bool = False
 
 
 def stage_of(name: str, stage: StageSettings, settings: Settings, network: Network) -> Stage:
@@ -49,9 +51,10 @@ def stage_of(name: str, stage: StageSettings, settings: Settings, network: Netwo
         name=name,
         trained=frozenset([*trained, *network.head_layers]),
         inference=frozenset([*(set(network.base_layers) - set(base)), *still, *around]),
-        epochs=stage.epochs or settings.trainer.epochs,
+        epochs=settings.epochs_of(stage),
         lr=stage.lr if stage.lr is not None else settings.optim.lr * stage.lr_factor,
         rates=_rates(trained, stage.layer_decay, network),
+        fits=settings.fits(stage),
     )
 
 
@@ -61,7 +64,7 @@ def _trained_base(name: str, stage: StageSettings, settings: Settings, network: 
     train = stage.train
     if train == "auto":
         train = "all" if settings.model.trainable else "head"
-    if train == "head":
+    if train in ("head", "fit"):
         return []
     if train == "all":
         return layers
@@ -111,4 +114,4 @@ def freeze(network: Network, stage: Stage) -> None:
             layer.trainable = True
     for layer in network.flat.layers:
         if layer.weights:
-            layer.trainable = layer.name in stage.trained
+            layer.trainable = layer.name in stage.trained and not stage.fits
