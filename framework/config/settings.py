@@ -118,8 +118,9 @@ class StageSettings:
 
     ``train`` says what: ``auto`` (everything if ``model.trainable``, else the head), ``head``, ``all``, ``from:NAME``
     (from the named layer or block up), ``last:N`` (the last N layers of the base with weights, of a transformer the
-    last N blocks, and the head) or ``fit`` (a head that is made of examples is fitted, in one pass; what ``auto`` means
-    for such a head).
+    last N blocks, and the head), ``lora`` (adapters of ``rank`` in the base's layers called as ``targets``, and the head;
+    ``lora:last:2`` in those blocks alone) or ``fit`` (a head that is made of examples is fitted, in one pass; what ``auto``
+    means for such a head).
     ``epochs`` None means ``trainer.epochs``. The rate is ``lr``, or ``optim.lr`` times ``lr_factor``; with
     ``layer_decay`` each layer below the head has that times the rate of the one above it. ``batch_norm`` of the base
     keeps its statistics (``inference``) or renews them (``train``); ``auto`` keeps those that came with weights.
@@ -131,6 +132,8 @@ class StageSettings:
     lr_factor: Positive
     layer_decay: Positive | None
     batch_norm: Literal["auto", "inference", "train"]
+    rank: Count
+    targets: list[str]
 
 
 @dataclass(frozen=True)

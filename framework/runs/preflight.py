@@ -141,6 +141,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
         *_cache(settings),
         *_written(settings),
         *_fitted(settings),
+        *_averaged(settings),
     ]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
@@ -282,6 +283,15 @@ def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
             if chosen.name == "checkpoint" and _leads_out(template):
                 what = f"{path}={template} leads out of the run's checkpoints/"
                 yield Problem(what, path, f"{os.path.basename(template)}; hydra.run.dir=FOLDER says where the run goes")
+
+
+def _averaged(settings: Settings) -> Iterator[Problem]:
+    """Adapters are factors: the product of their averages is not the average of what they add."""
+    averaging = [key for key, chosen in settings.callbacks.items() if chosen.name == "weight_averaging"]
+    adapted = [name for name, stage in settings.stages.items() if stage.train.partition(":")[0] == "lora"]
+    if averaging and adapted:
+        what = f"callback '{averaging[0]}' averages each weight by itself, and stage {adapted[0]} trains factors of weights"
+        yield Problem(what, f"callbacks.{averaging[0]}.name", f"~callbacks.{averaging[0]}, or another train than lora")
 
 
 def _leads_out(name: str) -> bool:

@@ -18,7 +18,7 @@ from framework.training.experiment import Experiment
 from framework.training.inputs import SPLITS, InputBuilder, with_prefix
 from framework.training.stages import Stage, freeze, stage_of
 
-EVERYTHING = StageSettings("all", None, None, 1.0, None, "auto")
+EVERYTHING = StageSettings("all", None, None, 1.0, None, "auto", 1, [])
 HEAD = replace(EVERYTHING, train="head")
 
 

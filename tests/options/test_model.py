@@ -329,7 +329,9 @@ def fitted(option, labels, vectors, truth, **changed):
     values |= changed
     inputs = keras.Input((vectors.shape[1],))
     model = keras.Model(inputs, part(inputs, task, *([len(vectors)] if part.details["remembers"] else []), **values))
-    part.details["fit"](model.get_layer("logits"), vectors, np.eye(len(task.classes), dtype=np.float32)[truth], **values)
+    part.details["fit"](
+        model.get_layer("logits"), vectors, np.eye(len(task.classes), dtype=np.float32)[truth], **values
+    )
     return model
 
 
@@ -345,7 +347,7 @@ def test_the_nearest_class_mean_answers(distance):
     def seen(vectors):
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if distance == "cosine" else vectors
 
-    means = seen(np.stack([seen(CLOUDS)[TRUTH == number].mean(0) for number in range(3)]))
+    means = seen(np.stack([seen(CLOUDS)[number == TRUTH].mean(0) for number in range(3)]))
     own = ((seen(CLOUDS) - means[TRUTH]) ** 2).sum(1).mean()
     expected = -3 * ((seen(VECTORS)[:, None] - means) ** 2).sum(-1) / own
     # but for what all classes have in common

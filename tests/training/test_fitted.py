@@ -31,7 +31,9 @@ def made(photos, here):
 
 def vectors(trainer, split):
     model, images = trainer.network.model, trainer.experiment.images.splits[split]
-    pixels = np.stack([keras.utils.img_to_array(keras.utils.load_img(path, target_size=(8, 8))) for path in images.paths])
+    pixels = np.stack(
+        [keras.utils.img_to_array(keras.utils.load_img(path, target_size=(8, 8))) for path in images.paths]
+    )
     return keras.Model(model.input, model.get_layer("logits").input)(pixels)
 
 
@@ -53,7 +55,9 @@ def test_a_head_is_fitted_in_one_epoch_that_measures_and_trains_nothing(made):
     cosines = held @ held.T
     np.fill_diagonal(cosines, -2)
     nearest = np.argsort(-cosines, axis=1)[:, :3]
-    votes = [np.bincount(labels[near], weights=np.exp(cosines[place, near] / 0.07)) for place, near in enumerate(nearest)]
+    votes = [
+        np.bincount(labels[near], weights=np.exp(cosines[place, near] / 0.07)) for place, near in enumerate(nearest)
+    ]
     alone = np.mean([found.argmax() == label for found, label in zip(votes, labels, strict=True)])
     assert row["accuracy"] == pytest.approx(alone, abs=1e-6)
     found = trainer.answers().argmax(1) == trainer.experiment.images.splits["validation"].labels
