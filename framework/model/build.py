@@ -52,7 +52,7 @@ def build(settings: Settings, task: Task, examples: int = 1) -> Network:
     """
     choice, geometry = settings.model, settings.data.geometry
     restart_names()
-    with _precision(settings.trainer.precision):
+    with precision(settings.trainer.precision):
         images = keras.Input(geometry.shape, dtype="float32", name="image")
         features = _part("base", choice, "model", _in_colours(images))
         vectors = _part("pooling", settings.pooling, "pooling", *_for_pooling(settings, features))
@@ -109,7 +109,7 @@ def _part(kind: str, choice: PartSettings, where: str, *supplied: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _precision(policy: Precision) -> Iterator[None]:
+def precision(policy: Precision) -> Iterator[None]:
     """Layers made inside compute in this precision; the process's own policy is back afterwards."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
