@@ -72,6 +72,10 @@ def _preflight(settings: Settings) -> list[Problem]:
         start = experiment(settings)
     except BadInput as error:
         return list(error.problems)
+    first, stage = next(iter(settings.stages.items()))
+    if settings.fits(stage):
+        what = f"stage {first} fits head '{settings.head.name}' without a learning rate"
+        return [Problem(what, "head.name", "head=linear_probe, or another that is trained")]
     return too_few(settings, len(start.images.splits["train"]))
 
 

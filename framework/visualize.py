@@ -15,13 +15,15 @@ from framework.core.errors import DONE, BadInput, Problem, suggestion
 from framework.core.schema import Count, PathText
 from framework.evaluation import layers, views
 from framework.evaluation.labelled import OWN_SPLIT, DataOptions, labelled
+from framework.evaluation.tokens import tokens_of
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
 python -m framework.visualize run=RUN [options]
 
 Draws a trained network: its layers as a table and as a diagram, the filters of its first layer, and for an image the
-feature maps of its layers and, by Grad-CAM, where the evidence for each class lies. Prints the layers; figures go to
+feature maps of its layers and, by Grad-CAM, where the evidence for each class lies; of a vision transformer in place of
+filters what the heads of its last block attend to, and attention rollout over its blocks. Prints the layers; figures go to
 visualize/ in the run folder.
 
   python -m framework.visualize run=latest                           with an image of its own validation data
@@ -68,9 +70,12 @@ def visualize(options: Options) -> int:
     model, image, name = trained.load(), views.image_of(file, trained.geometry), Path(file).name
     steps, maps = list(layers.flat_steps(model)), layers.maps(model)
     shown = layers.named(maps, options.layers) if options.layers else layers.spread(maps, LAYERS)
-    files = [*views.draw_layers(folder, trained, steps), *views.draw_filters(folder, steps)]
+    seen = tokens_of(model)
+    own = views.draw_tokens(folder, seen, image, name) if seen else views.draw_filters(folder, steps)
+    files = [*views.draw_layers(folder, trained, steps), *own]
     if shown:
         files.append(views.draw_feature_maps(folder, model, image, shown, name))
+    if shown or seen:
         files.append(views.draw_attention(folder, trained, model, image, options.target, options.top, name))
     print(views.summary(steps))
     say(f"\nin {folder}: {'  '.join(file.name for file in files)}")

@@ -223,6 +223,8 @@ def _without_effect(
 
     def idle(name: str, key: str, value: Any) -> str:
         """Why the stage can't use the value, empty if it can."""
+        if key in ("rank", "targets"):
+            return "" if stages[name].train.partition(":")[0] == "lora" else "nothing has adapters: train is not lora"
         of_base = key == "layer_decay" or (key == "batch_norm" and value == "train")
         if of_base and not _trains_base(stages[name].train, trainable):
             return "only the head is trained"
@@ -237,17 +239,20 @@ def _without_effect(
             right = f"stages.{next(iter(stages))}.{key}={schema.show(value)}"
             problems.append(Problem(what, f"stage.{key}", right if not free else "leave it out"))
     for name in stages:
-        for key in said[name].keys() & {"layer_decay", "batch_norm"}:
+        for key in sorted(said[name].keys() & {"layer_decay", "batch_norm", "rank", "targets"}):
             value = said[name][key]
             if value is not None and (reason := idle(name, key, value)):
                 what = f"stages.{name}.{key}={schema.show(value)} changes nothing: {reason}"
-                problems.append(Problem(what, f"stages.{name}.{key}", f"stages.{name}.train=all, or from:LAYER"))
+                right = "lora" if key in ("rank", "targets") else "all, or from:LAYER"
+                problems.append(Problem(what, f"stages.{name}.{key}", f"stages.{name}.train={right}"))
     return problems
 
 
 def _trains_base(train: str, trainable: bool) -> bool:
     kind, _, count = train.partition(":")
-    return trainable if train == "auto" else train != "head" and not (kind == "last" and not count.strip("0"))
+    if train in ("auto", "head", "fit"):
+        return trainable and train == "auto"
+    return not (kind == "last" and not count.strip("0"))
 
 
 def _outline(names: list[str]) -> str:
@@ -256,11 +261,14 @@ def _outline(names: list[str]) -> str:
 
 
 def _stage_target(train: str, path: str) -> list[Problem]:
+    whole = train
+    if train.startswith("lora"):
+        train = train.removeprefix("lora").removeprefix(":") or "all"
     kind, colon, rest = train.partition(":")
-    fits = train in ("auto", "head", "all") or (
+    fits = train in ("auto", "head", "fit", "all") or (
         colon and ((kind == "from" and rest) or (kind == "last" and rest.isdigit()))
     )
     if fits:
         return []
-    right = suggestion(train, ["auto", "head", "all", "from:LAYER", "last:N"])
-    return [Problem(f"{path}={train} says nothing that can be trained", path, right)]
+    right = suggestion(whole, ["auto", "head", "fit", "all", "from:LAYER", "last:N", "lora", "lora:last:N"])
+    return [Problem(f"{path}={whole} says nothing that can be trained", path, right)]

@@ -117,8 +117,10 @@ class StageSettings:
     """One phase of training.
 
     ``train`` says what: ``auto`` (everything if ``model.trainable``, else the head), ``head``, ``all``, ``from:NAME``
-    (from the named layer or block up) or ``last:N`` (the last N layers of the base with weights, of a transformer the
-    last N blocks, and the head).
+    (from the named layer or block up), ``last:N`` (the last N layers of the base with weights, of a transformer the
+    last N blocks, and the head), ``lora`` (adapters of ``rank`` in the base's layers called as ``targets``, and the head;
+    ``lora:last:2`` in those blocks alone) or ``fit`` (a head that is made of examples is fitted, in one pass; what ``auto``
+    means for such a head).
     ``epochs`` None means ``trainer.epochs``. The rate is ``lr``, or ``optim.lr`` times ``lr_factor``; with
     ``layer_decay`` each layer below the head has that times the rate of the one above it. ``batch_norm`` of the base
     keeps its statistics (``inference``) or renews them (``train``); ``auto`` keeps those that came with weights.
@@ -130,6 +132,8 @@ class StageSettings:
     lr_factor: Positive
     layer_decay: Positive | None
     batch_norm: Literal["auto", "inference", "train"]
+    rank: Count
+    targets: list[str]
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,17 @@ class Settings:
     @property
     def epochs(self) -> int:
         """How many all stages have together."""
-        return sum(stage.epochs or self.trainer.epochs for stage in self.stages.values())
+        return sum(map(self.epochs_of, self.stages.values()))
+
+    def epochs_of(self, stage: StageSettings) -> int:
+        """How many a stage has; a head is fitted in one."""
+        return 1 if self.fits(stage) else stage.epochs or self.trainer.epochs
+
+    def fits(self, stage: StageSettings) -> bool:
+        """Whether a stage fits the head, and trains nothing."""
+        if stage.train == "auto":
+            return not self.model.trainable and registry.get("head", self.head.name).details["fit"] is not None
+        return stage.train == "fit"
 
 
 def _size(image_size: int | list[int]) -> tuple[int, int]:

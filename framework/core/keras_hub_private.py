@@ -7,17 +7,20 @@ Its built-in presets stand in plain dicts that are read here without importing i
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from framework.core.backend import hushed, load_tensorflow
+import numpy as np
+
+from framework.core.backend import hushed, keras, load_tensorflow
 
 PACKAGE = "keras_hub"
 
@@ -42,7 +45,31 @@ def load_hub() -> ModuleType:
         warnings.filterwarnings("ignore", told, UserWarning)
     embedding = import_module(f"{PACKAGE}.src.models.dinov2.dinov2_layers").DINOV2Embedding
     embedding._is_interpolated_position_embeddings_updated = lambda self: True
+    for family in ("dinov2", "dinov3"):
+        _mend_drop_path(
+            getattr(import_module(f"{PACKAGE}.src.models.{family}.{family}_layers"), f"{family.upper()}DropPath")
+        )
     return hub
+
+
+def _mend_drop_path(kind: Any) -> None:
+    """Let a DINO's drop path drop whole paths of some images, as DINOv2's own does.
+
+    Version 0.32 makes its noise of the batch size that is known when the layer is built, which is none, does not round it
+    to 0 and 1, and draws from a generator that no model holds, so that a run that goes on would draw other numbers.
+    """
+
+    def build(self: Any, input_shape: Any) -> None:
+        self.generator = keras.random.SeedGenerator()
+
+    def call(self: Any, inputs: Any, training: bool | None = None) -> Any:
+        if not training or not self.rate:
+            return inputs
+        shape = (keras.ops.shape(inputs)[0], *[1] * (len(inputs.shape) - 1))
+        kept = keras.ops.floor(1 - self.rate + keras.random.uniform(shape, dtype=inputs.dtype, seed=self.generator))
+        return inputs / (1 - self.rate) * kept
+
+    kind.build, kind.call = build, call
 
 
 @functools.cache
@@ -159,5 +186,55 @@ def config_of(layer: Any) -> dict[str, Any]:
     config = layer.get_config()
     if not type(layer).__module__.startswith(f"{PACKAGE}."):
         return config
+    if type(layer).__name__ == "HierarchicalTransformerEncoder":  # a MiT's block, which leaves these out
+        config |= {"sr_ratio": layer.attn.sr_ratio, "layer_norm_epsilon": layer.norm1.epsilon}
     taken = {*inspect.signature(type(layer).__init__).parameters, "name", "trainable", "dtype"}
     return {key: value for key, value in config.items() if key in taken}
+
+
+def attentions_of(layer: Any) -> list[Any]:
+    """The attention layers in a layer whose shares ``watched`` can have: Keras's own, and those of a DINOv3."""
+    return [
+        inner
+        for inner in layer._flatten_layers()
+        if isinstance(inner, keras.layers.MultiHeadAttention) or type(inner).__name__ == "DINOV3Attention"
+    ]
+
+
+@contextlib.contextmanager
+def watched(layers: Iterable[Any]) -> Iterator[list[np.ndarray]]:
+    """Yields a list that gets what each query attends to, float (batch, heads, queries, keys), as layers are called.
+
+    They must be called eagerly, and each gives what it gave before.
+    """
+    seen: list[np.ndarray] = []
+
+    def of_keras(call: Any) -> Any:
+        def instead(*tensors: Any, return_attention_scores: bool = False, **named: Any) -> Any:
+            output, shares = call(*tensors, return_attention_scores=True, **named)
+            seen.append(np.asarray(shares, np.float32))
+            return (output, shares) if return_attention_scores else output
+
+        return instead
+
+    def of_dino(layer: Any, call: Any) -> Any:
+        def instead(inputs: Any, **named: Any) -> Any:
+            shape = (len(inputs), inputs.shape[1], layer.num_heads, layer.head_dim)
+            q, k = (keras.ops.reshape(dense(inputs), shape) for dense in (layer.query_dense, layer.key_dense))
+            if named.get("position_embeddings") is not None:
+                q, k = layer._apply_rotary(q, k, *named["position_embeddings"], named.get("num_prefix_tokens", 0))
+            products = keras.ops.einsum("bqhc,bkhc->bhqk", q, k) * layer.scale
+            seen.append(np.asarray(keras.ops.softmax(products, axis=-1), np.float32))
+            return call(inputs, **named)
+
+        return instead
+
+    changed = list(layers)
+    for layer in changed:
+        is_dino = type(layer).__name__ == "DINOV3Attention"
+        layer.call = of_dino(layer, layer.call) if is_dino else of_keras(layer.call)
+    try:
+        yield seen
+    finally:
+        for layer in changed:
+            del layer.call

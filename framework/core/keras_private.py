@@ -7,6 +7,7 @@ the tests of ``features``, ``model`` and ``evaluation``.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,3 +77,39 @@ def restart_names() -> None:
     from keras.src.utils.naming import reset_uids
 
     reset_uids()
+
+
+def own_kernel(layer: Any) -> Any:
+    """The matrix of a layer with an adapter, without what that adds: ``_kernel``, or ``_embeddings``."""
+    return layer._embeddings if isinstance(layer, keras.layers.Embedding) else layer._kernel
+
+
+def lora_weights(layer: Any) -> list[Any]:
+    """The two matrices of a layer's adapter, the first drawn at random, the second zero."""
+    what = "embeddings" if isinstance(layer, keras.layers.Embedding) else "kernel"
+    return [getattr(layer, f"lora_{what}_{one}") for one in "ab"]
+
+
+def begin_lora(layer: Any, rank: int, initializer: Any, within: str) -> None:
+    """Give a layer an adapter that says nothing of itself in its config: what is saved has it merged.
+
+    Keras names its weights after the layer alone; here they begin with the path of what the layer is in, so that no two
+    have the same.
+    """
+    get_config = layer.get_config
+    with contextlib.ExitStack() as scopes:
+        for name in within.split("/"):
+            scopes.enter_context(keras.name_scope(name))
+        layer.enable_lora(rank, a_initializer=initializer)
+    layer.get_config = lambda: {key: value for key, value in get_config().items() if not key.startswith("lora_")}
+
+
+def end_lora(layer: Any) -> None:
+    """Add a layer's adapter to its matrix and take it away: ``_untrack_variable``."""
+    kernel = own_kernel(layer)
+    kernel.assign(layer.embeddings if isinstance(layer, keras.layers.Embedding) else layer.kernel)
+    for weight in lora_weights(layer):
+        layer._untrack_variable(weight)
+    layer.lora_enabled, layer.lora_rank, layer.lora_alpha = False, None, None
+    kernel.trainable = True
+    del layer.get_config

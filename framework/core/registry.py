@@ -179,9 +179,25 @@ def pooling(name: str, *, takes: Need = "maps") -> Callable[[Function], Function
     return register("pooling", name, takes=takes)
 
 
-def head(name: str, *, tasks: tuple[TaskKind, ...] = tuple(TASKS)) -> Callable[[Function], Function]:
-    """Register a head: ``(vectors, task, *, …) -> logits`` of shape (batch, task.units), for these kinds of task."""
-    return register("head", name, tasks=tasks)
+def head(
+    name: str,
+    *,
+    tasks: tuple[TaskKind, ...] = tuple(TASKS),
+    fit: Callable[..., None] | None = None,
+    remembers: bool = False,
+) -> Callable[[Function], Function]:
+    """Register a head: ``(vectors, task, *, …) -> logits`` of shape (batch, task.units), for these kinds of task.
+
+    Args:
+        name: what config calls it.
+        tasks: kinds of task that it answers.
+        fit: of a head that is made of examples, not of steps: ``(layer, vectors, shares, *, …)`` sets the weights of the
+            head's one layer, ``logits``, from NumPy arrays, the vectors of the training images, float32 (images,
+            features), and what each shows of each class, float32 (images, classes); parameters as those of the head.
+        remembers: whether it holds all examples: it is then ``(vectors, task, examples, *, …)``, with how many there
+            are to be, and no step can train it.
+    """
+    return register("head", name, tasks=tasks, fit=fit, remembers=remembers)
 
 
 def optimizer(name: str) -> Callable[[Function], Function]:

@@ -17,10 +17,13 @@ from framework.core.names import in_csv, text
 from framework.data.decode import image, pixels
 from framework.evaluation.attention import GradCam
 from framework.evaluation.layers import INPUT, Group, Step, blocks, rows
+from framework.evaluation.tokens import Tokens, on_patches, rollout
+from framework.evaluation.tokens import attention as attention_shares
 from framework.model.saved import Trained
 from framework.reports import attention, diagram, feature_maps, filters, layer_table
 
 TABLE_ROWS = 64
+MOST_BLOCKS = 6  # beside each other
 
 
 def check_image(file: str) -> None:
@@ -110,8 +113,25 @@ def draw_attention(
         (task.classes[number], task.said(logits, number), heat) for number, heat in zip(chosen, heats, strict=True)
     ]
     likeliest = f"; the {len(chosen)} likeliest of {len(task.classes):,} classes" if top > attention.MOST else ""
-    below = f"{name}; Grad-CAM on {cam.step.name}{likeliest}"
+    below = f"{name}; Grad-CAM on {cam.where}{likeliest}"
     return attention.draw(folder / "attention.png", _in_colours(image), named, "Where the evidence lies", below)
+
+
+def draw_tokens(folder: Path, tokens: Tokens, image: np.ndarray, name: str) -> list[Path]:
+    """What a vision transformer attends to in an image: each head of its last block, and all of them over the blocks."""
+    shares, pixels = attention_shares(tokens, image), _in_colours(image)
+    who = "the class token" if tokens.before(shares[-1].shape[-1]) else "the mean token"
+    heads = on_patches(tokens, shares[-1])[: attention.MOST]
+    of_heads = [(f"head {number}", f"of {len(shares[-1])}", heat) for number, heat in enumerate(heads, start=1)]
+    mixed = rollout(shares)
+    places = np.unique(np.linspace(0, len(mixed) - 1, min(len(mixed), MOST_BLOCKS)).round().astype(int))
+    of_blocks = [(f"block {place + 1}", f"of {len(mixed)}", on_patches(tokens, mixed[place])) for place in places]
+    below = f"{name}; what {who} attends to in {tokens.blocks[-1]}, brightest where most"
+    rolled = f"{name}; attention rollout: what {who} has of each patch after so many blocks, brightest where most"
+    return [
+        attention.draw(folder / "heads.png", pixels, of_heads, "What the last block's heads look at", below),
+        attention.draw(folder / "rollout.png", pixels, of_blocks, "What the answer is made of", rolled),
+    ]
 
 
 def totals(steps: Sequence[Step]) -> str:

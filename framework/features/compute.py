@@ -23,6 +23,7 @@ from framework.features.rows import FeatureRows
 from framework.features.shards import Layout
 from framework.features.store import Store
 from framework.features.upkeep import root_folder
+from framework.model.build import precision as built_in
 
 BATCH_SIZE = 64
 
@@ -137,7 +138,9 @@ def in_bfloat16(prefix: keras.Model) -> keras.Model:
             return FirstOutput(again(layer.layer, changes))
         return type(layer).from_config({**config_of(layer), **changes})
 
-    model = keras.models.clone_model(prefix, clone_function=copy)
+    # some of Keras Hub's make layers within that say nothing of their own precision
+    with built_in("mixed_bfloat16"):
+        model = keras.models.clone_model(prefix, clone_function=copy)
     model.set_weights(prefix.get_weights())
     return model
 

@@ -15,7 +15,7 @@ from framework.core.keras_private import restart_names
 from framework.core.task import Task
 from framework.model import weights
 from framework.model.opened import opened
-from framework.parts import bases, heads, poolings  # noqa: F401 - registers them
+from framework.parts import bases, fitted_heads, heads, poolings  # noqa: F401 - registers them
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,25 @@ class Network:
     blocks: tuple[str, ...] = ()
 
 
-def build(settings: Settings, task: Task) -> Network:
+def build(settings: Settings, task: Task, examples: int = 1) -> Network:
     """The network that the settings name, with its weights; its base trains if ``model.trainable`` says so.
+
+    Args:
+        settings: of a run.
+        task: what is asked.
+        examples: how many a head that remembers examples is to hold.
 
     Raises:
         BadInput: parts don't fit each other or the image size, or the weights can't be had or don't fit.
     """
     choice, geometry = settings.model, settings.data.geometry
     restart_names()
-    with _precision(settings.trainer.precision):
+    with precision(settings.trainer.precision):
         images = keras.Input(geometry.shape, dtype="float32", name="image")
         features = _part("base", choice, "model", _in_colours(images))
         vectors = _part("pooling", settings.pooling, "pooling", *_for_pooling(settings, features))
-        logits = task.finished(_part("head", settings.head, "head", vectors, task))
+        held = (examples,) if registry.get("head", settings.head.name).details["remembers"] else ()
+        logits = task.finished(_part("head", settings.head, "head", vectors, task, *held))
         model = keras.Model(images, logits, name=geometry.model_name)
 
     base = keras.Model(images, features)
@@ -103,7 +109,7 @@ def _part(kind: str, choice: PartSettings, where: str, *supplied: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _precision(policy: Precision) -> Iterator[None]:
+def precision(policy: Precision) -> Iterator[None]:
     """Layers made inside compute in this precision; the process's own policy is back afterwards."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)

@@ -12,19 +12,7 @@ from framework.core.better import Mode, Yardstick
 from framework.core.digits import kept
 from framework.core.files import whole
 from framework.parts.callbacks import Logs, State
-
-
-def _snapshot(model: Any) -> list[Any]:
-    """The weights as they are now, as tensors, in the order of ``model.weights``.
-
-    TensorFlow copies a weight's memory only when the weight is next changed: what is frozen costs nothing.
-    """
-    return [tf.identity(weight.value) for weight in model.weights]
-
-
-def _restore(model: Any, weights: list[Any]) -> None:
-    for weight, value in zip(model.weights, weights, strict=True):
-        weight.assign(value)
+from framework.parts.lora import plain_weights, set_plain_weights
 
 
 @dataclass
@@ -47,7 +35,7 @@ class Checkpoint(keras.callbacks.Callback):
     Attributes:
         best: best value of the monitored column so far, None before the first.
         best_epoch: its epoch, counted from 1, None before the first.
-        best_weights: tensors in the order of ``model.weights``; None if they are in the best epoch's file only.
+        best_weights: tensors as of ``lora.plain_weights``; None if they are in the best epoch's file only.
     """
 
     INTERVAL = 10.0
@@ -82,11 +70,11 @@ class Checkpoint(keras.callbacks.Callback):
         finite = self.yardstick.can_judge(logs)
         improved = finite and self.yardstick.beats(value, self.best)
         if improved:
-            self.best, self.best_epoch, self.best_weights = value, epoch + 1, _snapshot(self.model)
+            self.best, self.best_epoch, self.best_weights = value, epoch + 1, plain_weights(self.model)
         if improved or (finite and self.save == "every"):
             numbers = {name: kept(float(number)) for name, number in logs.items()}
             path = self.folder / self.filename.format(epoch=epoch + 1, **numbers)
-            weights = self.best_weights if improved else _snapshot(self.model)
+            weights = self.best_weights if improved else plain_weights(self.model)
             self._take(_Saved(epoch + 1, value, path, weights))
         if self.save == "every" or time.monotonic() - self._last_write >= self.INTERVAL:
             self.flush()
@@ -100,22 +88,24 @@ class Checkpoint(keras.callbacks.Callback):
         waiting = [saved for saved in self._kept if saved.weights is not None]
         if not waiting:
             return
-        present = _snapshot(self.model)
+        present = [tf.identity(weight.value) for weight in self.model.weights]
         for saved in waiting:
-            _restore(self.model, saved.weights or [])
+            set_plain_weights(self.model, saved.weights or [])
             with whole(saved.path) as beside:
                 _save(self.model, beside)
             saved.weights = None
-        _restore(self.model, present)
+        for weight, value in zip(self.model.weights, present, strict=True):
+            weight.assign(value)
         self._last_write = time.monotonic()
 
     def restore_best(self) -> None:
         """Give the model the best epoch's weights; leaves it as it is if no epoch was finite."""
         if self.best_weights is not None:
-            _restore(self.model, self.best_weights)
+            set_plain_weights(self.model, self.best_weights)
         elif self._kept:
             # not load_weights, which would take the optimizer back to that epoch too
-            self.model.set_weights(keras.saving.load_model(self._ranked()[0].path, compile=False).get_weights())
+            best = keras.saving.load_model(self._ranked()[0].path, compile=False)
+            set_plain_weights(self.model, best.get_weights())
 
     def best_file(self) -> Path | None:
         """The file that holds the best epoch's whole model; None if there is none, or one of weights and layers only."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
 from framework.core.registry import head
-from framework.core.schema import Count, Share
-from framework.core.task import Task
+from framework.core.schema import Count, Positive, Share
+from framework.core.task import CLASSIFYING, Task
 from framework.parts.blocks import Activation, Normalization, drop, normalize
 
 
@@ -93,3 +93,26 @@ def multilabel(
         normalization=normalization,
         dropout=dropout,
     )
+
+
+@head("linear_probe", tasks=CLASSIFYING)
+def linear_probe(vectors: keras.KerasTensor, task: Task) -> keras.KerasTensor:
+    """Batch normalisation without scale and offset, then a dense layer: features of any size take the same rates.
+
+    Source: the linear probes of MAE, He et al., 2021, https://arxiv.org/abs/2111.06377, appendix A.1.
+    """
+    x = keras.layers.BatchNormalization(momentum=0.9, scale=False, center=False, dtype="float32", name="head_norm")(
+        vectors
+    )
+    return keras.layers.Dense(task.units, dtype="float32", name="logits")(x)
+
+
+@head("cosine", tasks=("multiclass",))
+def cosine(vectors: keras.KerasTensor, task: Task, *, scale: Positive) -> keras.KerasTensor:
+    """Cosine of the angle to a learned direction for each class, times a factor that is learned from ``scale`` on.
+
+    Source: Gidaris and Komodakis, 2018, https://arxiv.org/abs/1804.09458.
+    """
+    from framework.parts.layers import CosineLogits
+
+    return CosineLogits(task.units, scale, dtype="float32", name="logits")(vectors)

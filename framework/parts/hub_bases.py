@@ -181,6 +181,7 @@ def dinov2(
     intermediate_dim: Count,
     use_swiglu_ffn: bool,
     num_register_tokens: Whole,
+    drop_path_rate: Share,
 ) -> keras.KerasTensor:
     """DINOv2 (Oquab et al., 2023, https://arxiv.org/abs/2304.07193): (batch, 1 + registers + patches, channels).
 
@@ -196,6 +197,7 @@ def dinov2(
         intermediate_dim=intermediate_dim,
         use_swiglu_ffn=use_swiglu_ffn,
         num_register_tokens=num_register_tokens,
+        drop_path_rate=drop_path_rate,
         # positions of our own size: interpolated once, when weights are read, and saved as they are trained
         position_embedding_shape=tuple(images.shape[1:]),
         # as the two kinds were trained
@@ -219,6 +221,7 @@ def dinov3(
     use_key_bias: bool,
     use_value_bias: bool,
     num_register_tokens: Whole,
+    drop_path_rate: Share,
 ) -> keras.KerasTensor:
     """DINOv3 (Siméoni et al., 2025, https://arxiv.org/abs/2508.10104): (batch, 1 + registers + patches, channels).
 
@@ -239,6 +242,7 @@ def dinov3(
         use_key_bias=use_key_bias,
         use_value_bias=use_value_bias,
         num_register_tokens=num_register_tokens,
+        drop_path_rate=drop_path_rate,
     )
 
 

@@ -96,7 +96,7 @@ def plan(start: Experiment) -> RunPlan:
     began = time.perf_counter()
     load_tensorflow()
     start, note = with_local_weights(start)
-    network = build(start.settings, start.task)
+    network = build(start.settings, start.task, start.examples)
     stages = [stage_of(name, one, start.settings, network) for name, one in start.settings.stages.items()]
     ready = time.perf_counter() - began
     decoding = decoding_seconds(start)

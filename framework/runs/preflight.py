@@ -140,6 +140,8 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
         *_schedule(settings),
         *_cache(settings),
         *_written(settings),
+        *_fitted(settings),
+        *_averaged(settings),
     ]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
@@ -151,6 +153,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     problems += _sweep(settings, "validation" in images.splits)
     task, wrong = _task(settings, images)
     problems += wrong
+    problems += _neighbours(settings, len(images.splits["train"]))
     if task is not None:
         problems += [*_fit_to_task(settings, task), *_class_weights(settings, task), *_balance(settings, task)]
         problems += capacity.faults(settings, task)
@@ -282,6 +285,15 @@ def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
                 yield Problem(what, path, f"{os.path.basename(template)}; hydra.run.dir=FOLDER says where the run goes")
 
 
+def _averaged(settings: Settings) -> Iterator[Problem]:
+    """Adapters are factors: the product of their averages is not the average of what they add."""
+    averaging = [key for key, chosen in settings.callbacks.items() if chosen.name == "weight_averaging"]
+    adapted = [name for name, stage in settings.stages.items() if stage.train.partition(":")[0] == "lora"]
+    if averaging and adapted:
+        what = f"callback '{averaging[0]}' averages each weight by itself, and stage {adapted[0]} trains factors of weights"
+        yield Problem(what, f"callbacks.{averaging[0]}.name", f"~callbacks.{averaging[0]}, or another train than lora")
+
+
 def _leads_out(name: str) -> bool:
     """Whether a file of this name would not lie in the folder that it is meant for."""
     return os.path.isabs(name) or name.startswith("~") or ".." in Path(name).parts
@@ -315,6 +327,42 @@ def _template(template: str, path: str, names: list[str]) -> Iterator[Problem]:
             template.format(**dict.fromkeys(names, 0.5) | {"epoch": 1})
         except (ValueError, KeyError, IndexError) as error:
             yield Problem(f"{path}={template} can't be filled in: {error}", path, example)
+
+
+def _fitted(settings: Settings) -> Iterator[Problem]:
+    """Of heads that are made of examples: a stage that can't have this head, and what would change nothing."""
+    head = registry.get("head", settings.head.name)
+    for name, stage in settings.stages.items():
+        where = f"stages.{name}.train"
+        if settings.fits(stage):
+            if head.details["fit"] is None:
+                yield Problem(f"{where}=fit: head '{head.name}' is trained, not fitted", where, f"{where}=head")
+            elif stage.epochs is not None:
+                what = f"stages.{name}.epochs={stage.epochs} changes nothing: a head is fitted in one pass"
+                yield Problem(what, f"stages.{name}.epochs", "leave it out")
+        elif head.details["remembers"]:
+            what = f"head '{head.name}' remembers the training images and can't be trained: {where}={stage.train}"
+            yield Problem(what, where, "stages=default and model.trainable=false")
+    if not all(map(settings.fits, settings.stages.values())) or head.details["fit"] is None:
+        return
+    drawn = bool(settings.augment.parts) and not settings.augment.copies
+    idle = {
+        "augment": (drawn, "augment", "augment.copies=N, which it is fitted to, or augment=none"),
+        "data.balance": (settings.data.balance != "none", f"data.balance={settings.data.balance}", "data.balance=none"),
+        "data.class_weights": (settings.data.class_weights is not None, "data.class_weights", "null"),
+    }
+    for where, (given, shown, right) in idle.items():
+        if given:
+            what = f"{shown} changes nothing: head '{head.name}' is fitted to each image once, without a loss"
+            yield Problem(what, where, right)
+
+
+def _neighbours(settings: Settings, images: int) -> Iterator[Problem]:
+    """More neighbours than an image can have; augmented copies count."""
+    wanted, copies = settings.head.parameters.get("neighbours"), settings.augment.copies or 1
+    if isinstance(wanted, int) and wanted >= images * copies:
+        what = f"head.neighbours={wanted}: an image has {images * copies - 1} others in training"
+        yield Problem(what, "head.neighbours", f"head.neighbours={max(1, (images * copies - 1) // 2)}")
 
 
 def _schedule(settings: Settings) -> Iterator[Problem]:

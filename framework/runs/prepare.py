@@ -78,7 +78,7 @@ def network(start: Experiment) -> Network:
         BadInput: it can't be built.
     """
     seed_everything(start.settings.trainer)
-    return build(start.settings, start.task)
+    return build(start.settings, start.task, start.examples)
 
 
 def trainer(settings: Settings) -> Trainer:

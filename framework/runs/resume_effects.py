@@ -54,22 +54,22 @@ def _epochs_without_effect(job: Job, then: Settings, changed: Changes, state: St
     names = list(now.stages)
     at = names.index(state.stage)
     for name in names[:at]:
-        before, after = _epochs(then, then.stages[name]), _epochs(now, now.stages[name])
+        before, after = then.epochs_of(then.stages[name]), now.epochs_of(now.stages[name])
         if before != after:
             what = f"{folder}: stage '{name}' is over after {before} epochs, and can't have {after}"
             yield Problem(what, "trainer.epochs", f"stages.{state.stage}.epochs={after}, which runs now")
             return
     stage, done = now.stages[state.stage], state.epoch - state.stage_start + bool(state.step)
-    if _epochs(now, stage) < done:
-        what = f"{folder}: stage '{state.stage}' is in its epoch {done}, and can't end after {_epochs(now, stage)}"
+    if now.epochs_of(stage) < done:
+        what = f"{folder}: stage '{state.stage}' is in its epoch {done}, and can't end after {now.epochs_of(stage)}"
         yield Problem(what, "trainer.epochs", f"{done} or more")
         return
     ended = state.stopped and not ends_no_more(state, callback_choices(now))
-    goes_on = _epochs(now, stage) > done - bool(state.step) and not ended
+    goes_on = now.epochs_of(stage) > done - bool(state.step) and not ended
     if not goes_on and at + 1 == len(names):
         key = next(iter(changed))
         what = f"{folder}: {key} would change nothing: "
-        if ended and _epochs(now, stage) > done:
+        if ended and now.epochs_of(stage) > done:
             why = next((f": {said['reason']}" for said in state.callbacks.values() if said.get("reason")), "")
             what += f"a callback has ended the last stage after {done} epochs{why}"
             right = "callbacks.early_stopping.patience=MORE with resume.allow=[callbacks.early_stopping.patience]"
@@ -79,7 +79,7 @@ def _epochs_without_effect(job: Job, then: Settings, changed: Changes, state: St
         yield Problem(what, key, right)
         return
     left = [name for name in names[at:] if name in then.stages and (goes_on or name != state.stage)]
-    for keys, value in ((_RATES, _rate), (("epochs",), _epochs)):
+    for keys, value in ((_RATES, _rate), (("epochs",), Settings.epochs_of)):
         moved = [key for key in changed if key.rpartition(".")[2] in keys and key.split(".")[0] in _OF_STAGES]
         if (
             moved
@@ -92,10 +92,6 @@ def _epochs_without_effect(job: Job, then: Settings, changed: Changes, state: St
 
 _RATES = ("lr", "lr_factor")
 _OF_STAGES = ("optim", "trainer", "stages")
-
-
-def _epochs(settings: Settings, stage: StageSettings) -> int:
-    return stage.epochs or settings.trainer.epochs
 
 
 def _rate(settings: Settings, stage: StageSettings) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from framework.config.settings import StageSettings
 from framework.core.backend import load_tensorflow
+from framework.core.registry import get
 from framework.features.compute import measured
 from framework.features.graph import frozen_prefix, split
 from framework.model.build import Network, build
@@ -17,7 +18,7 @@ from framework.training.experiment import Experiment
 from framework.training.inputs import SPLITS, InputBuilder, with_prefix
 from framework.training.stages import Stage, freeze, stage_of
 
-EVERYTHING = StageSettings("all", None, None, 1.0, None, "auto")
+EVERYTHING = StageSettings("all", None, None, 1.0, None, "auto", 1, [])
 HEAD = replace(EVERYTHING, train="head")
 
 
@@ -58,13 +59,14 @@ def speed(start: Experiment) -> Speed:
     before = _peak()
     began = time.perf_counter()
     start, _ = with_local_weights(start)
-    network = build(start.settings, start.task)
+    network = build(start.settings, start.task, start.examples)
     ready = START + END + time.perf_counter() - began
     decoding = decoding_seconds(start)
     count = sum(len(start.images.splits[name]) for name in SPLITS if name in start.images.splits)
     epochs = start.settings.trainer.epochs
 
-    stage = stage_of("head", HEAD, start.settings, network)
+    fitted = get("head", start.settings.head.name).details["fit"] is not None
+    stage = stage_of("head", replace(HEAD, train="fit") if fitted else HEAD, start.settings, network)
     freeze(network, stage)
     cut = frozen_prefix(network.model, stage.trained, stage.inference)
     prefix, tail = split(network.model, cut, stage.inference)

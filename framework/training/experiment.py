@@ -17,3 +17,9 @@ class Experiment:
     images: Images
     task: Task
     demonstration: bool
+
+    @property
+    def examples(self) -> int:
+        """How many training images there are, augmented copies counted."""
+        augment = self.settings.augment
+        return len(self.images.splits["train"]) * (augment.copies or 1 if augment.parts else 1)

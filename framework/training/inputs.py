@@ -199,5 +199,6 @@ class InputBuilder:
     def _says(self, why: str) -> str:
         model = self.network.model
         trained = sum(weight.shape.num_elements() or 0 for weight in model.trainable_variables)
-        text = f"{trained:,} of {model.count_params():,} parameters train"
+        counts = f"{trained:,} of {model.count_params():,} parameters"
+        text = f"{counts} train" if trained else "the head is fitted to the training images, nothing trains"
         return f"{text}; {why}" if why else text

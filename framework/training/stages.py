@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from framework.config.settings import Settings, StageSettings
 from framework.core.backend import keras
-from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.keras_private import layers_within
+from framework.core.schema import show
 from framework.model.build import Network
+from framework.parts.lora import Adapters, adapt, adaptable, merge, targeted
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Stage:
         epochs: how many.
         lr: learning rate at its start.
         rates: share of that rate for each trained layer of the base; empty where all have the whole.
+        fits: whether the head is only fitted, and nothing learns.
+        adapters: what learns in the trained layers of the base, where those themselves do not.
     """
 
     name: str
@@ -30,6 +34,8 @@ class Stage:
     epochs: int
     lr: float
     rates: dict[str, float]
+    fits: bool = False
+    adapters: Adapters | None = None
 
 
 def stage_of(name: str, stage: StageSettings, settings: Settings, network: Network) -> Stage:
@@ -38,7 +44,9 @@ def stage_of(name: str, stage: StageSettings, settings: Settings, network: Netwo
     Raises:
         BadInput: it names a layer that the base does not have.
     """
-    base = _trained_base(name, stage, settings, network)
+    base = _trained_base(name, stage.train, settings, network)
+    if _adapters(stage, settings):
+        base = _adapted(name, stage, settings, network, base)
     norms = {layer for layer in base if isinstance(network.flat.get_layer(layer), keras.layers.BatchNormalization)}
     keeps = stage.batch_norm == "inference" or (stage.batch_norm == "auto" and settings.model.weights is not None)
     still = norms if keeps else set()
@@ -49,19 +57,47 @@ def stage_of(name: str, stage: StageSettings, settings: Settings, network: Netwo
         name=name,
         trained=frozenset([*trained, *network.head_layers]),
         inference=frozenset([*(set(network.base_layers) - set(base)), *still, *around]),
-        epochs=stage.epochs or settings.trainer.epochs,
+        epochs=settings.epochs_of(stage),
         lr=stage.lr if stage.lr is not None else settings.optim.lr * stage.lr_factor,
         rates=_rates(trained, stage.layer_decay, network),
+        fits=settings.fits(stage),
+        adapters=_adapters(stage, settings),
     )
 
 
-def _trained_base(name: str, stage: StageSettings, settings: Settings, network: Network) -> list[str]:
+def _adapters(stage: StageSettings, settings: Settings) -> Adapters | None:
+    if stage.train.partition(":")[0] != "lora":
+        return None
+    return Adapters(stage.rank, tuple(stage.targets), settings.trainer.seed)
+
+
+def _adapted(name: str, stage: StageSettings, settings: Settings, network: Network, base: list[str]) -> list[str]:
+    """Those of the layers of the base that have a layer to adapt inside.
+
+    Raises:
+        BadInput: none has one of these names.
+    """
+    layers = [network.flat.get_layer(layer) for layer in base]
+    found = [layer.name for layer in layers if targeted(layer, stage.targets)]
+    if not found:
+        there = sorted({inner for layer in layers for inner in adaptable(layer)})
+        where = f"stages.{name}.targets"
+        what = f"{where}={show(stage.targets)}: base '{settings.model.name}' has no such layers to adapt"
+        right = (
+            f"some of {listing(there, 12)}" if there else f"stages.{name}.train=last:N: this base has no dense layers"
+        )
+        raise BadInput(Problem(what, where, right))
+    return found
+
+
+def _trained_base(name: str, train: str, settings: Settings, network: Network) -> list[str]:
     """Layers of the base that the stage trains, in the order of the graph."""
     layers = list(network.base_layers)
-    train = stage.train
+    if train.startswith("lora"):
+        train = train.removeprefix("lora").removeprefix(":") or "all"
     if train == "auto":
         train = "all" if settings.model.trainable else "head"
-    if train == "head":
+    if train in ("head", "fit"):
         return []
     if train == "all":
         return layers
@@ -104,11 +140,20 @@ def _rates(trained: list[str], decay: float | None, network: Network) -> dict[st
 
 
 def freeze(network: Network, stage: Stage) -> None:
-    """Set what learns on the layers themselves, so that the whole model's counts and the optimizer follow."""
+    """Set what learns on the layers themselves, so that the whole model's counts and the optimizer follow.
+
+    Adapters of an earlier stage are merged; this one's, if it has such, begin.
+    """
+    merge(network.model)
     if network.flat is not network.model:
         # a layer that is frozen hides what learns inside of it
         for layer in layers_within(network.model):
             layer.trainable = True
     for layer in network.flat.layers:
         if layer.weights:
-            layer.trainable = layer.name in stage.trained
+            layer.trainable = layer.name in stage.trained and not stage.fits
+    if stage.adapters:
+        number = 0
+        for name in network.base_layers:
+            if name in stage.trained:
+                number += adapt(network.flat.get_layer(name), stage.adapters, number)

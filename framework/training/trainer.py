@@ -6,6 +6,7 @@ Knows no folder and no command line: where a training is kept, and who is told o
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,11 @@ import numpy as np
 from framework.core import registry
 from framework.core.backend import keras, tf
 from framework.core.console import say, warn
-from framework.core.errors import RunFailed
+from framework.core.errors import BadInput, Problem, RunFailed
+from framework.core.keras_private import nodes_of
 from framework.data import pipeline
+from framework.data.rows import Rows
+from framework.features.graph import has_kernel
 from framework.model.build import Network
 from framework.training.collaborators import Recorder, Store, Unrecorded, Unstored
 from framework.training.compiling import balance, check_formats, class_weights, make_loss, make_metrics, make_optimizer
@@ -100,6 +104,8 @@ class Trainer:
             inputs, at = self._prepare(stage, state)
             if not begun:
                 begun = True
+                if state is None:
+                    self._fit_head(inputs)
                 self._begin(state)
             if state is None:
                 self._tell("on_stage_begin", stage.name)
@@ -171,11 +177,7 @@ class Trainer:
         """
         if self._last is None or self._last.validation is None:
             return None
-        rows, tail = self._last.validation, self._last.tail
-        labels = np.zeros(len(rows), np.int32)
-        batches = pipeline.evaluation_dataset(rows, labels, EVALUATION_BATCH if self._last.cached else 32)
-        forward = tail if self._last.cached else tf.function(tail, reduce_retracing=True, autograph=False)
-        return np.concatenate([np.asarray(forward(x, training=False)) for x, _ in batches])
+        return _outputs(self._last.tail, self._last.validation, self._last.cached)
 
     def batches(self, inputs: StageInputs, start: tuple[int, int] = (0, 0)) -> tf.data.Dataset:
         """Training batches without end, from this epoch (from 0) and this step of it on."""
@@ -230,6 +232,29 @@ class Trainer:
         optimizer.build(inputs.tail.trainable_variables)
         done = self.history[-1]["epoch"] if self.history else 0
         return StageProgress(stage, inputs.tail, metrics, done, done)
+
+    def _fit_head(self, inputs: StageInputs) -> None:
+        """Make the head of the training images, each as it is kept or as its file is, if it is one that is made so.
+
+        Raises:
+            BadInput: the pooling below it has weights of its own, which nothing has trained.
+        """
+        chosen, task = self.settings.head, self.experiment.task
+        fit = registry.get("head", chosen.name).details["fit"]
+        if fit is None:
+            return
+        below = [self.network.flat.get_layer(name) for name in self.network.head_layers if name != "logits"]
+        if any(map(has_kernel, below)):
+            what = f"head '{chosen.name}' is fitted to what pooling '{self.settings.pooling.name}' gives, which only"
+            raise BadInput(Problem(f"{what} training would make useful", "pooling.name", "a pooling without weights"))
+        labels = self.experiment.images.splits["train"].labels
+        shares = np.eye(len(task.classes), dtype=np.float32)[np.tile(labels, inputs.copies)]
+        with self.recorder.phase("fitting"):
+            model = inputs.tail if inputs.cached else self.network.model
+            node = next(node for node in nodes_of(model) if node.operation.name == "logits")
+            below_head = keras.Model(model.input, node.input_tensors[0])
+            vectors = _outputs(below_head, inputs.train, inputs.cached)
+            fit(self.network.model.get_layer("logits"), vectors, shares, **chosen.parameters)
 
     def _begin(self, state: State | None) -> None:
         """Set callbacks going as Keras does, for the whole training; then they take up their state."""
@@ -298,17 +323,20 @@ class Trainer:
         # an epoch that is entered in its middle is fitted by itself, for Keras must know how many steps are left of it
         for until in (at.epoch + 1, end) if at.step else (end,):
             if at.epoch < until and not at.stopped:
-                tail.fit(
-                    self.batches(inputs, (at.epoch, at.step)),
-                    steps_per_epoch=self.steps - at.step,
-                    validation_data=validation,
-                    validation_steps=batches,
-                    initial_epoch=at.epoch,
-                    epochs=until,
-                    callbacks=[callbacks],
-                    shuffle=False,
-                    verbose=0,
-                )
+                with warnings.catch_warnings():
+                    # of a stage that fits, whose steps are to measure only
+                    warnings.filterwarnings("ignore", "The model does not have any trainable weights", UserWarning)
+                    tail.fit(
+                        self.batches(inputs, (at.epoch, at.step)),
+                        steps_per_epoch=self.steps - at.step,
+                        validation_data=validation,
+                        validation_steps=batches,
+                        initial_epoch=at.epoch,
+                        epochs=until,
+                        callbacks=[callbacks],
+                        shuffle=False,
+                        verbose=0,
+                    )
 
     def _finish_epoch(self, at: StageProgress, callbacks: Any, validation: Any, batches: int | None) -> None:
         """Do what is left of an epoch whose steps are all done: validate, and end it as ``fit`` does."""
@@ -359,3 +387,10 @@ class Trainer:
                 advice = getattr(callback, "advice", None)
                 return f"{reason}; try {advice}" if advice else reason
         return None
+
+
+def _outputs(model: keras.Model, rows: Rows, cached: bool) -> np.ndarray:
+    """What a model gives for all rows, in their order; of kept features eagerly, batch by batch."""
+    batches = pipeline.evaluation_dataset(rows, np.zeros(len(rows), np.int32), EVALUATION_BATCH if cached else 32)
+    forward = model if cached else tf.function(model, reduce_retracing=True, autograph=False)
+    return np.concatenate([np.asarray(forward(x, training=False)) for x, _ in batches])

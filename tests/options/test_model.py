@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from framework.core import keras_hub_private
+from framework.core import keras_hub_private, registry
 from framework.core.backend import keras
 from framework.core.errors import BadInput
 from framework.model.build import build
 from tests.options.counted import effect, effects
-from tests.options.made import SMALL, TASKS, built, settings
+from tests.options.made import SMALL, TASKS, built, chosen, settings
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
@@ -319,3 +319,82 @@ def test_the_share_is_dropped_behind_hidden_layers_or_from_the_vector(option):
     assert dropped(keras.Model(model.input, model.get_layer("logits").input), np.ones((90, 7))) == pytest.approx(
         0.3, abs=0.08
     )
+
+
+def fitted(option, labels, vectors, truth, **changed):
+    """A fitted head on these vectors, as a model."""
+    task = TASKS[labels]
+    (values,) = chosen("head", option)
+    part = registry.get("head", values.pop("name"))
+    values |= changed
+    inputs = keras.Input((vectors.shape[1],))
+    model = keras.Model(inputs, part(inputs, task, *([len(vectors)] if part.details["remembers"] else []), **values))
+    part.details["fit"](
+        model.get_layer("logits"), vectors, np.eye(len(task.classes), dtype=np.float32)[truth], **values
+    )
+    return model
+
+
+CLOUDS = (np.repeat(RNG.normal(size=(3, 7)), 20, axis=0) + RNG.normal(0, 0.4, (60, 7))).astype(np.float32)
+TRUTH = np.repeat(np.arange(3), 20)
+
+
+@effect("head=prototypes", "head.prototypes.distance", "head.prototypes.scale")
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_the_nearest_class_mean_answers(distance):
+    found = np.array(fitted("prototypes", "one_hot", CLOUDS, TRUTH, distance=distance, scale=3.0)(VECTORS))
+
+    def seen(vectors):
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if distance == "cosine" else vectors
+
+    means = seen(np.stack([seen(CLOUDS)[number == TRUTH].mean(0) for number in range(3)]))
+    own = ((seen(CLOUDS) - means[TRUTH]) ** 2).sum(1).mean()
+    expected = -3 * ((seen(VECTORS)[:, None] - means) ** 2).sum(-1) / own
+    # but for what all classes have in common
+    np.testing.assert_allclose(found - found[:, :1], expected - expected[:, :1], rtol=1e-3, atol=1e-3)
+    yes = np.array(fitted("prototypes", "binary", CLOUDS[:40], TRUTH[:40], distance=distance)(VECTORS))
+    both = np.array(fitted("prototypes", "one_hot", CLOUDS, TRUTH, distance=distance)(VECTORS))
+    assert yes.shape == (50, 1)
+    assert np.mean((yes[:, 0] > 0) == (both[:, 1] > both[:, 0])) > 0.9
+
+
+@effect("head=knn", "head.knn.neighbours", "head.knn.temperature")
+@pytest.mark.parametrize(("neighbours", "temperature"), [(1, 0.07), (5, 0.07), (5, 1e6)])
+def test_the_nearest_training_images_vote(neighbours, temperature):
+    changed = {"neighbours": neighbours, "temperature": temperature}
+    model = fitted("knn", "one_hot", CLOUDS, TRUTH, **changed)
+
+    def votes(vectors, left_out=False):
+        a, b = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (vectors, CLOUDS))
+        cosines = a @ b.T
+        if left_out:
+            np.fill_diagonal(cosines, -2)
+        found = np.zeros((len(vectors), 3))
+        for row, near in enumerate(np.argsort(-cosines, axis=1)[:, :neighbours]):
+            weights = np.exp((cosines[row, near] - 1) / temperature)
+            np.add.at(found[row], TRUTH[near], weights / weights.sum())
+        return 0.99 * found + 0.01 / 3
+
+    np.testing.assert_allclose(np.exp(model(VECTORS)), votes(VECTORS), rtol=1e-3)
+    # in training an image does not vote on itself
+    np.testing.assert_allclose(np.exp(model(CLOUDS, training=True)), votes(CLOUDS, True), rtol=1e-3)
+    odds = np.array(fitted("knn", "binary", CLOUDS[:40], TRUTH[:40], **changed)(VECTORS))
+    assert odds.shape == (50, 1)
+
+
+@effect("head=cosine", "head.cosine.scale")
+def test_cosine_is_of_the_angle_to_a_learned_direction():
+    model = head("cosine", "one_hot", scale=7.0)
+    kernel = np.array(model.get_layer("logits").kernel)
+    kernel, vectors = kernel / np.linalg.norm(kernel, axis=0), VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
+    np.testing.assert_allclose(model(VECTORS), 7 * vectors @ kernel, rtol=1e-4, atol=1e-4)
+    assert {weight.name for weight in model.trainable_weights} == {"scale", "kernel"}
+
+
+@effect("head=linear_probe")
+def test_a_probe_takes_features_of_any_size_alike():
+    model = head("linear_probe", "one_hot")
+    assert {weight.name for weight in model.trainable_weights} == {"kernel", "bias"}
+    normalised = keras.Model(model.input, model.get_layer("head_norm").output)(VECTORS * 1000 + 5, training=True)
+    np.testing.assert_allclose(np.std(normalised, axis=0), 1, rtol=0.01)
+    np.testing.assert_allclose(np.mean(normalised, axis=0), 0, atol=0.01)

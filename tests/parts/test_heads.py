@@ -12,8 +12,9 @@ from framework.core import registry, schema
 from framework.core.backend import keras
 from framework.core.errors import BadInput
 from framework.core.task import Binary, Multiclass, Multilabel, Regression
-from framework.parts import heads  # noqa: F401 - registers them
+from framework.parts import fitted_heads, heads  # noqa: F401 - registers them
 
+EXAMPLES = 30
 CONF = Path(__file__).parents[2] / "conf" / "head"
 TASKS = {
     "multiclass": Multiclass(tuple("abcdefghij")),
@@ -32,7 +33,14 @@ def built(name, task, **changes):
     values = {**option(name), **changes}
     part = registry.get("head", values.pop("name"))
     vectors = keras.Input((7,))
-    return keras.Model(vectors, part(vectors, task, **values))
+    held = (EXAMPLES,) if part.details["remembers"] else ()
+    model = keras.Model(vectors, part(vectors, task, *held, **values))
+    if part.details["fit"]:
+        rng = np.random.default_rng(1)
+        shares = np.eye(len(task.classes), dtype=np.float32)[np.arange(EXAMPLES) % len(task.classes)]
+        examples = rng.normal(size=(EXAMPLES, 7)).astype(np.float32)
+        part.details["fit"](model.get_layer("logits"), examples, shares, **values)
+    return model
 
 
 def names(model):
@@ -48,7 +56,8 @@ def pairs():
 
 def test_every_head_has_an_option():
     assert {option(name)["name"] for name in OPTIONS} == set(registry.names("head"))
-    assert set(OPTIONS) == {"dense", "dense10", "dense100", "mlp", "binary", "multilabel"}
+    trained = {"dense", "dense10", "dense100", "mlp", "binary", "multilabel", "linear_probe", "cosine"}
+    assert set(OPTIONS) == trained | {"prototypes", "knn"}
 
 
 @pytest.mark.parametrize(("name", "kind"), pairs())
@@ -61,7 +70,8 @@ def test_contract(name, kind, tmp_path):
     model = built(name, TASKS[kind])
     assert model.output.shape == (None, TASKS[kind].units)
     assert names(model)[-1] == "logits"
-    assert model.get_layer("logits").get_config()["activation"] == "linear"
+    assert model.get_layer("logits").get_config().get("activation", "linear") == "linear"
+    assert model.get_layer("logits").get_config()["units"] == TASKS[kind].units
     assert all(layer.startswith("head_") for layer in names(model)[:-1])
     x = np.random.default_rng(0).normal(size=(4, 7)).astype("float32")
     path = tmp_path / "model.keras"
@@ -76,10 +86,12 @@ def test_logits_are_float32_in_half_precision(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         kind = registry.get("head", name).details["tasks"][0]
-        model = built(name, TASKS[kind], hidden=[3])
+        hidden = {"hidden": [3]} if "hidden" in registry.get("head", name).parameters else {}
+        model = built(name, TASKS[kind], **hidden)
     finally:
         keras.config.set_dtype_policy(before)
-    assert model.get_layer("head_dense1").compute_dtype == "bfloat16"
+    if hidden:
+        assert model.get_layer("head_dense1").compute_dtype == "bfloat16"
     assert model.output.dtype == "float32"
 
 

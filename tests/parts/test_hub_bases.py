@@ -25,6 +25,7 @@ from framework.features.graph import frozen_prefix, split
 from framework.model import hub_weights
 from framework.model.build import build
 from framework.parts import bases, presets
+from framework.training.compiling import make_optimizer
 from framework.training.stages import freeze, stage_of
 from tests.options.counted import effect
 from tests.options.made import TASKS, settings
@@ -203,9 +204,9 @@ def test_each_is_one_layer_and_gives_what_it_declares(made):
 @effect(*(f"model.{part.name}.{key}" for part in PARTS.values() for key in part.parameters if "drop" in key))
 def test_shares_are_dropped_in_training_alone():
     images = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)).astype("float32")
-    for name in ("vit_base", "deit_base", "swin_tiny"):
+    for name in ("vit_base", "deit_base", "swin_tiny", "dinov2_base", "dinov3_base"):
         key = next(key for key in PARTS[option(name)["name"]].parameters if "drop" in key)
-        size = "model.image_size=32"
+        size = f"model.image_size={28 if name == 'dinov2_base' else 32}"
         for share in (0.0, 0.5):
             tiny = overrides(name, Path())
             network = build(
@@ -419,8 +420,6 @@ def test_each_is_the_same_as_a_flat_model_of_its_layers_and_runs_in_bfloat16(mad
         np.testing.assert_array_equal(flat, nested, err_msg=name)
         assert {id(weight) for weight in network.flat.weights} == {id(weight) for weight in network.model.weights}
         assert len(network.blocks) == (2 if name in DESCRIBED and name != "swin_tiny" else 0)
-        if name == "mit":  # Keras Hub 0.32 adds its bfloat16 to float32
-            continue
         small = in_bfloat16(network.flat)
         spread = np.asarray(nested).std() + np.abs(nested).mean()
         assert np.abs(np.asarray(small(images, training=False)) - nested).max() < 0.2 * spread, name
@@ -489,3 +488,34 @@ def test_each_trains_a_head_and_is_fine_tuned(made):
             moved = any((before != after).any() for before, after in zip(inner, backbone.get_weights(), strict=True))
             assert moved == trains, name
             assert (head[0] != model.layers[-1].get_weights()[0]).any(), name
+
+
+def test_a_dinos_drop_path_drops_whole_paths_of_some_images_and_goes_on_where_it_stood():
+    hub.load_hub()
+    from keras_hub.src.models.dinov2.dinov2_layers import DINOV2DropPath
+
+    layer = DINOV2DropPath(0.25)
+    found = np.asarray(layer(np.ones((400, 3, 2), "float32"), training=True))
+    assert set(np.unique(found.round(5))) == {0.0, np.float32(4 / 3).round(5)}
+    assert (found == found[:, :1, :1]).all()
+    assert np.mean(found == 0) == pytest.approx(0.25, abs=0.07)
+    (state,) = layer.variables
+    before = np.asarray(state)
+    again = np.asarray(layer(np.ones((400, 3, 2), "float32"), training=True))
+    assert (found != again).any()
+    state.assign(before)
+    np.testing.assert_array_equal(layer(np.ones((400, 3, 2), "float32"), training=True), again)
+
+
+def test_gradients_are_clipped_also_where_a_weight_has_none():
+    chosen = settings("data=image_folder", "data.dir=x", *overrides("dinov2_base", Path()), "model.trainable=true",
+                      "optim=sgd", "optim.lr=1.0", "optim.clipnorm=0.001")  # fmt: skip
+    network = build(chosen, TASKS["one_hot"])
+    stage = stage_of("main", chosen.stages["main"], chosen, network)
+    freeze(network, stage)
+    before = [np.array(weight) for weight in network.model.trainable_weights]
+    network.model.compile(make_optimizer(chosen, stage, network.flat, 1), "mse", run_eagerly=True)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 28, 28, 3)).astype("float32")
+    network.model.train_on_batch(images, np.array([[9.0, -9, 9], [-9, 9, -9]], "float32"))
+    moved = [np.linalg.norm(one - other) for one, other in zip(before, network.model.trainable_weights, strict=True)]
+    assert max(moved) == pytest.approx(0.001, rel=0.05)
