@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from framework.core.errors import Problem, listing
-from framework.data import folders
+from framework.data import containers, folders
 from framework.data.folders import Unused
 
 
@@ -18,7 +18,7 @@ class Split:
     """The images of one split.
 
     Attributes:
-        paths: one file an image.
+        paths: of each image its file, or its reference in a container (``data.containers``).
         labels: int32 of shape (images,), index into the classes; or float32 of shape (images, classes), one where
             the label applies, for several labels an image; or float32 of that shape, numbers, a column each.
     """
@@ -80,7 +80,7 @@ class Images:
     @property
     def root(self) -> str:
         """The folder that paths are told from: the data's, or that of the table that lists them."""
-        return self.origin if os.path.isdir(self.origin) else os.path.dirname(self.origin)
+        return self.origin if containers.is_folder(self.origin) else os.path.dirname(self.origin)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images of each class in each split; one with several labels counts for each, one with numbers for none."""

@@ -14,7 +14,7 @@ import numpy as np
 from framework.core.errors import BadInput, Problem, listing, many, nearest, suggestion
 from framework.core.names import from_csv
 from framework.core.task import Labels
-from framework.data import folders
+from framework.data import containers, folders
 from framework.data.folders import SPLIT_NAMES, Kind, Unused, not_learnt
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
@@ -306,7 +306,7 @@ def _files(names: Sequence[str], folder: str, apart: bool) -> _Files:
     def listed(place: str) -> tuple[set[str], dict[str, list[str]]]:
         if place not in inside:
             try:
-                there = {entry.name for entry in os.scandir(place) if folders.is_image(entry)}
+                there = {entry.name for entry in containers.scandir(place) if folders.is_image(entry)}
             except OSError:
                 there = set()
             inside[place] = there, {}
@@ -325,7 +325,7 @@ def _files(names: Sequence[str], folder: str, apart: bool) -> _Files:
     for name in names:
         path = os.path.normpath(os.path.join(folder, name))
         place, base = os.path.split(path)
-        if base not in listed(place)[0] and not os.path.isfile(path):
+        if base not in listed(place)[0] and not containers.is_file(path):
             found = of_stem(place, base)
             if len(found) == 1:
                 path = os.path.join(place, found[0])

@@ -18,7 +18,7 @@ from framework.core.errors import BadInput, Problem, listing, nearest
 from framework.core.registry import get, source
 from framework.core.schema import Count, PathText, Share
 from framework.core.task import Labels
-from framework.data import folders
+from framework.data import containers, folders
 from framework.data.edits import edited
 from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Tally, not_learnt
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
@@ -65,11 +65,12 @@ def read_all(name: str, seed: int, **parameters: Any) -> Images:
 def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) -> Images:
     """Class folders of images: inside train, validation and test folders, or all in one folder that is split.
 
+    They may lie in a folder, in a ZIP or in a tar, which is read as it is and not unpacked.
     Images may lie in folders inside a class folder. What has no image's ending, or a name that begins with a dot,
     is no image; folders that systems and other programs keep are passed over. A training folder without a validation
     folder beside it is split too.
     """
-    root = os.path.abspath(os.path.expanduser(dir))
+    root = folders.root_of(dir)
     named = split_folders(root)
     if named and "train" not in named:
         what = f"{root} has folders for {' and '.join(named)} ({_relative(named, root)}), and none to train on"
@@ -169,7 +170,7 @@ def split_folders(folder: str) -> dict[str, str]:
     Raises:
         BadInput: it is no folder, or several could be one split.
     """
-    if not os.path.isdir(folder):
+    if not containers.is_folder(folder):
         raise BadInput(_no_folder(folder))
     return folders.split_folders(folder)
 
@@ -194,7 +195,7 @@ def _no_folder(path: str) -> Problem:
         near = nearest(name, sorted(entry.name for entry in os.scandir(parent) if entry.is_dir()))
     except OSError:
         near = None
-    what = f"there is no folder {path}" if not os.path.exists(path) else f"{path} is not a folder"
+    what = f"there is no folder {path}" if not os.path.exists(path) else f"{path} is no folder, ZIP or tar"
     return Problem(what, "data.dir", os.path.join(parent, near) if near else f"a folder; {parent} is there")
 
 

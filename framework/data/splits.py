@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many, suggestion
-from framework.data.folders import SPLIT_NAMES
+from framework.data.folders import SPLIT_NAMES, relative
 from framework.data.images import Images, Split
 from framework.data.selection import by_group, label_groups, stratified_split, take
 
@@ -62,7 +62,7 @@ def drawn(images: Images, wanted: Splitting) -> Images:
     if not any(shares.values()) and wanted.folds is None:
         return replace(images, draw=None)
     train = images.splits["train"]
-    names = [os.path.relpath(path, images.draw.folder) for path in train.paths]
+    names = [relative(path, images.draw.folder) for path in train.paths]
     groups = None if wanted.group is None else _groups(images, train, wanted.group)
     parts = _parts(names, train, images.numbers, groups, shares, wanted)
     taken = {split: take(train, positions) for split, positions in parts.items() if len(positions) or split == "train"}
@@ -158,7 +158,7 @@ def _groups(images: Images, split: Split, group: str) -> list[str]:
         BadInput: there is no such column, it is no regular expression, or it does not say the group of each image.
     """
     cells = images.column(group) if images.column is not None else None
-    names = [os.path.relpath(path, images.root).replace(os.sep, "/") for path in split.paths]
+    names = [relative(path, images.root).replace(os.sep, "/") for path in split.paths]
     if cells is not None:
         found: list[str | None] = [cells[path].strip() or None for path in split.paths]
     else:

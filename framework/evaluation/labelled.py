@@ -16,7 +16,7 @@ from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.names import in_file_name
 from framework.core.schema import PathText
 from framework.core.task import Classification, Task
-from framework.data import sources
+from framework.data import folders, sources
 from framework.data.folders import Tally, told
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
@@ -116,7 +116,7 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
     if trained.task.asks != "classes":
         right = f"data.file=CSV, with the columns {listing(trained.task.classes)}"
         raise BadInput(Problem("class folders say classes, and this model gives numbers", "data.dir", right))
-    root = os.path.abspath(os.path.expanduser(folder))
+    root = folders.root_of(folder)
     named = sources.split_folders(root)
     name = Path(root).name
     if not named:
@@ -132,12 +132,12 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
     if split != "all" and split not in named:
         what = f"{root} has no {split} folder"
         raise BadInput(Problem(what, f"command line: split={split}", suggestion(split, named)))
-    folders = list(named.values()) if split == "all" else [named[split]]
-    found, lines = _classes_of(trained, folders)
-    return found, f"{name}-{split}", ", ".join(folders), lines
+    chosen = list(named.values()) if split == "all" else [named[split]]
+    found, lines = _classes_of(trained, chosen)
+    return found, f"{name}-{split}", ", ".join(chosen), lines
 
 
-def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[tuple[str, str]]]:
+def _classes_of(trained: Trained, roots: Sequence[str]) -> tuple[Split, list[tuple[str, str]]]:
     """Images of class folders, and what is said of them; classes that the run left out are left out here too."""
     task = trained.task
     assert isinstance(task, Classification)
@@ -150,7 +150,7 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
     labels: list[int] = []
     unknown: list[str] = []
     tally = Tally()
-    for folder in folders:
+    for folder in roots:
         for name, files in sources.class_images(folder, tally).items():
             label = task.number_of(name)
             if label is None and chosen is None:
@@ -160,7 +160,7 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
                 labels += [label] * len(files)
     if unknown:
         right = suggestion(unknown[0], task.classes)
-        raise BadInput(Problem(f"the model knows no class {listing(sorted(set(unknown)))}", ", ".join(folders), right))
+        raise BadInput(Problem(f"the model knows no class {listing(sorted(set(unknown)))}", ", ".join(roots), right))
     return Split(tuple(paths), np.asarray(labels, np.int32)), told(tally.unused)
 
 
