@@ -25,7 +25,7 @@ DATA = {
     "balance": "none",
 }
 
-CSV = {"folder": None}
+CSV = {"folder": None, "names": None, "validation_file": None, "test_file": None}
 GONE = ("prune", "prune_after")  # of the node sweep: a search has a pruner
 
 

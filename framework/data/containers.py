@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import threading
 from abc import ABC, abstractmethod
@@ -20,14 +21,17 @@ from typing import NamedTuple
 
 from framework.core.errors import BadInput, Problem
 
-# Ending of a container to the function that indexes it; modules are loaded with the first of their kind.
+# What a container's name ends as, to the function that indexes it; modules are loaded with the first of their kind.
 KINDS = {
-    ".zip": "framework.data.archives:zip_file",
-    ".tar": "framework.data.archives:tar_file",
+    r"\.zip": "framework.data.archives:zip_file",
+    r"\.tar": "framework.data.archives:tar_file",
+    r"\.parquet": "framework.data.parquet:parquet_file",
+    r"(\.tfrecords?)?-\d+-of-\d+|\.tfrecords?": "framework.data.tfrecord:tfrecord_file",
 }
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 # A member that says it is larger is not read: no image file is, and what it unpacks to would fill the memory.
 MOST_BYTES = 2**29
+_BY_NAME = re.compile(f"({'|'.join((*KINDS, *map(re.escape, COMPRESSED)))})$", re.IGNORECASE)
 _NO_FILE = (FileNotFoundError, NotADirectoryError)
 
 
@@ -146,7 +150,7 @@ _lock = threading.RLock()
 
 def is_container(path: str) -> bool:
     """Whether a file is one by its name; one that is compressed as a whole counts, for ``opened`` says what to do."""
-    return path.lower().endswith((*KINDS, *COMPRESSED)) and os.path.isfile(path)
+    return _BY_NAME.search(path) is not None and os.path.isfile(path)
 
 
 def opened(path: str, where: str = "data") -> Container:
@@ -189,10 +193,11 @@ def _index(path: str, where: str) -> Callable[[str, tuple[int, int], str], Conta
             ending.removeprefix(".tar.").lstrip(".t")[0]
         ]
         raise BadInput(Problem(what, where, f"{unpack} {path} makes {plain}, which is read as it is"))
-    ending = next((one for one in KINDS if name.endswith(one)), None)
-    if ending is None:
-        raise BadInput(Problem(f"{path} is no container of images", where, f"a file ending in {', '.join(KINDS)}"))
-    module, _, function = KINDS[ending].partition(":")
+    kind = next((one for one in KINDS if re.search(f"({one})$", name)), None)
+    if kind is None:
+        right = "a file ending in .zip, .tar, .parquet or .tfrecord"
+        raise BadInput(Problem(f"{path} is no container of images", where, right))
+    module, _, function = KINDS[kind].partition(":")
     made: Callable[[str, tuple[int, int], str], Container] = getattr(import_module(module), function)
     return made
 

@@ -228,7 +228,9 @@ def root_of(path: str) -> str:
     """
     root = os.path.abspath(os.path.expanduser(path))
     if containers.is_container(root):
-        containers.opened(root, "data.dir")
+        if containers.opened(root, "data.dir").images:
+            right = f"data={'parquet' if root.endswith('.parquet') else 'tfrecord'} data.files={root}"
+            raise BadInput(Problem(f"{root} is a table of images, and has no class folders", "data.dir", right))
         while len(inside := _folders(root)) == 1 and not any(map(is_image, containers.scandir(root))):
             (only,) = inside.values()
             if not _folders(only):
@@ -285,7 +287,7 @@ def _sets_of_splits(root: str) -> dict[str, dict[str, list[str]]]:
     """Folders that look like splits: by what their names have in common, by split."""
     pure, mixed = [], []
     for name, path in _folders(root).items():
-        split = _split_in(name)
+        split = split_in(name)
         if split is None:
             continue
         if not any(map(is_image, containers.scandir(path))):
@@ -298,7 +300,7 @@ def _sets_of_splits(root: str) -> dict[str, dict[str, list[str]]]:
     return {common: splits for common, splits in sets.items() if not common or {"train"} < set(splits)}
 
 
-def _split_in(name: str) -> tuple[str, str] | None:
+def split_in(name: str) -> tuple[str, str] | None:
     """A folder's name without the word that names a split, and the split; None without such a word."""
     words = re.split("([^a-z]+)", name.casefold())
     found = [(place, split) for place, word in enumerate(words) if (split := split_called(word))]

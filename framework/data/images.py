@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,3 +98,10 @@ class Images:
         absent = {split: [name for name, count in found.items() if not count] for split, found in self.counts().items()}
         missing = [f"there are no {split} images of {listing(names)}" for split, names in absent.items() if names]
         return folders.told(self.unused) + [("note", note) for note in (*self.notes, *missing)]
+
+
+def to_draw(images: Images, folder: str, validation: float, test: float) -> Images:
+    """The images with the splits to be drawn that are asked for and that they do not have; ``folder`` as in ``Draw``."""
+    wanted = {"validation": validation, "test": test}
+    shares = {split: share for split, share in wanted.items() if split not in images.splits}
+    return replace(images, draw=Draw(shares, folder) if shares else None)

@@ -167,7 +167,8 @@ def _classes_of(trained: Trained, roots: Sequence[str]) -> tuple[Split, list[tup
 def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
     settings = _settings(trained, {"file": file}, trained.task.in_csv)
     if split is None or split == "all":
-        columns = {key: value for key, value in settings.parameters.items() if key not in ("validation", "test")}
+        of_splits = ("validation", "test", "validation_file", "test_file")
+        columns = {key: value for key, value in settings.parameters.items() if key not in of_splits}
         images = narrow(
             read_manifest(**columns, labels=trained.task.asks), settings.classes, settings.positive, None, settings.seed
         )
