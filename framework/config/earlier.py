@@ -23,6 +23,7 @@ DATA = {
     "fold": 0,
     "write_split": None,
     "balance": "none",
+    "disk_limit": 50,
 }
 
 CSV = {"folder": None, "names": None, "validation_file": None, "test_file": None}

@@ -30,7 +30,7 @@ def shard_files(words: str | Sequence[str], endings: str) -> list[str]:
     files: list[str] = []
     problems = []
     for word in [words] if isinstance(words, str) else words:
-        for path in map(os.path.abspath, map(os.path.expanduser, _expanded(word))):
+        for path in map(os.path.abspath, map(os.path.expanduser, expanded(word))):
             if os.path.isdir(path):
                 found = sorted(_below(path, endings))
             elif glob.has_magic(path) and not os.path.exists(path):
@@ -50,8 +50,8 @@ def shard_files(words: str | Sequence[str], endings: str) -> list[str]:
     return files
 
 
-def _expanded(word: str) -> Iterator[str]:
-    """``a-{08..11}`` as ``a-08``, ``a-09``, ``a-10``, ``a-11``; as a shell does, and WebDataset."""
+def expanded(word: str) -> Iterator[str]:
+    """Braces written out: ``a-{08..11}`` as ``a-08``, ``a-09``, ``a-10``, ``a-11``; as a shell does, and WebDataset."""
     found = _BRACES.search(word)
     if found is None:
         yield word
@@ -65,7 +65,7 @@ def _expanded(word: str) -> Iterator[str]:
     else:
         parts = found[1].split(",")
     for part in parts:
-        yield from _expanded(word[: found.start()] + part + word[found.end() :])
+        yield from expanded(word[: found.start()] + part + word[found.end() :])
 
 
 def _below(folder: str, endings: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from framework.core.errors import BadInput, Problem, listing, nearest
 from framework.core.registry import get, source
 from framework.core.schema import Count, PathText, Share
 from framework.core.task import Labels
-from framework.data import containers, folders
+from framework.data import containers, folders, remote
 from framework.data.edits import edited
 from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Tally, not_learnt
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
@@ -42,6 +42,7 @@ def read(settings: DataSettings, labels: Labels = "classes") -> Images:
 
     Raises:
         BadInput: the data can't be used; every problem that was found.
+        RunFailed: there is no room for a copy of what lies elsewhere.
     """
     part = get("source", settings.name)
     reader = part if labels == "classes" else part.details["numbers"]
@@ -50,7 +51,9 @@ def read(settings: DataSettings, labels: Labels = "classes") -> Images:
         raise BadInput(
             Problem(f"source '{part.name}' lists classes, and the task asks for numbers", "data.name", right)
         )
-    images = reader(settings.seed, **settings.parameters)
+    parameters, copies = remote.fetched(settings.parameters, settings.disk_limit)
+    images = reader(settings.seed, **parameters)
+    images = replace(images, notes=(*images.notes, *copies))
     images = edited(images, settings.exclude, settings.relabel)
     images = drawn(images, Splitting(settings.seed, settings.group, settings.folds, settings.fold))
     return narrow(images, settings.classes, settings.positive, settings.limit, settings.seed)

@@ -10,13 +10,15 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from framework.config.documents import read
+from framework.config.folders import conf_folder
 from framework.config.kinds import usual_part
 from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.names import in_file_name
 from framework.core.schema import PathText
 from framework.core.task import Classification, Task
-from framework.data import folders, sources
+from framework.data import folders, remote, sources
 from framework.data.folders import Tally, told
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
@@ -106,7 +108,7 @@ def _refuse_moved(trained: Trained) -> None:
     given = trained.data().parameters
     for key, now in (("dir", "data.dir=FOLDER"), ("file", "data.file=FILE")):
         place = given.get(key)
-        if isinstance(place, str) and not os.path.exists(place):
+        if isinstance(place, str) and not remote.is_address(place) and not os.path.exists(place):
             what = f"the run's data are no longer in {place}"
             raise BadInput(Problem(what, str(trained.run and trained.run.config), f"{now}, where they are now"))
 
@@ -116,6 +118,8 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
     if trained.task.asks != "classes":
         right = f"data.file=CSV, with the columns {listing(trained.task.classes)}"
         raise BadInput(Problem("class folders say classes, and this model gives numbers", "data.dir", right))
+    if remote.is_address(folder):
+        folder = remote.local(folder, _disk_limit(trained), "data.dir")
     root = folders.root_of(folder)
     named = sources.split_folders(root)
     name = Path(root).name
@@ -235,7 +239,17 @@ def _settings(trained: Trained, given: Mapping[str, Any], foreign: Mapping[str, 
         class_weights=None,
         seed=own.seed if own else 1,
         memory_limit=0,
+        disk_limit=_disk_limit(trained),
         on_error="stop",
+    )
+
+
+def _disk_limit(trained: Trained) -> float:
+    """GiB that copies of data from elsewhere may take: the run's, else the usual."""
+    return (
+        trained.data().disk_limit
+        if trained.run
+        else float(read(conf_folder() / "train.yaml").content["data"]["disk_limit"])
     )
 
 

@@ -462,6 +462,7 @@ def test_read_narrows_what_the_source_lists(photos):
         seed=1,
         class_weights=None,
         memory_limit=10,
+        disk_limit=1,
         on_error="stop",
     )
     images = read(settings)
