@@ -118,6 +118,9 @@ class Container(ABC):
         """The bytes of many, one after the other; errors as for ``read``."""
         return map(self.read, members)
 
+    def ready(self, members: Iterable[str], limit: float) -> None:  # noqa: B027 - most are
+        """Prepare to read these in any order, where that is not fast by itself; ``limit`` is how many GiB copies may take."""
+
     def inside(self, folder: str) -> Mapping[str, Member] | None:
         """What lies in a folder (``""``: all that lies in none), by name; None if there is no such folder."""
         return self._tree.get(folder)
@@ -239,6 +242,16 @@ def fetched(path: str) -> tuple[bytes, bool]:
         if found is None:
             raise
     return opened(found.container).read(found.member), True
+
+
+def ready(paths: Iterable[str], limit: float) -> None:
+    """Prepare to read images in any order, again and again; ``limit`` is how many GiB copies of them may take."""
+    members: dict[str, list[str]] = {}
+    for path in paths:
+        if not os.path.lexists(path) and (found := reference(path)):
+            members.setdefault(found.container, []).append(found.member)
+    for container, inside in members.items():
+        opened(container).ready(inside, limit)
 
 
 def head(path: str, count: int) -> bytes:

@@ -1,28 +1,35 @@
 """Parquet with an image and a label a row, as Hugging Face's hub lays data sets out; pyarrow reads it.
 
 An image is named ``train.parquet/image/000017``: its file, column and row. Rows are read a row group at a time, and the
-last few groups are kept, so that images are best asked for in their order.
+last few groups are kept, which is fast where images are asked for in their order. To be read in any order, a column's bytes
+are laid out once in the user's cache folder, one after the other (``ready``).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from framework.core.console import amount, progress, warn
 from framework.core.errors import BadInput, Problem, listing, suggestion
+from framework.core.files import cache_folder, locked, whole
 from framework.data import containers, shards
 from framework.data.classified import classes_of, classified, named, read_names
 from framework.data.containers import Container, Damaged
 from framework.data.folders import EXAMPLES, Kind, Unused
 from framework.data.images import Images, to_draw
 from framework.data.labels import class_name
+from framework.data.remote import room
 from framework.data.shards import WHERE
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 ENDING = r"\.parquet$"
 # Row groups that are kept: batches are read at once, and the first images of a group while the last of another.
 _GROUPS = 3
+_BATCH = 64  # rows laid out at once
 _LABELS = ("label", "labels", "class", "category", "target")
 _NO_LABEL = Kind("image without a label", "images without a label")
 
@@ -51,6 +59,7 @@ class Table(Container):
     images = True
     _lock: Any = field(default_factory=threading.Lock, compare=False)
     _groups: OrderedDict[tuple[str, int], Any] = field(default_factory=OrderedDict, compare=False)
+    _laid_out: dict[str, tuple[Path, np.ndarray]] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         """Rows."""
@@ -82,14 +91,59 @@ class Table(Container):
             raise FileNotFoundError(2, "no such row", f"{self.path}/{member}")
         column, _, digits = member.rpartition("/")
         row = int(digits)
+        if column in self._laid_out:
+            file, ends = self._laid_out[column]
+            start, stop = int(ends[row]), int(ends[row + 1])
+            if stop > start:  # what is empty or elsewhere is looked at in the table, which says so
+                with open(file, "rb") as laid_out:
+                    laid_out.seek(start)
+                    return laid_out.read(stop - start)
         group = int(np.searchsorted(self.bounds, row, side="right"))
         start = int(self.bounds[group - 1]) if group else 0
         value = self._column(column, group)[row - start].as_py()
-        data = value.get("bytes") if isinstance(value, dict) else value
+        data = _bytes_of(value)
         if data is None:
             elsewhere = value.get("path") if isinstance(value, dict) else None
             raise Damaged(f"not in the table, which names {elsewhere}" if elsewhere else "empty, null")
         return bytes(data)
+
+    def ready(self, members: Iterable[str], limit: float) -> None:
+        """Lay the bytes of the columns that these are of out in the cache folder, unless they are too many."""
+        for column in {member.rpartition("/")[0] for member in members} & self._columns_of_bytes:
+            key = hashlib.blake2b(repr((self.path, self.state, column)).encode(), digest_size=16).hexdigest()
+            file = cache_folder() / "rows" / f"{key}.bytes"
+            ends = file.with_suffix(".npy")
+            with locked(file.with_suffix(".lock")):
+                if not (file.exists() and ends.exists()):
+                    size = sum(self._stored(column))
+                    if not room(file.parent, size, limit):
+                        what = f"{self.path}: its images would take {amount(size)} more than data.disk_limit={limit:g} allows"
+                        warn(f"{what}: they are read from the table in any order, which is slow")
+                        continue
+                    self._lay_out(column, file, ends)
+                os.utime(file)
+            self._laid_out[column] = file, np.load(ends)
+
+    def _lay_out(self, column: str, file: Path, ends: Path) -> None:
+        """Write the bytes of all rows, and where each ends; a few rows are in memory at once."""
+        places = np.zeros(len(self) + 1, np.int64)
+        with whole(file) as beside, open(beside, "wb") as opened, progress("Laying out", len(self), "rows") as advance:
+            row = 0
+            for batch in self._file().iter_batches(_BATCH, columns=[column]):
+                for value in batch.column(0).to_pylist():
+                    places[row + 1] = places[row] + opened.write(_bytes_of(value) or b"")
+                    row += 1
+                advance(len(batch))
+        with whole(ends) as beside:
+            np.save(beside, places)
+
+    def _stored(self, column: str) -> Iterator[int]:
+        """Bytes of a column's chunks, as far as the file says."""
+        metadata = self._file().metadata
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            chunks = (group.column(place) for place in range(group.num_columns))
+            yield sum(one.total_uncompressed_size for one in chunks if one.path_in_schema.split(".")[0] == column)
 
     def column(self, name: str) -> list[Any]:
         """A column's values."""
@@ -112,6 +166,10 @@ class Table(Container):
         import pyarrow.parquet
 
         return pyarrow.parquet.ParquetFile(self.path)
+
+
+def _bytes_of(value: Any) -> bytes | None:
+    return value.get("bytes") if isinstance(value, dict) else value
 
 
 def member(column: str, row: int) -> str:

@@ -283,6 +283,20 @@ def _make_room(root: Path, own: _Copy, size: int, limit: float) -> None:
             copy.clear()
 
 
+def room(folder: Path, size: int, limit: float) -> bool:
+    """Whether a file of so many bytes may be added to a folder of copies of ``limit`` GiB; the least recently used ones are
+    removed for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if size > limit * GIB or shutil.disk_usage(folder).free < size:
+        return False
+    for file in sorted(folder.glob("*.bytes"), key=lambda file: -file.stat().st_mtime):
+        size += file.stat().st_size
+        if size > limit * GIB:
+            file.with_suffix(".npy").unlink(missing_ok=True)
+            file.unlink()
+    return True
+
+
 def _asked(ask: Callable[[], T], address: str, where: str) -> T:
     try:
         return _again(ask)

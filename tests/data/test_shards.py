@@ -13,6 +13,7 @@ import pytest
 from framework.core import registry
 from framework.core.errors import BadInput
 from framework.data import containers, decode, fingerprint
+from framework.data.parquet import Table
 from framework.data.shards import shard_files
 from framework.data.sources import read_all
 from framework.evaluation import inputs
@@ -106,6 +107,24 @@ def test_a_shuffled_pipeline_reads_rows_to_the_bit(photos, tmp_path):
         MAKE[kind](photos, tmp_path / kind)
         train = undrawn(kind, tmp_path / kind).splits["train"]
         assert np.array_equal(FileImages(train.paths, geometry).read(order).numpy(), expected)
+
+
+def test_parquet_is_laid_out_once_to_be_read_in_any_order(photos, tmp_path, own_cache, monkeypatch, capsys):
+    file = parquet(photos, tmp_path)
+    rows = [data for _, data, _ in samples(photos, "train")]
+    paths = [f"{file}/image/{row:06d}" for row in range(24)]
+    containers.ready(paths, 1e-6)
+    assert "more than data.disk_limit=1e-06 allows" in capsys.readouterr().err
+    before = set((own_cache / "framework" / "rows").glob("*.bytes"))
+    containers.ready(paths, 1)
+    (made,) = set((own_cache / "framework" / "rows").glob("*.bytes")) - before
+    assert made.read_bytes() == b"".join(rows)
+    monkeypatch.setattr(Table, "_column", None)
+    assert [containers.contents(path) for path in reversed(paths)] == rows[::-1]
+    monkeypatch.setattr(Table, "_lay_out", None)
+    monkeypatch.setattr(containers, "_opened", {})  # another process
+    containers.ready(paths, 1)
+    assert containers.contents(paths[5]) == rows[5]
 
 
 def test_files_are_named_in_every_way(tmp_path):
