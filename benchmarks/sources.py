@@ -4,7 +4,7 @@
     python -m benchmarks.sources --images 20000 --kinds zip
 
 The images are JPEGs of noise, 64 pixels wide, of ten classes, each another. Each kind is listed, and read twice, shuffled, by
-the input pipeline, in a process of its own.
+the input pipeline, in a process of its own; ``--epochs 0`` only lists.
 """
 
 from __future__ import annotations
@@ -34,22 +34,25 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        print(json.dumps(_measured(*options.measure.split("=", 1))))
+        print(json.dumps(_measured(*options.measure.split("=", 1), options.epochs)))
         return
     with tempfile.TemporaryDirectory() as folder:
         images = _images(options.images)
         rows = []
         for kind in options.kinds:
             place = _make(kind, Path(folder), images)
-            command = [sys.executable, "-m", "benchmarks.sources", "--measure", f"{kind}={place}"]
+            command = [sys.executable, "-m", "benchmarks.sources", "--epochs", str(options.epochs)]
+            command += ["--measure", f"{kind}={place}"]
             found = json.loads(
                 subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
             )
-            rows.append([kind, *(f"{found[key]:,.2f}" for key in ("listed", "process", "epoch", "first", "second"))])
-    header = ["", "seconds to list", "of processor", "seconds an epoch", "GiB after one", "GiB after two"]
+            rows.append([kind, *(f"{value:,.2f}" for value in found.values())])
+    header = ["", "seconds to list", "of processor", "GiB"]
+    header += [title for epoch in range(options.epochs) for title in (f"seconds of epoch {epoch + 1}", "GiB")]
     report(f"{options.images:,} images", header, rows)
 
 
@@ -95,8 +98,8 @@ def _make(kind: str, folder: Path, images: list[bytes]) -> Path:
     return place
 
 
-def _measured(kind: str, place: str) -> dict[str, float]:
-    """Seconds to list and of two epochs, and the peak of memory after each."""
+def _measured(kind: str, place: str, epochs: int) -> dict[str, float]:
+    """Seconds to list and of epochs, and the peak of memory after each."""
     from framework.config.documents import read_option
     from framework.config.folders import conf_folder
     from framework.data.sources import read_all
@@ -106,7 +109,9 @@ def _measured(kind: str, place: str) -> dict[str, float]:
     del usual["name"]
     started, used = time.perf_counter(), time.process_time()
     images = read_all(name, 1, **{**usual, "dir" if kind == "zip" else "files": place})
-    found = {"listed": time.perf_counter() - started, "process": time.process_time() - used}
+    found = {"listed": time.perf_counter() - started, "process": time.process_time() - used, "after": _peak()}
+    if not epochs:
+        return found
     from framework.core.backend import load_tensorflow
     from framework.core.geometry import Geometry
     from framework.data.containers import ready
@@ -118,12 +123,17 @@ def _measured(kind: str, place: str) -> dict[str, float]:
     batches = training_dataset(FileImages(train.paths, Geometry((SIDE, SIDE))), train.labels, batch_size=64, seed=1)
     ready(train.paths, limit=50)
     iterator = iter(batches)
-    started = time.perf_counter()
-    for epoch in ("first", "second"):
+    for epoch in range(epochs):
+        started = time.perf_counter()
         for _ in range(steps(len(train), 64)):
             next(iterator)
-        found[epoch] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {**found, "epoch": (time.perf_counter() - started) / 2}
+        found |= {f"seconds {epoch}": time.perf_counter() - started, f"peak {epoch}": _peak()}
+    return found
+
+
+def _peak() -> float:
+    """GiB that the process has taken at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":
