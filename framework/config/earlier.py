@@ -19,6 +19,7 @@ DATA = {
     "exclude": None,
     "relabel": None,
     "group": None,
+    "time": None,
     "folds": None,
     "fold": 0,
     "write_split": None,

@@ -66,7 +66,7 @@ class DataSettings(PartSettings):
     """The source, and what holds for any source.
 
     ``resize``, ``fill`` and ``channels`` are those of ``core.geometry.Geometry``; ``exclude`` and ``relabel`` are the
-    lists of ``data.edits``; ``group``, ``folds`` and ``fold`` are those of ``data.splits.Splitting``; ``write_split``
+    lists of ``data.edits``; ``group``, ``time``, ``folds`` and ``fold`` are those of ``data.splits.Splitting``; ``write_split``
     is a CSV file that says who is where; ``balance`` is that of ``data.pipeline.Balance``; ``classes`` keeps only
     these, in this order; ``positive`` makes it a yes-or-no question about one class; ``limit`` keeps so many images a
     split, spread over the classes; ``memory_limit`` is how many MiB of decoded images are kept in memory before files
@@ -84,6 +84,7 @@ class DataSettings(PartSettings):
     exclude: PathText | None
     relabel: PathText | None
     group: str | None
+    time: str | None
     folds: Count | None
     fold: Whole
     write_split: PathText | None

@@ -55,7 +55,7 @@ def read(settings: DataSettings, labels: Labels = "classes") -> Images:
     images = reader(settings.seed, **parameters)
     images = replace(images, notes=(*images.notes, *copies))
     images = edited(images, settings.exclude, settings.relabel)
-    images = drawn(images, Splitting(settings.seed, settings.group, settings.folds, settings.fold))
+    images = drawn(images, Splitting(settings.seed, settings.group, settings.folds, settings.fold, settings.time))
     return narrow(images, settings.classes, settings.positive, settings.limit, settings.seed)
 
 

@@ -455,6 +455,7 @@ def test_read_narrows_what_the_source_lists(photos):
         exclude=None,
         relabel=None,
         group=None,
+        time=None,
         folds=None,
         fold=0,
         write_split=None,

@@ -13,6 +13,7 @@ from framework import check
 from framework.core.errors import BadInput
 from framework.data import sources
 from framework.data.containers import contents
+from framework.data.pipeline import MemoryImages, training_dataset
 from tests.conftest import COLOURS, make_images
 from tests.data import archived, sharded
 from tests.options.counted import effect
@@ -316,6 +317,26 @@ def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, 
     assert trainer.history[0]["loss"] == pytest.approx(np.mean(entropy * np.take(weights, train.labels)), rel=0.02)
 
 
+def test_an_image_with_several_labels_weighs_the_mean_of_theirs(table, tmp_path):
+    from framework.runs.preflight import experiment
+    from framework.training.compiling import class_weights
+
+    given = [f"data.file={table}", "data.path_column=image", "data.label_column=colours", "data.separator='+'"]
+    chosen = settings("data=csv", *given, "data.class_weights={red: 9, warm: 3}", "model=cnn", "data.image_size=8")
+    made = experiment(chosen)
+    weights = class_weights(made)
+    assert dict(zip(made.task.classes, weights.tolist(), strict=True)) == {"blue": 1, "green": 1, "red": 9, "warm": 3}
+    rows = MemoryImages(np.zeros((3, 8, 8, 3), np.uint8))
+    labels = np.array([[1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]], np.float32)
+    batches = training_dataset(rows, labels, batch_size=3, seed=1, class_weights=weights)
+    _, y, found = next(iter(batches))
+    assert {tuple(row): weight for row, weight in zip(y.numpy().tolist(), found.numpy().tolist(), strict=True)} == {
+        (1, 0, 0, 0): 1,
+        (0, 0, 1, 1): 6,
+        (0, 0, 0, 0): 1,
+    }
+
+
 @effect("data.resize", "data.fill", "data.channels")
 def test_images_of_another_aspect_are_read_as_told(photos, tmp_path):
     def read(*overrides):
@@ -375,6 +396,33 @@ def test_a_group_is_on_one_side(photos):
     together, apart = sides(), sides(group="-(\\d+)[.]jpg")
     assert set.intersection(*together)
     assert not set.intersection(*apart)
+
+
+@effect("data.time")
+def test_the_latest_are_held_out(photos, table):
+    expression = "-(\\d+)[.]jpg"  # of 24 images each number is that of three
+    images = listed("image_folder", dir=str(photos / "train"), time=expression, validation=0.2, test=0.1)
+    made = {split: sorted({int(name[-7:-4]) for name in names(images, split)}) for split in images.splits}
+    assert made == {"train": [0, 1, 2, 3, 4], "validation": [5, 6], "test": [7]}
+    assert counts(images) == {"train": 15, "validation": 6, "test": 3}
+    lines = table.read_text().splitlines()
+    days = ["when", *(f"2024-01-{1 + place % 30:02d}" for place in range(36))]
+    table.with_name("days.csv").write_text(
+        "\n".join(f"{line},{day}" for line, day in zip(lines, days, strict=True)) + "\n"
+    )
+    given = {"file": f"{table.parent}/days.csv", **NAMED, "time": "when"}
+    latest = listed("csv", **given, validation=0.05)
+    when = latest.column("when")
+    assert {when[path] for path in latest.splits["validation"].paths} == {"2024-01-29", "2024-01-30"}
+    for changed, said in (
+        ({"time": "colours"}, "data.time=colours: 'blue' is no time"),
+        ({"time": "wen"}, "has no column 'wen'"),
+        ({"folds": 3}, "data.time=when says who validates, and so does data.folds"),
+        ({"split_column": "part"}, "data.time=when draws the validation images, and"),
+        ({"validation": 0.99}, "too many images were made at one time"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            listed("csv", **{**given, **changed})
 
 
 @effect("data.folds", "data.fold")
