@@ -20,10 +20,12 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many
+from framework.core.names import short
 from framework.data.containers import MOST_BYTES, Container, Damaged
 
 _BLOCK = 512
 _END = bytes(_BLOCK)
+_DEEPEST = 100  # folders in each other
 _NAMES = 2**20  # bytes that a header of a long name may have
 _LINK, _SPECIAL = "link", "device or pipe"
 _TYPES = {b"0": "", b"\0": "", b"7": "", b"5": "", b"1": _LINK, b"2": _LINK, b"S": "sparse file"}
@@ -110,6 +112,9 @@ def _archive(
 ) -> Archive:
     names = [_plain(row.name) for row in rows]
     outside = [row.name for row, name in zip(rows, names, strict=True) if name is None]
+    if deep := [str(name) for name in names if name and name.count("/") > _DEEPEST]:
+        what = f"{path} has {many(len(deep), 'name')} more than {_DEEPEST} folders deep: {short(deep[0], 80)}"
+        raise BadInput(Problem(what, where, "an archive of a folder"))
     if outside:
         what = f"{path} has {many(len(outside), 'name')} that {'leads' if len(outside) == 1 else 'lead'} out of it"
         right = "an archive of names inside its folder; no program of good will makes others"
@@ -214,6 +219,8 @@ def _of_tar(path: str, length: int) -> Iterator[_Row]:
                     odd = "sparse file" if b"GNU.sparse.major" in more else odd
                 if kind in b"123456":
                     size = 0  # what they say is of what they stand for
+                if size < 0:
+                    raise ValueError(f"the header at byte {place:,} makes no sense")
                 if start + size > length:
                     raise ValueError(f"it ends within {name.decode(errors='replace')}: {length:,} bytes are there")
                 if size > MOST_BYTES:

@@ -132,7 +132,7 @@ def read_names(file: str) -> list[str]:
             names = text.strip().splitlines()
     except OSError as error:
         raise BadInput(Problem(f"{path} can't be read: {error.strerror}", where, "a file of names")) from None
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         what = f"{path} is no list of names"
         raise BadInput(Problem(what, where, 'a name a line, or ["cat","dog"], or {"0":"cat","1":"dog"}')) from None
     names = [class_name(str(name).strip()) for name in names]

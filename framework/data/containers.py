@@ -26,7 +26,7 @@ KINDS = {
     r"\.zip": "framework.data.archives:zip_file",
     r"\.tar": "framework.data.archives:tar_file",
     r"\.parquet": "framework.data.parquet:parquet_file",
-    r"(\.tfrecords?)?-\d+-of-\d+|\.tfrecords?": "framework.data.tfrecord:tfrecord_file",
+    r"(\.tfrecords?)?-\d{5}-of-\d{5}|\.tfrecords?": "framework.data.tfrecord:tfrecord_file",
 }
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 # A member that says it is larger is not read: no image file is, and what it unpacks to would fill the memory.
@@ -131,9 +131,9 @@ class Container(ABC):
 
         def inside(folder: str) -> dict[str, Member]:
             if folder not in tree:
-                tree[folder] = {}
                 parent, _, name = folder.rpartition("/")
                 inside(parent)[name] = Member(name, f"{self.path}/{folder}", folder=True)
+                tree[folder] = {}
             return tree[folder]
 
         for member in self.members:

@@ -47,7 +47,11 @@ def list_label_studio(
         if not isinstance(address, str) or not address:
             what = f"{file}: task {number + 1} has no image under '{field}'"
             raise BadInput(Problem(what, "data.image", suggestion(field, list(task["data"]))))
-        sets, more = _choices(task, choice)
+        try:
+            sets, more = _choices(task, choice)
+        except (AttributeError, TypeError, ValueError):
+            what = f"{file}: task {number + 1} is not as Label Studio writes it"
+            raise BadInput(Problem(what, WHERE, "JSON, JSON-MIN or CSV of a form with choices")) from None
         several = several or more or any(len(one) > 1 for one in sets)
         path = places.find(address)
         if path is None:
@@ -97,7 +101,7 @@ def _tasks(file: str) -> list[dict[str, Any]]:
                 found = list(csv.DictReader(opened, delimiter="\t" if file.lower().endswith(".tsv") else ","))
     except OSError as error:
         raise BadInput(Problem(f"{file} can't be read: {error.strerror}", WHERE, "an export of Label Studio")) from None
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         what = f"{file} can't be read: {error}"
         raise BadInput(Problem(what, WHERE, "an export of Label Studio: JSON, JSON-MIN or CSV")) from None
     if not isinstance(found, list) or not found or not all(isinstance(task, dict) for task in found):

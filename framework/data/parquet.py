@@ -109,6 +109,8 @@ class Table(Container):
 
     def ready(self, members: Iterable[str], limit: float) -> None:
         """Lay the bytes of the columns that these are of out in the cache folder, unless they are too many."""
+        import pyarrow
+
         for column in {member.rpartition("/")[0] for member in members} & self._columns_of_bytes:
             key = hashlib.blake2b(repr((self.path, self.state, column)).encode(), digest_size=16).hexdigest()
             file = cache_folder() / "rows" / f"{key}.bytes"
@@ -120,7 +122,10 @@ class Table(Container):
                         what = f"{self.path}: its images would take {amount(size)} more than data.disk_limit={limit:g} allows"
                         warn(f"{what}: they are read from the table in any order, which is slow")
                         continue
-                    self._lay_out(column, file, ends)
+                    try:
+                        self._lay_out(column, file, ends)
+                    except pyarrow.ArrowException:  # which rows are damaged is told when they are read
+                        continue
                 os.utime(file)
             self._laid_out[column] = file, np.load(ends)
 
@@ -147,7 +152,13 @@ class Table(Container):
 
     def column(self, name: str) -> list[Any]:
         """A column's values."""
-        return list(self._file().read(columns=[name]).column(name).to_pylist())
+        import pyarrow
+
+        try:
+            return list(self._file().read(columns=[name]).column(name).to_pylist())
+        except (OSError, pyarrow.ArrowException) as error:
+            what = f"{self.path} can't be read: column '{name}' is damaged: {_first_line(error)}"
+            raise BadInput(Problem(what, WHERE, "the file anew, from where it came")) from None
 
     def _column(self, name: str, group: int) -> pyarrow.ChunkedArray:
         with self._lock:
@@ -335,7 +346,7 @@ def _hub(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     """What the hub's library wrote of the columns; nothing if it did not."""
     try:
         found = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -199,8 +199,8 @@ def _groups(images: Images, split: Split, group: str, key: str = "data.group") -
     Raises:
         BadInput: there is no such column, it is no regular expression, or it does not say the group of each image.
     """
-    cells = images.column(group) if images.column is not None else None
-    names = [relative(path, images.root).replace(os.sep, "/") for path in split.paths]
+    cells, root = images.column(group) if images.column is not None else None, images.root
+    names = [relative(path, root).replace(os.sep, "/") for path in split.paths]
     if cells is not None:
         found: list[str | None] = [cells[path].strip() or None for path in split.paths]
     else:

@@ -24,7 +24,7 @@ from framework.data.images import Images, to_draw
 from framework.data.labels import class_name
 from framework.data.shards import WHERE
 
-ENDING = r"(\.tfrecords?(-\d+-of-\d+)?|-\d+-of-\d+)$"
+ENDING = r"(\.tfrecords?|-\d{5}-of-\d{5})$"
 IMAGE = "image/encoded"
 _NO_LABEL = Kind("image without a label", "images without a label")
 _LARGE = 256  # bytes of a feature from which on it is not kept, only its place

@@ -132,7 +132,7 @@ def _label(data: bytes, label: str, key: str, path: str, problems: list[Problem]
             problems.append(Problem(f"{path} is empty", "data.label", "a class"))
             return ""
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         problems.append(Problem(f"{path} is no {'JSON' if label.endswith('json') else 'text'}", "data.label", "UTF-8"))
         return ""
     found = said.get(key) if isinstance(said, Mapping) else None

@@ -34,9 +34,9 @@ OWN_SPLIT: SplitName = "validation"
 class DataOptions:
     """Options that name labelled images in place of the run's own."""
 
-    dir: Annotated[PathText | None, "a folder of class folders, or of train, validation and test folders with such"] = (
-        None
-    )
+    dir: Annotated[
+        PathText | None, "a folder, ZIP or tar of class folders, or of train, validation and test folders with such"
+    ] = None
     file: Annotated[PathText | None, "a CSV file with the columns that the run's has, or path and label"] = None
     on_error: Annotated[
         Literal["stop", "skip"] | None, "an image that can't be read: stop, or skip; null: as the run"

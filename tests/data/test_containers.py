@@ -143,6 +143,12 @@ def test_a_name_that_leads_out_is_refused(photos, tmp_path, ending, name):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+def test_a_name_too_deep_in_folders_is_refused(photos, tmp_path, ending):
+    file = write_archive(tmp_path / f"a{ending}", {**zipped_bytes(photos), "a/" * 5000 + "b.jpg": b"x"})
+    assert complaint(file).what.startswith(f"{file} has 1 name more than 100 folders deep: a/a/a/")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_twice_is_refused(photos, tmp_path, ending):
     entries = list(zipped_bytes(photos).items())
@@ -227,6 +233,7 @@ def test_a_table_names_members_and_a_word_on_a_command_line_an_archive(photos, t
         inputs.check([f"{file}/red/none.jpg"])
 
 
+@pytest.mark.slow
 def test_a_pipeline_reads_members_to_the_bit_as_files(photos, tmp_path):
     from framework.core.geometry import Geometry
     from framework.data.rows import FileImages
@@ -246,6 +253,7 @@ def test_a_pipeline_reads_members_to_the_bit_as_files(photos, tmp_path):
         assert np.array_equal(decode.image(paths[-1], geometry), expected[-1])
 
 
+@pytest.mark.slow
 def test_commands_work_on_an_archive_as_on_a_folder(photos, tmp_path, capsys, monkeypatch):
     from framework import check, doctor, evaluate, predict, train
 

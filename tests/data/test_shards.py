@@ -95,6 +95,7 @@ def test_no_path_leads_out_of_a_table(photos, tmp_path, kind):
             containers.contents(f"{file}/{way}")
 
 
+@pytest.mark.slow
 def test_a_shuffled_pipeline_reads_rows_to_the_bit(photos, tmp_path):
     from framework.core.geometry import Geometry
     from framework.data.rows import FileImages
@@ -390,6 +391,8 @@ def test_an_export_of_several_choices_and_annotators(photos, tmp_path):
             [{"data": {"image": "none.jpg"}, "annotations": [annotation("a")]}],
             "of 1 task 1 name an image that is not in",
         ),
+        ([{"data": {"image": "a.jpg"}, "annotations": [7]}], "task 1 is not as Label Studio writes it"),
+        ("[" * 100_000, "can't be read"),
         ([{"data": {"text": "words"}}], "no key names images"),
         ([{"data": {"a": "x.jpg", "b": "y.jpg"}}], "several keys name images: a, b"),
         ([{"data": {"image": "blue-0-000.jpg"}, "annotations": []}], "the data has no labels"),
