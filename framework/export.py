@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -52,7 +53,8 @@ def export(options: Options) -> int:
         warn("nothing was replayed: data.dir=FOLDER names labelled images")
     say(f"in {folder}: {'  '.join(sorted(path.name for path in folder.iterdir()))}")
     if images is not None:
-        follow("python", str(folder / "call.py"), images.split.paths[0])
+        files = [path for path in images.split.paths[:1] if os.path.isfile(path)]  # the script unpacks no archives
+        follow("python", str(folder / "call.py"), *(files or ["IMAGE"]))
     else:
         follow("python", "-m", "framework.serve", *trained.words)
     return DONE

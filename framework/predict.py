@@ -7,23 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
+
 from framework.cli.options import Words, run_with_options
 from framework.core.backend import load_tensorflow
 from framework.core.console import progress, say, warn
-from framework.core.errors import DONE, FAILED, many
+from framework.core.errors import DONE, FAILED, BadInput, Problem, many
 from framework.core.schema import Count, PathText, PositiveShare
+from framework.core.task import Classification, Task
 from framework.data.folders import told
 from framework.evaluation import inputs
 from framework.evaluation.forward import forward
 from framework.evaluation.predictions import Format, chosen, form_of, writer
 from framework.evaluation.rejection import rejection
 from framework.evaluation.seeing import Tta, views
+from framework.evaluation.uncertain import Order, worth_labelling
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
 python -m framework.predict FILE ... run=RUN [options]
 
-Says what images show: files, folders with all below them, globs, or - for a path a line on standard input.
+Says what images show: files, folders, ZIPs, tars and tables with all in them, globs, or - for a path a line on standard
+input.
 Predictions go to standard output as they come, messages to standard error. An image that can't be read is named at
 the end, and the others are predicted.
 
@@ -32,6 +37,12 @@ the end, and the others are predicted.
   find . -name '*.jpg' | python -m framework.predict - run=RUN format=jsonl | jq -r .class
   python -m framework.predict photos/ run=RUN output=classes.parquet
   python -m framework.predict photos/ run=RUN calibrate=true reject=0.02     photos of none of the classes are unknown
+
+order=margin, or entropy, begins with the images that the model is least sure of, of each class in turn, and budget=N
+stops after so many: those to label next. The CSV file, its classes put right, is one that data=csv reads:
+
+  python -m framework.predict photos/ run=RUN order=margin budget=100 output=label.csv
+  python -m framework.train data=csv data.file=label.csv data.label_column=class
 
 Exit code 0: done; 1: some images could not be read; 2: the command line or the run are wrong.
 """
@@ -50,6 +61,8 @@ class Options(ModelOptions):
     format: Annotated[Format | None, "null: what output's ending says, else table"] = None
     output: Annotated[PathText | None, "a file in place of standard output"] = None
     batch_size: Annotated[Count, "images at once"] = 32
+    order: Annotated[Order, "given, or the least sure ones first: by margin or entropy"] = "given"
+    budget: Annotated[Count | None, "so many of the least sure ones"] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +77,7 @@ def predict(options: Options) -> int:
         BadInput: the classifier can't be used, or there is no image.
     """
     trained = open_trained(options)
+    _refuse_order(options, trained.task)
     inputs.check(options.inputs)
     chosen(options.format, options.output)
     unsure = rejection(trained, options.reject) if options.reject is not None else None
@@ -81,14 +95,35 @@ def predict(options: Options) -> int:
         progress("Predicting", inputs.count(options.inputs), "images") as advance,
     ):
         files = inputs.files(options.inputs)
+        waiting: list[tuple[list[str], np.ndarray]] = []
         for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable, seen):
-            lines.write(list(form.predictions(paths, logits)))
+            if options.order == "given":
+                lines.write(list(form.predictions(paths, logits)))
+            else:
+                waiting.append((paths, logits))
             advance(len(paths))
+        if waiting:
+            assert isinstance(trained.task, Classification)
+            names = [path for paths, _ in waiting for path in paths]
+            found = np.concatenate([logits for _, logits in waiting])
+            places = worth_labelling(trained.task, found, options.order, options.budget)
+            ordered = [names[place] for place in places]
+            lines.write(list(form.predictions(ordered, found[places])))
     if not unreadable:
         return DONE
     listed = "".join(f"\n    {path}: {reason}" for path, reason in unreadable)
     warn(f"{many(len(unreadable), 'image')} can't be read:{listed}")
     return FAILED
+
+
+def _refuse_order(options: Options, task: Task) -> None:
+    if options.order == "given" and options.budget is not None:
+        raise BadInput(
+            Problem("budget takes the least sure images, and order=given orders none", "budget", "order=margin")
+        )
+    if options.order != "given" and not isinstance(task, Classification):
+        what = f"order={options.order}: the model gives numbers, and does not say how sure it is"
+        raise BadInput(Problem(what, "order", "order=given"))
 
 
 if __name__ == "__main__":

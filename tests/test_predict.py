@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from framework.data.manifest import read_manifest
 from framework.predict import main
 from tests.evaluation.common import colour_network, make_run
 
@@ -102,3 +103,26 @@ def test_errors_and_help_load_no_tensorflow(run):
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_the_least_sure_come_first_of_each_class_in_turn(run, photos, tmp_path, capsys):
+    given = [str(photos), f"run={run}", "format=csv", "top=3"]
+    assert main(given) == 0
+    everything = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    margin = {one["path"]: float(one["probability"]) - float(one["probability_2"]) for one in everything}
+    file = tmp_path / "label.csv"
+    assert main([*given, "order=margin", "budget=7", f"output={file}"]) == 0
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert len(rows) == 7
+    for name in {one["class"] for one in rows}:
+        own = sorted(margin[one["path"]] for one in everything if one["class"] == name)
+        chosen = [margin[one["path"]] for one in rows if one["class"] == name]
+        assert chosen == pytest.approx(own[: len(chosen)], abs=1e-6)
+    counts = [sum(one["class"] == name for one in rows) for name in ("blue", "green", "red")]
+    assert max(counts) - min(counts) <= 1
+    settings = read_manifest(str(file), "path", "class", None, None)
+    assert settings.classes == ("blue", "green", "red")
+    assert main([*given, "order=entropy"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 37
+    assert main([*given, "budget=3"]) == 2
+    assert "budget takes the least sure images" in capsys.readouterr().err

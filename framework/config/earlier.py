@@ -19,13 +19,15 @@ DATA = {
     "exclude": None,
     "relabel": None,
     "group": None,
+    "time": None,
     "folds": None,
     "fold": 0,
     "write_split": None,
     "balance": "none",
+    "disk_limit": 50,
 }
 
-CSV = {"folder": None}
+CSV = {"folder": None, "names": None, "validation_file": None, "test_file": None}
 GONE = ("prune", "prune_after")  # of the node sweep: a search has a pruner
 
 

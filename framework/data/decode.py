@@ -8,20 +8,21 @@ unreadable where Pillow can't read it, and nowhere else.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from framework.core.backend import tf
 from framework.core.console import progress
 from framework.core.geometry import Geometry, Resize
-from framework.data import fingerprint
+from framework.data import containers, fingerprint
 from framework.data.folders import CONVERT, HEIC_ADVICE, READS_HEIF
 from framework.data.headers import HEAD, format_of, is_deep, jpeg_header, jpeg_skeleton, png_header, png_is_whole
 from framework.data.memo import remembered
@@ -30,7 +31,8 @@ from framework.data.upright import upright, whole
 # Part of the key of everything computed from decoded images: raise it with any change of the pixels.
 DECODER_VERSION = "2"
 
-_PILLOW, _JPEG, _PNG = 0, 1, 5  # reader of a file; _JPEG + n decodes at 1/2**n of the size
+# reader of a file; _JPEG + n decodes at 1/2**n of the size, and _MEMBER + n a member of a container
+_PILLOW, _JPEG, _PNG, _MEMBER = 0, 1, 5, 6
 _REDUCTIONS = (1, 2, 4, 8)
 # What a file is decoded for to see whether it can be, where no size is known: small, so that a JPEG costs little.
 _SMALL = (64, 64)
@@ -64,18 +66,21 @@ def read_image(path: tf.Tensor, reader: tf.Tensor, geometry: Geometry) -> tf.Ten
         uint8 of shape (height, width, channels).
     """
 
-    def outside(read: Callable[[str, Geometry], np.ndarray]) -> Callable[[], tf.Tensor]:
+    def outside(read: Callable[[str], Any], kind: tf.DType) -> Callable[[], tf.Tensor]:
         return lambda: tf.numpy_function(
-            lambda name: read(os.fsdecode(np.asarray(name).item()), geometry), [path], tf.uint8, stateful=False
+            lambda name: read(os.fsdecode(np.asarray(name).item())), [path], kind, stateful=False
         )
 
-    def jpeg(ratio: int) -> Callable[[], tf.Tensor]:
+    def jpeg(ratio: int, data: Callable[[], tf.Tensor]) -> Callable[[], tf.Tensor]:
         # As Pillow: in accurate arithmetic, and a damaged scan is read as far as it makes sense.
         return lambda: tf.io.decode_jpeg(
-            tf.io.read_file(path), channels=3, ratio=ratio, try_recover_truncated=True, dct_method="INTEGER_ACCURATE"
+            data(), channels=3, ratio=ratio, try_recover_truncated=True, dct_method="INTEGER_ACCURATE"
         )
 
-    decoded = tf.switch_case(reader, [outside(_pillow), *(jpeg(ratio) for ratio in _REDUCTIONS), outside(_png)])
+    by_pillow, by_png = (outside(functools.partial(read, geometry=geometry), tf.uint8) for read in (_pillow, _png))
+    files = [jpeg(ratio, lambda: tf.io.read_file(path)) for ratio in _REDUCTIONS]
+    members = [jpeg(ratio, outside(containers.contents, tf.string)) for ratio in _REDUCTIONS]
+    decoded = tf.switch_case(reader, [by_pillow, *files, by_png, *members])
     return fit(tf.ensure_shape(decoded, (None, None, 3)), geometry)
 
 
@@ -145,7 +150,7 @@ def pixels(path: str, size: tuple[int, int] | None = None, resize: Resize = "str
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return upright(path, size, resize)
+            return upright(containers.openable(path), size, resize)
     except Exception as error:
         raise ValueError(f"{path}: {reason(error, path)}") from error
 
@@ -227,8 +232,7 @@ def _no_image(path: str) -> str:
     from PIL import features
 
     try:
-        with open(path, "rb") as file:
-            format = format_of(file.read(HEAD))
+        format = format_of(containers.head(path, HEAD))
     except OSError:
         format = None
     match format:
@@ -253,7 +257,7 @@ def _pillow(path: str, geometry: Geometry) -> np.ndarray:
 def _png(path: str, geometry: Geometry) -> np.ndarray:
     """A plain PNG by TensorFlow; by Pillow where its data end otherwise than TensorFlow demands and Pillow doesn't mind."""
     try:
-        return tf.io.decode_png(tf.io.read_file(path), channels=3).numpy()
+        return tf.io.decode_png(containers.contents(path), channels=3).numpy()
     except tf.errors.OpError:
         return _pillow(path, geometry)
 
@@ -261,8 +265,7 @@ def _png(path: str, geometry: Geometry) -> np.ndarray:
 def _reader(path: str, geometry: Geometry) -> int:
     """TensorFlow's decoder for a sound file that it reads as Pillow does, and that needs no shrinking beyond it."""
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data, member = containers.fetched(path)
     except OSError:
         return _PILLOW
     if (jpeg := jpeg_header(data)) and jpeg.plain and jpeg.upright and jpeg_skeleton(data):
@@ -271,7 +274,7 @@ def _reader(path: str, geometry: Geometry) -> int:
         number = sum(ratio <= spare for ratio in _REDUCTIONS[1:])
         ratio = _REDUCTIONS[number]
         shrunk = -(-jpeg.height // ratio), -(-jpeg.width // ratio)
-        return _PILLOW if _is_large(shrunk, (height, width)) else _JPEG + number
+        return _PILLOW if _is_large(shrunk, (height, width)) else (_MEMBER if member else _JPEG) + number
     if (png := png_header(data)) and png.plain and png_is_whole(data):
         sides = png.height, png.width
         return _PILLOW if _is_large(sides, whole(sides, geometry.size, geometry.resize)) else _PNG
@@ -286,8 +289,7 @@ def _is_large(sides: tuple[int, int], wanted: tuple[int, int]) -> bool:
 def _first_look(path: str, hashes: dict[str, str]) -> str:
     """Why a file can't be decoded, empty if it can, by its structure where that is enough; its hash is kept."""
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = containers.contents(path)
     except OSError as error:
         return reason(error, path)
     hashes[path] = fingerprint.digest(data)
@@ -300,8 +302,7 @@ def _second_look(path: str, geometry: Geometry) -> str:
     """The same by reading the file as a pipeline does."""
     if why := why_unreadable(path, geometry):
         return why
-    with open(path, "rb") as file:
-        return _DEEP * is_deep(file.read())
+    return _DEEP * is_deep(containers.contents(path))
 
 
 def _opens(jpeg: bytes) -> bool:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem
+from framework.data import containers
 from framework.data.images import Images
 from framework.data.memo import remembered
 
@@ -58,8 +59,7 @@ def file_hash(path: str) -> str:
         BadInput: it can't be read.
     """
     try:
-        with open(path, "rb") as file:
-            return digest(file.read())
+        return digest(containers.contents(path))
     except OSError as error:
         raise BadInput(Problem(f"{path} can't be read: {error.strerror}", "data")) from None
 

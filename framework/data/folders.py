@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import NamedTuple
 
 from framework.core.errors import BadInput, Problem, listing, many
+from framework.data import containers
+from framework.data.containers import Entry, Member
 from framework.data.headers import format_of
 
 JPEGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
@@ -106,7 +108,7 @@ class Tally:
         kinds = sorted(self._counts, key=lambda kind: (-self._counts[kind], kind))
         return tuple(Unused(kind, self._counts[kind], tuple(sorted(self._examples[kind]))) for kind in kinds)
 
-    def add(self, entry: os.DirEntry[str]) -> None:
+    def add(self, entry: Entry) -> None:
         """Count a file that is no image by its name, or a folder that is passed over."""
         if is_directory(entry):
             self.add_kind(Kind(f"{entry.name} folder", f"{entry.name} folders"), entry.path)
@@ -124,9 +126,12 @@ class Tally:
         """Count a folder whose files can't be listed."""
         self.add_kind(_UNLISTED, folder)
 
-    def _kind(self, entry: os.DirEntry[str]) -> Kind:
+    def _kind(self, entry: Entry) -> Kind:
         ending = os.path.splitext(entry.name)[1].lower()
-        if not os.path.exists(entry.path):
+        if isinstance(entry, Member):
+            if entry.odd:
+                return Kind(f"{entry.odd} in an archive", f"{entry.odd}s in an archive")
+        elif not os.path.exists(entry.path):
             return _BROKEN_LINK
         if entry.name.startswith("."):
             return _HIDDEN
@@ -138,17 +143,16 @@ class Tally:
         if looked >= LOOKED_INTO:
             return next(iter(kinds)) if len(kinds) == 1 else _by_ending(ending)
         self._looked_into[ending] = looked + 1
-        kind = _by_contents(entry.path, ending)
+        kind = _by_contents(entry, ending)
         kinds.add(kind)
         return kind
 
 
-def _by_contents(path: str, ending: str) -> Kind:
+def _by_contents(entry: Entry, ending: str) -> Kind:
     try:
-        if not os.path.isfile(path):
+        if not entry.is_file():
             return _by_ending(ending)
-        with open(path, "rb") as file:
-            format = format_of(file.read(_HEAD_BYTES))
+        format = format_of(containers.head(entry.path, _HEAD_BYTES))
     except OSError:
         return _by_ending(ending)
     if format is None:
@@ -166,16 +170,18 @@ def is_foreign(name: str) -> bool:
     return name.startswith(".") or name.lower() in FOREIGN
 
 
-def is_image(entry: os.DirEntry[str]) -> bool:
+def is_image(entry: Entry) -> bool:
     """Whether an entry is a file, not hidden, with an image's ending."""
     name = entry.name
+    if isinstance(entry, Member) and entry.image:
+        return True
     try:
         return name[name.rfind(".") :].lower() in EXTENSIONS and not name.startswith(".") and entry.is_file()
     except OSError:  # a link to itself
         return False
 
 
-def is_directory(entry: os.DirEntry[str]) -> bool:
+def is_directory(entry: Entry) -> bool:
     """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
@@ -189,29 +195,24 @@ def walk(folder: str, tally: Tally) -> Iterator[str]:
     Raises:
         OSError: a folder can't be listed.
     """
-    return _walk(folder, {_identity(os.path.dirname(folder)), _identity(folder)}, tally)
+    return _walk(folder, {containers.identity(os.path.dirname(folder)), containers.identity(folder)}, tally)
 
 
-def _walk(folder: str, trail: set[tuple[int, int]], tally: Tally) -> Iterator[str]:
-    for entry in list(os.scandir(folder)):
+def _walk(folder: str, trail: set[Hashable], tally: Tally) -> Iterator[str]:
+    for entry in containers.scandir(folder):
         if is_image(entry):
             yield entry.path
         elif not is_directory(entry) or is_foreign(entry.name):
             tally.add(entry)
-        elif (here := _identity(entry.path)) in trail:
+        elif (here := containers.identity(entry.path)) in trail:
             tally.add_kind(_LOOP, entry.path)
         else:
             yield from _walk(entry.path, trail | {here}, tally)
 
 
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
-
-
 def class_folders(folder: str, tally: Tally) -> dict[str, str]:
     """Path of each folder in a folder by its name, in order; what else lies there is counted."""
-    for entry in os.scandir(folder):
+    for entry in containers.scandir(folder):
         if is_image(entry):
             tally.add_kind(_LOOSE, entry.path)
         elif not is_directory(entry) or is_foreign(entry.name):
@@ -219,8 +220,27 @@ def class_folders(folder: str, tally: Tally) -> dict[str, str]:
     return _folders(folder)
 
 
+def root_of(path: str) -> str:
+    """The folder of the class folders, or of the splits: a path in full, in an archive past folders that are alone.
+
+    Raises:
+        BadInput: it is an archive that is broken, or not read as it is.
+    """
+    root = os.path.abspath(os.path.expanduser(path))
+    if containers.is_container(root):
+        if containers.opened(root, "data.dir").images:
+            right = f"data={'parquet' if root.endswith('.parquet') else 'tfrecord'} data.files={root}"
+            raise BadInput(Problem(f"{root} is a table of images, and has no class folders", "data.dir", right))
+        while len(inside := _folders(root)) == 1 and not any(map(is_image, containers.scandir(root))):
+            (only,) = inside.values()
+            if not _folders(only):
+                break
+            root = only
+    return root
+
+
 def _folders(folder: str) -> dict[str, str]:
-    found = (entry for entry in os.scandir(folder) if is_directory(entry) and not is_foreign(entry.name))
+    found = (entry for entry in containers.scandir(folder) if is_directory(entry) and not is_foreign(entry.name))
     return {entry.name: entry.path for entry in sorted(found, key=lambda entry: entry.name)}
 
 
@@ -267,10 +287,10 @@ def _sets_of_splits(root: str) -> dict[str, dict[str, list[str]]]:
     """Folders that look like splits: by what their names have in common, by split."""
     pure, mixed = [], []
     for name, path in _folders(root).items():
-        split = _split_in(name)
+        split = split_in(name)
         if split is None:
             continue
-        if not any(map(is_image, os.scandir(path))):
+        if not any(map(is_image, containers.scandir(path))):
             pure.append((*split, path))
         elif _folders(path):
             mixed.append((*split, path))
@@ -280,7 +300,7 @@ def _sets_of_splits(root: str) -> dict[str, dict[str, list[str]]]:
     return {common: splits for common, splits in sets.items() if not common or {"train"} < set(splits)}
 
 
-def _split_in(name: str) -> tuple[str, str] | None:
+def split_in(name: str) -> tuple[str, str] | None:
     """A folder's name without the word that names a split, and the split; None without such a word."""
     words = re.split("([^a-z]+)", name.casefold())
     found = [(place, split) for place, word in enumerate(words) if (split := split_called(word))]
@@ -327,6 +347,12 @@ def _only_set(root: str, sets: dict[str, dict[str, list[str]]]) -> dict[str, str
     if problems:
         raise BadInput(problems)
     return {split: splits[split][0] for split in SPLIT_NAMES if split in splits}
+
+
+def relative(path: str, folder: str) -> str:
+    """``os.path.relpath``, in a fifth of the time for what lies below: of 100,000 images that is felt."""
+    below = os.path.join(folder, "")
+    return path[len(below) :] if path.startswith(below) else os.path.relpath(path, folder)
 
 
 def left_out(one: str, several: str, key: str, paths: Sequence[str]) -> tuple[Unused, ...]:

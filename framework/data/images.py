@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from framework.core.errors import Problem, listing
-from framework.data import folders
+from framework.data import containers, folders
 from framework.data.folders import Unused
 
 
@@ -18,7 +18,7 @@ class Split:
     """The images of one split.
 
     Attributes:
-        paths: one file an image.
+        paths: of each image its file, or its reference in a container (``data.containers``).
         labels: int32 of shape (images,), index into the classes; or float32 of shape (images, classes), one where
             the label applies, for several labels an image; or float32 of that shape, numbers, a column each.
     """
@@ -80,7 +80,7 @@ class Images:
     @property
     def root(self) -> str:
         """The folder that paths are told from: the data's, or that of the table that lists them."""
-        return self.origin if os.path.isdir(self.origin) else os.path.dirname(self.origin)
+        return self.origin if containers.is_folder(self.origin) else os.path.dirname(self.origin)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images of each class in each split; one with several labels counts for each, one with numbers for none."""
@@ -98,3 +98,10 @@ class Images:
         absent = {split: [name for name, count in found.items() if not count] for split, found in self.counts().items()}
         missing = [f"there are no {split} images of {listing(names)}" for split, names in absent.items() if names]
         return folders.told(self.unused) + [("note", note) for note in (*self.notes, *missing)]
+
+
+def to_draw(images: Images, folder: str, validation: float, test: float) -> Images:
+    """The images with the splits to be drawn that are asked for and that they do not have; ``folder`` as in ``Draw``."""
+    wanted = {"validation": validation, "test": test}
+    shares = {split: share for split, share in wanted.items() if split not in images.splits}
+    return replace(images, draw=Draw(shares, folder) if shares else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 from framework.core.errors import BadInput, Problem, listing, many, nearest, suggestion
 from framework.core.names import from_csv
 from framework.core.task import Labels
-from framework.data import folders
-from framework.data.folders import SPLIT_NAMES, Kind, Unused, not_learnt
+from framework.data import containers, folders
+from framework.data.classified import classes_of, classified, named, read_names
+from framework.data.folders import SPLIT_NAMES, Kind, Unused
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
 from framework.data.selection import take
@@ -31,11 +32,24 @@ def read_manifest(
     split_column: str | None,
     labels: Labels = "classes",
     folder: str | None = None,
+    names: str | None = None,
+    apart: Mapping[str, str] | None = None,
 ) -> Images:
     """The rows of a CSV file in the splits that it names, all of them training images if it names none.
 
     What stands between columns, the encoding, and images' endings that are left out are found out, and said. Several
     columns of labels are classes by their names, each 0 or 1: one label an image where each row has one 1.
+
+    Args:
+        file: the CSV file.
+        path_column: the column of paths.
+        label_column: the column of labels, or several.
+        separator: what stands between several labels of a cell.
+        split_column: the column of splits.
+        labels: what labels are.
+        folder: that paths are seen from; None for that of the file.
+        names: a file of the names of labels that are numbers.
+        apart: the files of other splits, with the same columns.
 
     Raises:
         BadInput: a file, a column, a label or an image is missing, or a label is no number where it should be.
@@ -43,22 +57,42 @@ def read_manifest(
     manifest = os.path.abspath(os.path.expanduser(file))
     of_labels = [label_column] if isinstance(label_column, str) else label_column
     _refuse_columns(of_labels, separator, labels)
-    table = _read_table(manifest, [path_column, *of_labels, *([split_column] if split_column else [])])
-    rows, names = table.rows, [row[path_column].strip() for row in table.rows]
-    found = _files(names, os.path.abspath(folder) if folder else os.path.dirname(manifest), folder is not None)
-    in_split = [folders.split_called(row[split_column].strip()) if split_column else "train" for row in rows]
-    unplaced = _split_problems(rows, split_column) if split_column else []
+    if apart and split_column:
+        what = f"data.split_column={split_column} says who is in which split, and so do files of their own"
+        raise BadInput(Problem(what, "data.split_column", "null, or no data.validation_file and data.test_file"))
+    columns = [path_column, *of_labels, *([split_column] if split_column else [])]
+    table = _read_table(manifest, columns)
+    rows = table.rows
+    in_split: list[str | None] = ["train"] * len(rows)
+    unplaced = []
+    if split_column:
+        in_split = [folders.split_called(row[split_column].strip()) for row in rows]
+        unplaced = _split_problems(rows, split_column)
+    places = [os.path.dirname(manifest)] * len(rows)
+    for split, other in (apart or {}).items():
+        more = _read_table(os.path.abspath(os.path.expanduser(other)), columns, f"data.{split}_file")
+        in_split += [split] * len(more.rows)
+        places += [os.path.dirname(os.path.abspath(other))] * len(more.rows)
+        notes = dict.fromkeys((*table.notes, *more.notes))
+        table = _Table([*table.rows, *more.rows], [*table.places, *more.places], tuple(notes))
+    if folder:
+        places = [os.path.abspath(folder)] * len(places)
+    found = _files([row[path_column].strip() for row in table.rows], places, folder is not None)
     table = replace(table, notes=(*table.notes, *found.notes))
     listed = _Listed(manifest, table, found.paths, in_split, found.missing, unplaced, found.unused)
-    return _with_classes(listed, of_labels, separator) if labels == "classes" else _with_numbers(listed, of_labels)
+    if labels == "classes":
+        return _with_classes(listed, of_labels, separator, names)
+    if names:
+        raise BadInput(Problem("data.names names classes, and the task asks for numbers", "data.names", "null"))
+    return _with_numbers(listed, of_labels)
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Rows of a CSV file, the line that each ends in, and what is to be said of how they were read."""
+    """Rows of CSV files, the file and line that each ends in, and what is to be said of how they were read."""
 
     rows: list[dict[str, str]]
-    lines: list[int]
+    places: list[str]
     notes: tuple[str, ...]
 
 
@@ -106,7 +140,7 @@ def _refuse_columns(columns: Sequence[str], separator: str | None, labels: Label
 
 
 def _with_numbers(listed: _Listed, columns: Sequence[str]) -> Images:
-    numbers, problems = _numbers(listed.manifest, listed.table, columns)
+    numbers, problems = _numbers(listed.table, columns)
     if problems := [*listed.missing, *problems, *listed.unplaced]:
         raise BadInput(problems)
     positions = {split: [row for row, of in enumerate(listed.in_split) if of == split] for split in SPLIT_NAMES}
@@ -122,11 +156,11 @@ def _with_numbers(listed: _Listed, columns: Sequence[str]) -> Images:
     )
 
 
-def _numbers(manifest: str, table: _Table, columns: Sequence[str]) -> tuple[np.ndarray, list[Problem]]:
+def _numbers(table: _Table, columns: Sequence[str]) -> tuple[np.ndarray, list[Problem]]:
     """The numbers in these columns, float32 (rows, columns), and a problem for each cell that holds none."""
     found = np.zeros((len(table.rows), len(columns)), np.float32)
-    wrong: list[tuple[int, str, str]] = []
-    for place, (row, line) in enumerate(zip(table.rows, table.lines, strict=True)):
+    wrong: list[tuple[str, str, str]] = []
+    for place, (row, line) in enumerate(zip(table.rows, table.places, strict=True)):
         for at, column in enumerate(columns):
             text = row[column].strip()
             try:
@@ -139,16 +173,15 @@ def _numbers(manifest: str, table: _Table, columns: Sequence[str]) -> tuple[np.n
                     wrong.append((line, column, f"holds '{text}', which is no finite number"))
     right = "a number in every row, as 1.5"
     problems = [
-        Problem(f"{manifest}:{line}: column '{column}' {what}", "data.label_column", right)
-        for line, column, what in wrong[:CELLS]
+        Problem(f"{line}: column '{column}' {what}", "data.label_column", right) for line, column, what in wrong[:CELLS]
     ]
     if len(wrong) > CELLS:
-        what = f"{manifest}: {many(len(wrong) - CELLS, 'more cell holds', 'more cells hold')} no number"
+        what = f"{wrong[0][0].rpartition(':')[0]}: {many(len(wrong) - CELLS, 'more cell holds', 'more cells hold')} no number"
         problems.append(Problem(what, "data.label_column", right))
     return found, problems
 
 
-def _with_classes(listed: _Listed, columns: Sequence[str], separator: str | None) -> Images:
+def _with_classes(listed: _Listed, columns: Sequence[str], separator: str | None, names: str | None = None) -> Images:
     rows, paths, in_split = listed.table.rows, listed.paths, listed.in_split
     if len(columns) > 1:
         cells, wrong = _from_columns(listed, columns)
@@ -159,39 +192,29 @@ def _with_classes(listed: _Listed, columns: Sequence[str], separator: str | None
     else:
         cells = [_labels(row[columns[0]], separator) for row in rows]
         wrong, several, told = _missing_labels(rows, columns[0], separator), separator is not None, []
-    inside = {
-        split: {label for cell, of in zip(cells, in_split, strict=True) if of == split for label in cell}
-        for split in SPLIT_NAMES
-        if split in in_split
-    }
-    # a class that only the test has is none that could be learnt
-    classes = tuple(sorted(inside.get("train", set()) | inside.get("validation", set())))
+    order = None
+    if names:
+        cells, order, unnamed = named(cells, read_names(names), listed.table.places.__getitem__)
+        wrong += unnamed
+    classes = classes_of(cells, in_split, order)
     problems = [*listed.missing, *wrong]
-    problems += listed.unplaced or ([] if wrong else _too_few(classes, columns[0]))
+    if listed.unplaced:
+        problems += listed.unplaced
+    elif not wrong and classes.too_few:
+        right = f"two classes at least in column '{columns[0]}'"
+        problems.append(Problem(classes.too_few, "data.label_column", right))
     if problems:
         raise BadInput(problems)
-    number = {name: position for position, name in enumerate(classes)}
-    labels = np.zeros((len(rows), len(classes)), np.float32) if several else np.full(len(rows), -1, np.int32)
-    positions: dict[str, list[int]] = {split: [] for split in inside}
-    outside: dict[str, list[str]] = {}
-    for row, (path, cell, split) in enumerate(zip(paths, cells, in_split, strict=True)):
-        known = [number[label] for label in cell if label in number]
-        if several:
-            labels[row, known] = 1
-        elif known:
-            labels[row] = known[0]
-        if known or not cell:
-            positions[str(split)].append(row)
-        else:
-            outside.setdefault(cell[0], []).append(path)
-    return Images(
+    return classified(
+        paths,
+        cells,
+        in_split,
         classes,
-        listed.splits(labels, positions),
-        multilabel=several,
+        several=several,
+        where="data.file",
         origin=listed.manifest,
-        unused=(*listed.unused, *not_learnt(outside)),
-        notes=(*listed.table.notes, *told, *_several_labels(classes, separator)),
-        faults=_manifest_faults(inside),
+        unused=listed.unused,
+        notes=(*listed.table.notes, *told, *_several_labels(classes.names, separator)),
         **listed.table_columns,
     )
 
@@ -199,10 +222,10 @@ def _with_classes(listed: _Listed, columns: Sequence[str], separator: str | None
 def _from_columns(listed: _Listed, columns: Sequence[str]) -> tuple[list[list[str]], list[Problem]]:
     """The columns in which each row has a 1, and a problem for each cell that is neither 0 nor 1."""
     cells, problems = [], []
-    for row, line in zip(listed.table.rows, listed.table.lines, strict=True):
+    for row, line in zip(listed.table.rows, listed.table.places, strict=True):
         said = {column: _ONE_HOT.get(row[column].strip().casefold()) for column in columns}
         problems += [
-            Problem(f"{listed.manifest}:{line}: column '{column}' holds '{row[column]}'", "data.label_column", "0 or 1")
+            Problem(f"{line}: column '{column}' holds '{row[column]}'", "data.label_column", "0 or 1")
             for column, on in said.items()
             if on is None
         ]
@@ -219,14 +242,14 @@ def _labels(cell: str, separator: str | None) -> list[str]:
     return [class_name(from_csv(part.strip())) for part in parts if part.strip()]
 
 
-def _read_table(manifest: str, columns: Sequence[str]) -> _Table:
+def _read_table(manifest: str, columns: Sequence[str], where: str = "data.file") -> _Table:
     """Rows of a CSV file that has these columns."""
     if not os.path.isfile(manifest):
         folder, name = os.path.split(manifest)
         files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         near = nearest(name, files)
         right = os.path.join(folder, near) if near else "the path of a CSV file"
-        raise BadInput(Problem(f"there is no file {manifest}", "data.file", right))
+        raise BadInput(Problem(f"there is no file {manifest}", where, right))
     try:
         encoding = _encoding(manifest)
         with open(manifest, newline="", encoding=encoding) as file:
@@ -238,14 +261,14 @@ def _read_table(manifest: str, columns: Sequence[str]) -> _Table:
             numbered = [(reader.line_num, row) for row in reader]
             full = [pair for pair in numbered if any(value for value in pair[1].values() if isinstance(value, str))]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(Problem(f"{manifest} can't be read: {error}", "data.file", "a CSV file in UTF-8")) from None
+        raise BadInput(Problem(f"{manifest} can't be read: {error}", where, "a CSV file in UTF-8")) from None
     binary = [
         name
         for name in header
         if full and all((row[name] or "").strip() in ("0", "1", "0.0", "1.0") for _, row in full)
     ]
     problems = [
-        Problem(f"{manifest} has no column '{name}'", "data.file", suggestion(name, header) if header else "a header")
+        Problem(f"{manifest} has no column '{name}'", where, suggestion(name, header) if header else "a header")
         for name in dict.fromkeys(columns)
         if name not in header
     ]
@@ -254,14 +277,14 @@ def _read_table(manifest: str, columns: Sequence[str]) -> _Table:
         problems = [Problem(what, "data.label_column", f"data.label_column=[{','.join(binary)}]")]
     if header and os.path.isfile(os.path.join(os.path.dirname(manifest), header[0])):
         right = f"a first line that names the columns: {delimiter.join(columns)}"
-        problems = [Problem(f"{manifest} has an image in its first line, and no header", "data.file", right)]
+        problems = [Problem(f"{manifest} has an image in its first line, and no header", where, right)]
     if not problems and not full:
-        problems = [Problem(f"{manifest} has no rows", "data.file", "a row an image")]
+        problems = [Problem(f"{manifest} has no rows", where, "a row an image")]
     if problems:
         raise BadInput(problems)
     notes: tuple[str, ...] = () if delimiter == "," else (f"columns are separated by {_DELIMITERS[delimiter]}",)
     notes = notes if encoding == "utf-8-sig" else (*notes, "its text is UTF-16")
-    return _Table([row for _, row in full], [line for line, _ in full], notes)
+    return _Table([row for _, row in full], [f"{manifest}:{line}" for line, _ in full], notes)
 
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
@@ -293,20 +316,20 @@ class _Files:
     unused: tuple[Unused, ...]
 
 
-def _files(names: Sequence[str], folder: str, apart: bool) -> _Files:
+def _files(names: Sequence[str], from_folders: Sequence[str], apart: bool) -> _Files:
     """Find the images that rows name, also without their ending; each folder is listed once.
 
     Args:
-        names: paths from ``folder`` on.
-        folder: of the images.
-        apart: whether it was named in the config.
+        names: paths.
+        from_folders: that each is seen from.
+        apart: whether that was named in the config.
     """
     inside: dict[str, tuple[set[str], dict[str, list[str]]]] = {}
 
     def listed(place: str) -> tuple[set[str], dict[str, list[str]]]:
         if place not in inside:
             try:
-                there = {entry.name for entry in os.scandir(place) if folders.is_image(entry)}
+                there = {entry.name for entry in containers.scandir(place) if folders.is_image(entry)}
             except OSError:
                 there = set()
             inside[place] = there, {}
@@ -322,10 +345,10 @@ def _files(names: Sequence[str], folder: str, apart: bool) -> _Files:
     paths, endings = [], set()
     missing: list[str] = []
     torn: list[str] = []
-    for name in names:
+    for name, folder in zip(names, from_folders, strict=True):
         path = os.path.normpath(os.path.join(folder, name))
         place, base = os.path.split(path)
-        if base not in listed(place)[0] and not os.path.isfile(path):
+        if base not in listed(place)[0] and not containers.is_file(path):
             found = of_stem(place, base)
             if len(found) == 1:
                 path = os.path.join(place, found[0])
@@ -338,7 +361,9 @@ def _files(names: Sequence[str], folder: str, apart: bool) -> _Files:
         if some:
             verb = "names" if len(some) == 1 else "name"
             told = f"{len(some)} of {many(len(names), 'row')} {verb} {what}: {listing(some, 3)}"
-            right = f"paths from {folder} on" if apart else "paths relative to the CSV file, or data.folder=FOLDER"
+            right = (
+                f"paths from {from_folders[0]} on" if apart else "paths relative to the CSV file, or data.folder=FOLDER"
+            )
             problems.append(Problem(told, "data.folder" if apart else "data.file", right))
     notes = [f"images are named without their endings: {listing(sorted(endings))}"] * bool(endings)
     if more := len(paths) - len(set(paths)):
@@ -362,13 +387,6 @@ def _missing_labels(rows: Sequence[Mapping[str, str]], column: str, separator: s
     return [Problem(what, "data.label_column", f"a class in column '{column}'")]
 
 
-def _too_few(classes: Sequence[str], column: str) -> list[Problem]:
-    if len(classes) > 1:
-        return []
-    what = f"the data has one class only: {classes[0]}" if classes else "the data has no labels"
-    return [Problem(what, "data.label_column", f"two classes at least in column '{column}'")]
-
-
 def _split_problems(rows: Sequence[Mapping[str, str]], column: str) -> list[Problem]:
     found = {row[column]: folders.split_called(row[column].strip()) for row in rows}
     unknown = [cell for cell, split in found.items() if split is None]
@@ -379,16 +397,6 @@ def _split_problems(rows: Sequence[Mapping[str, str]], column: str) -> list[Prob
     if "train" not in found.values():
         return [Problem(f"column '{column}' names no training images", "data.split_column", "train in some rows")]
     return []
-
-
-def _manifest_faults(inside: Mapping[str, set[str]]) -> Callable[[Sequence[str] | None], list[Problem]]:
-    def faults(chosen: Sequence[str] | None) -> list[Problem]:
-        more = inside.get("validation", set()) - inside["train"]
-        more = more if chosen is None else more & set(chosen)
-        what = f"validation has classes that training has not: {listing(sorted(more))}"
-        return [Problem(what, "data.file", "training images of them, or data.classes without them")] if more else []
-
-    return faults
 
 
 def _several_labels(classes: Sequence[str], separator: str | None) -> list[str]:

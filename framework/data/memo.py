@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from framework.core.files import cache_folder, write_whole
+from framework.data import containers
 
 # A file changed a moment ago may change again within the clock's tick and keep size and time: it is not remembered yet.
 _SETTLED_NS = 2_000_000_000
@@ -20,9 +21,9 @@ def remembered(
 ) -> list[str]:
     """``compute(paths)``, called only for files whose path, size or time of change is not known from before.
 
-    The memory is a file in the user's cache folder for each folder that holds an image, so that it does not matter
-    which files are asked for together. A file that can't be looked at is left to ``compute`` each time; a memory that
-    can't be read or written is done without.
+    The memory is a file in the user's cache folder for each folder that holds an image, one of a container too, so that
+    it does not matter which files are asked for together. A file that can't be looked at is left to ``compute`` each
+    time; a memory that can't be read or written is done without.
 
     Args:
         paths: files.
@@ -32,7 +33,7 @@ def remembered(
     """
     folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
     memories = {folder: _Memory(folder, what) for folder in dict.fromkeys(folders)}
-    states = [_state(path) for path in paths]
+    states = [containers.state(path) for path in paths]
     values: dict[int, str] = {}
     for number, (path, folder, state) in enumerate(zip(paths, folders, states, strict=True)):
         value = None if anew else memories[folder].get(path, state)
@@ -77,12 +78,3 @@ class _Memory:
         if self._news:
             with contextlib.suppress(OSError):  # a full or read-only cache folder costs time, no more
                 write_whole(self._file, json.dumps(self._known))
-
-
-def _state(path: str) -> list[int] | None:
-    """Size in bytes and time of change in nanoseconds."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]

@@ -218,7 +218,7 @@ def _ask(images: Images, positive: str) -> Images:
 def _limited(split: Split, limit: int, purpose: str, root: str, numbers: bool) -> Split:
     if limit >= len(split):
         return split
-    names = [os.path.relpath(path, root) for path in split.paths]
+    names = [folders.relative(path, root) for path in split.paths]
     members = by_group(names, label_groups(split.labels, numbers), purpose)
     counts = _apportion([len(positions) for positions in members], limit, 0 if limit >= len(members) else None)
     return take(split, sorted(p for positions, count in zip(members, counts, strict=True) for p in positions[:count]))

@@ -1,4 +1,4 @@
-"""The shipped sources of images: class folders, a CSV file, and the drawn garments.
+"""The shipped sources of images: class folders, tables, shards, exports of other tools, and the drawn garments.
 
 A source only lists, in the splits that the data have; others are drawn afterwards (``data.splits``). No image is opened
 and TensorFlow is not loaded, so that a check of the data takes milliseconds.
@@ -18,15 +18,19 @@ from framework.core.errors import BadInput, Problem, listing, nearest
 from framework.core.registry import get, source
 from framework.core.schema import Count, PathText, Share
 from framework.core.task import Labels
-from framework.data import folders
+from framework.data import containers, folders, remote
 from framework.data.edits import edited
 from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Tally, not_learnt
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
-from framework.data.images import Draw, Images, Split
+from framework.data.images import Images, Split, to_draw
+from framework.data.label_studio import list_label_studio
 from framework.data.labels import class_name
 from framework.data.manifest import read_manifest
+from framework.data.parquet import list_parquet
 from framework.data.selection import narrow
 from framework.data.splits import Splitting, drawn
+from framework.data.tfrecord import list_tfrecord
+from framework.data.webdataset import list_webdataset
 
 
 def read(settings: DataSettings, labels: Labels = "classes") -> Images:
@@ -38,6 +42,7 @@ def read(settings: DataSettings, labels: Labels = "classes") -> Images:
 
     Raises:
         BadInput: the data can't be used; every problem that was found.
+        RunFailed: there is no room for a copy of what lies elsewhere.
     """
     part = get("source", settings.name)
     reader = part if labels == "classes" else part.details["numbers"]
@@ -46,9 +51,11 @@ def read(settings: DataSettings, labels: Labels = "classes") -> Images:
         raise BadInput(
             Problem(f"source '{part.name}' lists classes, and the task asks for numbers", "data.name", right)
         )
-    images = reader(settings.seed, **settings.parameters)
+    parameters, copies = remote.fetched(settings.parameters, settings.disk_limit)
+    images = reader(settings.seed, **parameters)
+    images = replace(images, notes=(*images.notes, *copies))
     images = edited(images, settings.exclude, settings.relabel)
-    images = drawn(images, Splitting(settings.seed, settings.group, settings.folds, settings.fold))
+    images = drawn(images, Splitting(settings.seed, settings.group, settings.folds, settings.fold, settings.time))
     return narrow(images, settings.classes, settings.positive, settings.limit, settings.seed)
 
 
@@ -65,11 +72,12 @@ def read_all(name: str, seed: int, **parameters: Any) -> Images:
 def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) -> Images:
     """Class folders of images: inside train, validation and test folders, or all in one folder that is split.
 
+    They may lie in a folder, in a ZIP or in a tar, which is read as it is and not unpacked.
     Images may lie in folders inside a class folder. What has no image's ending, or a name that begins with a dot,
     is no image; folders that systems and other programs keep are passed over. A training folder without a validation
     folder beside it is split too.
     """
-    root = os.path.abspath(os.path.expanduser(dir))
+    root = folders.root_of(dir)
     named = split_folders(root)
     if named and "train" not in named:
         what = f"{root} has folders for {' and '.join(named)} ({_relative(named, root)}), and none to train on"
@@ -92,7 +100,7 @@ def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) ->
     renamed = named and any(
         os.path.relpath(path, root).casefold() not in SPLIT_NAMES[name] for name, path in named.items()
     )
-    return Images(
+    images = Images(
         classes,
         splits,
         multilabel=False,
@@ -100,13 +108,21 @@ def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) ->
         unused=(*tally.unused, *not_learnt(outside)),
         notes=tuple([f"splits by name: {_relative(named, root)}"] * bool(renamed)),
         faults=faults,
-        draw=_to_draw(splits, found["train"].folder, validation, test),
     )
+    return to_draw(images, found["train"].folder, validation, test)
 
 
-def _csv_numbers(seed: int, *, validation: float, test: float, **columns: Any) -> Images:
+def _csv_numbers(
+    seed: int, *, validation_file: str | None, test_file: str | None, validation: float, test: float, **columns: Any
+) -> Images:
     """As ``csv``, with a number for a label, or several from as many columns."""
-    return _in_splits(read_manifest(**columns, labels="numbers"), validation, test)
+    listed = read_manifest(**columns, labels="numbers", apart=_apart(validation_file, test_file))
+    return to_draw(listed, os.path.dirname(listed.origin), validation, test)
+
+
+def _apart(validation: str | None, test: str | None) -> dict[str, str]:
+    """Files of splits."""
+    return {split: file for split, file in (("validation", validation), ("test", test)) if file is not None}
 
 
 @source("csv", numbers=_csv_numbers)
@@ -119,6 +135,9 @@ def csv(
     separator: str | None,
     split_column: str | None,
     folder: PathText | None,
+    names: PathText | None,
+    validation_file: PathText | None,
+    test_file: PathText | None,
     validation: Share,
     test: Share,
 ) -> Images:
@@ -128,12 +147,92 @@ def csv(
     separator a cell holds any number of labels, also none. Where the task asks for numbers, ``label_column`` names
     their column, or several.
     """
-    listed = read_manifest(file, path_column, label_column, separator, split_column, folder=folder)
-    return _in_splits(listed, validation, test)
+    listed = read_manifest(
+        file,
+        path_column,
+        label_column,
+        separator,
+        split_column,
+        folder=folder,
+        names=names,
+        apart=_apart(validation_file, test_file),
+    )
+    return to_draw(listed, os.path.dirname(listed.origin), validation, test)
 
 
-def _in_splits(listed: Images, validation: float, test: float) -> Images:
-    return replace(listed, draw=_to_draw(listed.splits, os.path.dirname(listed.origin), validation, test))
+@source("parquet")
+def parquet(
+    seed: int,
+    *,
+    files: PathText,
+    image_column: str | None,
+    label_column: str | None,
+    names: PathText | None,
+    validation: Share,
+    test: Share,
+) -> Images:
+    """Parquet files with an image and a label a row, as Hugging Face's hub lays them out.
+
+    Images are bytes, alone or beside their path; labels texts, whole numbers, or lists of such for several labels. The
+    names of numbers are those that the file brings, or those of ``names``. Files whose names say so (``train-*``,
+    ``validation-*``, ``test-*``) are splits.
+    """
+    return list_parquet(files, image_column, label_column, names, validation, test)
+
+
+@source("webdataset")
+def webdataset(
+    seed: int,
+    *,
+    files: PathText,
+    label: str,
+    label_key: str,
+    names: PathText | None,
+    validation: Share,
+    test: Share,
+) -> Images:
+    """WebDataset shards: tars in which an image and its label share a name, as ``000017.jpg`` and ``000017.cls``.
+
+    Files whose names say so (``train-*``, ``validation-*``, ``test-*``) are splits.
+    """
+    return list_webdataset(files, label, label_key, names, validation, test)
+
+
+@source("tfrecord")
+def tfrecord(
+    seed: int,
+    *,
+    files: PathText,
+    image_key: str,
+    label_key: str,
+    text_key: str,
+    names: PathText | None,
+    validation: Share,
+    test: Share,
+) -> Images:
+    """TFRecord files of ``tf.train.Example``s with an encoded image and its label, as TensorFlow's models take them.
+
+    Files whose names say so (``train-*``, ``validation-*``, ``test-*``) are splits.
+    """
+    return list_tfrecord(files, image_key, label_key, text_key, names, validation, test)
+
+
+@source("label_studio")
+def label_studio(
+    seed: int,
+    *,
+    export: PathText,
+    folder: PathText | None,
+    image: str | None,
+    choice: str | None,
+    validation: Share,
+    test: Share,
+) -> Images:
+    """An export of Label Studio with choices: JSON, JSON-MIN or CSV, and the folder of its images.
+
+    Images are found by their address, without what an upload put before their name.
+    """
+    return list_label_studio(export, folder, image, choice, validation, test)
 
 
 @source("garments", demonstration=True)
@@ -157,19 +256,13 @@ def garments(seed: int, *, train: Count, validation: Count, size: Count) -> Imag
     )
 
 
-def _to_draw(splits: Mapping[str, Split], folder: str, validation: float, test: float) -> Draw | None:
-    """The splits that are asked for and that the data does not have."""
-    shares = {split: share for split, share in {"validation": validation, "test": test}.items() if split not in splits}
-    return Draw(shares, folder) if shares else None
-
-
 def split_folders(folder: str) -> dict[str, str]:
     """The folder of each split in a folder, as far as there are such; none where its folders are classes.
 
     Raises:
         BadInput: it is no folder, or several could be one split.
     """
-    if not os.path.isdir(folder):
+    if not containers.is_folder(folder):
         raise BadInput(_no_folder(folder))
     return folders.split_folders(folder)
 
@@ -194,7 +287,7 @@ def _no_folder(path: str) -> Problem:
         near = nearest(name, sorted(entry.name for entry in os.scandir(parent) if entry.is_dir()))
     except OSError:
         near = None
-    what = f"there is no folder {path}" if not os.path.exists(path) else f"{path} is not a folder"
+    what = f"there is no folder {path}" if not os.path.exists(path) else f"{path} is no folder, ZIP or tar"
     return Problem(what, "data.dir", os.path.join(parent, near) if near else f"a folder; {parent} is there")
 
 

@@ -1,18 +1,21 @@
-"""Who trains and who validates, where the data do not say: shares or folds, stratified, and groups that stay together."""
+"""Who trains and who validates, where the data do not say: shares or folds, stratified, groups that stay together, or the
+latest."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many, suggestion
-from framework.data.folders import SPLIT_NAMES
+from framework.data.folders import SPLIT_NAMES, relative
 from framework.data.images import Images, Split
 from framework.data.selection import by_group, label_groups, stratified_split, take
 
@@ -27,12 +30,14 @@ class Splitting:
             which this is the same are in one split. None: each image is by itself.
         folds: so many parts, of which ``fold`` validates and the others train; None: the shares that the source asks for.
         fold: from 0 on.
+        time: a column or an expression as for ``group``, that says when each image was made: the latest are held out.
     """
 
     seed: int
     group: str | None = None
     folds: int | None = None
     fold: int = 0
+    time: str | None = None
 
 
 def drawn(images: Images, wanted: Splitting) -> Images:
@@ -62,9 +67,13 @@ def drawn(images: Images, wanted: Splitting) -> Images:
     if not any(shares.values()) and wanted.folds is None:
         return replace(images, draw=None)
     train = images.splits["train"]
-    names = [os.path.relpath(path, images.draw.folder) for path in train.paths]
+    names = [relative(path, images.draw.folder) for path in train.paths]
     groups = None if wanted.group is None else _groups(images, train, wanted.group)
-    parts = _parts(names, train, images.numbers, groups, shares, wanted)
+    parts = (
+        _by_time(images, train, wanted.time, shares)
+        if wanted.time
+        else _parts(names, train, images.numbers, groups, shares, wanted)
+    )
     taken = {split: take(train, positions) for split, positions in parts.items() if len(positions) or split == "train"}
     if "validation" in parts and "validation" not in taken:
         raise BadInput(Problem("too few images to take validation images from", "data.validation", "more images"))
@@ -111,6 +120,39 @@ def _parts(
     return parts
 
 
+def _by_time(images: Images, train: Split, time: str, shares: Mapping[str, float]) -> dict[str, list[int]]:
+    """Positions of the images of each split: the latest test, those before validate, and what was made at one time is in one.
+
+    Raises:
+        BadInput: an image has no time, or too few are different.
+    """
+    times = np.array([_moment(text, time) for text in _groups(images, train, time, "data.time")])
+    order = np.argsort(times, kind="stable")
+    parts: dict[str, list[int]] = {}
+    end = len(order)
+    for split in reversed([split for split in SPLIT_NAMES if shares.get(split)]):
+        start = max(0, end - max(1, round(shares[split] * len(order))))
+        start = int(np.searchsorted(times[order], times[order[start]]))  # all of that time
+        parts[split] = sorted(order[start:end].tolist())
+        end = start
+    if end == 0:
+        what = f"data.time={time}: too many images were made at one time to hold the latest out"
+        raise BadInput(Problem(what, "data.time", "a finer time, or data.time=null"))
+    return {"train": sorted(order[:end].tolist()), **parts}
+
+
+def _moment(text: str, key: str) -> float:
+    """A number as it is, a date as its seconds."""
+    with contextlib.suppress(ValueError):
+        return float(text)
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00").replace("/", "-"))
+    except ValueError:
+        right = "numbers, or times as 2024-05-31 or 2024-05-31 12:00:00"
+        raise BadInput(Problem(f"data.time={key}: '{text}' is no time", "data.time", right)) from None
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
 def _grouped(
     groups: Sequence[str], labels: np.ndarray, numbers: bool, shares: Mapping[str, float], purpose: str
 ) -> dict[str, list[int]]:
@@ -151,14 +193,14 @@ def _grouped(
     return {name: sorted(positions) for name, positions in found.items()}
 
 
-def _groups(images: Images, split: Split, group: str) -> list[str]:
-    """The group of each image of a split.
+def _groups(images: Images, split: Split, group: str, key: str = "data.group") -> list[str]:
+    """The group of each image of a split, or its time.
 
     Raises:
         BadInput: there is no such column, it is no regular expression, or it does not say the group of each image.
     """
-    cells = images.column(group) if images.column is not None else None
-    names = [os.path.relpath(path, images.root).replace(os.sep, "/") for path in split.paths]
+    cells, root = images.column(group) if images.column is not None else None, images.root
+    names = [relative(path, root).replace(os.sep, "/") for path in split.paths]
     if cells is not None:
         found: list[str | None] = [cells[path].strip() or None for path in split.paths]
     else:
@@ -166,8 +208,8 @@ def _groups(images: Images, split: Split, group: str) -> list[str]:
         found = ["/".join(map(str, match.groups())) if match else None for match in matches]
     without = [name for name, one in zip(names, found, strict=True) if one is None]
     if without:
-        what = f"data.group={group} says no group of {many(len(without), 'image')}: {listing(without, 3)}"
-        raise BadInput(Problem(what, "data.group", "what is in each image's row or path"))
+        what = f"{key}={group} says no {key[5:]} of {many(len(without), 'image')}: {listing(without, 3)}"
+        raise BadInput(Problem(what, key, "what is in each image's row or path"))
     return [str(one) for one in found]
 
 
@@ -206,24 +248,32 @@ def _unfit(images: Images, wanted: Splitting) -> list[Problem]:
         elif wanted.folds > len(images.splits["train"]):
             what = f"data.folds={wanted.folds}, and there are {many(len(images.splits['train']), 'image')}"
             problems.append(Problem(what, "data.folds", "no more than there are images"))
-    known = images.column is not None and wanted.group is not None and images.column(wanted.group) is not None
-    if wanted.group is not None and not known:
-        if images.column is not None and "(" not in wanted.group:
-            what = f"{images.origin} has no column '{wanted.group}'"
-            right = suggestion(wanted.group, images.columns) + ", or a regular expression as 'patient(\\d+)'"
-            problems.append(Problem(what, "data.group", right))
-        else:
-            problems += _no_expression(wanted.group)
+    if wanted.time is not None and (images.draw is None or "validation" not in images.draw.shares):
+        what = f"data.time={wanted.time} draws the validation images, and {images.origin} brings its own"
+        problems.append(Problem(what, "data.time", "null, or data without a validation split"))
+    if wanted.time is not None and (wanted.group is not None or wanted.folds is not None):
+        what = f"data.time={wanted.time} says who validates, and so does data.{'group' if wanted.group else 'folds'}"
+        problems.append(Problem(what, "data.time", "one of them"))
+    for key, text, example in (
+        ("data.group", wanted.group, "'patient(\\d+)'"),
+        ("data.time", wanted.time, "'(\\d{4}-\\d\\d-\\d\\d)'"),
+    ):
+        if text is not None:
+            problems += _no_column(images, text, key, example)
     return problems
 
 
-def _no_expression(text: str) -> list[Problem]:
-    right = "'patient(\\d+)': what is in brackets is the group"
+def _no_column(images: Images, text: str, key: str, example: str) -> list[Problem]:
+    """What is wrong with a text that is to be a column, or a regular expression."""
+    if images.column is not None and images.column(text) is not None:
+        return []
+    if images.column is not None and "(" not in text:
+        what = f"{images.origin} has no column '{text}'"
+        right = suggestion(text, images.columns) + f", or a regular expression as {example}"
+        return [Problem(what, key, right)]
+    right = f"{example}: what is in brackets is the {key[5:]}"
     try:
-        return (
-            []
-            if re.compile(text).groups
-            else [Problem(f"data.group={text} has no part in brackets", "data.group", right)]
-        )
+        found = re.compile(text).groups
     except re.error as error:
-        return [Problem(f"data.group={text} is no regular expression: {error}", "data.group", right)]
+        return [Problem(f"{key}={text} is no regular expression: {error}", key, right)]
+    return [] if found else [Problem(f"{key}={text} has no part in brackets", key, right)]

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from PIL.Image import Image
 
 
-def upright(path: str, size: tuple[int, int] | None = None, resize: str = "stretch") -> np.ndarray:
+def upright(path: str | BinaryIO, size: tuple[int, int] | None = None, resize: str = "stretch") -> np.ndarray:
     """A file's image: upright, its first frame, transparency on white, 16 bits scaled to 8.
 
     Args:
-        path: any image Pillow reads.
+        path: any image Pillow reads, or its opened file.
         size: height and width that it will be brought to; a much larger image is shrunk by a whole factor to no less
             than twice what it will be, which costs less and aliases less: a JPEG by its decoder as far as that can,
             then by means.
@@ -58,7 +60,7 @@ def upright(path: str, size: tuple[int, int] | None = None, resize: str = "stret
     return np.asarray(image)
 
 
-def opened(path: str) -> Image:
+def opened(path: str | BinaryIO) -> Image:
     """The file, opened by Pillow; HEIC where ``pillow-heif`` is installed, whatever the file's ending says."""
     from PIL import Image, UnidentifiedImageError
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from framework.core.errors import BadInput, Problem, nearest
+from framework.data import containers
 from framework.data.folders import Tally, Unused, is_foreign, is_image
 
 STDIN = "-"
@@ -42,7 +43,7 @@ def files(words: Sequence[str]) -> Iterator[str]:
                     yield name
             continue
         for path in _expand(word):
-            if os.path.isdir(path):
+            if containers.is_folder(path):
                 yield from _below(path)
             else:
                 yield path
@@ -56,7 +57,7 @@ def count(words: Sequence[str]) -> int | None:
 def unused(words: Sequence[str]) -> tuple[Unused, ...]:
     """What lies in the folders among the words and is no image, by kind."""
     tally = Tally()
-    for folder in (path for word in words if word != STDIN for path in _expand(word) if os.path.isdir(path)):
+    for folder in (path for word in words if word != STDIN for path in _expand(word) if containers.is_folder(path)):
         for _ in _below(folder, tally):
             pass
     return tally.unused
@@ -73,7 +74,7 @@ def _below(folder: str, tally: Tally | None = None) -> Iterator[str]:
     """Images in a folder by name, then those in its folders; what is none is counted."""
     inside = []
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = sorted(containers.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         if tally is not None:
             tally.add_unlisted(folder)
@@ -90,7 +91,10 @@ def _below(folder: str, tally: Tally | None = None) -> Iterator[str]:
 
 
 def _leads_somewhere(word: str) -> bool:
-    return any(os.path.isfile(path) or next(_below(path), None) is not None for path in _expand(word))
+    return any(
+        next(_below(path), None) is not None if containers.is_folder(path) else containers.is_file(path)
+        for path in _expand(word)
+    )
 
 
 def _near(word: str) -> str:

@@ -10,13 +10,15 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from framework.config.documents import read
+from framework.config.folders import conf_folder
 from framework.config.kinds import usual_part
 from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.names import in_file_name
 from framework.core.schema import PathText
 from framework.core.task import Classification, Task
-from framework.data import sources
+from framework.data import folders, remote, sources
 from framework.data.folders import Tally, told
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
@@ -32,9 +34,9 @@ OWN_SPLIT: SplitName = "validation"
 class DataOptions:
     """Options that name labelled images in place of the run's own."""
 
-    dir: Annotated[PathText | None, "a folder of class folders, or of train, validation and test folders with such"] = (
-        None
-    )
+    dir: Annotated[
+        PathText | None, "a folder, ZIP or tar of class folders, or of train, validation and test folders with such"
+    ] = None
     file: Annotated[PathText | None, "a CSV file with the columns that the run's has, or path and label"] = None
     on_error: Annotated[
         Literal["stop", "skip"] | None, "an image that can't be read: stop, or skip; null: as the run"
@@ -107,7 +109,7 @@ def _refuse_moved(trained: Trained) -> None:
     given = trained.data().parameters
     for key, now in (("dir", "data.dir=FOLDER"), ("file", "data.file=FILE")):
         place = given.get(key)
-        if isinstance(place, str) and not os.path.exists(place):
+        if isinstance(place, str) and not remote.is_address(place) and not os.path.exists(place):
             what = f"the run's data are no longer in {place}"
             raise BadInput(Problem(what, str(trained.run and trained.run.config), f"{now}, where they are now"))
 
@@ -117,7 +119,9 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
     if trained.task.asks != "classes":
         right = f"data.file=CSV, with the columns {listing(trained.task.classes)}"
         raise BadInput(Problem("class folders say classes, and this model gives numbers", "data.dir", right))
-    root = os.path.abspath(os.path.expanduser(folder))
+    if remote.is_address(folder):
+        folder = remote.local(folder, _disk_limit(trained), "data.dir")
+    root = folders.root_of(folder)
     named = sources.split_folders(root)
     name = Path(root).name
     if not named:
@@ -133,12 +137,12 @@ def _folder(trained: Trained, folder: str, split: SplitName | None) -> _Found:
     if split != "all" and split not in named:
         what = f"{root} has no {split} folder"
         raise BadInput(Problem(what, f"command line: split={split}", suggestion(split, named)))
-    folders = list(named.values()) if split == "all" else [named[split]]
-    found, lines = _classes_of(trained, folders)
-    return found, f"{name}-{split}", ", ".join(folders), lines
+    chosen = list(named.values()) if split == "all" else [named[split]]
+    found, lines = _classes_of(trained, chosen)
+    return found, f"{name}-{split}", ", ".join(chosen), lines
 
 
-def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[tuple[str, str]]]:
+def _classes_of(trained: Trained, roots: Sequence[str]) -> tuple[Split, list[tuple[str, str]]]:
     """Images of class folders, and what is said of them; classes that the run left out are left out here too."""
     task = trained.task
     assert isinstance(task, Classification)
@@ -151,7 +155,7 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
     labels: list[int] = []
     unknown: list[str] = []
     tally = Tally()
-    for folder in folders:
+    for folder in roots:
         for name, files in sources.class_images(folder, tally).items():
             label = task.number_of(name)
             if label is None and chosen is None:
@@ -161,14 +165,15 @@ def _classes_of(trained: Trained, folders: Sequence[str]) -> tuple[Split, list[t
                 labels += [label] * len(files)
     if unknown:
         right = suggestion(unknown[0], task.classes)
-        raise BadInput(Problem(f"the model knows no class {listing(sorted(set(unknown)))}", ", ".join(folders), right))
+        raise BadInput(Problem(f"the model knows no class {listing(sorted(set(unknown)))}", ", ".join(roots), right))
     return Split(tuple(paths), np.asarray(labels, np.int32)), told(tally.unused)
 
 
 def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
     settings = _settings(trained, {"file": file}, trained.task.in_csv)
     if split is None or split == "all":
-        columns = {key: value for key, value in settings.parameters.items() if key not in ("validation", "test")}
+        of_splits = ("validation", "test", "validation_file", "test_file")
+        columns = {key: value for key, value in settings.parameters.items() if key not in of_splits}
         images = narrow(
             read_manifest(**columns, labels=trained.task.asks), settings.classes, settings.positive, None, settings.seed
         )
@@ -228,6 +233,7 @@ def _settings(trained: Trained, given: Mapping[str, Any], foreign: Mapping[str, 
         exclude=None,
         relabel=None,
         group=own.group if own else None,
+        time=own.time if own else None,
         folds=own.folds if own else None,
         fold=own.fold if own else 0,
         write_split=None,
@@ -235,7 +241,17 @@ def _settings(trained: Trained, given: Mapping[str, Any], foreign: Mapping[str, 
         class_weights=None,
         seed=own.seed if own else 1,
         memory_limit=0,
+        disk_limit=_disk_limit(trained),
         on_error="stop",
+    )
+
+
+def _disk_limit(trained: Trained) -> float:
+    """GiB that copies of data from elsewhere may take: the run's, else the usual."""
+    return (
+        trained.data().disk_limit
+        if trained.run
+        else float(read(conf_folder() / "train.yaml").content["data"]["disk_limit"])
     )
 
 

@@ -15,6 +15,7 @@ from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.geometry import Geometry
 from framework.core.task import Classification, Regression, Task
+from framework.data.containers import openable
 from framework.evaluation.forward import batches, inference
 from framework.evaluation.labelled import Labelled
 from framework.exports.answering import Answer
@@ -159,7 +160,7 @@ def _numbers(task: Regression, labels: np.ndarray, ours: np.ndarray, told: np.nd
 
 def _read(script: Mapping[str, Any], names: Sequence[str], pool: ThreadPoolExecutor) -> list[np.ndarray]:
     try:
-        return list(pool.map(script["pixels"], names))
+        return list(pool.map(lambda name: script["pixels"](openable(name)), names))
     except Exception as error:
         raise RunFailed(f"call.py can't read an image that the run reads: {error}") from error
 

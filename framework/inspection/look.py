@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ import numpy as np
 
 from framework.core.console import progress
 from framework.core.errors import BadInput
+from framework.data.containers import contents
 from framework.data.decode import pixels, reason
-from framework.data.fingerprint import file_hash
+from framework.data.fingerprint import digest
 from framework.data.headers import is_deep
 from framework.data.upright import opened
 
@@ -70,10 +72,10 @@ def _look(path: str) -> Look:
     from PIL import Image
 
     try:
-        if os.path.getsize(path) == 0:
+        data = contents(path)
+        if not data:
             return Look(path, "empty, 0 bytes")
-        hash = file_hash(path)
-        with warnings.catch_warnings(), opened(path) as image:
+        with warnings.catch_warnings(), opened(io.BytesIO(data)) as image:
             warnings.simplefilter("ignore")
             known = {
                 "format": _SAME.get(image.format or "", image.format or ""),
@@ -83,11 +85,11 @@ def _look(path: str) -> Look:
                 "height": image.height,
                 "frames": 1 if image.format == "MPO" else getattr(image, "n_frames", 1),
                 "orientation": int(image.getexif().get(0x0112, 1) or 1),
-                "deep": is_deep(Path(path).read_bytes()),
-                "hash": hash,
+                "deep": is_deep(data),
+                "hash": digest(data),
             }
-    except BadInput as error:
-        return Look(path, error.problems[0].what.removeprefix(f"{path} "))
+    except BadInput:  # the container is broken, and all in it
+        raise
     except Exception as error:
         return Look(path, reason(error, path))
     try:

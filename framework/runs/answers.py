@@ -10,6 +10,7 @@ import numpy as np
 from framework.core.files import write_table
 from framework.core.names import in_csv, path_in_csv
 from framework.core.runs import ANSWERS, KeptLogits, RunFolder
+from framework.data.containers import is_folder
 from framework.evaluation.measures import Answers
 
 
@@ -41,5 +42,5 @@ def write(folder: RunFolder, answers: Answers, origin: str) -> None:
 
 def _below(path: str, origin: str) -> str:
     """A path from the data's origin, so that it is the same where the data lie elsewhere; in full if it is not below."""
-    root = origin if os.path.isdir(origin) else os.path.dirname(origin)
+    root = origin if is_folder(origin) else os.path.dirname(origin)
     return os.path.relpath(path, root) if root and path.startswith(os.path.join(root, "")) else path

@@ -421,9 +421,6 @@ def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:
             if class_name(name) not in task.classes:
                 where = "data.class_weights"
                 yield Problem(f"{where} names '{name}', which is no class", where, suggestion(name, task.classes))
-    if given is not None and isinstance(task, Classification) and task.several:
-        what = "data.class_weights: an image with several labels has no one class weight"
-        yield Problem(what, "data.class_weights", "null")
 
 
 def _weights(settings: Settings, demonstration: bool, hurried: bool) -> list[Problem]:

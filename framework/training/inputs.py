@@ -16,6 +16,7 @@ from framework.core import registry
 from framework.core.backend import keras
 from framework.core.console import warn
 from framework.data import fingerprint, pipeline
+from framework.data.containers import ready
 from framework.data.pipeline import Augmentation
 from framework.data.rows import FileImages, Rows, image_rows
 from framework.features.compute import BATCH_SIZE, Batches, features
@@ -193,7 +194,9 @@ class InputBuilder:
             with self.recorder.phase("reading"):
                 data = self.settings.data
                 share = data.memory_limit * len(self.splits[name]) // sum(map(len, self.splits.values()))
-                self._images[name] = image_rows(self.splits[name].paths, data.geometry, share)
+                self._images[name] = rows = image_rows(self.splits[name].paths, data.geometry, share)
+                if isinstance(rows, FileImages):
+                    ready(rows.paths, data.disk_limit)
         return self._images[name]
 
     def _says(self, why: str) -> str:

@@ -13,6 +13,10 @@ from framework.core import registry
 GIVEN = {
     "data=image_folder": ["data.dir=photos"],
     "data=csv": ["data.file=labels.csv"],
+    "data=parquet": ["data.files=data"],
+    "data=webdataset": ["data.files=data"],
+    "data=tfrecord": ["data.files=data"],
+    "data=label_studio": ["data.export=export.json"],
     "stages=finetune": ["stages.finetune.train=last:2"],
     **{f"search/pruner={name}": ["search=tpe"] for name in groups()["search/pruner"]},
 }

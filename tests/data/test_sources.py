@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from PIL import Image
 
 from framework.config.settings import DataSettings
+from framework.core import registry
 from framework.core.errors import BadInput
 from framework.data import folders
 from framework.data.selection import narrow
@@ -29,6 +31,9 @@ def table(path, **changes):
         "separator": None,
         "split_column": None,
         "folder": None,
+        "names": None,
+        "validation_file": None,
+        "test_file": None,
         "validation": 0.25,
         "test": 0.0,
     }
@@ -450,6 +455,7 @@ def test_read_narrows_what_the_source_lists(photos):
         exclude=None,
         relabel=None,
         group=None,
+        time=None,
         folds=None,
         fold=0,
         write_split=None,
@@ -457,6 +463,7 @@ def test_read_narrows_what_the_source_lists(photos):
         seed=1,
         class_weights=None,
         memory_limit=10,
+        disk_limit=1,
         on_error="stop",
     )
     images = read(settings)
@@ -464,12 +471,8 @@ def test_read_narrows_what_the_source_lists(photos):
     assert np.bincount(images.splits["train"].labels).tolist() == [4, 2]
 
 
-@pytest.mark.parametrize("name", ["garments", "image_folder", "csv"])
+@pytest.mark.parametrize("name", registry.names("source"))
 def test_options_give_every_parameter(name):
-    from pathlib import Path
-
-    from framework.core import registry
-
     path = Path(__file__).parents[2] / "conf" / "data" / f"{name}.yaml"
     assert path.read_text().startswith("# ")
     node = yaml.safe_load(path.read_text())

@@ -12,7 +12,10 @@ from PIL import Image
 from framework import check
 from framework.core.errors import BadInput
 from framework.data import sources
+from framework.data.containers import contents
+from framework.data.pipeline import MemoryImages, training_dataset
 from tests.conftest import COLOURS, make_images
+from tests.data import archived, sharded
 from tests.options.counted import effect
 from tests.options.made import prepared, settings, trained
 
@@ -112,6 +115,118 @@ def test_a_table_without_splits_gives_its_shares(table):
     assert counts(listed("csv", file=str(table), **NAMED, validation=0.5)) == {"train": 18, "validation": 18}
 
 
+@effect("data.csv.names")
+def test_numbers_of_a_table_are_called_by_their_names(table):
+    file = table.with_name("numbers.csv")
+    numbers = {"blue": "2", "green": "0", "red+warm": "1"}
+    lines = table.read_text().splitlines()
+    cells = [line.split(",") for line in lines[1:]]
+    file.write_text("\n".join([lines[0], *(f"{path},{numbers[label]},{part}" for path, label, part in cells)]) + "\n")
+    (table.parent / "names.txt").write_text("green\nred\nblue\n")
+    assert listed("csv", file=str(file), **NAMED).classes == ("0", "1", "2")
+    images = listed("csv", file=str(file), **NAMED, names=f"{table.parent}/names.txt")
+    assert images.classes == ("green", "red", "blue")
+    assert images.counts()["train"]["blue"] + images.counts()["validation"]["blue"] == 12
+    (table.parent / "names.txt").write_text("green\nred\n")
+    with pytest.raises(BadInput, match=r"12 labels have no name: '2' of .*numbers.csv:2"):
+        listed("csv", file=str(file), **NAMED, names=f"{table.parent}/names.txt")
+
+
+@effect("data.csv.validation_file", "data.csv.test_file")
+def test_each_split_has_its_table(table, tmp_path):
+    lines = table.read_text().splitlines()
+    files = {}
+    for split, folder in (("train", table.parent), ("validation", table.parent), ("test", tmp_path)):
+        rows = [line for line in lines[1:] if line.endswith("validation" if split == "test" else split)]
+        files[split] = folder / f"{split}.csv"
+        away = "" if folder == table.parent else f"{table.parent}/"
+        files[split].write_text("\n".join([lines[0], *(away + row for row in rows)]) + "\n")
+    given = {"validation_file": str(files["validation"]), "test_file": str(files["test"])}
+    images = listed("csv", file=str(files["train"]), **NAMED, **given)
+    assert counts(images) == {"train": 24, "validation": 12, "test": 12}
+    with pytest.raises(
+        BadInput, match=r"data.split_column=part says who is in which split, and so do files of their own"
+    ):
+        listed("csv", file=str(files["train"]), **NAMED, **given, split_column="part")
+    files["test"].write_text("a,b\n")
+    with pytest.raises(BadInput) as caught:
+        listed("csv", file=str(files["train"]), **NAMED, **given)
+    assert caught.value.problems[0].where == "data.test_file"
+
+
+@effect("data=parquet", "data.parquet.files", "data.parquet.image_column", "data.parquet.label_column")
+@effect("data.parquet.names", "data.parquet.validation", "data.parquet.test")
+def test_rows_of_parquet_are_images_and_labels(photos, tmp_path):
+    file = sharded.parquet(photos, tmp_path, copy=[b"x"] * 24, size=[place % 2 for place in range(24)])
+    assert listed("parquet", files=str(file)).classes == ("blue", "green", "red")
+    images = listed(
+        "parquet", files=str(tmp_path), image_column="copy", label_column="size", validation=0.25, test=0.25
+    )
+    assert images.classes == ("0", "1")
+    assert counts(images) == {"train": 12, "validation": 6, "test": 6}
+    assert contents(images.splits["test"].paths[0]) == b"x"
+    (tmp_path / "names.txt").write_text("small\nlarge\n")
+    named = listed("parquet", files=str(file), label_column="size", names=f"{tmp_path}/names.txt")
+    assert named.classes == ("small", "large")
+
+
+@effect("data=webdataset", "data.webdataset.files", "data.webdataset.label", "data.webdataset.label_key")
+@effect("data.webdataset.names", "data.webdataset.validation", "data.webdataset.test")
+def test_samples_of_shards_are_images_and_labels(photos, tmp_path):
+    sharded.webdataset(photos, tmp_path, numbers=True)
+    (tmp_path / "names.json").write_text('{"0": "sky", "1": "grass", "2": "rose"}')
+    files = f"{tmp_path}/train-{{000..001}}.tar"
+    images = listed("webdataset", files=files, names=f"{tmp_path}/names.json", validation=0.25, test=0.25)
+    assert images.classes == ("sky", "grass", "rose")
+    assert counts(images) == {"train": 12, "validation": 6, "test": 6}
+    pairs = [(name, data, label) for name, data, label in sharded.samples(photos, "train")]
+    members = {f"{name}.jpg": data for name, data, _ in pairs}
+    members |= {f"{name}.json": json.dumps({"kind": label}).encode() for name, _, label in pairs}
+    archived.write_archive(tmp_path / "a.tar", members)
+    by_key = listed("webdataset", files=f"{tmp_path}/a.tar", label="json", label_key="kind")
+    assert by_key.classes == ("blue", "green", "red")
+
+
+@effect("data=tfrecord", "data.tfrecord.files", "data.tfrecord.image_key", "data.tfrecord.label_key")
+@effect("data.tfrecord.text_key", "data.tfrecord.names", "data.tfrecord.validation", "data.tfrecord.test")
+def test_examples_of_records_are_images_and_labels(photos, tmp_path):
+    examples = [
+        sharded.example({"pixels": data, "kind": len(label), "called": label.encode()})
+        for _, data, label in sharded.samples(photos, "train")
+    ]
+    file = sharded.records(tmp_path / "a.tfrecord", examples)
+    keys = {"image_key": "pixels", "label_key": "kind", "text_key": "called"}
+    images = listed("tfrecord", files=str(file), **keys, validation=0.25, test=0.25)
+    assert images.classes == ("blue", "green", "red")
+    assert counts(images) == {"train": 12, "validation": 6, "test": 6}
+    assert listed("tfrecord", files=str(file), **{**keys, "text_key": "none"}).classes == ("3", "4", "5")
+    (tmp_path / "names.txt").write_text("a\nb\nc\nthree\nfour\nfive\n")
+    assert listed("tfrecord", files=str(file), **keys, names=f"{tmp_path}/names.txt").classes == (
+        "three",
+        "four",
+        "five",
+    )
+
+
+@effect("data=label_studio", "data.label_studio.export", "data.label_studio.folder", "data.label_studio.image")
+@effect("data.label_studio.choice", "data.label_studio.validation", "data.label_studio.test")
+def test_tasks_of_an_export_are_images_and_labels(photos, tmp_path):
+    tasks = []
+    for file in sorted((photos / "train").rglob("*.jpg")):
+        made = [
+            {"type": "choices", "from_name": name, "value": {"choices": [value]}}
+            for name, value in (("colour", file.parent.name), ("side", (file.stem[-1:] < "4" and "left") or "right"))
+        ]
+        tasks.append({"data": {"photo": file.name, "thumb": "t.jpg"}, "annotations": [{"result": made}]})
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps(tasks))
+    given = {"export": str(export), "folder": str(photos / "train"), "image": "photo"}
+    images = listed("label_studio", **given, choice="colour", validation=0.25, test=0.25)
+    assert images.classes == ("blue", "green", "red")
+    assert counts(images) == {"train": 12, "validation": 6, "test": 6}
+    assert listed("label_studio", **given, choice="side").classes == ("left", "right")
+
+
 @effect("data.classes")
 def test_only_these_classes_in_this_order(photos):
     images = listed("image_folder", dir=str(photos), classes=["red", "blue"])
@@ -202,6 +317,26 @@ def test_classes_weigh_in_the_loss_what_they_are_given(photos, tmp_path, eager, 
     assert trainer.history[0]["loss"] == pytest.approx(np.mean(entropy * np.take(weights, train.labels)), rel=0.02)
 
 
+def test_an_image_with_several_labels_weighs_the_mean_of_theirs(table, tmp_path):
+    from framework.runs.preflight import experiment
+    from framework.training.compiling import class_weights
+
+    given = [f"data.file={table}", "data.path_column=image", "data.label_column=colours", "data.separator='+'"]
+    chosen = settings("data=csv", *given, "data.class_weights={red: 9, warm: 3}", "model=cnn", "data.image_size=8")
+    made = experiment(chosen)
+    weights = class_weights(made)
+    assert dict(zip(made.task.classes, weights.tolist(), strict=True)) == {"blue": 1, "green": 1, "red": 9, "warm": 3}
+    rows = MemoryImages(np.zeros((3, 8, 8, 3), np.uint8))
+    labels = np.array([[1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]], np.float32)
+    batches = training_dataset(rows, labels, batch_size=3, seed=1, class_weights=weights)
+    _, y, found = next(iter(batches))
+    assert {tuple(row): weight for row, weight in zip(y.numpy().tolist(), found.numpy().tolist(), strict=True)} == {
+        (1, 0, 0, 0): 1,
+        (0, 0, 1, 1): 6,
+        (0, 0, 0, 0): 1,
+    }
+
+
 @effect("data.resize", "data.fill", "data.channels")
 def test_images_of_another_aspect_are_read_as_told(photos, tmp_path):
     def read(*overrides):
@@ -261,6 +396,33 @@ def test_a_group_is_on_one_side(photos):
     together, apart = sides(), sides(group="-(\\d+)[.]jpg")
     assert set.intersection(*together)
     assert not set.intersection(*apart)
+
+
+@effect("data.time")
+def test_the_latest_are_held_out(photos, table):
+    expression = "-(\\d+)[.]jpg"  # of 24 images each number is that of three
+    images = listed("image_folder", dir=str(photos / "train"), time=expression, validation=0.2, test=0.1)
+    made = {split: sorted({int(name[-7:-4]) for name in names(images, split)}) for split in images.splits}
+    assert made == {"train": [0, 1, 2, 3, 4], "validation": [5, 6], "test": [7]}
+    assert counts(images) == {"train": 15, "validation": 6, "test": 3}
+    lines = table.read_text().splitlines()
+    days = ["when", *(f"2024-01-{1 + place % 30:02d}" for place in range(36))]
+    table.with_name("days.csv").write_text(
+        "\n".join(f"{line},{day}" for line, day in zip(lines, days, strict=True)) + "\n"
+    )
+    given = {"file": f"{table.parent}/days.csv", **NAMED, "time": "when"}
+    latest = listed("csv", **given, validation=0.05)
+    when = latest.column("when")
+    assert {when[path] for path in latest.splits["validation"].paths} == {"2024-01-29", "2024-01-30"}
+    for changed, said in (
+        ({"time": "colours"}, "data.time=colours: 'blue' is no time"),
+        ({"time": "wen"}, "has no column 'wen'"),
+        ({"folds": 3}, "data.time=when says who validates, and so does data.folds"),
+        ({"split_column": "part"}, "data.time=when draws the validation images, and"),
+        ({"validation": 0.99}, "too many images were made at one time"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            listed("csv", **{**given, **changed})
 
 
 @effect("data.folds", "data.fold")

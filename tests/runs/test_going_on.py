@@ -400,8 +400,8 @@ def test_what_can_t_change_is_refused_with_the_reason_though_it_is_allowed(begun
 
 @pytest.mark.parametrize(
     "change",
-    ["cache=off", "cache.dir=elsewhere", "cache.size_limit=1", "data.memory_limit=1", "trainer.save_steps=5",
-     "trainer.steps_per_execution=2", "sweep.name=a"],
+    ["cache=off", "cache.dir=elsewhere", "cache.size_limit=1", "data.memory_limit=1", "data.disk_limit=1",
+     "trainer.save_steps=5", "trainer.steps_per_execution=2", "sweep.name=a"],
 )  # fmt: skip
 def test_what_changes_no_number_is_not_asked_about(begun, change):
     begun()(change)

@@ -1,0 +1,165 @@
+"""Images with classes, from a list of them with the names of their classes: what every table and shard comes down to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from framework.core.errors import BadInput, Problem, listing, many
+from framework.data.folders import SPLIT_NAMES, not_learnt
+from framework.data.images import Images, Split
+from framework.data.labels import class_name
+from framework.data.selection import take
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes that can be learnt, in the order of the labels, and those of each split."""
+
+    names: tuple[str, ...]
+    inside: Mapping[str, set[str]]
+
+    @property
+    def too_few(self) -> str:
+        """What to say where there is nothing to tell apart; else empty."""
+        if len(self.names) > 1:
+            return ""
+        return f"the data has one class only: {self.names[0]}" if self.names else "the data has no labels"
+
+
+def classes_of(
+    cells: Sequence[Sequence[str]], in_split: Sequence[str | None], order: Sequence[str] | None = None
+) -> Classes:
+    """The classes of images.
+
+    Args:
+        cells: names of each image's classes.
+        in_split: of each image.
+        order: of the names; None for that of the alphabet.
+    """
+    inside: dict[str, set[str]] = {split: set() for split in SPLIT_NAMES if split in in_split}
+    for cell, split in zip(cells, in_split, strict=True):
+        if split is not None:
+            inside[split].update(cell)
+    # a class that only the test has is none that could be learnt
+    found = inside.get("train", set()) | inside.get("validation", set())
+    if order is None:
+        return Classes(tuple(sorted(found)), inside)
+    place = {name: number for number, name in enumerate(order)}
+    return Classes(tuple(sorted(found, key=lambda name: (place.get(name, len(place)), name))), inside)
+
+
+def classified(
+    paths: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    in_split: Sequence[str | None],
+    classes: Classes,
+    *,
+    several: bool,
+    where: str,
+    origin: str,
+    **more: Any,
+) -> Images:
+    """The images in their splits, with numbers for labels.
+
+    Args:
+        paths: of the images.
+        cells: as for ``classes_of``, each of one name unless ``several``.
+        in_split: of each image.
+        classes: of these.
+        several: whether an image may have any number of labels.
+        where: the key of the config that names the data.
+        origin: what the banner calls the data.
+        more: attributes of ``Images``; test images of a class that is not learnt join its ``unused``.
+    """
+    number = {name: position for position, name in enumerate(classes.names)}
+    shape = (len(paths), len(number)) if several else len(paths)
+    labels = np.zeros(shape, np.float32) if several else np.full(shape, -1, np.int32)
+    positions: dict[str, list[int]] = {split: [] for split in classes.inside}
+    outside: dict[str, list[str]] = {}
+    for row, (path, cell, split) in enumerate(zip(paths, cells, in_split, strict=True)):
+        known = [number[label] for label in cell if label in number]
+        if several:
+            labels[row, known] = 1
+        elif known:
+            labels[row] = known[0]
+        if known or not cell:
+            positions[str(split)].append(row)
+        else:
+            outside.setdefault(cell[0], []).append(path)
+    everything = Split(tuple(paths), labels)
+    return Images(
+        classes.names,
+        {split: take(everything, rows) for split, rows in positions.items() if rows},
+        multilabel=several,
+        origin=origin,
+        unused=(*more.pop("unused", ()), *not_learnt(outside)),
+        faults=_faults(classes.inside, where),
+        **more,
+    )
+
+
+def _faults(inside: Mapping[str, set[str]], where: str) -> Callable[[Sequence[str] | None], list[Problem]]:
+    def faults(chosen: Sequence[str] | None) -> list[Problem]:
+        more = inside.get("validation", set()) - inside["train"]
+        more = more if chosen is None else more & set(chosen)
+        what = f"validation has classes that training has not: {listing(sorted(more))}"
+        return [Problem(what, where, "training images of them, or data.classes without them")] if more else []
+
+    return faults
+
+
+def read_names(file: str) -> list[str]:
+    """Names of classes by number: a name a line, the first that of 0, or a JSON list, or a JSON object of number to name.
+
+    Raises:
+        BadInput: it can't be read, or has a name twice.
+    """
+    path = os.path.abspath(os.path.expanduser(file))
+    where = "data.names"
+    try:
+        with open(path, encoding="utf-8-sig") as opened:
+            text = opened.read()
+        if text.lstrip()[:1] in ("[", "{"):
+            found = json.loads(text)
+            names = found if isinstance(found, list) else [found[str(number)] for number in range(len(found))]
+        else:
+            names = text.strip().splitlines()
+    except OSError as error:
+        raise BadInput(Problem(f"{path} can't be read: {error.strerror}", where, "a file of names")) from None
+    except (ValueError, KeyError, RecursionError):
+        what = f"{path} is no list of names"
+        raise BadInput(Problem(what, where, 'a name a line, or ["cat","dog"], or {"0":"cat","1":"dog"}')) from None
+    names = [class_name(str(name).strip()) for name in names]
+    if len(set(names)) < len(names) or "" in names:
+        raise BadInput(Problem(f"{path} has a name twice, or an empty one", where, "each class once"))
+    return names
+
+
+def named(
+    cells: Sequence[Sequence[str]], names: Sequence[str] | None, where: Callable[[int], str]
+) -> tuple[list[list[str]], list[str] | None, list[Problem]]:
+    """Labels with the names in place of their numbers, the order of the classes, and what is wrong.
+
+    Args:
+        cells: labels of each image, as texts.
+        names: by number; None: labels are names already, or numbers that are called so, in the order of numbers.
+        where: what a message calls an image, by its place.
+    """
+    if names is None:
+        found = {label for cell in cells for label in cell}
+        order = sorted(found, key=int) if found and all(label.isdecimal() for label in found) else None
+        return [list(cell) for cell in cells], order, []
+    called = {str(number): name for number, name in enumerate(names)} | {name: name for name in names}
+    wrong = [(place, label) for place, cell in enumerate(cells) for label in cell if label not in called]
+    problems = []
+    if wrong:
+        (place, label), *others = wrong
+        what = f"{many(len(wrong), 'label')} {'has' if not others else 'have'} no name: '{label}' of {where(place)}"
+        problems = [Problem(what, "data.names", f"names of 0 to {len(names) - 1} and more, or these names themselves")]
+    return [[called.get(label, label) for label in cell] for cell in cells], list(names), problems

@@ -1,0 +1,347 @@
+"""Data that lie elsewhere (``s3://``, ``gs://``, ``memory://``, ``https://``): their files are fetched into the user's cache
+folder, and read from there as any others.
+
+fsspec knows the protocols, and its libraries the credentials. Many files are fetched at once, each in pieces, again where
+that fails; what was fetched stays, so that the same command goes on after whatever stopped it. A file is fetched anew
+when its size or tag differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from framework.core.console import amount, progress, say
+from framework.core.errors import BadInput, Problem, RunFailed, listing, many
+from framework.core.files import cache_folder, is_full, locked, write_whole
+
+T = TypeVar("T")
+GIB = 2**30
+READERS = 64  # files fetched at once: most of the time of one is waiting
+PIECE = 16 << 20  # bytes of a large file that are asked for at once
+TRIES, PAUSE = 4, 0.25  # how often a file is asked for, and seconds before the second time, doubled each time
+SAVED = 5.0  # seconds after which it is noted what has been fetched
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.IGNORECASE)
+_FOR_GOOD = (PermissionError, FileNotFoundError, NotImplementedError, IsADirectoryError, ValueError, TypeError)
+_WEB = ("http", "https")
+_PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "abfs": "adlfs",
+    "az": "adlfs",
+} | dict.fromkeys(_WEB, "aiohttp")
+_OF_EXTRA = ("fsspec", "s3fs", "gcsfs", "aiohttp")
+
+
+def is_address(text: object) -> bool:
+    """Whether a text leads to another machine."""
+    return isinstance(text, str) and _ADDRESS.fullmatch(text) is not None
+
+
+def local(address: str, limit: float, where: str) -> str:
+    """The path at which an address's file, or all below its folder or of its glob, lie on this machine, fetched if need be.
+
+    Args:
+        address: with its protocol.
+        limit: GiB that all such files may take in the user's cache folder.
+        where: the key of the config that names it.
+
+    Raises:
+        BadInput: a package is missing; there is nothing, or no access; or it is larger than ``limit``.
+        RunFailed: the disk is full.
+    """
+    found = _ADDRESS.fullmatch(address)
+    assert found is not None
+    files = _listed(address, where)
+    size = sum(one.size for one in files.values())
+    root = cache_folder() / "remote"
+    if size > limit * GIB:
+        what = f"{address} holds {amount(size)}, more than {limit:g} GiB of copies may take"
+        raise BadInput(Problem(what, where, f"data.disk_limit={-(-size // GIB)}, or a part of it"))
+    copy = _Copy(root, address)
+    try:
+        with locked(copy.lock, lambda: say(f"Waiting: another process fetches {address}.")):
+            _make_room(root, copy, size, limit * GIB)
+            wanted = copy.missing(files)
+            more = sum(files[name].size for name in wanted)
+            if shutil.disk_usage(root).free < more:
+                raise RunFailed(f"{address} takes {amount(more)} more, and {root} has not so much room.")
+            copy.fetch(wanted, files, where)
+            copy.forget(files)
+    except OSError as error:
+        if is_full(error):
+            raise RunFailed(
+                f"{address} can't be fetched: the disk of {root} is full. What was fetched is kept."
+            ) from None
+        raise
+    return str(root / _place(found[1].lower(), address))
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file elsewhere: how to ask for it, its size, and what changes with its contents."""
+
+    system: Any
+    name: str
+    size: int
+    tag: str
+
+
+def _listed(address: str, where: str) -> dict[str, _File]:
+    """The files of an address, by their paths in the folder of all copies."""
+    protocol = address.partition("://")[0].lower()
+    try:
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        package = _PACKAGES.get(protocol, getattr(error, "name", None) or "fsspec")
+        what = f"{protocol}:// is read by the package {package}, which is not installed"
+        extra = package in _OF_EXTRA
+        raise BadInput(
+            Problem(what, where, "pip install 'framework[remote]'" if extra else f"pip install {package}")
+        ) from None
+    except ValueError as error:
+        raise BadInput(Problem(f"{address}: {_first_line(error)}", where, "s3://, gs:// or https://")) from None
+    found = _asked(lambda: _find(system, path.rstrip("/"), protocol), address, where)
+    if not found:
+        raise BadInput(
+            Problem(f"there is nothing at {address}", where, "the address of a file, or of a folder of files")
+        )
+    files = {}
+    for name, said in found.items():
+        inside = _place(protocol, name)
+        if any(part in ("", ".", "..") for part in inside.split("/")):
+            raise BadInput(Problem(f"{address} has a name that leads out of it: {name}", where, "names of plain parts"))
+        tags = (said.get(key) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created"))
+        size = said.get("size")
+        if size is None:
+            what = f"{address} does not say how large it is"
+            raise BadInput(Problem(what, where, "a server that tells the length of its files"))
+        files[inside] = _File(system, name, int(size), str(next((tag for tag in tags if tag), "")))
+    return files
+
+
+def _place(protocol: str, name: str) -> str:
+    """Where a file's copy lies in the folder of all copies; what a web address asks for behind ``?`` is left out."""
+    path = name.partition("://")[2] or name
+    return f"{protocol}/{(path.partition('?')[0] if protocol in _WEB else path).strip('/')}"
+
+
+def _find(system: Any, path: str, protocol: str) -> Mapping[str, Mapping[str, Any]]:
+    """What is said of each file."""
+    if protocol in _WEB:  # a folder there is a page like any other
+        return {path: system.info(path)}
+    from framework.data.shards import expanded
+
+    found: dict[str, Mapping[str, Any]] = {}
+    for one in expanded(path):
+        if any(sign in one for sign in "*?["):
+            found |= system.glob(one, detail=True)
+        else:
+            found |= system.find(one, detail=True)
+    return {name: said for name, said in found.items() if said.get("type") != "directory" and not name.endswith("/")}
+
+
+class _Copy:
+    """The files of an address on this machine, and what is known of those that are whole."""
+
+    def __init__(self, root: Path, address: str):
+        self.root, self.address = root, address
+        key = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
+        self.record = root / "records" / f"{key}.json"
+        self.lock = root / "locks" / key
+        self.known = _read(self.record)
+
+    def missing(self, files: Mapping[str, _File]) -> list[str]:
+        """Those that are not here, or were fetched when they were others."""
+        return [name for name, file in files.items() if not self._has(name, file)]
+
+    def fetch(self, names: list[str], files: Mapping[str, _File], where: str) -> None:
+        """Fetch these; what could not be fetched is told at the end, and the others stay."""
+        failed: dict[str, str] = {}
+        saved = time.monotonic()
+        with (
+            progress(f"Fetching {self.address}", len(names), "files") as advance,
+            ThreadPoolExecutor(READERS) as pool,
+        ):
+            tasks = {pool.submit(self._fetch, name, files[name]): name for name in names}
+            try:
+                for task in as_completed(tasks):
+                    name = tasks[task]
+                    try:
+                        task.result()
+                    except Exception as error:
+                        if is_full(error):
+                            raise
+                        failed[files[name].name] = _why(error)
+                        if isinstance(error, PermissionError):
+                            break  # the next ones are refused too
+                    else:
+                        self.known[name] = [files[name].size, files[name].tag]
+                        advance(1)
+                    if time.monotonic() - saved > SAVED:
+                        saved = time.monotonic()
+                        self._save()
+            finally:
+                pool.shutdown(cancel_futures=True)
+                self._save()
+        if failed:
+            told = listing([f"{name}: {why}" for name, why in sorted(failed.items())], 3)
+            what = f"of {many(len(names), 'file')} of {self.address} {len(failed):,} can't be fetched: {told}"
+            raise BadInput(Problem(what, where, "the same command again: what was fetched is kept"))
+
+    def forget(self, files: Mapping[str, _File]) -> None:
+        """Remove copies of what is no longer there, and note the time of use."""
+        for name in [name for name in self.known if name not in files]:
+            self._remove(name)
+        self._save()
+
+    def clear(self) -> None:
+        """Remove all of it."""
+        for name in list(self.known):
+            self._remove(name)
+        self.record.unlink(missing_ok=True)
+
+    @property
+    def size(self) -> int:
+        """Bytes that are here."""
+        return sum(size for size, _ in self.known.values())
+
+    def _has(self, name: str, file: _File) -> bool:
+        if self.known.get(name) != [file.size, file.tag]:
+            return False
+        with contextlib.suppress(OSError):
+            return os.path.getsize(self.root / name) == file.size
+        return False
+
+    def _fetch(self, name: str, file: _File) -> None:
+        """One file, piece by piece; a piece that is there from a run before is not asked for again."""
+        path = self.root / name
+        part = (
+            self.root
+            / "parts"
+            / hashlib.blake2b(repr((name, file.size, file.tag)).encode(), digest_size=16).hexdigest()
+        )
+        for folder in (path.parent, part.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with open(part, "ab") as opened:
+            while (start := opened.tell()) < file.size:
+                stop = min(start + PIECE, file.size)
+                data = _again(lambda start=start, stop=stop: _piece(file, start, stop))  # type: ignore[misc]
+                if len(data) != stop - start:
+                    part.unlink()
+                    raise OSError(f"{len(data):,} bytes came in place of {stop - start:,}")
+                opened.write(data)
+        os.replace(part, path)
+
+    def _remove(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+        self.known.pop(name, None)
+
+    def _save(self) -> None:
+        write_whole(self.record, json.dumps({"address": self.address, "files": self.known}))
+
+
+def _piece(file: _File, start: int, stop: int) -> bytes:
+    if start == 0 and stop == file.size:
+        return bytes(file.system.cat_file(file.name))
+    return bytes(file.system.cat_file(file.name, start=start, end=stop))
+
+
+def _read(record: Path) -> dict[str, list[Any]]:
+    try:
+        found = json.loads(record.read_bytes())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _make_room(root: Path, own: _Copy, size: int, limit: float) -> None:
+    """Remove copies of other addresses until all keep to the limit, the least recently used first."""
+    root.mkdir(parents=True, exist_ok=True)
+    others = [record for record in (root / "records").glob("*.json") if record != own.record]
+    for record in sorted(others, key=lambda file: -file.stat().st_mtime):
+        try:
+            copy = _Copy(root, json.loads(record.read_bytes())["address"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        size += copy.size
+        if size > limit:
+            copy.clear()
+
+
+def room(folder: Path, size: int, limit: float) -> bool:
+    """Whether a file of so many bytes may be added to a folder of copies of ``limit`` GiB; the least recently used ones are
+    removed for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if size > limit * GIB or shutil.disk_usage(folder).free < size:
+        return False
+    for file in sorted(folder.glob("*.bytes"), key=lambda file: -file.stat().st_mtime):
+        size += file.stat().st_size
+        if size > limit * GIB:
+            file.with_suffix(".npy").unlink(missing_ok=True)
+            file.unlink()
+    return True
+
+
+def _asked(ask: Callable[[], T], address: str, where: str) -> T:
+    try:
+        return _again(ask)
+    except FileNotFoundError:
+        raise BadInput(Problem(f"there is nothing at {address}", where, "the address of a file or a folder")) from None
+    except Exception as error:
+        right = (
+            "access to it: credentials are read as its own tools do" if _refused(error) else "the same command again"
+        )
+        raise BadInput(Problem(f"{address} can't be listed: {_why(error)}", where, right)) from None
+
+
+def _again(ask: Callable[[], T]) -> T:
+    """Ask, and ask again where that may help."""
+    for number in range(TRIES):
+        try:
+            return ask()
+        except _FOR_GOOD:
+            raise
+        except Exception as error:
+            if number == TRIES - 1 or _refused(error):
+                raise
+            time.sleep(PAUSE * 2**number)
+    raise AssertionError
+
+
+def _refused(error: BaseException) -> bool:
+    return isinstance(error, PermissionError) or type(error).__name__ in ("NoCredentialsError", "ProfileNotFound")
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, PermissionError):
+        return f"access is refused ({_first_line(error)})"
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return "no answer in time"
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") or type(error).__name__
+
+
+def fetched(parameters: Mapping[str, Any], limit: float) -> tuple[dict[str, Any], list[str]]:
+    """Parameters of a source with paths in place of addresses, and what is to be said of that; raises as ``local``."""
+    found = {
+        key: local(value, limit, f"data.{key}") if is_address(value) else value for key, value in parameters.items()
+    }
+    return found, [f"data.{key} is a copy of {value}" for key, value in parameters.items() if is_address(value)]

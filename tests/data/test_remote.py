@@ -1,0 +1,338 @@
+"""Data elsewhere: fetched once, many at a time, again where it fails; what can't be had is told in one sentence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from framework import check
+from framework.core.errors import BadInput
+from framework.data import fingerprint, remote
+from framework.data.sources import read, read_all
+from tests.data.archived import archive
+from tests.data.sharded import webdataset
+from tests.options.counted import effect
+from tests.options.made import settings
+
+SHARES = {"validation": 0.25, "test": 0.0}
+
+
+class Weak(MemoryFileSystem):
+    """A store in memory that takes its time, and fails as it is told."""
+
+    protocol = "weak"
+    store: dict = {}  # noqa: RUF012
+    pseudo_dirs = [""]  # noqa: RUF012
+    cachable = False
+    seconds = 0.0
+    failing: dict[str, list[Exception]] = {}  # noqa: RUF012 - by a part of the name: what the next reads raise
+    reads: list[str] = []  # noqa: RUF012
+    lock = threading.Lock()
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("weak://", "memory://"))
+
+    def cat_file(self, path, start=None, end=None, **more):
+        time.sleep(self.seconds)
+        with self.lock:
+            self.reads.append(path)
+            for name, errors in self.failing.items():
+                if name in path and errors:
+                    raise errors.pop(0)
+        return super().cat_file(path, start, end, **more)
+
+    def find(self, path, *given, **more):
+        for error in self.failing.get("LIST", [])[:1]:
+            raise self.failing["LIST"].pop(0) or error
+        return super().find(path, *given, **more)
+
+
+fsspec.register_implementation("weak", Weak, clobber=True)
+
+
+@pytest.fixture
+def weak(monkeypatch, tmp_path):
+    monkeypatch.setattr(Weak, "store", {})
+    monkeypatch.setattr(Weak, "pseudo_dirs", [""])
+    monkeypatch.setattr(Weak, "failing", {})
+    monkeypatch.setattr(Weak, "reads", [])
+    monkeypatch.setattr(remote, "PAUSE", 0.001)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own-cache"))
+    return Weak
+
+
+def put(files: dict[str, bytes], protocol: str = "weak") -> None:
+    system = fsspec.filesystem(protocol)
+    for name, data in files.items():
+        system.pipe_file(name, data)
+
+
+def put_folder(folder: Path, place: str, protocol: str = "weak") -> str:
+    put(
+        {f"{place}/{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()},
+        protocol,
+    )
+    return f"{protocol}://{place.lstrip('/')}"
+
+
+def source(*overrides):
+    return read(settings("data=image_folder", *overrides).data)
+
+
+@effect("data.disk_limit")
+def test_a_folder_elsewhere_is_read_as_one_here(photos, weak):
+    address = put_folder(photos, "/bucket/photos")
+    plain, images = source(f"data.dir={photos}"), source(f"data.dir={address}")
+    assert images.classes == plain.classes
+    assert fingerprint.dataset(images) == fingerprint.dataset(plain)
+    assert [os.path.basename(path) for path in images.splits["train"].paths] == [
+        os.path.basename(path) for path in plain.splits["train"].paths
+    ]
+    assert f"data.dir is a copy of {address}" in images.notes
+    with pytest.raises(BadInput) as caught:
+        source(f"data.dir={address}", "data.disk_limit=0.00001")
+    (problem,) = caught.value.problems
+    assert problem.what.startswith(f"{address} holds ")
+    assert problem.what.endswith("more than 1e-05 GiB of copies may take")
+    assert (problem.where, problem.right) == ("data.dir", "data.disk_limit=1, or a part of it")
+
+
+def test_what_is_here_is_not_fetched_again_and_what_changed_is(photos, weak):
+    address = put_folder(photos, "/b/p")
+    source(f"data.dir={address}")
+    assert len(weak.reads) == 36
+    weak.reads.clear()
+    source(f"data.dir={address}")
+    assert weak.reads == []
+    (first, *_), system = sorted(weak.store), fsspec.filesystem("weak")
+    system.rm(first)
+    put({"/b/p/train/red/new.jpg": b"new"})
+    images = source(f"data.dir={address}")
+    assert weak.reads == ["/b/p/train/red/new.jpg"]
+    assert sum(map(len, images.splits.values())) == 36
+    (new,) = [path for path in images.splits["train"].paths if path.endswith("new.jpg")]
+    Path(new).write_bytes(b"cut")  # somebody's
+    Path(new).write_bytes(b"longer")
+    source(f"data.dir={address}")
+    assert Path(new).read_bytes() == b"new"
+
+
+def test_an_archive_or_shards_elsewhere(photos, weak, tmp_path, capsys):
+    put({"/b/photos.zip": archive(photos, tmp_path / "a.zip").read_bytes()}, "memory")
+    assert check.main(["data=image_folder", "data.dir=memory://b/photos.zip", "model=cnn"]) == 0
+    assert "data.dir is a copy of memory://b/photos.zip" in capsys.readouterr().err
+    images = source("data.dir=memory://b/photos.zip")
+    assert {split: len(found) for split, found in images.splits.items()} == {"train": 24, "validation": 12}
+    for file in webdataset(photos, tmp_path / "shards"):
+        put({f"/b/shards/{file.name}": file.read_bytes()})
+    for files in ("train-{000..001}.tar", "train-*.tar", ""):
+        parameters, _ = remote.fetched({"files": f"weak://b/shards/{files}"}, 1)
+        shards = read_all("webdataset", 1, **parameters, label="cls", label_key="", names=None, **SHARES)
+        assert sum(map(len, shards.splits.values())) == 24
+
+
+def test_many_are_fetched_at_once(weak, monkeypatch):
+    """At 50 ms an answer, twenty times as many a second as one after the other."""
+    monkeypatch.setattr(weak, "seconds", 0.05)
+    put({f"/b/{number:04d}.jpg": b"x" * 1000 for number in range(400)})
+    started = time.perf_counter()
+    folder = remote.local("weak://b", 1, "data.dir")
+    seconds = time.perf_counter() - started
+    assert len(os.listdir(folder)) == 400
+    assert 400 * 0.05 / seconds >= 20
+
+
+def test_what_fails_is_asked_for_again(weak):
+    put({f"/b/{number}.jpg": b"x" for number in range(9)})
+    weak.failing.update({"3.jpg": [TimeoutError(), ConnectionError("reset")], "LIST": [OSError("slow down")]})
+    assert len(os.listdir(remote.local("weak://b", 1, "data.dir"))) == 9
+    assert weak.reads.count("/b/3.jpg") == 3
+
+
+def test_what_could_not_be_fetched_is_named_and_the_rest_kept(weak):
+    put({f"/b/{number}.jpg": b"x" for number in range(9)})
+    weak.failing.update({"3.jpg": [TimeoutError()] * 4})
+    with pytest.raises(BadInput) as caught:
+        remote.local("weak://b", 1, "data.dir")
+    (problem,) = caught.value.problems
+    assert problem.what == "of 9 files of weak://b 1 can't be fetched: /b/3.jpg: no answer in time"
+    assert problem.right == "the same command again: what was fetched is kept"
+    weak.reads.clear()
+    remote.local("weak://b", 1, "data.dir")
+    assert weak.reads == ["/b/3.jpg"]
+
+
+def test_a_large_file_goes_on_where_it_was_left(weak, monkeypatch):
+    monkeypatch.setattr(remote, "PIECE", 1000)
+    data = os.urandom(10_500)
+    put({"/b/large.tar": data})
+    read = Weak.cat_file
+
+    def stops(self, path, start=None, end=None, **more):
+        if start == 5000:
+            raise KeyboardInterrupt
+        return read(self, path, start, end, **more)
+
+    monkeypatch.setattr(Weak, "cat_file", stops)
+    with pytest.raises(KeyboardInterrupt):
+        remote.local("weak://b/large.tar", 1, "data.files")
+    monkeypatch.setattr(Weak, "cat_file", read)
+    weak.reads.clear()
+    file = remote.local("weak://b/large.tar", 1, "data.files")
+    assert len(weak.reads) == 6
+    assert Path(file).read_bytes() == data
+
+
+def test_copies_keep_to_their_limit(weak):
+    gib = 1000 / remote.GIB
+    for name in "abc":
+        put({f"/{name}/file": b"x" * 400})
+    a = remote.local("weak://a", gib, "data.dir")
+    os.utime(next((Path(a).parents[1] / "records").iterdir()), (1, 1))
+    b = remote.local("weak://b", gib, "data.dir")
+    assert os.listdir(a) == os.listdir(b) == ["file"]
+    c = remote.local("weak://c", gib, "data.dir")
+    assert not os.listdir(a)
+    assert os.listdir(b) == os.listdir(c) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "right"),
+    [
+        ("weak://nowhere", "there is nothing at weak://nowhere", "the address of a file, or of a folder of files"),
+        (
+            "weak://b/none.zip",
+            "there is nothing at weak://b/none.zip",
+            "the address of a file, or of a folder of files",
+        ),
+        ("nosuch://b", "nosuch://b: Protocol not known: nosuch", "s3://, gs:// or https://"),
+        ("abfs://b/x", "abfs:// is read by the package adlfs, which is not installed", "pip install adlfs"),
+    ],
+)
+def test_what_is_not_there_is_told(weak, address, said, right):
+    put({"/b/file": b""})
+    with pytest.raises(BadInput) as caught:
+        source(f"data.dir={address}")
+    (problem,) = caught.value.problems
+    assert (problem.what, problem.where, problem.right) == (said, "data.dir", right)
+
+
+def test_a_store_that_refuses_or_does_not_answer_is_told(weak):
+    put({f"/b/{number}.jpg": b"x" for number in range(300)})
+    weak.failing["LIST"] = [PermissionError("Access Denied")]
+    with pytest.raises(BadInput, match=r"weak://b can't be listed: access is refused \(Access Denied\)"):
+        remote.local("weak://b", 1, "data.dir")
+    weak.failing["LIST"] = [TimeoutError()] * 4
+    with pytest.raises(BadInput, match="weak://b can't be listed: no answer in time"):
+        remote.local("weak://b", 1, "data.dir")
+    weak.failing[".jpg"] = [PermissionError("Forbidden")] * 300
+    with pytest.raises(BadInput, match=r"can't be fetched: .*access is refused \(Forbidden\)"):
+        remote.local("weak://b", 1, "data.dir")
+    assert len(weak.reads) < 300  # it does not ask for each
+
+
+def test_a_name_that_leads_out_of_the_store_is_refused(weak):
+    weak.store["/b/../../x.jpg"] = fsspec.implementations.memory.MemoryFile(None, "/b/../../x.jpg", b"x")
+    with pytest.raises(BadInput, match="weak://b has a name that leads out of it"):
+        remote.local("weak://b", 1, "data.dir")
+
+
+@pytest.fixture
+def s3(monkeypatch, tmp_path):
+    """An S3 server on this machine, with an empty bucket."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "me"),
+        ("AWS_SECRET_ACCESS_KEY", "me"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own-cache"))
+    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    system.mkdir("bucket")
+    yield system
+    server.stop()
+
+
+def test_a_bucket_of_s3_is_read_as_a_folder(photos, s3):
+    s3.put(str(photos), "bucket/photos", recursive=True)
+    images = source("data.dir=s3://bucket/photos")
+    assert fingerprint.dataset(images) == fingerprint.dataset(source(f"data.dir={photos}"))
+    path = images.splits["train"].paths[0]
+    s3.pipe_file(f"bucket/photos/train/{'/'.join(Path(path).parts[-2:])}", b"other")
+    again = source("data.dir=s3://bucket/photos")
+    assert Path(path).read_bytes() == b"other"
+    assert again.splits["train"].paths[0] == path
+    with pytest.raises(BadInput) as caught:
+        source("data.dir=s3://nowhere/photos")
+    assert caught.value.problems[0].what == "there is nothing at s3://nowhere/photos"
+
+
+@pytest.fixture
+def served(monkeypatch, tmp_path):
+    """Serves on this machine by a handler; gives the address."""
+    servers = []
+
+    def serve(handler) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own-cache"))
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_zip_on_the_web(photos, tmp_path, served, monkeypatch):
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    archive(photos, tmp_path / "a.zip")
+    address = served(partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    images = source(f"data.dir={address}/a.zip?version=2")
+    assert sum(map(len, images.splits.values())) == 36
+    with pytest.raises(BadInput) as caught:
+        source(f"data.dir={address}/none.zip")
+    assert caught.value.problems[0].what == f"there is nothing at {address}/none.zip"
+
+
+class Refusing(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+def test_a_bucket_that_answers_403(served, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "me")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", served(Refusing))
+    with pytest.raises(BadInput) as caught:
+        source("data.dir=s3://refused/photos")
+    (problem,) = caught.value.problems
+    assert problem.what.startswith("s3://refused/photos can't be listed: access is refused")
+    assert problem.right == "access to it: credentials are read as its own tools do"
