@@ -181,12 +181,14 @@ def _measure(node: Any, file: Path) -> None:
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 
+    def refused(node: Any, what: str) -> BadInput:
+        return BadInput(Problem(what, f"{shown(file)}:{node.start_mark.line + 1}"))
+
     def size(node: Any, depth: int) -> int:
-        where = f"{shown(file)}:{node.start_mark.line + 1}"
         if id(node) in open_nodes:
-            raise BadInput(Problem("a value that contains itself", where))
+            raise refused(node, "a value that contains itself")
         if depth > DEEPEST:
-            raise BadInput(Problem("nested too deeply to be a config", where))
+            raise refused(node, "nested too deeply to be a config")
         if id(node) not in sizes:
             open_nodes.add(id(node))
             children: list[Any] = []
@@ -197,7 +199,7 @@ def _measure(node: Any, file: Path) -> None:
             sizes[id(node)] = 1 + sum(size(child, depth + 1) for child in children)
             open_nodes.remove(id(node))
         if sizes[id(node)] > MOST_NODES:
-            raise BadInput(Problem(f"more than {MOST_NODES:,} values: no config is that large", where))
+            raise refused(node, f"more than {MOST_NODES:,} values: no config is that large")
         return sizes[id(node)]
 
     if node is not None:
