@@ -41,14 +41,25 @@ def main() -> None:
     data = _data(folder)
     _command(folder, "doctor", *data, "output=doctor")
     _reduced(folder / "doctor" / "label.png", "doctor")
-    sweep = ["-m", *data, "head=dense,mlp", "optim.lr=0.01,0.001,0.0001", f"trainer.epochs={EPOCHS}", "sweep.name=rates"]
+    sweep = [
+        "-m",
+        *data,
+        "head=dense,mlp",
+        "optim.lr=0.01,0.001,0.0001",
+        f"trainer.epochs={EPOCHS}",
+        "sweep.name=rates",
+    ]
     shutil.rmtree(folder / "sweeps" / "rates", ignore_errors=True)
     _live(folder, "train", *sweep)
     _reduced(folder / "sweeps" / "rates" / "comparison.png", "comparison")
     _command(folder, "evaluate", "run=sweeps/rates")
     _command(folder, "visualize", "run=sweeps/rates", f"image={_image(folder).relative_to(folder)}")
     best = next(folder.glob("sweeps/rates/*/visualize")).parent
-    for file, name in (("curves", "curves"), ("evaluation/confusion", "confusion"), ("visualize/attention", "attention")):
+    for file, name in (
+        ("curves", "curves"),
+        ("evaluation/confusion", "confusion"),
+        ("visualize/attention", "attention"),
+    ):
         _reduced(next(best.glob(f"{file.rpartition('/')[0] or '.'}/**/{file.rpartition('/')[2]}.png")), name)
     with _browser(1200, 860) as browser:
         browser.get((folder / "sweeps" / "rates" / "report.html").as_uri())

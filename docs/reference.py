@@ -97,7 +97,11 @@ def group_page(group: str) -> str:
 
 def commands() -> str:
     """What each command says of itself."""
-    lines = ["# Commands", "", "What `python -m framework.NAME --help` prints; of commands that take what `train` takes, "]
+    lines = [
+        "# Commands",
+        "",
+        "What `python -m framework.NAME --help` prints; of commands that take what `train` takes, ",
+    ]
     lines += ["its first part: their keys are [the settings](settings.md) and [the options](options.md)."]
     for name in COMMANDS:
         module = import_module(f"framework.{name}")

@@ -39,10 +39,10 @@ SHOWN: dict[str, tuple[str, Any]] = {
     "megabytes": ("megabytes", lambda value: f"{value:,.0f}"),
     "here": ("here", lambda value: "yes" if value else "no"),
 }
-NOTE = """top1: published accuracy on ImageNet, each network at the size that it was trained at; f: after fine-tuning, p: by one
-layer on frozen features, t: without training, by texts; these can't be compared with the others. parameters, megabytes
-(of the weights' file, without head) and gflops (10⁹ multiplications and additions an image of that size) are those of the
-option as it is; here: whether its weights are on this machine. Sources: framework/parts/bases.yaml.
+NOTE = """top1: published accuracy on ImageNet, each network at the size that it was trained at; f: after fine-tuning, p: by
+one layer on frozen features, t: without training, by texts: these can't be compared with the others. parameters,
+megabytes (of the weights' file, without head) and gflops (10⁹ multiplications and additions an image of that size)
+are those of the option as it is; here: whether its weights are on this machine. Sources: framework/parts/bases.yaml.
 sort=top1, sort=-gflops; where='parameters<10M,top1>=75%,here=yes'; format=csv or json"""
 
 

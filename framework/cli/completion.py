@@ -23,7 +23,11 @@ TRAINING = ("train", "check", "plan", "lr_find", "doctor", "benchmark")
 # options that lead to runs, and what else they take
 RUNS: dict[str, list[str]] = {"run": ["latest"], "runs": [], "sweep": [], "from": [], "resume": []}
 OF_TRAINING: dict[str, list[str]] = {"from": [], "resume": [], "recipe": [], "recipes": []}
-WORDS = {"recipe": ["new", "list", "check", "copy"], "cache": ["list", "verify", "clear"], "complete": ["bash", "zsh", "fish"]}
+WORDS = {
+    "recipe": ["new", "list", "check", "copy"],
+    "cache": ["list", "verify", "clear"],
+    "complete": ["bash", "zsh", "fish"],
+}
 # what a shell evaluates, and how it says which scripts are meant; "query" gets the line up to the cursor
 SHELLS = {
     "bash": """# Tab completion of the framework's commands: eval "$(framework-complete bash)"

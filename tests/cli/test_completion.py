@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import framework
 from framework.__main__ import COMMANDS
 from framework.cli import completion
 from framework.config.folders import groups
 from tests.conftest import bash, write
+
+CLONE = Path(framework.__file__).parents[1]
 
 
 def after(line, breaks="="):
@@ -50,7 +55,7 @@ def runs(here):
         ("framework-compare sweep=", ["sweep=null", "sweep=sweeps/rates"]),
         ("framework-compare runs=[runs/one,runs/o", ["runs=[runs/one,runs/other"]),
         ("framework-export format=s", ["format=saved_model"]),
-        ("framework-show model sort=to", ["sort=top1"]),
+        ("framework-show model sort=to", ["sort=top1", "sort=top1_by"]),
         ("framework-show opt", ["optim", "optim.schedule"]),
         ("framework-recipe ch", ["check"]),
         ("framework-recipe check clothing_v", [f"clothing_v{number}" for number in range(1, 5)]),
@@ -109,6 +114,11 @@ def test_without_a_shell_it_says_which_there_is(tmp_path):
     assert "one of: bash, zsh, fish" in done.stderr
 
 
+def environment(home):
+    """Of a shell that finds no settings of the user's, and this package."""
+    return {**os.environ, "HOME": str(home), "ZDOTDIR": str(home), "PYTHONPATH": str(CLONE), "TERM": "dumb"}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("fish"), reason="needs fish: apt-get install fish")
 def test_fish_completes(runs, scripts, tmp_path):
@@ -119,7 +129,7 @@ def test_fish_completes(runs, scripts, tmp_path):
     done = subprocess.run(
         ["fish", "-c", f"{scripts}/framework-complete fish | source; {lines}"],
         cwd=tmp_path,
-        env={**os.environ, "HOME": str(tmp_path), "TERM": "dumb"},
+        env=environment(tmp_path),
         capture_output=True,
         text=True,
     )
@@ -134,18 +144,29 @@ def test_zsh_completes(runs, scripts, tmp_path):
     (scripts / "framework-train").write_text('#!/bin/sh\nprintf "<%s>" "$@"\necho ENDED\n')
     (scripts / "framework-train").chmod(0o755)
     main, other = pty.openpty()
-    environment = {**os.environ, "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
-    environment["PATH"] = f"{scripts}:{environment['PATH']}"
     with subprocess.Popen(
-        ["zsh", "-f", "-i"], cwd=tmp_path, env=environment, stdin=other, stdout=other, stderr=other, close_fds=True
+        ["zsh", "-f", "-i"],
+        cwd=tmp_path,
+        env={**environment(tmp_path), "PATH": f"{scripts}:{os.environ['PATH']}"},
+        stdin=other,
+        stdout=other,
+        stderr=other,
+        start_new_session=True,
     ) as shell:
         os.close(other)
         os.write(main, b'autoload -Uz compinit && compinit -u; eval "$(framework-complete zsh)"; echo READY$((1))\n')
         read_until(main, "READY1")
-        os.write(main, b"framework-train optim=adag\ttrainer.precision=mixed_b\tcallbacks=[default,early\t\n")
-        said = read_until(main, "ENDED")
+        said = ""
+        # brackets mean something to zsh, so that a list is typed in quotes
+        for typed, answer in (
+            (b"framework-train optim=adag\t", "optim=adagrad "),
+            (b"trainer.precision=mixed_b\t", "bfloat16 "),
+            (b"'callbacks=[default,early\t\n", "ENDED"),
+        ):
+            os.write(main, typed)
+            said = read_until(main, answer)
         os.write(main, b"exit\n")
-        shell.wait(10)
+        shell.wait(60)
     os.close(main)
     assert "<optim=adagrad><trainer.precision=mixed_bfloat16><callbacks=[default,early_stopping>" in said
 
@@ -154,5 +175,6 @@ def read_until(terminal, word):
     said, until = "", time.monotonic() + 60
     while word not in said:
         assert time.monotonic() < until, said
-        said += os.read(terminal, 4096).decode(errors="replace")
+        if select.select([terminal], [], [], 1)[0]:
+            said += os.read(terminal, 4096).decode(errors="replace")
     return said
