@@ -34,8 +34,8 @@ GROUPS = {
         "serve": "answers over HTTP, and a page to drop an image on",
     },
     "keeping house": {
-        "cache": "list, verify and clear the kept features of frozen bases",
-        "complete": "Tab completion for bash",
+        "cache": "list, verify and clear what is kept: features of frozen bases, images of arrays",
+        "complete": "Tab completion for bash, zsh and fish",
     },
 }
 COMMANDS = [name for names in GROUPS.values() for name in names]

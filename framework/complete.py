@@ -1,4 +1,4 @@
-"""Complete: Tab completion for bash, of every command."""
+"""Complete: Tab completion for bash, zsh and fish, of every command."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from framework.cli import completion
 
 USAGE = """
-python -m framework.complete bash
+python -m framework.complete bash | zsh | fish
 
-Prints what bash evaluates to complete all framework-* commands: names of groups, options, keys and their values, run
-folders, recipes. One line in ~/.bashrc turns it on:
+Prints what a shell evaluates to complete all framework-* commands: names of groups, options, keys and their values, run
+folders, recipes. One line turns it on:
 
-  eval "$(framework-complete bash)"
+  eval "$(framework-complete bash)"         in ~/.bashrc
+  eval "$(framework-complete zsh)"          in ~/.zshrc
+  framework-complete fish | source          in ~/.config/fish/config.fish
 
 The first Tab after a change of the package takes a few seconds, each later one a fraction of one.
 Exit code 0: done; 2: the command line is wrong.
@@ -33,13 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     from framework.cli.command import run_command
-    from framework.core.errors import DONE, BadInput, Problem
+    from framework.core.errors import DONE, BadInput, Problem, suggestion
 
     def work(given: list[str]) -> int:
-        if given != ["bash"]:
-            what = f"there is no completion for '{' '.join(given)}'" if given else "which shell is it for?"
-            raise BadInput(Problem(what, "command line", "bash"))
-        print(completion.script(completion.commands()))
+        shell = " ".join(given)
+        if shell not in completion.SHELLS:
+            what = f"there is no completion for '{shell}'" if given else "which shell is it for?"
+            raise BadInput(Problem(what, "command line", suggestion(shell, completion.SHELLS)))
+        print(completion.script(shell, completion.commands()))
         return DONE
 
     return run_command(USAGE.strip, given, work)

@@ -2,10 +2,13 @@
 
 import csv
 import io
+import os
 
+import numpy as np
 import pytest
 
 from framework import cache, train
+from framework.data import arrays
 from tests.conftest import make_images
 
 
@@ -59,3 +62,47 @@ def test_a_wrong_word_or_key_is_told(kept, capsys):
     assert cache.main(["clear", "keys=[zz]"]) == 2
     assert "no kept features begin with 'zz'" in capsys.readouterr().err
     assert len(listed(capsys)) == 2
+
+
+@pytest.fixture
+def laid_down(tmp_path, monkeypatch):
+    """Two sets of images that a program gave, which share one image."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    images = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 8, 8, 3)
+    first = arrays.lay_down({"train": (images[:2], [0, 1])})
+    second = arrays.lay_down({"train": (images[1:], [0, 1])})
+    os.utime(first.file, (1, 1))
+    return first.file, second.file
+
+
+def test_images_of_arrays_are_listed_and_cleared(laid_down, capsys):
+    first, second = laid_down
+    assert cache.main(["what=arrays", "format=csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["key"], row["images"]) for row in rows] == [(second.stem, "2"), (first.stem, "2")]
+    assert cache.main([]) == 0
+    assert "2 sets of images of arrays: python -m framework.cache what=arrays" in capsys.readouterr().err
+    # one set goes with what it alone has
+    assert cache.main(["clear", "what=arrays", f"keys=[{first.stem[:8]}]"]) == 0
+    assert [one.key for one in arrays.listing_of_kept()] == [second.stem]
+    assert len(list(second.parent.glob("*/*.png"))) == 2
+    # and another one is refused by its key
+    assert cache.main(["clear", "what=arrays", "keys=[zz]"]) == 2
+    assert "no images of arrays begin with 'zz'" in capsys.readouterr().err
+    assert cache.main(["clear", "what=arrays"]) == 0
+    assert list(second.parent.glob("*/*.png")) == list(second.parent.glob("*.csv")) == []
+    assert cache.main(["clear", "what=arrays"]) == 0
+
+
+def test_clearing_features_leaves_images_of_arrays(laid_down, capsys):
+    assert cache.main(["clear"]) == 0
+    assert len(arrays.listing_of_kept()) == 2
+    assert cache.main(["verify", "what=arrays"]) == 2
+    assert "verify is for features" in capsys.readouterr().err
+
+
+def test_a_set_that_is_given_again_was_used_now(laid_down):
+    first, _ = laid_down
+    images = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 8, 8, 3)
+    assert arrays.lay_down({"train": (images[:2], [0, 1])}).file == first
+    assert arrays.listing_of_kept()[0].key == first.stem

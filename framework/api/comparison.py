@@ -31,7 +31,7 @@ class Comparison:
     Raises:
         framework.Error: a folder does not exist, or there is no run.
 
-    Example:
+    Examples:
         >>> import framework
         >>> one = framework.load("latest").folder
         >>> found = framework.Comparison([one])

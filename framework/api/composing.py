@@ -41,7 +41,7 @@ def compose(*overrides: str) -> Settings:
     Raises:
         framework.Error: with every mistake in them at once.
 
-    Example:
+    Examples:
         >>> import framework
         >>> settings = framework.compose("model=mobilenet", "model.alpha=0.25", "optim.lr=0.01")
         >>> settings.model.name, settings.data.size, settings.optim.lr
@@ -71,7 +71,7 @@ def build(*overrides: str, classes: int | Sequence[str] | None = None) -> keras.
     Raises:
         framework.Error: with every mistake; or parts do not fit each other, or weights can't be had.
 
-    Example:
+    Examples:
         >>> import framework
         >>> model = framework.build("model=cnn", "model.filters=[8,16]", "model.image_size=32", classes=3)
         >>> model.input_shape, model.output_shape

@@ -23,7 +23,7 @@ class Error(Exception):
         exit_code: what the command ends with: 2 for what is wrong with the input, 1 for what failed, 3 for what was
             stopped and can be resumed.
 
-    Example:
+    Examples:
         >>> import framework
         >>> try:
         ...     framework.compose("optim.lrr=0.1")

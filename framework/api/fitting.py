@@ -58,7 +58,7 @@ def fit(*overrides: str, data: Any = None, validation: Any = None, names: Sequen
         framework.Error: with every mistake before anything starts; or the run failed, the reason is in ``run.json``.
         KeyboardInterrupt: it was stopped; the same call goes on.
 
-    Example:
+    Examples:
         >>> import framework
         >>> small = ["model.filters=[4,8]", "data.image_size=32", "data.train=60", "data.validation=20"]
         >>> run = framework.fit(*small, "trainer.epochs=2")
@@ -99,7 +99,7 @@ def sweep(*overrides: str) -> Comparison:
         framework.Error: with every mistake before anything starts; or no run came to anything.
         KeyboardInterrupt: it was stopped; the same call goes on.
 
-    Example:
+    Examples:
         >>> import framework
         >>> small = ["model.filters=[4]", "data.image_size=32", "data.train=60", "data.validation=20"]
         >>> found = framework.sweep(*small, "optim.lr=0.01,0.001", "trainer.epochs=1")

@@ -50,7 +50,7 @@ class Prediction:
         labels: the answer: the likeliest class, or of several labels those that are likelier than not.
         probabilities: by class, in the order of ``Run.classes``; of numbers the numbers by their names.
 
-    Example:
+    Examples:
         >>> import framework
         >>> run = framework.load("latest")
         >>> answer = run.predict(run.files("validation")[0])
@@ -76,7 +76,7 @@ class Explanation:
 
     Source: Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391.
 
-    Example:
+    Examples:
         >>> import framework
         >>> run = framework.load("latest")
         >>> found = run.explain(run.files("validation")[0], run.classes[1])
@@ -116,7 +116,7 @@ def load(
     Raises:
         framework.Error: there is no such run, it has no model, or its files are not what they should be.
 
-    Example:
+    Examples:
         >>> import framework
         >>> run = framework.load("latest")
         >>> framework.load(run.folder).classes == run.classes
@@ -146,7 +146,7 @@ class Run:
     Attributes:
         folder: where results go: the run folder, or beside a model from elsewhere one named like it.
 
-    Example:
+    Examples:
         >>> import framework
         >>> run = framework.load("latest")
         >>> sorted(run.metrics)
@@ -250,7 +250,7 @@ class Run:
         Raises:
             framework.Error: there is no image, or some can't be read.
 
-        Example:
+        Examples:
             >>> import framework, numpy as np
             >>> run = framework.load("latest")
             >>> file = run.files("validation")[0]
@@ -318,7 +318,7 @@ class Run:
         Raises:
             framework.Error: the images can't be used, or an answer is no finite number.
 
-        Example:
+        Examples:
             >>> import framework
             >>> run = framework.load("latest")
             >>> found = run.evaluate("validation")
@@ -348,7 +348,7 @@ class Run:
         Raises:
             framework.Error: the image can't be read, there is no such class, or the model has no feature maps.
 
-        Example:
+        Examples:
             >>> import framework
             >>> run = framework.load("latest")
             >>> heat = run.explain(run.files("validation")[0]).heat
@@ -394,7 +394,7 @@ class Run:
         Raises:
             framework.Error: the data are no longer there, or have no such split.
 
-        Example:
+        Examples:
             >>> import framework
             >>> run = framework.load("latest")
             >>> x, y = next(iter(run.dataset("validation", batch_size=4)))
@@ -425,7 +425,7 @@ class Run:
             framework.Error: an option or a package is missing or wrong; or accuracy falls by more than ``max_drop``, and
                 nothing is published.
 
-        Example:
+        Examples:
             >>> import framework
             >>> run = framework.load("latest")
             >>> sorted(file.name for file in run.export("keras").iterdir())

@@ -16,6 +16,7 @@ from framework.core import registry
 from framework.core.errors import BadInput, Problem, suggestion
 from framework.core.schema import MISSING
 from framework.model.weights import keras_models
+from framework.parts import presets
 from framework.parts.facts import facts
 
 OPTIONS = ("sort", "where", "format")
@@ -27,7 +28,7 @@ _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|=|<|>)\s*([^\s<>=]+)\s*")
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "%": 0.01}
 _WORDS = {"yes": True, "no": False, "true": True, "false": False}
 # what stands above each column, and how a value is written
-_SHOWN: dict[str, tuple[str, Any]] = {
+SHOWN: dict[str, tuple[str, Any]] = {
     "name": ("name", str),
     "top1": ("top1", lambda value: f"{value:.1%}"),
     "parameters": ("parameters", lambda value: f"{value / 1e6:.1f}M"),
@@ -38,9 +39,10 @@ _SHOWN: dict[str, tuple[str, Any]] = {
     "megabytes": ("megabytes", lambda value: f"{value:,.0f}"),
     "here": ("here", lambda value: "yes" if value else "no"),
 }
-NOTE = """top1: published accuracy on ImageNet, each network at the size that it was trained at; parameters, megabytes (of the
-weights' file, without head) and gflops (10⁹ multiplications and additions an image of that size) are those of the
-option as it is; here: whether its ImageNet weights are on this machine. Sources: framework/parts/bases.yaml.
+NOTE = """top1: published accuracy on ImageNet, each network at the size that it was trained at; f: after fine-tuning, p: by
+one layer on frozen features, t: without training, by texts: these can't be compared with the others. parameters,
+megabytes (of the weights' file, without head) and gflops (10⁹ multiplications and additions an image of that size)
+are those of the option as it is; here: whether its weights are on this machine. Sources: framework/parts/bases.yaml.
 sort=top1, sort=-gflops; where='parameters<10M,top1>=75%,here=yes'; format=csv or json"""
 
 
@@ -51,17 +53,19 @@ class Row:
     Attributes:
         name: of the option.
         top1: published accuracy on ImageNet's validation images, 0 to 1.
+        top1_by: how that was reached, as ``parts.facts`` says.
         parameters: numbers in its weights, without head.
         gflops: 10⁹ operations for an image of ``size``.
         size: side of the image in pixels that the option says.
         minimum_size: the smallest that it can take.
         year: of its paper.
         megabytes: 10⁶ bytes of its weights' file.
-        here: whether its ImageNet weights are on this machine; None where there are none.
+        here: whether its weights, of ImageNet or of a preset, are on this machine; None where there are none.
     """
 
     name: str
     top1: float | None
+    top1_by: str | None
     parameters: int | None
     gflops: float | None
     size: int | None
@@ -94,29 +98,35 @@ def lines(options: Mapping[str, Path], given: Mapping[str, str]) -> Iterator[str
     if format not in FORMATS:
         where = f"command line: format={format}"
         raise BadInput(Problem(f"there is no format '{format}'", where, suggestion(format, FORMATS)))
-    rows = [row for row in map(_row, options, options.values()) if _meets(row, given.get("where", ""))]
+    found = [row for row in rows(options) if _meets(row, given.get("where", ""))]
     if sort:
-        rows = _sorted(rows, sort)
+        found = _sorted(found, sort)
     if format == "json":
-        yield json.dumps([asdict(row) for row in rows], indent=2)
+        yield json.dumps([asdict(row) for row in found], indent=2)
     elif format == "csv":
         text = io.StringIO()
         table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         table.writeheader()
-        table.writerows(asdict(row) for row in rows)
+        table.writerows(asdict(row) for row in found)
         yield from text.getvalue().splitlines()
     else:
-        yield from _table(rows)
+        yield from _table(found)
+
+
+def rows(options: Mapping[str, Path]) -> list[Row]:
+    """A row an option, name to file."""
+    return [_row(name, file) for name, file in options.items()]
 
 
 def _row(name: str, file: Path) -> Row:
     content = documents.read_option(file).content
     base, size = str(content.get("name")), content.get("image_size")
     part = registry.get("base", base) if base in registry.names("base") else None
-    known = facts(base)
+    known = facts(base, name)
     return Row(
         name=name,
         top1=known.top1,
+        top1_by=known.top1_by,
         parameters=known.parameters,
         gflops=known.gflops,
         size=size if isinstance(size, int) else None,
@@ -128,11 +138,14 @@ def _row(name: str, file: Path) -> Row:
 
 
 def _is_here(part: registry.Part, size: Any, content: Mapping[str, Any]) -> bool | None:
-    """Whether the ImageNet weights of an option as it is lie where Keras keeps them; None where there are none."""
+    """Whether the weights of an option as it is lie where Keras or Keras Hub keeps them; None where there are none."""
     parameters = {key: content.get(key, MISSING) for key in part.parameters}
-    if part.details.get("imagenet") is None or not isinstance(size, int):
-        return None
+    backbone, preset = part.details.get("backbone"), content.get("preset")
     try:
+        if backbone is not None:
+            return None if preset is None else isinstance(presets.find(preset, part.name, backbone), Path)
+        if part.details.get("imagenet") is None or not isinstance(size, int):
+            return None
         return (keras_models() / part.details["imagenet"]((size, size), parameters)).is_file()
     except BadInput:
         return None
@@ -173,7 +186,7 @@ def _holds(row: Row, condition: str, where: str) -> bool:
 
 def _value(column: str, text: str, where: str) -> Any:
     """What a condition's text stands for in this column."""
-    if column == "name":
+    if column in ("name", "top1_by"):
         return text
     if column == "here" and text.lower() in _WORDS:
         return _WORDS[text.lower()]
@@ -193,8 +206,8 @@ def _refuse_column(column: str, where: str) -> None:
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
     """Aligned columns, numbers to the right, and what they mean."""
-    heads = [head for head, _ in _SHOWN.values()]
-    cells = [[_cell(getattr(row, name), write) for name, (_, write) in _SHOWN.items()] for row in rows]
+    heads = [head for head, _ in SHOWN.values()]
+    cells = [[cell(row, column) for column in SHOWN] for row in rows]
     widths = [max(len(line[place]) for line in [heads, *cells]) for place in range(len(heads))]
     for line in [heads, *cells]:
         first, *rest = (
@@ -205,5 +218,8 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
     yield from (f"  {line}" for line in NOTE.splitlines())
 
 
-def _cell(value: Any, write: Any) -> str:
-    return _NOTHING if value is None else write(value)
+def cell(row: Row, column: str) -> str:
+    """What the table shows of a row in a column of ``SHOWN``."""
+    value = getattr(row, column)
+    text = _NOTHING if value is None else SHOWN[column][1](value)
+    return f"{text} {row.top1_by[0]}" if column == "top1" and row.top1_by else text

@@ -23,8 +23,14 @@ TRAINING = ("train", "auto", "check", "plan", "lr_find", "doctor", "benchmark")
 # options that lead to runs, and what else they take
 RUNS: dict[str, list[str]] = {"run": ["latest"], "runs": [], "sweep": [], "from": [], "resume": []}
 OF_TRAINING: dict[str, list[str]] = {"from": [], "resume": [], "recipe": [], "recipes": []}
-WORDS = {"recipe": ["new", "list", "check", "copy"], "cache": ["list", "verify", "clear"], "complete": ["bash"]}
-BASH = """# Tab completion of the framework's commands: eval "$(framework-complete bash)"
+WORDS = {
+    "recipe": ["new", "list", "check", "copy"],
+    "cache": ["list", "verify", "clear"],
+    "complete": ["bash", "zsh", "fish"],
+}
+# what a shell evaluates, and how it says which scripts are meant; "query" gets the line up to the cursor
+SHELLS = {
+    "bash": """# Tab completion of the framework's commands: eval "$(framework-complete bash)"
 _framework_complete() {
     local line=${COMP_LINE:0:COMP_POINT} reply
     COMPREPLY=()
@@ -33,15 +39,41 @@ _framework_complete() {
     done < <("${1%framework*}framework-complete" query "$line" 2>/dev/null)
     [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[=/.] ]] && compopt -o nospace
 }
-"""
+complete -o default -o bashdefault -F _framework_complete NAMES""",
+    "zsh": """# Tab completion of the framework's commands: eval "$(framework-complete zsh)"
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+_framework_complete() {
+    local line="${(j: :)words[1,CURRENT-1]} $PREFIX"
+    local -a replies
+    replies=(${(f)"$(COMP_WORDBREAKS= "${words[1]%framework*}framework-complete" query "$line" 2>/dev/null)"})
+    (( $#replies )) || { _files; return }
+    compadd -S '' -- ${(M)replies:#*[=/.]}
+    compadd -- ${replies:#*[=/.]}
+}
+compdef _framework_complete NAMES""",
+    "fish": """# Tab completion of the framework's commands: framework-complete fish | source
+function __framework_complete
+    set -l words (commandline -opc) (commandline -ct)
+    set -l script (string replace -r 'framework[^/]*$' framework-complete -- $words[1])
+    set -l replies (env COMP_WORDBREAKS= $script query (string join ' ' -- $words) 2>/dev/null)
+    if set -q replies[1]
+        printf '%s\\n' $replies
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+for name in NAMES
+    complete -c $name -f -a '(__framework_complete)'
+end""",
+}
 
 Known = Mapping[str, Mapping[str, Any]]
 
 
-def script(names: Iterable[str]) -> str:
-    """What bash evaluates: one function for all scripts; where it has no answer, bash offers files."""
+def script(shell: str, names: Iterable[str]) -> str:
+    """What a shell evaluates: one function for all scripts; where it has no answer, the shell offers files."""
     scripts = ["framework", *(f"framework-{name.replace('_', '-')}" for name in names)]
-    return f"{BASH}complete -o default -o bashdefault -F _framework_complete {' '.join(scripts)}"
+    return SHELLS[shell].replace("NAMES", " ".join(scripts))
 
 
 def answers(line: str, names: Iterable[str], breaks: str = "=") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from framework.cli.origins import Place
 from framework.config import documents
 from framework.config.checks import INNER, NAMED, PLAIN, SINGLE
 from framework.config.folders import conf_folder, groups, shown
+from framework.config.kinds import kinds as config_kinds
 from framework.config.recipes import Bundle
 from framework.config.settings import PartSettings
 from framework.core import registry, schema
@@ -38,6 +40,48 @@ class Chosen:
     part: registry.Part
     prefix: str
     document: documents.Document
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key of the config.
+
+    Attributes:
+        path: dotted, as it is typed.
+        value: the default one, as YAML; empty where no option sets one.
+        takes: its type in words.
+        says: what the comment at it says.
+    """
+
+    path: str
+    value: str
+    takes: str
+    says: str
+
+
+def keys_of(file: Path, group: str = "") -> list[Entry]:
+    """Every key that a file of ``conf`` sets, those of the files that it builds on among them.
+
+    Args:
+        file: an option of a group, or a file of keys of all groups.
+        group: whose option it is; empty for none.
+    """
+    document = documents.read_option(file) if group else documents.read(file)
+    nodes = _nodes(document, KINDS.get(group))
+    if nodes:
+        return [entry for node in nodes for entry in _entries({**_common(group), **node.part.parameters}, node, group)]
+    prefix = f"{group.replace('/', '.')}." if group else ""
+    types = {path: config_kinds(f"{prefix}{path}") for path in document.keys if path.split(".")[0] != "defaults"}
+    return [
+        Entry(
+            f"{prefix}{path}",
+            _yaml(document.keys[path].value),
+            " or ".join(dict.fromkeys(map(schema.describe, kinds))),
+            document.keys[path].comment,
+        )
+        for path, kinds in types.items()
+        if kinds
+    ]
 
 
 def kinds() -> Iterator[str]:
@@ -242,6 +286,7 @@ def _options(group: str, bundle: Bundle) -> dict[str, Path]:
     return {**shipped, **bundle.options.get(group, {})}
 
 
+@functools.cache
 def _common(group: str) -> dict[str, Any]:
     """Types of the framework's own keys of a group, those that each of its options has."""
     record = SINGLE[group][1] if group in SINGLE else PLAIN.get(group, PartSettings)
@@ -262,13 +307,17 @@ def _nodes(document: documents.Document, kind: str | None) -> list[Chosen]:
     ]
 
 
-def _parameters(types: Mapping[str, Any], chosen: Chosen | None, group: str) -> Iterator[str]:
+def _entries(types: Mapping[str, Any], chosen: Chosen | None, group: str) -> Iterator[Entry]:
     for name, kind in types.items():
-        entry = chosen.document.keys.get(f"{chosen.prefix}{name}") if chosen else None
-        value = _yaml(entry.value) if entry else "(no option sets it)"
+        key = chosen.document.keys.get(f"{chosen.prefix}{name}") if chosen else None
         path = f"{group.replace('/', '.')}.{chosen.prefix if chosen else ''}{name}"
-        says = f"{schema.describe(kind)}" + (f"; {entry.comment}" if entry and entry.comment else "")
-        yield from _columns(f"{path}={value}", says, 40)
+        yield Entry(path, _yaml(key.value) if key else "", schema.describe(kind), key.comment if key else "")
+
+
+def _parameters(types: Mapping[str, Any], chosen: Chosen | None, group: str) -> Iterator[str]:
+    for entry in _entries(types, chosen, group):
+        says = entry.takes + (f"; {entry.says}" if entry.says else "")
+        yield from _columns(f"{entry.path}={entry.value or '(no option sets it)'}", says, 40)
 
 
 def _location(part: registry.Part) -> str:

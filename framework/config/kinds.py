@@ -18,6 +18,8 @@ OF_HYDRA: dict[str, Any] = {
     "hydra.run.dir": schema.PathText,
     "hydra.sweep.dir": schema.PathText,
     "hydra.sweep.subdir": str,
+    "hydra.job.chdir": bool,
+    "hydra.job.config.override_dirname.item_sep": str,
 }
 
 
@@ -35,6 +37,8 @@ def kinds(key: str) -> list[Any]:
     if group in SINGLE and len(names) == 1:
         kind, record = SINGLE[group]
         return [*_of(_own(record), names[0]), *_of_parts(kind, names[0])]
+    if key == "augment.copies":
+        return [schema.Whole]
     kind = NAMED.get(group) or ("augmentation" if group == "augment" else "")
     return _of_parts(kind, names[1]) if kind and len(names) == 2 else []
 

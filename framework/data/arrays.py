@@ -7,6 +7,7 @@ files have them.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -17,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from framework.core.console import progress
+from framework.core.console import progress, say
 from framework.core.errors import BadInput, Problem, listing
-from framework.core.files import cache_folder, whole, write_whole
+from framework.core.files import cache_folder, locked, whole, write_whole
 from framework.core.task import Labels
 from framework.data.fingerprint import digest
 
@@ -38,6 +39,23 @@ class LaidDown:
     file: Path
     columns: Mapping[str, Any]
     classes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Images that were laid down as one set of data.
+
+    Attributes:
+        key: name of their list, without its ending.
+        images: how many.
+        bytes: of their files; some may belong to another set too.
+        last_used: when they were given last, in seconds since the epoch.
+    """
+
+    key: str
+    images: int
+    bytes: int
+    last_used: float
 
 
 def arrays_folder() -> Path:
@@ -61,6 +79,49 @@ def lay_down(splits: Mapping[str, Any], labels: Labels = "classes", names: Seque
     Raises:
         BadInput: images or labels are not of these forms.
     """
+    with _alone(arrays_folder()):
+        return _laid_down(splits, labels, names)
+
+
+def listing_of_kept() -> list[Kept]:
+    """Every set of data that was laid down, the last used first."""
+    found = []
+    for file in arrays_folder().glob("*.csv"):
+        images = _named(file)
+        size = sum(path.stat().st_size for path in images if path.exists())
+        found.append(Kept(file.stem, len(images), size, file.stat().st_mtime))
+    return sorted(found, key=lambda one: one.last_used, reverse=True)
+
+
+def clear(keys: Sequence[str] | None = None) -> int:
+    """Remove sets of data, all or those of these keys, and the images that no other set has; returns bytes freed."""
+    folder = arrays_folder()
+    if not folder.is_dir():
+        return 0
+    with _alone(folder):
+        for file in folder.glob("*.csv"):
+            if keys is None or file.stem in keys:
+                file.unlink()
+        needed = {path for file in folder.glob("*.csv") for path in _named(file)}
+        freed = 0
+        for path in set(folder.glob("*/*.png")) - needed:
+            freed += path.stat().st_size
+            path.unlink()
+    return freed
+
+
+def _named(file: Path) -> set[Path]:
+    """The images in a list of laid down ones."""
+    with open(file, encoding="utf-8", newline="") as lines:
+        return {file.parent / row["path"] for row in csv.DictReader(lines)}
+
+
+def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """While entered, no other process lays down or clears images."""
+    return locked(folder / "arrays.lock", lambda: say("Another process lays down images: waiting."))
+
+
+def _laid_down(splits: Mapping[str, Any], labels: Labels, names: Sequence[str] | None) -> LaidDown:
     paths: list[str] = []
     given: list[Any] = []
     in_split: list[str] = []
@@ -85,6 +146,7 @@ def lay_down(splits: Mapping[str, Any], labels: Labels = "classes", names: Seque
         if hasattr(os, "sync"):
             os.sync()  # a list is there once its images are; to wait for each by itself takes far longer
         write_whole(file, text.getvalue())
+    os.utime(file)
     several = len(splits) > 1
     return LaidDown(file, {**columns["read"], "split_column": "split" if several else None}, order)
 

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from framework.config.folders import groups
+from framework.core import keras_hub_private
 from framework.show import main
 from tests.conftest import bash, write
 
@@ -30,6 +31,7 @@ def test_every_option_is_a_row_with_what_is_known(capsys, here):
         assert name in lines
     assert lines["xception"][1:7] == ["79.0%", "20.9M", "3.87", "150", "71", "2017"]
     assert lines["cnn"][1:5] == ["–", "0.4M", "0.0418", "64"]
+    assert lines["vit_base"][1:5] == ["84.0%", "f", "85.8M", "35.1"]
     assert "base 'mobilenet'" in text  # and below it the parameters, as of any group
     assert max(map(len, text.splitlines())) <= 120
 
@@ -104,4 +106,16 @@ def test_what_makes_no_sense_is_said(line, what, right, here, capsys):
 def test_as_it_is_typed(tmp_path):
     done = bash("python -m framework.show model where='parameters<10M, top1 > 75%' sort=gflops format=csv", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("name,top1,parameters,gflops,size,minimum_size,year,megabytes,here\n")
+    assert done.stdout.startswith("name,top1,top1_by,parameters,gflops,size,minimum_size,year,megabytes,here\n")
+
+
+def test_whether_a_preset_is_here(capsys, here, monkeypatch):
+    if not keras_hub_private.installed():
+        pytest.skip("for Python 3.10 there is no Keras Hub")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(here))
+    assert [row["here"] for row in rows(capsys, "where=name=dinov2_small")] == [False]
+    assert [row["here"] for row in rows(capsys, "where=name=vit_tiny")] == [None]
+    handle = keras_hub_private.presets("dinov2")["dinov2_small"]
+    folder = here / "models" / handle.partition("://")[2]
+    write(folder, {"config.json": "{}", "model.weights.h5": ""})
+    assert [row["here"] for row in rows(capsys, "where=name=dinov2_small")] == [True]
