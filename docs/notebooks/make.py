@@ -3,7 +3,8 @@
     python -m docs.notebooks.make FOLDER
 
 runs clothing.ipynb in FOLDER and keeps its outputs. Where that holds ``clothing``, the course's photos, and
-``mobilenet_2_5_224_tf_no_top.h5``, it is done on these, else on the drawn garments. Needs nbclient and ipykernel.
+``mobilenet_2_5_224_tf_no_top.h5``, it is done on these, else on the drawn garments; no photo is kept with the outputs,
+for they are not the project's. Needs nbclient and ipykernel.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def main() -> None:
         if cell.cell_type == "code":
             # bars that are gone leave an empty output each
             cell.outputs = [one for one in cell.outputs if one.get("data") != {"text/plain": ""}]
+            for one in cell.outputs:
+                if (folder / "clothing").exists():
+                    one.get("data", {}).pop("image/png", None)
     text = nbformat.writes(notebook).replace(f"{folder}/", "").replace(f"{sys.executable} -m", "python -m")
     text = re.sub(r"\\u001b\[[0-9;]*[mK]", "", text)  # colours of a terminal
     NOTEBOOK.write_text(text + "\n", encoding="utf-8")
