@@ -35,6 +35,14 @@ def runs(tmp_path_factory):
     return folder / "sweep"
 
 
+@pytest.fixture(scope="module")
+def both(runs):
+    """The ensemble of two of them."""
+    folder = runs.parent / "both"
+    assert main([f"sweep={runs}", f"output={folder}"]) == 0
+    return folder
+
+
 @pytest.mark.parametrize("method", ["ensemble", "soup"])
 def test_two_that_make_up_for_each_other_are_one_run(runs, method, here, capsys):
     assert main([f"sweep={runs}", f"method={method}"]) == 0
@@ -48,35 +56,35 @@ def test_two_that_make_up_for_each_other_are_one_run(runs, method, here, capsys)
     assert said["best"]["metrics"]["val_accuracy"] == 1
     assert [row["val_accuracy"] for row in folder.read_history()] == pytest.approx([2 / 3, 1])
 
-    assert evaluate([f"run={folder.path}", "min_accuracy=0.999", "calibrate=true"]) == 0
-    assert evaluate([f"run={folder.path}"]) == 0
+    assert evaluate([f"run={folder.path}", "min_accuracy=0.999"]) == 0
     measured = json.loads((folder.path / "evaluation" / "validation" / "metrics.json").read_text())
     assert measured["accuracy"] == 1
     assert measured["loss"] == pytest.approx(said["best"]["metrics"]["val_loss"], abs=1e-4)
+
+
+def test_every_command_takes_it(runs, both, here, capsys):
     photos = runs.parent / "photos" / "validation"
-    assert predict([str(photos), "run=latest", "reject=0.1", "format=jsonl"]) == 0
-    assert predict([str(photos / "red"), f"run={folder.path}", "format=jsonl"]) == 0
+    assert predict([str(photos / "red"), f"run={both}", "format=jsonl", "calibrate=true", "reject=0.1"]) == 0
     assert '"class": "red"' in capsys.readouterr().out.splitlines()[-1]
-    assert visualize([f"run={folder.path}", "output=seen"]) == 0
+    assert visualize([f"run={both}", "output=seen"]) == 0
     assert (here / "seen" / "attention.png").is_file()
-    assert export([f"run={folder.path}", "format=litert", "max_drop=0"]) == 0
+    assert export([f"run={both}", "format=litert", "max_drop=0"]) == 0
 
 
-def test_the_model_is_the_mean_of_probabilities(runs, here):
-    assert main([f"sweep={runs}", "output=both"]) == 0
+def test_the_model_is_the_mean_of_probabilities(runs, both):
     images = np.random.default_rng(0).uniform(0, 255, (5, 24, 24, 3)).astype(np.float32)
-    mean, first, second = (open_run(str(run)) for run in ("both", runs / "red", runs / "blue"))
+    mean, first, second = (open_run(str(run)) for run in (both, runs / "red", runs / "blue"))
     found = mean.task.probabilities(np.asarray(mean.load()(images)))
     wanted = [one.task.probabilities(np.asarray(one.load()(images))) for one in (first, second)]
     np.testing.assert_allclose(found, (wanted[0] + wanted[1]) / 2, atol=1e-5)
-    kept = RunFolder(here / "both").read_logits()
+    kept = RunFolder(both).read_logits()
     assert (kept.logits.argmax(axis=1) == kept.labels).all()
 
 
 def test_a_second_time_takes_its_place_and_nothing_else_is_written_over(runs, here, capsys):
-    assert main([f"sweep={runs}", "output=both", "most=1"]) == 0
-    assert "it stands alone" in capsys.readouterr().err
-    assert main([f"sweep={runs}", "output=both"]) == 0
+    for _ in range(2):
+        assert main([f"sweep={runs}", "output=alone", "most=1"]) == 0
+        assert "it stands alone" in capsys.readouterr().err
     assert main([f"runs=[{runs}/red,{runs}/blue]", f"output={runs}/none"]) == 2
     assert "holds something else" in capsys.readouterr().err
 
@@ -90,12 +98,11 @@ def test_a_soup_is_of_one_network_only(runs, here, capsys):
     assert not (here / "runs").exists()
 
 
-def test_what_was_not_trained_is_not_trained_again(runs, here, capsys):
+def test_what_was_not_trained_is_not_trained_again(both, here, capsys):
     from framework.train import main as train
 
-    assert main([f"sweep={runs}", "output=both"]) == 0
     for word in ("from", "resume"):
-        assert train([f"{word}=both"]) == 2
+        assert train([f"{word}={both}"]) == 2
         assert "was not trained: it is the ensemble of 2 runs" in capsys.readouterr().err
 
 

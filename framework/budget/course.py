@@ -135,7 +135,8 @@ class Course:
             return False
         deeper = trials.LAST[variant][0] != trials.LAST[0][0]  # its features are others
         features = self._took.get("features", 0.0)
-        needed = sum(self._took.values()) - features + deeper * max(features, self._pass(base))
+        others = sum(self._took.values()) - features
+        needed = 2 * others + max(features, self._pass(base)) if deeper else others
         if not self.journal.knows(name) and SPARE * self.usable < needed:
             self.why = f"{clock(max(self.usable, 0))} are too short for one more run"
             return False

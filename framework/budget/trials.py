@@ -7,20 +7,22 @@ from collections.abc import Iterable, Sequence
 
 Lines = tuple[str, ...]
 
-HEADS = (
+HIDDEN: Lines = ("head=mlp", "head.dropout=0.2")
+HEADS: tuple[Lines, ...] = (
     ("head=dense", "optim.lr=0.01"),
     ("head=dense", "optim.lr=0.003"),
-    ("head=mlp", "head.dropout=0.2", "optim.lr=0.003"),
+    (*HIDDEN, "optim.lr=0.003"),
 )
 HEAD_EPOCHS = 20
 LAYERS_OF_A_BLOCK = 4
 # how many of the last layers with weights, and on them which head
+# those of one depth first: they share their features
 LAST: tuple[tuple[int, Lines], ...] = (
+    (8, HIDDEN),
     (8, ("head=dense",)),
-    (8, ("head=mlp", "head.dropout=0.2")),
+    (8, (*HIDDEN, "loss.label_smoothing=0.1")),
+    (16, HIDDEN),
     (16, ("head=dense",)),
-    (8, ("head=dense", "loss.label_smoothing=0.1")),
-    (16, ("head=mlp", "head.dropout=0.2")),
 )
 FEWEST_EPOCHS, MOST_EPOCHS = 4, 20  # of everything
 MOST_RUNS = 4
