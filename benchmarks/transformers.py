@@ -127,7 +127,7 @@ def _plain(options: argparse.Namespace) -> None:
         for split in ("train", "validation")
     )
     model = keras.Model(images, keras.layers.Dense(len(train.class_names))(tokens[:, 0]))
-    model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True), ["accuracy"])
+    model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     seconds = []
     for _ in range(2):
         started = time.perf_counter()
