@@ -25,7 +25,11 @@ DATA = {
     "write_split": None,
     "balance": "none",
     "disk_limit": 50,
+    "prompts": "a photo of a {}",
 }
+# the same of ``stage``, and of bases
+STAGE = {"rank": 8, "targets": ["query", "value"]}
+MODELS = {name: {"drop_path_rate": 0.0} for name in ("dinov2", "dinov3")}
 
 CSV = {"folder": None, "names": None, "validation_file": None, "test_file": None}
 GONE = ("prune", "prune_after")  # of the node sweep: a search has a pruner
@@ -36,6 +40,10 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
     now = dict(config)
     if isinstance(data := now.get("data"), Mapping):
         now["data"] = {**DATA, **(CSV if data.get("name") == "csv" else {}), **data}
+    if isinstance(stage := now.get("stage"), Mapping):
+        now["stage"] = {**STAGE, **stage}
+    if isinstance(model := now.get("model"), Mapping) and (of_base := MODELS.get(str(model.get("name")))):
+        now["model"] = {**of_base, **model}
     if "task" not in now:
         now = {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **now}
     if "search" not in now:

@@ -68,10 +68,11 @@ class DataSettings(PartSettings):
     ``resize``, ``fill`` and ``channels`` are those of ``core.geometry.Geometry``; ``exclude`` and ``relabel`` are the
     lists of ``data.edits``; ``group``, ``time``, ``folds`` and ``fold`` are those of ``data.splits.Splitting``; ``write_split``
     is a CSV file that says who is where; ``balance`` is that of ``data.pipeline.Balance``; ``classes`` keeps only
-    these, in this order; ``positive`` makes it a yes-or-no question about one class; ``limit`` keeps so many images a
-    split, spread over the classes; ``memory_limit`` is how many MiB of decoded images are kept in memory before files
-    are read again each epoch; ``disk_limit`` is how many GiB copies of data that lie elsewhere may take; ``seed``
-    decides splits and what is drawn, apart from ``trainer.seed``, so that repeats of a training see the same data.
+    these, in this order; ``prompts`` makes texts of their names for head ``text``; ``positive`` makes it a yes-or-no
+    question about one class; ``limit`` keeps so many images a split, spread over the classes; ``memory_limit`` is how
+    many MiB of decoded images are kept in memory before files are read again each epoch; ``disk_limit`` is how many GiB
+    copies of data that lie elsewhere may take; ``seed`` decides splits and what is drawn, apart from ``trainer.seed``,
+    so that repeats of a training see the same data.
     """
 
     image_size: Count | list[Count]
@@ -89,6 +90,7 @@ class DataSettings(PartSettings):
     fold: Whole
     write_split: PathText | None
     balance: Literal["none", "over", "under"]
+    prompts: str | list[str]
     class_weights: Literal["balanced"] | dict[str, Positive] | None
     seed: Seed
     memory_limit: Whole

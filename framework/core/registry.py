@@ -185,6 +185,7 @@ def head(
     tasks: tuple[TaskKind, ...] = tuple(TASKS),
     fit: Callable[..., None] | None = None,
     remembers: bool = False,
+    texts: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a head: ``(vectors, task, *, …) -> logits`` of shape (batch, task.units), for these kinds of task.
 
@@ -196,8 +197,10 @@ def head(
             features), and what each shows of each class, float32 (images, classes); parameters as those of the head.
         remembers: whether it holds all examples: it is then ``(vectors, task, examples, *, …)``, with how many there
             are to be, and no step can train it.
+        texts: whether it is made of the classes' names by the text tower of the base's preset, ``model.texts``: it is
+            then ``(vectors, task, projection, *, …)``, with the width that vectors and texts are projected to, or None.
     """
-    return register("head", name, tasks=tasks, fit=fit, remembers=remembers)
+    return register("head", name, tasks=tasks, fit=fit, remembers=remembers, texts=texts)
 
 
 def optimizer(name: str) -> Callable[[Function], Function]:

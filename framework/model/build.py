@@ -13,7 +13,7 @@ from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
 from framework.core.keras_private import restart_names
 from framework.core.task import Task
-from framework.model import weights
+from framework.model import texts, weights
 from framework.model.opened import opened
 from framework.parts import bases, fitted_heads, heads, poolings  # noqa: F401 - registers them
 
@@ -56,12 +56,14 @@ def build(settings: Settings, task: Task, examples: int = 1) -> Network:
         images = keras.Input(geometry.shape, dtype="float32", name="image")
         features = _part("base", choice, "model", _in_colours(images))
         vectors = _part("pooling", settings.pooling, "pooling", *_for_pooling(settings, features))
-        held = (examples,) if registry.get("head", settings.head.name).details["remembers"] else ()
+        held = _for_head(settings, examples)
         logits = task.finished(_part("head", settings.head, "head", vectors, task, *held))
         model = keras.Model(images, logits, name=geometry.model_name)
 
     base = keras.Model(images, features)
     weights.load(base, registry.get("base", choice.name), choice.weights, geometry.size, choice.parameters)
+    if registry.get("head", settings.head.name).details["texts"]:
+        texts.write(model, settings, task)
     inside = {layer.name for layer in base.layers}
     before = ("image", bases.PREPROCESS)
     for layer in base.layers:
@@ -94,6 +96,14 @@ def _for_pooling(settings: Settings, features: Any) -> tuple[Any, ...]:
     if not output.class_token:
         return None, patches
     return layers.Flatten(name="class_token")(layers.Cropping1D((0, others), name="first_token")(features)), patches
+
+
+def _for_head(settings: Settings, examples: int) -> tuple[Any, ...]:
+    """What the head is supplied with beside vectors and task."""
+    details = registry.get("head", settings.head.name).details
+    if details["remembers"]:
+        return (examples,)
+    return (texts.projection(settings.model),) if details["texts"] else ()
 
 
 def _part(kind: str, choice: PartSettings, where: str, *supplied: Any) -> Any:

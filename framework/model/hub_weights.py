@@ -37,11 +37,11 @@ def load(backbone: keras.Model, part: Part, parameters: Mapping[str, Any]) -> No
     if differing:
         raise BadInput(presets.of_another_size(str(folder), part.name, differing, ours))
     if said.own:
-        _read(source, folder)
+        read_file(source, folder)
     _copy(tower, backbone, folder)
 
 
-def _read(network: keras.Model, folder: Path) -> None:
+def read_file(network: keras.Model, folder: Path) -> None:
     """Read the file of weights in Keras Hub's own format, in one piece or in several."""
     file = presets.weights_of(folder)
     assert file is not None

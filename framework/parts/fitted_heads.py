@@ -1,7 +1,7 @@
-"""Heads that are made of examples, in one pass over the training images, without a step of training.
+"""Heads that are made of examples or of names, without a step of training.
 
-Each ends in one layer, ``logits``, whose weights its ``fit`` sets. That of the nearest class mean is a dense layer, which
-a later stage may go on to train.
+Each ends in one layer, ``logits``, whose weights its ``fit`` sets, or ``model.texts``. That of the nearest class mean is a
+dense layer, which a later stage may go on to train.
 """
 
 from __future__ import annotations
@@ -74,3 +74,23 @@ def knn(
 
     classes = len(task.classes)
     return Neighbours(task.units, examples, classes, neighbours, temperature, dtype="float32", name="logits")(vectors)
+
+
+def _as_it_is(layer: Any, vectors: np.ndarray, shares: np.ndarray) -> None:
+    """The network was built with it; nothing of the images goes in."""
+
+
+@head("text", tasks=("multiclass", "binary"), fit=_as_it_is, texts=True)
+def text(vectors: keras.KerasTensor, task: Task, projection: int | None) -> keras.KerasTensor:
+    """The classes' names answer, without a training image: cosines to the texts ``data.prompts`` makes of them.
+
+    For bases whose preset has a text tower, SigLIP and CLIP; a later stage may go on to train it.
+
+    Source: Radford et al., 2021, https://arxiv.org/abs/2103.00020, section 3.1.
+    """
+    from framework.parts.layers import UnitDense
+
+    x = vectors
+    if projection is not None:
+        x = keras.layers.Dense(projection, use_bias=False, dtype="float32", name="head_projection")(x)
+    return UnitDense(task.units, dtype="float32", name="logits")(x)

@@ -257,3 +257,21 @@ def scaling(folder: Path, said: Stated) -> tuple[Any, Any] | None:
         scale = [(scale or 1.0) / spread for spread in spreads]
         offset = [-mean / spread for mean, spread in zip(converter["mean"], spreads, strict=True)]
     return (1.0 if scale is None else scale, 0.0 if offset is None else offset)
+
+
+def refuse_foreign(folder: Path, name: str) -> None:
+    """Let no file of a preset that describes an object name classes from elsewhere; one that is not there names none.
+
+    Raises:
+        BadInput: it does, or it can't be read.
+    """
+    file = folder / name
+    if not file.is_file():
+        return
+    try:
+        foreign = next(_foreign_classes(json.loads(file.read_text(encoding="utf-8"))), None)
+    except (OSError, ValueError) as error:
+        raise BadInput(Problem(f"{file} can't be read: {error}", WHERE, _OWN_FORMAT)) from None
+    if foreign is not None:
+        what = f"preset {folder} names {foreign}, which is none of Keras or Keras Hub: it is not opened"
+        raise BadInput(Problem(what, WHERE, _OWN_FORMAT))

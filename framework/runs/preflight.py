@@ -142,6 +142,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
         *_written(settings),
         *_fitted(settings),
         *_averaged(settings),
+        *_texts(settings),
     ]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:
@@ -283,6 +284,28 @@ def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
             if chosen.name == "checkpoint" and _leads_out(template):
                 what = f"{path}={template} leads out of the run's checkpoints/"
                 yield Problem(what, path, f"{os.path.basename(template)}; hydra.run.dir=FOLDER says where the run goes")
+
+
+def _texts(settings: Settings) -> Iterator[Problem]:
+    """Head ``text`` for a base whose preset has no texts, or for vectors that are not compared with any."""
+    model, prompts = settings.model, settings.data.prompts
+    if not registry.get("head", settings.head.name).details["texts"]:
+        return
+    backbone = registry.get("base", model.name).details["backbone"]
+    if backbone is None or not backbone.whole:
+        what = f"head '{settings.head.name}' needs a base that was trained with texts, and '{model.name}' was not"
+        yield Problem(what, "head.name", "model=siglip2_base or model=clip_base")
+        return
+    if model.weights != weights.PRESET:
+        what = f"head '{settings.head.name}' takes its texts from the preset, and model.weights={model.weights}"
+        yield Problem(what, "model.weights", "model.weights=preset")
+    if backbone.family == "clip" and settings.pooling.name != "cls":
+        what = f"CLIP compares its class token with texts, and pooling is '{settings.pooling.name}'"
+        yield Problem(what, "pooling.name", "pooling=cls")
+    for prompt in [prompts] if isinstance(prompts, str) else prompts:
+        if "{}" not in prompt:
+            what = f"data.prompts: '{prompt}' has no place for a class's name"
+            yield Problem(what, "data.prompts", "'a photo of a {}'")
 
 
 def _averaged(settings: Settings) -> Iterator[Problem]:

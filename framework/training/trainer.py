@@ -243,7 +243,8 @@ class Trainer:
         fit = registry.get("head", chosen.name).details["fit"]
         if fit is None:
             return
-        below = [self.network.flat.get_layer(name) for name in self.network.head_layers if name != "logits"]
+        below = [self.network.flat.get_layer(name) for name in self.network.head_layers]
+        below = [layer for layer in below if layer.name != "logits" and not layer.name.startswith("head_")]
         if any(map(has_kernel, below)):
             what = f"head '{chosen.name}' is fitted to what pooling '{self.settings.pooling.name}' gives, which only"
             raise BadInput(Problem(f"{what} training would make useful", "pooling.name", "a pooling without weights"))

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli.compose import compose
-from framework.config.earlier import DATA, as_now
+from framework.config.earlier import DATA, STAGE, as_now
 from framework.core.runs import RunFolder
 from framework.runs import resume
 from framework.runs.job import Job
@@ -22,6 +22,7 @@ def before_there_were_tasks(folder):
     run.write_run({"status": "finished", "task": "multiclass", "classes": ["a", "b"]})
     old = {key: value for key, value in composed.items() if key != "task"}
     old["data"] = {key: value for key, value in old["data"].items() if key not in DATA}
+    old["stage"] = {key: value for key, value in old["stage"].items() if key not in STAGE}
     run.config.write_text(yaml.safe_dump(old))
     return run, yaml.safe_dump(composed)
 

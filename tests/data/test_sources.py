@@ -460,6 +460,7 @@ def test_read_narrows_what_the_source_lists(photos):
         fold=0,
         write_split=None,
         balance="none",
+        prompts="{}",
         seed=1,
         class_weights=None,
         memory_limit=10,

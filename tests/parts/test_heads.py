@@ -33,7 +33,7 @@ def built(name, task, **changes):
     values = {**option(name), **changes}
     part = registry.get("head", values.pop("name"))
     vectors = keras.Input((7,))
-    held = (EXAMPLES,) if part.details["remembers"] else ()
+    held = (EXAMPLES,) if part.details["remembers"] else (5,) if part.details["texts"] else ()
     model = keras.Model(vectors, part(vectors, task, *held, **values))
     if part.details["fit"]:
         rng = np.random.default_rng(1)
@@ -57,7 +57,7 @@ def pairs():
 def test_every_head_has_an_option():
     assert {option(name)["name"] for name in OPTIONS} == set(registry.names("head"))
     trained = {"dense", "dense10", "dense100", "mlp", "binary", "multilabel", "linear_probe", "cosine"}
-    assert set(OPTIONS) == trained | {"prototypes", "knn"}
+    assert set(OPTIONS) == trained | {"prototypes", "knn", "text"}
 
 
 @pytest.mark.parametrize(("name", "kind"), pairs())
