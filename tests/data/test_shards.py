@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pyarrow as pa
@@ -420,3 +423,19 @@ def test_class_folders_as_roboflow_exports_them(photos, tmp_path):
         images = read_all("image_folder", 1, dir=str(place), **SHARES)
         assert {split: len(found) for split, found in images.splits.items()} == {"train": 24, "validation": 12}
         assert images.told()[0] == ("not used", "1 text file")
+
+
+def test_shards_are_listed_and_looked_at_without_tensorflow(photos, tmp_path):
+    places = {kind: MAKE[kind](photos, tmp_path / kind) and tmp_path / kind for kind in MAKE}
+    given = {kind: {"files": str(place), **USUAL[kind], **SHARES} for kind, place in places.items()}
+    code = f"""
+        import sys
+        from framework.data import decode, fingerprint, sources
+        for kind, parameters in {given!r}.items():
+            images = sources.read_all(kind, 1, **parameters)
+            assert not decode.look(images.splits["train"].paths).unreadable
+            assert len(fingerprint.dataset(images)) == 32
+            assert images.splits["train"].labels.dtype == "int32"
+        assert not {{"tensorflow", "keras"}} & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
