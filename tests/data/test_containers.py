@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from framework.core.errors import BadInput
-from framework.data import containers, decode, fingerprint
+from framework.data import containers, decode, fingerprint, scaffold
 from framework.data.folders import told
 from framework.data.manifest import read_manifest
 from framework.data.sources import read_all
@@ -63,6 +63,7 @@ def test_an_archive_is_read_as_the_folder_that_it_was_made_of(photos, tmp_path, 
     assert decode.look(other) == decode.Look([], [])
     assert [look.hash for look in look_at(other)] == [look.hash for look in look_at(one)]
     assert np.array_equal(decode.pixels(other[0]), decode.pixels(one[0]))
+    assert scaffold.look(images).side == 40
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

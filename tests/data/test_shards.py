@@ -21,6 +21,7 @@ from framework.data.shards import shard_files
 from framework.data.sources import read_all
 from framework.evaluation import inputs
 from framework.inspection.look import look_at
+from tests.conftest import bash
 from tests.data.archived import archive, write_archive
 from tests.data.sharded import CLASSES, example, parquet, records, samples, tfrecord, webdataset
 
@@ -439,3 +440,13 @@ def test_shards_are_listed_and_looked_at_without_tensorflow(photos, tmp_path):
         assert not {{"tensorflow", "keras"}} & set(sys.modules)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_a_range_of_shards_is_typed_in_quotes(photos, tmp_path):
+    webdataset(photos, tmp_path / "of 2024")
+    line = "python -m framework.check model=cnn data=webdataset data.files='of 2024/train-{000..00%d}.tar'"
+    found = bash(line % 1, tmp_path)
+    assert (found.returncode, found.stderr) == (0, "all right\n")
+    found = bash(line % 2, tmp_path)
+    assert found.returncode == 2
+    assert f"there is no file {tmp_path}/of 2024/train-002.tar\n  set in: command line: data.files=" in found.stderr
