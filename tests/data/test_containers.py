@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from framework.core import registry
 from framework.core.errors import BadInput
 from framework.data import containers, decode, fingerprint, scaffold
 from framework.data.folders import told
@@ -26,6 +27,7 @@ from tests.conftest import make_images
 from tests.data.archived import archive, write_archive
 
 ENDINGS = (".zip", ".tar")
+SHARES = {"validation": 0.25, "test": 0.0}
 
 
 def listed(place, **changes):
@@ -68,8 +70,12 @@ def test_an_archive_is_read_as_the_folder_that_it_was_made_of(photos, tmp_path, 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_shares_are_drawn_as_from_the_folder(photos, tmp_path, ending):
+    (photos / "train" / "notes.txt").write_text("text")
     packed = archive(photos / "train", tmp_path / f"a{ending}", "photos")
     plain, images = listed(photos / "train"), listed(packed)
+    assert images.told() == plain.told() == [("not used", "1 text file")]
+    beside = write_archive(tmp_path / f"b{ending}", {"README": b"text", "photos/a/1.jpg": b"", "photos/b/1.jpg": b""})
+    assert registry.get("source", "image_folder")(1, dir=str(beside), **SHARES).told()[0] == ("not used", "1 text file")
     assert [below(images, split) for split in images.splits] == [below(plain, split) for split in plain.splits]
 
 
