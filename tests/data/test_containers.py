@@ -117,7 +117,7 @@ def test_what_a_tar_has_beside_files_is_counted(photos, tmp_path):
             made.addfile(header)
     images = listed(file)
     assert sum(map(len, images.splits.values())) == len(entries)
-    assert told(images.unused) == [("not used", "2 links in an archive, 1 device or pipe in an archive")]
+    assert told(images.unused) == [("not used", "2 links in an archive, 1 special file in an archive")]
     with pytest.raises(FileNotFoundError):
         containers.contents(f"{file}/train/red/link.jpg")
 
@@ -134,8 +134,7 @@ def test_what_a_zip_has_beside_files_is_counted(photos, tmp_path):
     assert told(listed(file).unused) == [
         (
             "not used",
-            "1 file compressed in a way that is not read in an archive, 1 file larger than any image in an archive, "
-            "1 link in an archive",
+            "1 link in an archive, 1 otherwise compressed file in an archive, 1 oversized file in an archive",
         )
     ]
 
