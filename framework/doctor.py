@@ -36,7 +36,8 @@ python -m framework.doctor data.dir=PHOTOS [overrides] [output=FOLDER] [write=FO
 
 Looks at every image, without TensorFlow: files that can't be read, odd formats, copies and near copies, also between
 training and validation images, labels that copies contradict, classes with few images. Prints a table, or JSON;
-doctor.json and contact sheets of what was found go to the folder output, doctor by default.
+doctor.json, contact sheets of what was found, and doctor.html go to the folder output, doctor by default. The page opens
+offline: tick what to leave out or to rename, and save the lists.
 
 write=FOLDER writes two lists to look through and edit: exclude.csv of images that can't be read or have a copy in
 another split, and relabel.csv of labels that look wrong, each with another. Every command takes them as
@@ -54,13 +55,14 @@ Exit code 0: done; 1: fail_on is set, and something as grave was found; 2: the c
 OWN = ("output", "format", "fail_on", "write")
 SHEET = 24
 NAMED = 3
+SHOWN = 1000  # images on the page
 
 
 @dataclass(frozen=True)
 class Options:
     """What the command takes beside overrides."""
 
-    output: Annotated[PathText, "folder of doctor.json and contact sheets"] = "doctor"
+    output: Annotated[PathText, "folder of doctor.html, doctor.json and contact sheets"] = "doctor"
     format: Annotated[Literal["table", "json"], "of what is printed"] = "table"
     write: Annotated[PathText | None, "a folder for exclude.csv and relabel.csv, lists that data takes"] = None
     fail_on: Annotated[Literal["error", "warning"] | None, "exit code 1 if something as grave is found"] = None
@@ -111,11 +113,12 @@ def examine(overrides: Sequence[str], options: Options) -> int:
     with whole_folder(folder) as beside:
         write_whole(beside / "doctor.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
         _draw(beside, found, images.origin)
+        _write_page(beside / "doctor.html", images, found, suspects or ())
     if options.format == "json":
         print(json.dumps(told, indent=2))
     else:
         _show(told, found, images)
-    say(f"doctor.json and contact sheets are in {options.output}")
+    say(f"doctor.html, doctor.json and contact sheets are in {options.output}")
     if lists:
         from framework.inspection import remedies
 
@@ -258,6 +261,36 @@ def _draw(folder: Path, found: Sequence[Finding], root: str) -> None:
             told = f"{sum(len(group) for group in finding.groups):,} in all; {finding.advice}"
             contact_sheet.draw(folder / f"{finding.kind}.png", frames, finding.what, told)
             advance(1)
+
+
+def _write_page(file: Path, images: Images, found: Sequence[Finding], suspects: Sequence[Suspect]) -> None:
+    """``doctor.html``; of very many images the first are shown, and all can be ticked."""
+    from framework.core.names import in_csv
+    from framework.data.decode import pixels
+    from framework.inspection import remedies
+    from framework.reports import checklist
+
+    drawn = 0
+
+    def shown(path: str) -> str | None:
+        nonlocal drawn
+        try:
+            image = pixels(path, (96, 96)) if drawn < SHOWN else None
+        except ValueError:  # it can't be read, which is why it is here
+            return None
+        drawn += 1
+        return None if image is None else checklist.thumbnail(image)
+
+    out = [
+        {"path": remedies.told(path, images), "why": why, "image": shown(path)}
+        for path, why in remedies.to_leave_out(images, found).items()
+    ]
+    other = [
+        {"path": remedies.told(path, images), "label": label, "was": was, "share": share, "image": shown(path)}
+        for path, (label, was, share) in remedies.to_relabel(images, suspects).items()
+    ]
+    findings = [{"severity": one.severity, "what": one.what, "advice": one.advice} for one in found]
+    checklist.write(file, images.origin, findings, out, other, [] if images.numbers else [*map(in_csv, images.classes)])
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from framework.model.saved import ModelOptions, open_trained
 USAGE = """
 python -m framework.predict FILE ... run=RUN [options]
 
-Says what images show: files, folders, ZIPs, tars and tables with all in them, globs, or - for a path a line on standard
-input.
+Says what images show: files, folders, ZIPs, tars and tables with all in them, globs, addresses (s3://…), or - for a path
+a line on standard input.
 Predictions go to standard output as they come, messages to standard error. An image that can't be read is named at
 the end, and the others are predicted.
 
@@ -78,23 +78,24 @@ def predict(options: Options) -> int:
     """
     trained = open_trained(options)
     _refuse_order(options, trained.task)
-    inputs.check(options.inputs)
+    words = inputs.here(options.inputs)
+    inputs.check(words)
     chosen(options.format, options.output)
     unsure = rejection(trained, options.reject) if options.reject is not None else None
     if unsure is not None:
         say(unsure.told)
     seen = views(trained.task, options.tta)
     form = form_of(trained.task, options.top, unsure.threshold if unsure is not None else None)
-    for heading, text in told(inputs.unused(options.inputs)):
+    for heading, text in told(inputs.unused(words)):
         say(f"{heading}: {text}")
     load_tensorflow()
     model = trained.load()
     unreadable: list[tuple[str, str]] = []
     with (
         writer(options.format, options.output, form) as lines,
-        progress("Predicting", inputs.count(options.inputs), "images") as advance,
+        progress("Predicting", inputs.count(words), "images") as advance,
     ):
-        files = inputs.files(options.inputs)
+        files = inputs.files(words)
         waiting: list[tuple[list[str], np.ndarray]] = []
         for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable, seen):
             if options.order == "given":

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
+import fsspec
 import pytest
 
 from framework.data.manifest import read_manifest
 from framework.predict import main
+from tests.data.archived import archive
 from tests.evaluation.common import colour_network, make_run
 
 
@@ -126,3 +129,19 @@ def test_the_least_sure_come_first_of_each_class_in_turn(run, photos, tmp_path, 
     assert len(capsys.readouterr().out.splitlines()) == 37
     assert main([*given, "budget=3"]) == 2
     assert "budget takes the least sure images" in capsys.readouterr().err
+
+
+def test_images_elsewhere_and_in_an_archive(run, photos, tmp_path, capsys):
+    system = fsspec.filesystem("memory")
+    for path in (photos / "validation").rglob("*.jpg"):
+        system.pipe_file(f"/predict/{path.relative_to(photos)}", path.read_bytes())
+    packed = archive(photos / "validation", tmp_path / "a.tar")
+    said = []
+    for word in (photos / "validation", packed, "memory://predict/validation"):
+        assert main([str(word), f"run={run}", "format=csv"]) == 0
+        rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+        said.append([(os.path.basename(row["path"]), row["class"], row["probability"]) for row in rows])
+    assert len(said[0]) == 12
+    assert said[1] == said[2] == said[0]
+    assert main(["memory://nowhere", f"run={run}"]) == 2
+    assert "there is nothing at memory://nowhere" in capsys.readouterr().err

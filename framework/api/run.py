@@ -474,7 +474,7 @@ def _paths(images: Any, folder: Path) -> tuple[list[str], bool]:
         BadInput: there is none, or something is no image.
     """
     if isinstance(images, str | os.PathLike):
-        path = os.path.expanduser(os.fspath(images))
+        (path,) = inputs.here([os.path.expanduser(os.fspath(images))])
         inputs.check([path])
         return list(inputs.files([path])), os.path.isfile(path)
     if _is_pillow(images):

@@ -27,9 +27,9 @@ _BLOCK = 512
 _END = bytes(_BLOCK)
 _DEEPEST = 100  # folders in each other
 _NAMES = 2**20  # bytes that a header of a long name may have
-_LINK, _SPECIAL = "link", "device or pipe"
+_LINK, _SPECIAL = "link", "special file"
 _TYPES = {b"0": "", b"\0": "", b"7": "", b"5": "", b"1": _LINK, b"2": _LINK, b"S": "sparse file"}
-_LARGE = "file larger than any image"
+_LARGE = "oversized file"
 _PLAIN, _DEFLATED, _BZIP2 = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2
 
 
@@ -166,7 +166,7 @@ def _of_zip(entry: zipfile.ZipInfo) -> _Row:
     elif stat.S_IFMT(mode) and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         odd = _SPECIAL
     elif entry.compress_type not in (_PLAIN, _DEFLATED, _BZIP2):
-        odd = "file compressed in a way that is not read"
+        odd = "otherwise compressed file"
     elif entry.file_size > MOST_BYTES:
         odd = _LARGE
     place = entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC

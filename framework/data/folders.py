@@ -220,8 +220,9 @@ def class_folders(folder: str, tally: Tally) -> dict[str, str]:
     return _folders(folder)
 
 
-def root_of(path: str) -> str:
-    """The folder of the class folders, or of the splits: a path in full, in an archive past folders that are alone.
+def root_of(path: str, tally: Tally | None = None) -> str:
+    """The folder of the class folders, or of the splits: a path in full, in an archive past folders that are alone; what
+    lies beside those is counted.
 
     Raises:
         BadInput: it is an archive that is broken, or not read as it is.
@@ -235,6 +236,7 @@ def root_of(path: str) -> str:
             (only,) = inside.values()
             if not _folders(only):
                 break
+            class_folders(root, tally or Tally())
             root = only
     return root
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from framework.config.documents import read
+from framework.config.folders import conf_folder
 from framework.core.console import amount, progress, say
 from framework.core.errors import BadInput, Problem, RunFailed, listing, many
 from framework.core.files import cache_folder, is_full, locked, write_whole
@@ -337,6 +339,11 @@ def _why(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") or type(error).__name__
+
+
+def usual_limit() -> float:
+    """GiB that copies may take where no run says otherwise."""
+    return float(read(conf_folder() / "train.yaml").content["data"]["disk_limit"])
 
 
 def fetched(parameters: Mapping[str, Any], limit: float) -> tuple[dict[str, Any], list[str]]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from framework.core.errors import BadInput, Problem, listing
 from framework.core.files import write_whole
+from framework.data.containers import openable
 from framework.data.images import Images
 from framework.data.upright import opened
 
@@ -39,7 +40,7 @@ def look(images: Images) -> Found:
     sides = []
     for path in train.paths[:: max(1, len(train) // LOOKED_AT)]:
         try:
-            with opened(path) as image:
+            with opened(openable(path)) as image:
                 sides.append(min(image.size))
         except (OSError, ValueError, Image.DecompressionBombError):
             continue

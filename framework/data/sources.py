@@ -77,12 +77,12 @@ def image_folder(seed: int, *, dir: PathText, validation: Share, test: Share) ->
     is no image; folders that systems and other programs keep are passed over. A training folder without a validation
     folder beside it is split too.
     """
-    root = folders.root_of(dir)
+    tally = Tally()
+    root = folders.root_of(dir, tally)
     named = split_folders(root)
     if named and "train" not in named:
         what = f"{root} has folders for {' and '.join(named)} ({_relative(named, root)}), and none to train on"
         raise BadInput(Problem(what, "data.dir", "a folder called train; other names if these are classes"))
-    tally = Tally()
     found = {split: _read_classes(folder, tally) for split, folder in (named or {"train": root}).items()}
     if named:
         folders.beside_splits(root, named.values(), tally)

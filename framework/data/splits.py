@@ -144,7 +144,8 @@ def _by_time(images: Images, train: Split, time: str, shares: Mapping[str, float
 def _moment(text: str, key: str) -> float:
     """A number as it is, a date as its seconds."""
     with contextlib.suppress(ValueError):
-        return float(text)
+        if np.isfinite(number := float(text)):
+            return number
     try:
         found = datetime.fromisoformat(text.replace("Z", "+00:00").replace("/", "-"))
     except ValueError:

@@ -8,10 +8,17 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from framework.core.errors import BadInput, Problem, nearest
-from framework.data import containers
+from framework.data import containers, remote
 from framework.data.folders import Tally, Unused, is_foreign, is_image
 
 STDIN = "-"
+
+
+def here(words: Sequence[str]) -> list[str]:
+    """The words with the paths of copies in place of addresses; raises as ``data.remote.local``."""
+    return [
+        remote.local(word, remote.usual_limit(), "command line") if remote.is_address(word) else word for word in words
+    ]
 
 
 def check(words: Sequence[str]) -> None:

@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from framework.config.documents import read
-from framework.config.folders import conf_folder
 from framework.config.kinds import usual_part
 from framework.config.settings import DataSettings
 from framework.core.errors import BadInput, Problem, listing, suggestion
@@ -249,11 +247,7 @@ def _settings(trained: Trained, given: Mapping[str, Any], foreign: Mapping[str, 
 
 def _disk_limit(trained: Trained) -> float:
     """GiB that copies of data from elsewhere may take: the run's, else the usual."""
-    return (
-        trained.data().disk_limit
-        if trained.run
-        else float(read(conf_folder() / "train.yaml").content["data"]["disk_limit"])
-    )
+    return trained.data().disk_limit if trained.run else remote.usual_limit()
 
 
 def _unlike_a_split(folder: Path) -> str:

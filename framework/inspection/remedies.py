@@ -27,16 +27,28 @@ def write(files: Mapping[str, Path], images: Images, found: Sequence[Finding], s
         suspects: images whose label may be wrong, by their position among all.
     """
     files["exclude"].parent.mkdir(parents=True, exist_ok=True)
-    write_table(files["exclude"], [PATH, "why"], dict(_to_leave_out(images, found)).items())
+    out = to_leave_out(images, found)
+    write_table(files["exclude"], [PATH, "why"], ([told(path, images), why] for path, why in out.items()))
+    rows = ([told(path, images), *row] for path, row in to_relabel(images, suspects).items())
+    write_table(files["relabel"], [PATH, LABEL, "was", "share"], rows)
+
+
+def to_leave_out(images: Images, found: Sequence[Finding]) -> dict[str, str]:
+    """Images to leave out, each with the reason; arguments as for ``write``."""
+    return dict(_to_leave_out(images, found))
+
+
+def to_relabel(images: Images, suspects: Sequence[Suspect]) -> dict[str, tuple[str, str, str]]:
+    """Images with another label: that, the one they have, and the share of neighbours that say so, as a list has them."""
     everything = [
         (path, label) for split in images.splits.values() for path, label in zip(split.paths, split.labels, strict=True)
     ]
-    rows = []
+    found = {}
     for one in suspects:
         path, label = everything[one.position]
-        names = (in_csv(images.classes[number]) for number in (one.suggested, int(label)))
-        rows.append([_told(path, images), *names, f"{one.share:.2f}"])
-    write_table(files["relabel"], [PATH, LABEL, "was", "share"], rows)
+        suggested, was = (in_csv(images.classes[number]) for number in (one.suggested, int(label)))
+        found[path] = suggested, was, f"{one.share:.2f}"
+    return found
 
 
 def _to_leave_out(images: Images, found: Sequence[Finding]) -> Iterator[tuple[str, str]]:
@@ -44,7 +56,7 @@ def _to_leave_out(images: Images, found: Sequence[Finding]) -> Iterator[tuple[st
     for finding in found:
         if finding.kind == "unreadable":
             for ((path, why),) in finding.groups:
-                yield _told(path, images), why
+                yield path, why
         if finding.kind in ("same-leak", "near-leak"):
             copy = "the same as" if finding.kind == "same-leak" else "nearly the same as"
             for group in finding.groups:
@@ -53,9 +65,9 @@ def _to_leave_out(images: Images, found: Sequence[Finding]) -> Iterator[tuple[st
                 kept = next(path for path in paths if split_of[path] == stays)
                 for path in paths:
                     if split_of[path] != stays:
-                        yield _told(path, images), f"{copy} {_told(kept, images)} in {stays}"
+                        yield path, f"{copy} {told(kept, images)} in {stays}"
 
 
-def _told(path: str, images: Images) -> str:
+def told(path: str, images: Images) -> str:
     """From the data's folder on where it lies there, as ``data.edits`` reads it."""
     return path_in_csv(path.removeprefix(os.path.join(images.root, "")))

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from framework.core import registry
 from framework.core.errors import BadInput
-from framework.data import containers, decode, fingerprint
+from framework.data import containers, decode, fingerprint, scaffold
 from framework.data.folders import told
 from framework.data.manifest import read_manifest
 from framework.data.sources import read_all
@@ -26,6 +27,7 @@ from tests.conftest import make_images
 from tests.data.archived import archive, write_archive
 
 ENDINGS = (".zip", ".tar")
+SHARES = {"validation": 0.25, "test": 0.0}
 
 
 def listed(place, **changes):
@@ -63,12 +65,17 @@ def test_an_archive_is_read_as_the_folder_that_it_was_made_of(photos, tmp_path, 
     assert decode.look(other) == decode.Look([], [])
     assert [look.hash for look in look_at(other)] == [look.hash for look in look_at(one)]
     assert np.array_equal(decode.pixels(other[0]), decode.pixels(one[0]))
+    assert scaffold.look(images).side == 40
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_shares_are_drawn_as_from_the_folder(photos, tmp_path, ending):
+    (photos / "train" / "notes.txt").write_text("text")
     packed = archive(photos / "train", tmp_path / f"a{ending}", "photos")
     plain, images = listed(photos / "train"), listed(packed)
+    assert images.told() == plain.told() == [("not used", "1 text file")]
+    beside = write_archive(tmp_path / f"b{ending}", {"README": b"text", "photos/a/1.jpg": b"", "photos/b/1.jpg": b""})
+    assert registry.get("source", "image_folder")(1, dir=str(beside), **SHARES).told()[0] == ("not used", "1 text file")
     assert [below(images, split) for split in images.splits] == [below(plain, split) for split in plain.splits]
 
 
@@ -110,7 +117,7 @@ def test_what_a_tar_has_beside_files_is_counted(photos, tmp_path):
             made.addfile(header)
     images = listed(file)
     assert sum(map(len, images.splits.values())) == len(entries)
-    assert told(images.unused) == [("not used", "2 links in an archive, 1 device or pipe in an archive")]
+    assert told(images.unused) == [("not used", "2 links in an archive, 1 special file in an archive")]
     with pytest.raises(FileNotFoundError):
         containers.contents(f"{file}/train/red/link.jpg")
 
@@ -127,8 +134,7 @@ def test_what_a_zip_has_beside_files_is_counted(photos, tmp_path):
     assert told(listed(file).unused) == [
         (
             "not used",
-            "1 file compressed in a way that is not read in an archive, 1 file larger than any image in an archive, "
-            "1 link in an archive",
+            "1 link in an archive, 1 otherwise compressed file in an archive, 1 oversized file in an archive",
         )
     ]
 

@@ -264,7 +264,8 @@ def s3(monkeypatch, tmp_path):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own-cache"))
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    system = fsspec.filesystem("s3")
     system.mkdir("bucket")
     yield system
     server.stop()
@@ -331,6 +332,7 @@ def test_a_bucket_that_answers_403(served, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "me")
     monkeypatch.setenv("AWS_ENDPOINT_URL", served(Refusing))
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     with pytest.raises(BadInput) as caught:
         source("data.dir=s3://refused/photos")
     (problem,) = caught.value.problems

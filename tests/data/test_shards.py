@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +21,7 @@ from framework.data.shards import shard_files
 from framework.data.sources import read_all
 from framework.evaluation import inputs
 from framework.inspection.look import look_at
+from tests.conftest import bash
 from tests.data.archived import archive, write_archive
 from tests.data.sharded import CLASSES, example, parquet, records, samples, tfrecord, webdataset
 
@@ -420,3 +424,29 @@ def test_class_folders_as_roboflow_exports_them(photos, tmp_path):
         images = read_all("image_folder", 1, dir=str(place), **SHARES)
         assert {split: len(found) for split, found in images.splits.items()} == {"train": 24, "validation": 12}
         assert images.told()[0] == ("not used", "1 text file")
+
+
+def test_shards_are_listed_and_looked_at_without_tensorflow(photos, tmp_path):
+    places = {kind: MAKE[kind](photos, tmp_path / kind) and tmp_path / kind for kind in MAKE}
+    given = {kind: {"files": str(place), **USUAL[kind], **SHARES} for kind, place in places.items()}
+    code = f"""
+        import sys
+        from framework.data import decode, fingerprint, sources
+        for kind, parameters in {given!r}.items():
+            images = sources.read_all(kind, 1, **parameters)
+            assert not decode.look(images.splits["train"].paths).unreadable
+            assert len(fingerprint.dataset(images)) == 32
+            assert images.splits["train"].labels.dtype == "int32"
+        assert not {{"tensorflow", "keras"}} & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_a_range_of_shards_is_typed_in_quotes(photos, tmp_path):
+    webdataset(photos, tmp_path / "of 2024")
+    line = "python -m framework.check model=cnn data=webdataset data.files='of 2024/train-{000..00%d}.tar'"
+    found = bash(line % 1, tmp_path)
+    assert (found.returncode, found.stderr) == (0, "all right\n")
+    found = bash(line % 2, tmp_path)
+    assert found.returncode == 2
+    assert f"there is no file {tmp_path}/of 2024/train-002.tar\n  set in: command line: data.files=" in found.stderr
