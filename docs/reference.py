@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 import framework
-import framework.parts  # noqa: F401 - registers the shipped parts
+import framework.parts
 from framework.__main__ import COMMANDS
 from framework.cli import bases_table, explain
 from framework.cli.options import help_text

@@ -53,7 +53,7 @@ def test_published_accuracies_are_those_that_stand_with_their_source_at_the_pres
         if said is None:
             assert (found.top1, found.top1_by) == (None, None), option
             continue
-        how = next(how for word, how in words.items() if word and said[2].startswith(word) or word == said[2])
+        how = next(how for word, how in words.items() if (word and said[2].startswith(word)) or word == said[2])
         assert (found.top1, found.top1_by) == (pytest.approx(float(said[1]) / 100), how), option
         seen += 1
     assert seen > 25
