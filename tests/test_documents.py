@@ -67,11 +67,11 @@ for line in sys.stdin:
 def made_quick(arguments: list[str]) -> list[str]:
     if "framework.benchmark" in arguments:
         return [*arguments, "data.image_size=32", "trainer.epochs=1"]
+    if "framework.lr_find" in arguments:
+        return [*arguments, *SMALL[None], "trainer.batch_size=2"]
     arguments = [CHEAPER.get(one.partition("=")[0], one) for one in arguments]
     if "framework.train" not in arguments and "model=mobilenet" not in arguments:
         return arguments
-    if "framework.lr_find" in arguments:
-        return [*arguments, *SMALL["mobilenet"], "trainer.batch_size=2"]
     if weights := next((one for one in arguments if one.startswith("model.weights=")), ""):
         arguments.remove(weights)  # a file that the reader has
     model = next((argument.partition("=")[2] for argument in arguments if argument.startswith("model=")), None)
