@@ -32,6 +32,7 @@ MEASURING = 0.2  # of the time left, for measuring at most
 PASSES = 8  # of the frozen base that an epoch of everything takes, where that could not be measured
 SHORT = 180.0  # seconds: with less, nothing but kept features is trained on, and no speed is measured
 LEAST_LAST, MORE_THAN_A_PASS = 8.0, 1.5  # seconds, and of a pass, that the last layers take at least
+ENDING = 5.0  # seconds that a run takes behind its last epoch, on a busy machine
 SPARE = 0.9  # of a step's time that its runs may count on
 
 
@@ -75,6 +76,7 @@ class Course:
 
     def run(self, sweep: Sweep) -> None:
         """The steps, one after the other, as far as there is time."""
+        sweep.begin()  # what it imports takes seconds too, which are no run's
         first = self.asked.bases[0]
         if not first.pretrained:
             self._step(
@@ -102,7 +104,9 @@ class Course:
             if needed > share * self.usable:
                 say(f"{base.name} is left out: its pass would take {clock(needed)} of the {clock(self.usable)} left")
                 return
-        folders = self._step(sweep, name, lambda: trials.heads(base.lines), share * self.usable)
+        folders = self._step(
+            sweep, name, lambda: trials.heads(base.lines, _in_time(share * self.usable)), share * self.usable
+        )
         values = [value for value in map(self._value, folders) if value is not None]
         if values:
             self._best[base.name] = min(values, key=self.yardstick.order)
@@ -162,7 +166,8 @@ class Course:
                 trials.everything(base.lines, base.parameters, epochs, SPARE * self.usable / runs, runs) if runs else []
             )
 
-        self._step(sweep, "all", decide, self.usable, 1)
+        if self.usable > LEAST_LAST or self.journal.knows("all"):
+            self._step(sweep, "all", decide, self.usable, 1)
 
     def _epoch(self, base: Base) -> tuple[float | None, str]:
         """Seconds of an epoch of everything, None if they can't be known, and how they are known."""
@@ -214,6 +219,11 @@ class Course:
         """How good a run is; None if it is not finished."""
         found = outcome(RunFolder(folder), self.yardstick.column)
         return found.value if found is not None and found.status == "finished" and is_number(found.value) else None
+
+
+def _in_time(seconds: float) -> float:
+    """What a run may count on of a step's time: it has its files to write at its end."""
+    return max(min(SPARE * seconds, seconds - ENDING), 1.0)
 
 
 def _seconds_of(folder: Path) -> dict[str, float] | None:

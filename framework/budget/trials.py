@@ -31,9 +31,9 @@ SMALL = 6e6  # parameters; a larger base is changed more gently
 SLOWER = 1.3
 
 
-def heads(base: Lines) -> list[Lines]:
+def heads(base: Lines, seconds: float) -> list[Lines]:
     """Heads on a frozen base, whose features are computed once."""
-    common = ("optim.schedule=cosine", f"trainer.epochs={HEAD_EPOCHS}")
+    common = ("optim.schedule=cosine", f"trainer.epochs={HEAD_EPOCHS}", *limited(seconds))
     return [(*base, *head, *common) for head in HEADS]
 
 

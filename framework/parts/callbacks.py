@@ -20,10 +20,12 @@ The classes live in the modules ``*_class`` and ``*_classes``, each imported ins
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 from framework.core.backend import keras
 from framework.core.better import Mode, Yardstick
+from framework.core.errors import BadInput
 from framework.core.registry import callback
 from framework.core.runs import RunFolder
 from framework.core.schema import Count, NonNegative, PathText, Positive, Share, Whole
@@ -128,7 +130,16 @@ def time_limit(folder: RunFolder, *, seconds: Positive) -> keras.callbacks.Callb
     """
     from framework.parts.stopping_classes import TimeLimit
 
-    return TimeLimit(seconds)
+    return TimeLimit(seconds, _seconds_so_far(folder))
+
+
+def _seconds_so_far(folder: RunFolder) -> float:
+    """Since this process has begun the run, as ``run.json`` says; 0 where it says nothing."""
+    try:
+        started = datetime.fromisoformat(str(folder.read_run()["started"]))
+        return max(0.0, (datetime.now(timezone.utc) - started).total_seconds())
+    except (BadInput, KeyError, ValueError, TypeError):
+        return 0.0
 
 
 @callback("weight_averaging")

@@ -78,12 +78,12 @@ class TimeLimit(keras.callbacks.Callback):
 
     failed = False
 
-    def __init__(self, seconds: float):
+    def __init__(self, seconds: float, so_far: float = 0.0):
         super().__init__()
         self.seconds = seconds
         self.reason: str | None = None
         self.spent = 0.0  # seconds, at the end of the latest epoch
-        self._before, self._began = 0.0, time.monotonic()
+        self._before, self._began = 0.0, time.monotonic() - so_far
         self._epoch = self._began
 
     def on_stage_begin(self, stage: str) -> None:

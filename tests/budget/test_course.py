@@ -35,6 +35,9 @@ class Runs:
     def __init__(self, clock, takes, scores):
         self.clock, self.takes, self.scores, self.batches = clock, takes, scores, []
 
+    def begin(self):
+        pass
+
     def run(self, jobs, start, at_once=None, deadline=None):
         self.batches.append([job.folder.name for job in jobs])
         begun = self.clock.now
@@ -92,7 +95,7 @@ def test_heads_then_the_last_layers_then_everything_then_more_of_them(tmp_path, 
 def test_the_budget_is_kept_whatever_the_machine(tmp_path, monkeypatch, budget, slow):
     course, _ = carried_out(tmp_path, monkeypatch, lambda name: slow * usual(name), budget, epoch=10.0 * slow)
     assert course.journal.spent <= budget - course.ending + 12  # the measurement has a deadline of its own
-    assert slow < 200 or course.why == "the time was over before a first run was"
+    assert RunFolder(tmp_path / "heads-mobilenet-1").read_run()["status"] == "finished"  # ended in time by itself
 
 
 def test_with_little_time_nothing_is_measured(tmp_path, monkeypatch):

@@ -11,9 +11,14 @@ from tests.options.made import settings
 
 
 def test_what_is_given_is_not_varied():
-    found = trials.merged(["data.dir=photos", "optim.lr=0.1"], trials.heads(("model=mobilenet",)))
+    found = trials.merged(["data.dir=photos", "optim.lr=0.1"], trials.heads(("model=mobilenet",), 60))
     common = ("data.dir=photos", "optim.lr=0.1", "model=mobilenet")
-    ends = ("optim.schedule=cosine", "trainer.epochs=20")
+    ends = (
+        "optim.schedule=cosine",
+        "trainer.epochs=20",
+        "callbacks=[default,time_limit]",
+        "callbacks.time_limit.seconds=60",
+    )
     assert found == [(*common, "head=dense", *ends), (*common, "head=mlp", "head.dropout=0.2", *ends)]
     found = trials.merged(["optim=sgd", "stages=default"], trials.everything(("model=cnn",), 0, 5, 60, 2))
     assert not any("optim." in line or line.startswith("stages.") for line in found[0][2:])
@@ -24,7 +29,7 @@ def test_what_is_given_is_not_varied():
 @pytest.mark.parametrize(
     "lines",
     [
-        *trials.heads(()),
+        *trials.heads((), 60),
         *(lines for variant in range(5) for lines in trials.last_layers((), variant > 2, 50.4, variant)),
         *trials.everything((), 10**5, 12, 300, 1),
         *trials.from_scratch((), 40),

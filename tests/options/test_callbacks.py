@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -170,6 +171,13 @@ def test_no_epoch_begins_that_would_end_too_late(lived, monkeypatch, seconds, ep
     callback.on_epoch_begin(5)
     callback.on_epoch_end(5)
     assert callback.spent > 7 + 2 * epochs
+
+
+def test_what_a_run_did_before_its_callbacks_counts(lived, tmp_path):
+    started = (datetime.now(timezone.utc) - timedelta(seconds=50)).isoformat(timespec="seconds")
+    RunFolder(tmp_path).write_run({"started": started})
+    assert len(lived("time_limit", [0.5] * 3, seconds=40)[1]) == 1
+    assert len(lived("time_limit", [0.5] * 3, seconds=60)[1]) == 3
 
 
 @effect("callbacks=tensorboard", "callbacks.tensorboard.log_dir")
