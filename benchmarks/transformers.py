@@ -60,15 +60,15 @@ def main() -> None:
 
 
 def _some(data: Path, images: int | None, folder: Path) -> Path:
-    """The photos, or a folder of links to some of them, spread over the classes, a tenth as many for validation."""
+    """The photos, or a folder of links to some of them, as many of each class, a tenth as many for validation."""
     if images is None:
         return data
     for split, count in (("train", images), ("validation", max(10, images // 10))):
-        files = sorted(data.glob(f"{split}/*/*"))
-        for file in files[:: max(1, len(files) // count)][:count]:
-            link = folder / split / file.parent.name / file.name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file.resolve())
+        classes = sorted(data.glob(f"{split}/*/"))
+        for of_class in classes:
+            (folder / split / of_class.name).mkdir(parents=True)
+            for file in sorted(of_class.iterdir())[: max(1, count // len(classes))]:
+                (folder / split / of_class.name / file.name).symlink_to(file.resolve())
     return folder
 
 

@@ -138,6 +138,8 @@ def _small(config: Mapping[str, Any], folder: Path) -> list[str]:
         "model.weights=null",
         f"cache.dir='{folder / 'cache'}'",
     ]
+    # one block of a transformer is as good as twelve
+    overrides += ["model.num_layers=1"] if "num_layers" in config["model"] else []
     overrides += [f"stages.{stage}.epochs=1" for stage, node in config["stages"].items() if "epochs" in (node or {})]
     takes = registry.get("source", source).parameters if source in registry.names("source") else {}
     if "dir" in takes:
