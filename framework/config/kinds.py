@@ -18,8 +18,6 @@ OF_HYDRA: dict[str, Any] = {
     "hydra.run.dir": schema.PathText,
     "hydra.sweep.dir": schema.PathText,
     "hydra.sweep.subdir": str,
-    "hydra.job.chdir": bool,
-    "hydra.job.config.override_dirname.item_sep": str,
 }
 
 
