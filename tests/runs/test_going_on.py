@@ -21,6 +21,7 @@ from framework.runs.job import Job
 from framework.training.callback_list import CallbackList
 from framework.training.state import State
 from tests.conftest import make_images
+from tests.data.sharded import parquet
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = "model.filters=[4,8] data.image_size=32 trainer.batch_size=8 data=image_folder"
@@ -230,7 +231,7 @@ EFFECTS = {
     "stages.now.lr_factor": ("staged", "stages.head.lr_factor=100.0", lambda one, _: rates(one)[1] > 0.03),
     "stages.later.*": ("staged", "stages.all.lr=0.5", lambda one, _: rates(one)[3] > 0.3 > rates(one)[2]),
 }
-ELSEWHERE = {"data.dir", "data.file", "data.on_error"}
+ELSEWHERE = {"data.dir", "data.file", "data.files", "data.export", "data.on_error"}
 
 
 def allowing(line: str) -> str:
@@ -264,6 +265,28 @@ def test_moved_data_are_the_same_data(going_on, made, tmp_path):
     shutil.copytree(made["photos"], tmp_path / "moved")
     folder = going_on("plain", f"data.dir={tmp_path}/moved resume.allow=[data.dir]")
     assert rows(folder) == rows(made["plain-whole"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["parquet", "label_studio"])
+def test_moved_tables_are_the_same_data(made, tmp_path, monkeypatch, source):
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    if source == "parquet":
+        parquet(made["photos"], Path("here"))
+        key, name = "data.files", ""
+    else:
+        shutil.copytree(made["photos"], "here/photos")
+        images = sorted(Path("here/photos").rglob("*.jpg"))
+        lines = [f"{image.relative_to('here')},{image.parent.name}" for image in images]
+        Path("here/export.csv").write_text("\n".join(["image,choice", *lines]))
+        key, name = "data.export", "/export.csv"
+    given = f"{SMALL} data={source} hydra.run.dir=run"
+    assert typed(f"{given} {key}=here{name} trainer.epochs=1") == 0
+    Path("here").rename("there")
+    assert typed(f"resume=run {key}=there{name} trainer.epochs=2 resume.allow=[trainer.epochs,{key}]") == 0
+    assert len(rows(Path("run"))) == 2
 
 
 @pytest.mark.slow
