@@ -2,8 +2,9 @@
 
     python -m docs.figures FOLDER
 
-works in FOLDER, where its runs and sweeps stay, and writes docs/figures/. On the course's photos and weights where
-FRAMEWORK_SHARED names the folder that holds them, else on the drawn garments. Needs the extra ``test`` and Chromium.
+works in FOLDER, where its runs and sweeps stay, and writes docs/figures/. Numbers are of the course's photos and weights where
+FRAMEWORK_SHARED names the folder that holds them, else of the drawn garments; whatever shows an image shows a drawn one, for
+the photos are not the project's. Needs the extra ``test`` and Chromium.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ WIDTHS = (1200, 1000, 860, 720, 600)
 COLUMNS, ROWS = 96, 24
 SEED = 42
 EPOCHS = 30
+DRAWN, SIDE = {"train": 1200, "validation": 300}, 96
 
 
 def main() -> None:
@@ -38,9 +40,8 @@ def main() -> None:
     folder = Path(sys.argv[1]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     FIGURES.mkdir(exist_ok=True)
+    _images(folder)
     data = _data(folder)
-    _command(folder, "doctor", *data, "output=doctor")
-    _reduced(folder / "doctor" / "label.png", "doctor")
     sweep = [
         "-m",
         *data,
@@ -53,28 +54,45 @@ def main() -> None:
     _live(folder, "train", *sweep)
     _reduced(folder / "sweeps" / "rates" / "comparison.png", "comparison")
     _command(folder, "evaluate", "run=sweeps/rates")
-    _command(folder, "visualize", "run=sweeps/rates", f"image={_image(folder).relative_to(folder)}")
-    best = next(folder.glob("sweeps/rates/*/visualize")).parent
+    best = next(folder.glob("sweeps/rates/*/evaluation")).parent
     for file, name in (
         ("curves", "curves"),
         ("evaluation/confusion", "confusion"),
-        ("visualize/attention", "attention"),
     ):
         _reduced(next(best.glob(f"{file.rpartition('/')[0] or '.'}/**/{file.rpartition('/')[2]}.png")), name)
     with _browser(1200, 860) as browser:
         browser.get((folder / "sweeps" / "rates" / "report.html").as_uri())
         _until(lambda: browser.execute_script("return document.documentElement.dataset.ready"))
         _shot(browser, "report")
+    _command(folder, "benchmark", "model=mobilenetv3small,mobilenet,efficientnetv2b0,resnet50", *data[:2])
+    _reduced(folder / "benchmark" / "benchmark.png", "benchmark")
+
+
+def _images(folder: Path) -> None:
+    """What shows images: a doctor who finds labels that were exchanged, where a network looks, the page that answers."""
+    garments.write_demonstration(DRAWN, SIDE, SEED)
+    shutil.rmtree(folder / "GARMENTS", ignore_errors=True)
+    shutil.copytree(garments.demonstration_folder(DRAWN, SIDE, SEED), folder / "GARMENTS")
+    image = min((folder / "GARMENTS" / "validation" / "pants").iterdir())
+    _command(
+        folder, "train", "data=image_folder", "data.dir=GARMENTS", f"data.image_size={SIDE}", "hydra.run.dir=drawn"
+    )
+    _command(folder, "visualize", "run=drawn", f"image={image.relative_to(folder)}")
+    _reduced(next((folder / "drawn").glob("visualize/**/attention.png")), "attention")
     with _browser(900, 760) as browser, _served(folder) as address:
         browser.get(address)
-        browser.find_element("id", "file").send_keys(str(_image(folder)))
+        browser.find_element("id", "file").send_keys(str(image))
         _until(lambda: browser.find_elements("css selector", "li button"))
         browser.find_element("css selector", "li button").click()
         _until(lambda: "evidence" in browser.find_element("id", "caption").text)
         time.sleep(1)  # until it is faded in
         _shot(browser, "serve")
-    _command(folder, "benchmark", "model=mobilenetv3small,mobilenet,efficientnetv2b0,resnet50", *data[:2])
-    _reduced(folder / "benchmark" / "benchmark.png", "benchmark")
+    train = folder / "GARMENTS" / "train"
+    for one, other in (("hat", "shoes"), ("dress", "pants"), ("shoes", "t-shirt")):
+        for file in sorted((train / one).iterdir())[:3]:
+            file.rename(train / other / f"{one}-{file.name}")
+    _command(folder, "doctor", "data.dir=GARMENTS", "output=doctor")
+    _reduced(folder / "doctor" / "label.png", "doctor")
 
 
 def _data(folder: Path) -> list[str]:
@@ -85,9 +103,9 @@ def _data(folder: Path) -> list[str]:
         source, base = Path(shared, "data", "clothing").resolve(), ["model.alpha=0.25", f"model.weights={weights.name}"]
         _linked(folder / weights.name, weights)
     else:
-        garments.write_demonstration({"train": 400, "validation": 100}, 96, SEED)
-        source = garments.demonstration_folder({"train": 400, "validation": 100}, 96, SEED)
-        base = ["model.weights=null", "data.image_size=96"]
+        garments.write_demonstration(DRAWN, SIDE, SEED)
+        source = garments.demonstration_folder(DRAWN, SIDE, SEED)
+        base = ["model.weights=null", f"data.image_size={SIDE}"]
     _linked(folder / "PHOTOS", source)
     return ["data=image_folder", "data.dir=PHOTOS", "model=mobilenet", *base]
 
@@ -95,10 +113,6 @@ def _data(folder: Path) -> list[str]:
 def _linked(link: Path, target: Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(target)
-
-
-def _image(folder: Path) -> Path:
-    return min((folder / "PHOTOS" / "validation" / "pants").iterdir())
 
 
 def _environment() -> dict[str, str]:
@@ -179,7 +193,7 @@ def _drawn(command: str, text: str) -> None:
 
 @contextlib.contextmanager
 def _served(folder: Path) -> Iterator[str]:
-    command = ["python", "-m", "framework.serve", "run=sweeps/rates", "port=0"]
+    command = ["python", "-m", "framework.serve", "run=drawn", "port=0"]
     with subprocess.Popen(command, cwd=folder, env=_environment(), stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         line = next(line for line in server.stderr if "is served at" in line)

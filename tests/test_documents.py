@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -36,9 +37,10 @@ SMALL = {
     "mobilenet": ["model.weights=null", "data.image_size=32"],
     "xception": ["data.image_size=71"],
     "vit_tiny": ["data.image_size=32", "model.num_layers=1"],
+    "dinov2_small": ["model.weights=null", "data.image_size=28", "model.num_layers=2"],
 }
 # what a line says, by its key, and what is said in its place
-CHEAPER = {"search.trials": "search.trials=2", "min_accuracy": "min_accuracy=0"}
+CHEAPER = {"search.trials": "search.trials=2", "min_accuracy": "min_accuracy=0", "reject": "reject=0.2"}
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CLONE)}
 # Runs ``-m MODULE ARGUMENT…`` of each line of JSON in a fork, what it says goes to a file; prints the exit code.
@@ -68,6 +70,8 @@ for line in sys.stdin:
 def made_quick(arguments: list[str]) -> list[str]:
     if "framework.benchmark" in arguments:
         return [*arguments, "data.image_size=32", "trainer.epochs=1"]
+    if "framework.auto" in arguments:
+        return [*arguments, "model=cnn", *SMALL[None], "trainer.epochs=1"]
     if "framework.lr_find" in arguments:
         return [*arguments, *SMALL[None], "trainer.batch_size=2"]
     arguments = [CHEAPER.get(one.partition("=")[0], one) for one in arguments]
@@ -130,11 +134,13 @@ def words_of(line: str) -> list[str]:
 def test_every_command_of_the_documents_runs(documents, tmp_path, type_in):
     make_images(tmp_path / "PHOTOS" / "train", count=8)
     make_images(tmp_path / "PHOTOS" / "validation", count=4, seed=1)
+    shutil.make_archive(tmp_path / "PHOTOS", "zip", tmp_path / "PHOTOS")
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jpg"))
     rows = [f"{file},{20 + number},{150 + number % 7}" for number, file in enumerate(files)]
+    make_images(tmp_path / "OTHERS", ("none",), count=6, seed=2)
     (tmp_path / "PEOPLE.csv").write_text("\n".join(["path,age,height", *rows]))
     for line in commands(DOCUMENTS[documents]):
-        if "model=vit" in line and not keras_hub_private.installed():
+        if re.search("model=(vit|dino)", line) and not keras_hub_private.installed():
             continue  # for Python 3.10 there is none
         arguments = made_quick(words_of(line))
         if "runs=[RUN,OTHER]" in arguments:
