@@ -32,7 +32,7 @@ WIDTHS = (1200, 1000, 860, 720, 600)
 COLUMNS, ROWS = 96, 24
 SEED = 42
 EPOCHS = 30
-DRAWN, SIDE = {"train": 1200, "validation": 300}, 96
+DRAWN, SIDE = {"train": 600, "validation": 100}, 96
 
 
 def main() -> None:

@@ -16,7 +16,10 @@ TAKEN = {
     "lr_factor": 0.5,
     "layer_decay": 0.5,
     "batch_norm": "train",
+    "rank": 4,
+    "targets": ["key"],
 }
+OF_LORA = ("rank", "targets")
 
 
 def read(*overrides):
@@ -34,7 +37,7 @@ def test_every_key_is_looked_at():
 @pytest.mark.parametrize("key", TAKEN)
 def test_each_key_reaches_the_shipped_stage(key):
     """The small network trains its base, so that all keys mean something."""
-    settings, problems = read(f"stage.{key}={TAKEN[key]}")
+    settings, problems = read(f"stage.{key}={schema.show(TAKEN[key])}", *["stage.train=lora"] * (key in OF_LORA))
     assert problems == []
     assert getattr(settings.stages["main"], key) == TAKEN[key]
 
@@ -56,6 +59,9 @@ def test_what_no_stage_takes_is_refused():
     assert said(*FROZEN, "stage.batch_norm=train") == [
         "stage.batch_norm=train changes nothing: only the head is trained"
     ]
+    for line in ("stage.rank=4", "stage.targets=[key]"):
+        (found,) = said(line)
+        assert found.startswith(f"{line} changes nothing")
     assert said("stage.lr=0.1", "stage.lr_factor=0.5") == ["stage.lr_factor=0.5 changes nothing: lr says the rate"]
     assert said("stages=head_then_all", "stages.head.layer_decay=0.9") == [
         "stages.head.layer_decay=0.9 changes nothing: only the head is trained"
