@@ -87,27 +87,31 @@ def _images(folder: Path) -> None:
         _until(lambda: "evidence" in browser.find_element("id", "caption").text)
         time.sleep(1)  # until it is faded in
         _shot(browser, "serve")
+    # from here on some labels are wrong
     train = folder / "GARMENTS" / "train"
     for one, other in (("hat", "shoes"), ("dress", "pants"), ("shoes", "t-shirt")):
         for file in sorted((train / one).iterdir())[:3]:
             file.rename(train / other / f"{one}-{file.name}")
-    _command(folder, "doctor", "data.dir=GARMENTS", "output=doctor")
+    _command(folder, "doctor", "data.dir=GARMENTS", *_base(folder), "output=doctor")
     _reduced(folder / "doctor" / "label.png", "doctor")
 
 
-def _data(folder: Path) -> list[str]:
-    """Overrides that name images and base, with links to them in the folder."""
+def _base(folder: Path) -> list[str]:
+    """Overrides that choose MobileNet, with the real weights where they are to be had: a link to them in the folder."""
     shared = os.environ.get("FRAMEWORK_SHARED")
-    if shared:
-        weights = Path(shared, "weights", "mobilenet_2_5_224_tf_no_top.h5").resolve()
-        source, base = Path(shared, "data", "clothing").resolve(), ["model.alpha=0.25", f"model.weights={weights.name}"]
-        _linked(folder / weights.name, weights)
-    else:
-        garments.write_demonstration(DRAWN, SIDE, SEED)
-        source = garments.demonstration_folder(DRAWN, SIDE, SEED)
-        base = ["model.weights=null", f"data.image_size={SIDE}"]
+    if not shared:
+        return ["model=mobilenet", "model.weights=null", f"data.image_size={SIDE}"]
+    weights = Path(shared, "weights", "mobilenet_2_5_224_tf_no_top.h5").resolve()
+    _linked(folder / weights.name, weights)
+    return ["model=mobilenet", "model.alpha=0.25", f"model.weights={weights.name}"]
+
+
+def _data(folder: Path) -> list[str]:
+    """Overrides that name images and base, with a link to the images in the folder."""
+    shared = os.environ.get("FRAMEWORK_SHARED")
+    source = Path(shared, "data", "clothing").resolve() if shared else folder / "GARMENTS"
     _linked(folder / "PHOTOS", source)
-    return ["data=image_folder", "data.dir=PHOTOS", "model=mobilenet", *base]
+    return ["data=image_folder", "data.dir=PHOTOS", *_base(folder)]
 
 
 def _linked(link: Path, target: Path) -> None:
