@@ -34,7 +34,7 @@ GROUPS = {
         "serve": "answers over HTTP, and a page to drop an image on",
     },
     "keeping house": {
-        "cache": "list, verify and clear what is kept: features of frozen bases, images of arrays",
+        "cache": "list, verify and clear what is kept: features of bases, images of arrays",
         "complete": "Tab completion for bash, zsh and fish",
     },
 }

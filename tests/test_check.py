@@ -67,7 +67,7 @@ ENTRIES = {
         ["head=dens10"],
         "there is no head 'dens10'",
         "command line: head=dens10",
-        "head=dense10 (one of: binary, dense, dense10, dense100, mlp, multilabel)",
+        "head=dense10 (one of: binary, cosine, dense, dense10, dense100, knn, linear_probe, mlp, multilabel, prototypes, text)",
     ),
     "a wrong type that another key repeats": (
         ["model.image_size=big", "~data.image_size", "+data.image_size=${model.image_size}"],
@@ -85,7 +85,7 @@ ENTRIES = {
         ["head.name=denze"],
         "there is no head 'denze'",
         "command line: head.name=denze",
-        "head.name=dense (one of: binary, dense, multilabel)",
+        "head.name=dense (one of: binary, cosine, dense, knn, linear_probe, multilabel, prototypes, text)",
     ),
     "a missing value": (
         ["stages=finetune"],

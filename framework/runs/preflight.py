@@ -27,6 +27,7 @@ from framework.training.experiment import Experiment
 T = TypeVar("T")
 # Where something else is wrong already, nobody waits for a first look at more images than these.
 QUICK = 5_000
+USUAL_HEAD = "dense"  # named first where another head is advised
 
 
 class Data:
@@ -179,6 +180,7 @@ def _task(settings: Settings, images: Images) -> tuple[Task | None, list[Problem
         return None, list(error.problems)
     if not task.fits(head):
         fitting = [part.name for part in registry.parts("head") if task.fits(part)]
+        fitting.sort(key=lambda name: name != USUAL_HEAD)
         what = f"head '{head.name}' answers {' or '.join(tasks)} questions; the data ask a {task.kind} one"
         what += f" ({task.counted}: {listing(task.classes)})"
         right = f"head={fitting[0]}" if fitting else ""
@@ -192,7 +194,9 @@ def _task(settings: Settings, images: Images) -> tuple[Task | None, list[Problem
 def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
     units = settings.head.parameters.get("units")
     if units is not None and units != task.units:
-        yield Problem(f"head.units={units}, but {task.wanted}", "head.units", "head=dense (as many as the data need)")
+        yield Problem(
+            f"head.units={units}, but {task.wanted}", "head.units", f"head={USUAL_HEAD} (as many as the data need)"
+        )
     loss = registry.get("loss", settings.loss.name)
     if not task.fits(loss):
         what = f"loss '{loss.name}' does not fit a {task.kind} head"
