@@ -423,7 +423,7 @@ def spoilt(name: str, command, arguments, draw: random.Random, folder: Path) -> 
 READ = [(name, command, arguments) for name, uses in FILES.items() for command, arguments in uses]
 
 
-@fuzzed(105)
+@fuzzed(60)
 @given(read=st.sampled_from(READ), draw=st.randoms(use_true_random=False))
 def test_files_that_are_damaged(folder, read, draw):
     spoilt(*read, draw, folder)
