@@ -28,7 +28,7 @@ from framework.runs.preflight import Data, missing_weights, preflight
 
 if TYPE_CHECKING:
     from framework.budget.asked import Asked, Base
-    from framework.budget.course import Course
+    from framework.budget.steps import Steps
     from framework.config.settings import Settings
     from framework.runs.job import Job
     from framework.sweeps.request import SweepRequest
@@ -90,8 +90,8 @@ def auto(overrides: list[str], options: Options, typed: Sequence[str]) -> int:
         BadInput: the budget, the overrides or the data can't be used.
         RunFailed: no run was finished.
     """
-    from framework.budget.course import Course
     from framework.budget.journal import Journal
+    from framework.budget.steps import Steps
     from framework.sweeps.ready import ready
     from framework.sweeps.sweep import Sweep
 
@@ -104,19 +104,19 @@ def auto(overrides: list[str], options: Options, typed: Sequence[str]) -> int:
         return DONE
     if journal.spent >= asked.budget:
         journal.before = 0.0  # nothing came of it: what is done counts, and the time anew
-    course = Course(asked, partial(_job, data=data), journal, first.sweep_yardstick())
-    for line in course.plan():
+    steps = Steps(asked, partial(_job, data=data), journal, first.sweep_yardstick())
+    for line in steps.plan():
         say(f"plan       {line}")
-    return Sweep(_request(asked, first), partial(_train, data=data), ready).start(partial(_carry_out, course))
+    return Sweep(_request(asked, first), partial(_train, data=data), ready).start(partial(_carry_out, steps))
 
 
-def _carry_out(course: Course, sweep: Sweep) -> None:
+def _carry_out(steps: Steps, sweep: Sweep) -> None:
     """The steps, then the result; after Ctrl-C that of what is finished."""
     from framework.budget.result import BEST, conclude
 
-    folder, journal = course.asked.folder, course.journal
+    folder, journal = steps.asked.folder, steps.journal
     try:
-        course.run(sweep)
+        steps.run(sweep)
     except KeyboardInterrupt:
         with suppress(RunFailed):  # none is finished
             result = conclude(folder, combines=False)
@@ -125,18 +125,18 @@ def _carry_out(course: Course, sweep: Sweep) -> None:
         raise
     finally:
         journal.write()
-    result = conclude(folder, combines=course.asked.budget - journal.spent > 0.4 * course.ending)
+    result = conclude(folder, combines=steps.asked.budget - journal.spent > 0.4 * steps.ending)
     sweep.note(result=BEST)
-    journal.write(result=result.said, why=course.why, budget=course.asked.budget)
+    journal.write(result=result.said, why=steps.why, budget=steps.asked.budget)
     say()
     say(f"result     {result.said}, in {shown(result.folder)}")
     say(f"recipe     {shown(result.recipe)}")
-    say(f"stopped    {course.why}; {clock(journal.spent)} of {clock(course.asked.budget)}")
-    if tested := _tested(course, result.folder):
+    say(f"stopped    {steps.why}; {clock(journal.spent)} of {clock(steps.asked.budget)}")
+    if tested := _tested(steps, result.folder):
         say(f"test       {tested}")
 
 
-def _tested(course: Course, folder: Path) -> str:
+def _tested(steps: Steps, folder: Path) -> str:
     """How good the result is on test images, where the data have such; measured this once."""
     from framework.evaluation.asking import answer, measured
     from framework.evaluation.labelled import DataOptions, labelled
@@ -152,13 +152,13 @@ def _tested(course: Course, folder: Path) -> str:
     if "accuracy" not in found:
         return ""
     low, high = found["accuracy_interval"]
-    course.journal.write(test={"accuracy": found["accuracy"], "interval": [low, high], "images": found["images"]})
+    steps.journal.write(test={"accuracy": found["accuracy"], "interval": [low, high], "images": found["images"]})
     count = many(found["images"], "image")
     return f"accuracy {found['accuracy']:.4f} on {count} that nothing was chosen by (95 % interval {low:.4f} to {high:.4f})"
 
 
 def _asked(overrides: list[str], options: Options, typed: Sequence[str], data: Data) -> tuple[Asked, Settings]:
-    """The course, and the settings of a run of it; nothing heavy is loaded.
+    """What is asked for, and the settings of a run of it; nothing heavy is loaded.
 
     Raises:
         BadInput: with every problem of budget, overrides and data.

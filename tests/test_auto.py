@@ -1,4 +1,4 @@
-"""The command: what is wrong is told at once, and a small course leaves a run that every command takes."""
+"""The command: what is wrong is told at once, and it leaves a run that every command takes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_what_is_wrong_is_told_before_tensorflow(tmp_path, photos):
 
 
 @pytest.mark.slow
-def test_a_course_leaves_one_run_and_a_second_time_nothing_is_done(tmp_path, photos):
+def test_it_leaves_one_run_and_a_second_time_nothing_is_done(tmp_path, photos):
     line = f"python -m framework.auto data.dir={photos} budget=10m {SMALL}"
     done = bash(line, tmp_path)
     assert done.returncode == 0, done.stderr

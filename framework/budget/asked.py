@@ -1,4 +1,4 @@
-"""What is asked of a course: the budget, the bases there are to choose from, what holds for all runs."""
+"""What is asked of auto: the budget, the bases there are to choose from, what holds for all runs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Asked:
-    """A course as the command line describes it.
+    """What the command line asks for.
 
     Attributes:
         given: overrides that hold for all runs.

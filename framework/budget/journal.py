@@ -1,4 +1,4 @@
-"""``auto.json``: what a course has decided and how long it took, so that the same command goes on where it stood."""
+"""``auto.json``: what auto has decided and how long it took, so that the same command goes on where it stood."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from framework.core.digits import is_number
 from framework.core.errors import BadInput, Problem
 from framework.core.files import write_whole
 
@@ -19,12 +20,12 @@ class Journal:
     """Of one folder; written whole whenever something is known.
 
     Args:
-        folder: of the course.
-        given: what holds for all runs, by which the same course is known again.
+        folder: of the sweep.
+        given: what holds for all runs, by which the same command is known again.
         clock: tells seconds.
 
     Raises:
-        BadInput: another course was carried out there.
+        BadInput: another command was at work there.
     """
 
     def __init__(self, folder: Path, given: Sequence[str], clock: Callable[[], float] = time.monotonic):
@@ -41,8 +42,12 @@ class Journal:
             raise BadInput(
                 Problem(f"{self.file} can't be read: {error}", str(self.file), "output=<a new folder>")
             ) from None
-        if not isinstance(told, dict) or told.get("format") != FORMAT or told.get("given") != list(given):
-            what = f"{self.file.parent} is of another command: {' '.join(map(str, dict(told).get('given', ())))}"
+        whole = isinstance(told, dict) and told.get("format") == FORMAT
+        if not whole or not isinstance(told.get("steps"), dict) or not is_number(told.get("spent")):
+            what = f"{self.file} is not as this version writes it"
+            raise BadInput(Problem(what, str(self.file), "output=<a new folder>"))
+        if told.get("given") != list(given):
+            what = f"{self.file.parent} is of another command: {told.get('given')}"
             raise BadInput(Problem(what, "command line: output", "output=<a new folder>"))
         return told
 

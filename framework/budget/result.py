@@ -1,4 +1,4 @@
-"""What a course comes to: one run folder, the recipe that makes it again, and a word on the test images."""
+"""What auto comes to: one run folder, the recipe that makes it again, and a word on the test images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def conclude(folder: Path, combines: bool) -> Result:
     """Make the result of the runs that are finished.
 
     Args:
-        folder: of the course.
+        folder: of the sweep.
         combines: whether there is time to make one model of several.
 
     Raises:
@@ -104,7 +104,7 @@ def recipe_text(best: Entry, made: Sequence[tuple[str, float]]) -> str:
     lines = [line for line in map(_without_limit, best.run.get("overrides", ())) if line]
     score = best.best.get(best.yardstick.column)
     head = [
-        f"# The best single run of a course of framework.auto: {best.name}",
+        f"# The best single run of framework.auto: {best.name}",
         f"# Expected: {best.yardstick.column} {score:.3f}" if score is not None else "# Expected: not measured",
     ]
     if made:

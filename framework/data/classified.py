@@ -12,7 +12,7 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many
 from framework.data.folders import SPLIT_NAMES, not_learnt
-from framework.data.images import Images, Split
+from framework.data.images import Images, Split, to_draw
 from framework.data.labels import class_name
 from framework.data.selection import take
 
@@ -102,6 +102,45 @@ def classified(
         faults=_faults(classes.inside, where),
         **more,
     )
+
+
+def images_of(
+    paths: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    in_split: Sequence[str],
+    *,
+    names: Sequence[str] | None,
+    apart: tuple[str, str],
+    folder: str,
+    validation: float,
+    test: float,
+    where: str,
+    **more: Any,
+) -> Images:
+    """The images of a table or of shards, with the splits to be drawn that these do not have.
+
+    Args:
+        paths: of the images.
+        cells: labels of each image, as texts.
+        in_split: of each image.
+        names: by number, as for ``named``.
+        apart: where there is nothing to tell apart, the key to change and what would be right.
+        folder: that all lie below.
+        validation: share of the images to train on.
+        test: the same.
+        where: the key of the config that names the data.
+        more: as for ``classified``.
+
+    Raises:
+        BadInput: labels have no name, or there is one class only.
+    """
+    cells, order, problems = named(cells, names, paths.__getitem__)
+    classes = classes_of(cells, in_split, order)
+    if classes.too_few:
+        problems.append(Problem(classes.too_few, *apart))
+    if problems:
+        raise BadInput(problems)
+    return to_draw(classified(paths, cells, in_split, classes, where=where, **more), folder, validation, test)
 
 
 def _faults(inside: Mapping[str, set[str]], where: str) -> Callable[[Sequence[str] | None], list[Problem]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,12 +25,12 @@ from framework.core.console import amount, progress, warn
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.files import cache_folder, locked, whole
 from framework.data import containers, shards
-from framework.data.classified import classes_of, classified, named, read_names
+from framework.data.classified import images_of, read_names
 from framework.data.containers import Container, Damaged
 from framework.data.folders import EXAMPLES, Kind, Unused
-from framework.data.images import Images, to_draw
+from framework.data.images import Images
 from framework.data.labels import class_name
-from framework.data.remote import room
+from framework.data.remote import GIB
 from framework.data.shards import WHERE
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Table(Container):
             with locked(file.with_suffix(".lock")):
                 if not (file.exists() and ends.exists()):
                     size = sum(self._stored(column))
-                    if not room(file.parent, size, limit):
+                    if not _make_room(file.parent, size, limit * GIB):
                         what = f"{self.path}: its images would take {amount(size)} more than data.disk_limit={limit:g} allows"
                         warn(f"{what}: they are read from the table in any order, which is slow")
                         continue
@@ -177,6 +178,20 @@ class Table(Container):
         import pyarrow.parquet
 
         return pyarrow.parquet.ParquetFile(self.path)
+
+
+def _make_room(folder: Path, size: int, limit: float) -> bool:
+    """Whether a file of so many bytes may be added to a folder that may hold ``limit`` of them; the least recently used
+    ones are removed for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if size > limit or shutil.disk_usage(folder).free < size:
+        return False
+    for file in sorted(folder.glob("*.bytes"), key=lambda file: -file.stat().st_mtime):
+        size += file.stat().st_size
+        if size > limit:
+            file.with_suffix(".npy").unlink(missing_ok=True)
+            file.unlink()
+    return True
 
 
 def _bytes_of(value: Any) -> bytes | None:
@@ -241,29 +256,23 @@ def list_parquet(
             references.append(path)
             cells.append([class_name(_text(one)) for one in (value if found.several else [value])])
             splits.append(split)
-    given = read_names(names) if names else columns[0].names
-    cells, order, problems = named(cells, given, references.__getitem__)
-    classes = classes_of(cells, splits, order)
-    if classes.too_few:
-        problems.append(Problem(classes.too_few, "data.label_column", f"another column than '{columns[0].label}'"))
-    if problems:
-        raise BadInput(problems)
-    several = any(one.several for one in columns)
-    notes = (f"labels are those of column '{columns[0].label}'",) if label_column is None else ()
-    images = classified(
+    return images_of(
         references,
         cells,
         splits,
-        classes,
-        several=several,
+        names=read_names(names) if names else columns[0].names,
+        apart=("data.label_column", f"another column than '{columns[0].label}'"),
+        folder=shards.common_folder(paths),
+        validation=validation,
+        test=test,
         where=WHERE,
-        origin=shards.origin_of(files, paths),
+        several=any(one.several for one in columns),
+        origin=shards.origin_of(paths),
         unused=(Unused(_NO_LABEL, len(without), tuple(without[:EXAMPLES])),) if without else (),
-        notes=notes,
+        notes=(f"labels are those of column '{columns[0].label}'",) if label_column is None else (),
         column=_cells_of(tables, [one.image for one in columns]),
         columns=tuple(tables[0].schema.names) if tables[0].schema else (),
     )
-    return to_draw(images, shards.common_folder(paths), validation, test)
 
 
 def _cells_of(tables: Sequence[Table], images: Sequence[str]) -> Callable[[str], Mapping[str, str] | None]:

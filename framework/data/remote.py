@@ -34,6 +34,7 @@ PIECE = 16 << 20  # bytes of a large file that are asked for at once
 TRIES, PAUSE = 4, 0.25  # how often a file is asked for, and seconds before the second time, doubled each time
 SAVED = 5.0  # seconds after which it is noted what has been fetched
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.IGNORECASE)
+# what asking again does not change
 _FOR_GOOD = (PermissionError, FileNotFoundError, NotImplementedError, IsADirectoryError, ValueError, TypeError)
 _WEB = ("http", "https")
 _PACKAGES = {
@@ -165,6 +166,7 @@ class _Copy:
         key = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
         self.record = root / "records" / f"{key}.json"
         self.lock = root / "locks" / key
+        self.parts = root / "parts" / key  # pieces of files that are not whole yet
         self.known = _read(self.record)
 
     def missing(self, files: Mapping[str, _File]) -> list[str]:
@@ -206,15 +208,17 @@ class _Copy:
             raise BadInput(Problem(what, where, "the same command again: what was fetched is kept"))
 
     def forget(self, files: Mapping[str, _File]) -> None:
-        """Remove copies of what is no longer there, and note the time of use."""
+        """Remove copies of what is no longer there, and pieces of what has changed meanwhile; note the time of use."""
         for name in [name for name in self.known if name not in files]:
             self._remove(name)
+        shutil.rmtree(self.parts, ignore_errors=True)
         self._save()
 
     def clear(self) -> None:
         """Remove all of it."""
         for name in list(self.known):
             self._remove(name)
+        shutil.rmtree(self.parts, ignore_errors=True)
         self.record.unlink(missing_ok=True)
 
     @property
@@ -232,11 +236,7 @@ class _Copy:
     def _fetch(self, name: str, file: _File) -> None:
         """One file, piece by piece; a piece that is there from a run before is not asked for again."""
         path = self.root / name
-        part = (
-            self.root
-            / "parts"
-            / hashlib.blake2b(repr((name, file.size, file.tag)).encode(), digest_size=16).hexdigest()
-        )
+        part = self.parts / hashlib.blake2b(repr((name, file.size, file.tag)).encode(), digest_size=16).hexdigest()
         for folder in (path.parent, part.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with open(part, "ab") as opened:
@@ -283,20 +283,6 @@ def _make_room(root: Path, own: _Copy, size: int, limit: float) -> None:
         size += copy.size
         if size > limit:
             copy.clear()
-
-
-def room(folder: Path, size: int, limit: float) -> bool:
-    """Whether a file of so many bytes may be added to a folder of copies of ``limit`` GiB; the least recently used ones are
-    removed for it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if size > limit * GIB or shutil.disk_usage(folder).free < size:
-        return False
-    for file in sorted(folder.glob("*.bytes"), key=lambda file: -file.stat().st_mtime):
-        size += file.stat().st_size
-        if size > limit * GIB:
-            file.with_suffix(".npy").unlink(missing_ok=True)
-            file.unlink()
-    return True
 
 
 def _asked(ask: Callable[[], T], address: str, where: str) -> T:

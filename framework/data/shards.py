@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -118,11 +117,6 @@ def _split_of(path: str) -> str | None:
     return next((split[1] for split in map(folders.split_in, names) if split), None)
 
 
-def origin_of(words: str | Sequence[str], files: Sequence[str]) -> str:
-    """What the banner calls them: the file, or the folder and how many."""
+def origin_of(files: Sequence[str]) -> str:
+    """What the banner calls them: the file, or the folder of several."""
     return files[0] if len(files) == 1 else common_folder(files)
-
-
-def repeat(values: Sequence[str], counts: Sequence[int]) -> list[str]:
-    """Each value as often as its count says."""
-    return list(itertools.chain.from_iterable(itertools.starmap(itertools.repeat, zip(values, counts, strict=True))))

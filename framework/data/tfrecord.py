@@ -17,10 +17,10 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem, suggestion
 from framework.data import containers, shards
-from framework.data.classified import classes_of, classified, named, read_names
+from framework.data.classified import images_of, read_names
 from framework.data.containers import MOST_BYTES, Container, Damaged
 from framework.data.folders import EXAMPLES, Kind, Unused
-from framework.data.images import Images, to_draw
+from framework.data.images import Images
 from framework.data.labels import class_name
 from framework.data.shards import WHERE
 
@@ -128,25 +128,21 @@ def list_tfrecord(
                 [class_name(one.decode(errors="replace") if isinstance(one, bytes) else str(one)) for one in found]
             )
             splits.append(split)
-    given = read_names(names) if names else None
-    cells, order, problems = named(cells, given, references.__getitem__)
-    classes = classes_of(cells, splits, order)
-    if classes.too_few:
-        problems.append(Problem(classes.too_few, "data.label_key", f"another feature than '{label_key}'"))
-    if problems:
-        raise BadInput(problems)
-    images = classified(
+    return images_of(
         references,
         cells,
         splits,
-        classes,
-        several=several,
+        names=read_names(names) if names else None,
+        apart=("data.label_key", f"another feature than '{label_key}'"),
+        folder=shards.common_folder(paths),
+        validation=validation,
+        test=test,
         where=WHERE,
-        origin=shards.origin_of(files, paths),
+        several=several,
+        origin=shards.origin_of(paths),
         unused=(Unused(_NO_LABEL, len(without), tuple(without[:EXAMPLES])),) if without else (),
         notes=(f"classes are named by '{text_key}'",) if by_text else (),
     )
-    return to_draw(images, shards.common_folder(paths), validation, test)
 
 
 def _refuse_keys(records: Records, image_key: str, label_key: str, text_key: str) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 from framework.core.errors import BadInput, Problem, listing, many, suggestion
 from framework.data import containers, shards
 from framework.data.archives import Archive
-from framework.data.classified import classes_of, classified, named, read_names
+from framework.data.classified import images_of, read_names
 from framework.data.folders import EXAMPLES, EXTENSIONS, Kind, Unused, is_foreign
-from framework.data.images import Images, to_draw
+from framework.data.images import Images
 from framework.data.labels import class_name
 from framework.data.shards import WHERE
 
@@ -57,25 +57,20 @@ def list_webdataset(
             break
     if problems:
         raise BadInput(problems)
-    cells, order, problems = named(cells, read_names(names) if names else None, references.__getitem__)
-    classes = classes_of(cells, splits, order)
-    if classes.too_few:
-        problems.append(
-            Problem(classes.too_few, "data.label", f"the ending of the members that say more than '{label}'")
-        )
-    if problems:
-        raise BadInput(problems)
-    images_of = classified(
+    return images_of(
         references,
         cells,
         splits,
-        classes,
-        several=several,
+        names=read_names(names) if names else None,
+        apart=("data.label", f"the ending of the members that say more than '{label}'"),
+        folder=shards.common_folder(paths),
+        validation=validation,
+        test=test,
         where=WHERE,
-        origin=shards.origin_of(files, paths),
+        several=several,
+        origin=shards.origin_of(paths),
         unused=tuple(Unused(kind, len(some), tuple(some[:EXAMPLES])) for kind, some in tally.items() if some),
     )
-    return to_draw(images_of, shards.common_folder(paths), validation, test)
 
 
 def _shard(path: str) -> Archive:

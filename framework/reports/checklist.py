@@ -7,14 +7,13 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from framework.core.files import write_whole
-from framework.reports.page import in_script
+from framework.reports.template import filled, in_script
 
 
 def write(
@@ -36,10 +35,7 @@ def write(
         classes: labels to choose from, as a list has them.
     """
     told = {"name": name, "findings": findings, "exclude": exclude, "relabel": relabel, "classes": classes}
-    page = files("framework.reports").joinpath("assets").joinpath("doctor.html").read_text(encoding="utf-8")
-    before, _, rest = page.partition("{{title}}")
-    between, _, after = rest.partition("{{data}}")
-    write_whole(path, "".join([before, html.escape(name), between, in_script(told), after]))
+    write_whole(path, filled("doctor.html", {"title": html.escape(name), "data": in_script(told)}))
     return path
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import html
-import json
 import shlex
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from framework.reports.comparison import Comparison, Variant, differences
 from framework.reports.entries import Entry
 from framework.reports.overlay import is_logarithmic, numeric_keys
 from framework.reports.search import importance_lines
+from framework.reports.template import asset, filled, in_script
 
 DIGITS = 5
 
@@ -32,28 +31,15 @@ def write(comparison: Comparison, path: Path) -> Path:
     """
     from plotly.offline import get_plotlyjs
 
-    assets = files("framework.reports").joinpath("assets")
     parts = {
         "title": html.escape(comparison.name),
-        "style": assets.joinpath("report.css").read_text(encoding="utf-8"),
-        "script": assets.joinpath("report.js").read_text(encoding="utf-8"),
+        "style": asset("report.css"),
+        "script": asset("report.js"),
         "data": in_script(tell(comparison)),
         "plotly": base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
     }
-    page = assets.joinpath("report.html").read_text(encoding="utf-8")
-    pieces = page.split("{{")
-    filled = [pieces[0]]
-    for piece in pieces[1:]:
-        name, rest = piece.split("}}", 1)
-        filled += [parts[name], rest]
-    write_whole(path, "".join(filled))
+    write_whole(path, filled("report.html", parts))
     return path
-
-
-def in_script(told: dict[str, Any]) -> str:
-    """JSON that can stand inside a script element: nothing in it can end the element or begin markup."""
-    text = json.dumps(told, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def tell(comparison: Comparison) -> dict[str, Any]:

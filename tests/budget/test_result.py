@@ -1,4 +1,4 @@
-"""What a course leaves: the best run or several as one, the recipe, and the same after Ctrl-C."""
+"""What auto leaves: the best run or several as one, the recipe, and the same after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path, photos):
-    """Of a course of three runs, two of which make up for each other."""
+    """Of three runs, two of which make up for each other."""
     folder = tmp_path / "sweep"
     for name, weights in (("a-1", NO_RED), ("b-1", NO_BLUE), ("c-1", np.zeros((3, 3)))):
         run = RunFolder(answered(make_run(folder / name, photos, weighed(weights))))
@@ -60,7 +60,7 @@ def test_several_runs_as_one_where_that_is_better(folder):
     assert found.said == "the ensemble of 2 runs: val_accuracy 1.0000"
     assert RunFolder(found.folder).read_run()["made"]["method"] == "ensemble"
     text = found.recipe.read_text()
-    assert text.startswith("# The best single run of a course of framework.auto: ")
+    assert text.startswith("# The best single run of framework.auto: ")
     assert "python -m framework.ensemble 'runs=[" in text or "python -m framework.ensemble runs=[" in text
 
 
@@ -100,13 +100,13 @@ def test_the_sweep_means_its_result_also_after_ctrl_c(folder, monkeypatch, capsy
         write_index(folder, {"name": "sweep", "command": "auto", **about}, [IndexedRun("a-1", [], "finished")])
 
     asked = Asked(("x=1",), (), 600.0, folder, ("auto",), 12)
-    course = SimpleNamespace(asked=asked, journal=Journal(folder, asked.given), run=run, ending=10.0, why="done")
+    steps = SimpleNamespace(asked=asked, journal=Journal(folder, asked.given), run=run, ending=10.0, why="done")
     if stopped:
         with pytest.raises(KeyboardInterrupt):
-            _carry_out(course, SimpleNamespace(note=note))
+            _carry_out(steps, SimpleNamespace(note=note))
         assert "the best so far is " in capsys.readouterr().err
     else:
-        _carry_out(course, SimpleNamespace(note=note))
+        _carry_out(steps, SimpleNamespace(note=note))
         said = capsys.readouterr().err
         assert "result     the ensemble of 2 runs: val_accuracy 1.0000" in said
         assert "stopped    done; 0:" in said

@@ -7,6 +7,7 @@ import pytest
 
 from framework.reports import page
 from framework.reports.comparison import compare
+from framework.reports.template import in_script
 from tests.reports.made import make_run, make_sweep
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -59,7 +60,7 @@ def test_what_is_not_finite_is_null(tmp_path):
     run.write_history(rows)
     told = page.tell(compare(tmp_path))
     assert told["variants"][0]["runs"][0]["history"]["val_loss"][1] is None
-    assert json.loads(page.in_script(told)) == json.loads(json.dumps(told))
+    assert json.loads(in_script(told)) == json.loads(json.dumps(told))
 
 
 # --- in a real browser ---

@@ -1,4 +1,4 @@
-"""A course: heads on frozen bases first, then the best one's last layers, then all of it, as far as that fits.
+"""What auto does in steps: heads on frozen bases, the best one's last layers, then all of it, as far as that fits.
 
 Each step is some ordinary runs of one ordinary sweep. What a step may take is decided from what the steps before it
 took; a run ends within its time by the callback ``time_limit``, and past that it is stopped with its state saved.
@@ -36,7 +36,7 @@ ENDING = 5.0  # seconds that a run takes behind its last epoch, on a busy machin
 SPARE = 0.9  # of a step's time that its runs may count on
 
 
-class Course:
+class Steps:
     """Carries out what is asked.
 
     Args:

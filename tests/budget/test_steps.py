@@ -1,4 +1,4 @@
-"""A course without TensorFlow: runs are folders that say what they took; the clock is the test's."""
+"""The steps without TensorFlow: runs are folders that say what they took; the clock is the test's."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from framework.budget import course as module
+from framework.budget import steps as module
 from framework.budget.asked import Asked, Base
-from framework.budget.course import Course
 from framework.budget.journal import Journal
+from framework.budget.steps import Steps
 from framework.core.better import Yardstick
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
@@ -56,7 +56,7 @@ class Runs:
 
 
 def carried_out(folder, monkeypatch, takes, budget=600.0, bases=(MOBILENET,), epoch=10.0, scores=None, clock=None):
-    """The course, and the runs that it had done."""
+    """The steps, and the runs that they had done."""
     clock = clock or Clock()
     monkeypatch.setattr(module.time, "monotonic", clock)
     measured = []
@@ -70,7 +70,7 @@ def carried_out(folder, monkeypatch, takes, budget=600.0, bases=(MOBILENET,), ep
     runs = Runs(clock, takes, scores or {"mobilenet": 0.8, "efficientnetv2s": 0.9})
     asked = Asked(("data.dir=photos",), bases, budget, folder, ("auto",), IMAGES)
     make = lambda lines, folder: SimpleNamespace(lines=lines, folder=folder, settings=None)  # noqa: E731
-    made = Course(asked, make, Journal(folder, asked.given, clock), Yardstick.of("val_accuracy"))
+    made = Steps(asked, make, Journal(folder, asked.given, clock), Yardstick.of("val_accuracy"))
     made.run(runs)
     return made, runs
 
@@ -80,21 +80,21 @@ def usual(name):
 
 
 def test_heads_then_the_last_layers_then_everything_then_more_of_them(tmp_path, monkeypatch):
-    course, runs = carried_out(tmp_path, monkeypatch, usual)
+    done, runs = carried_out(tmp_path, monkeypatch, usual)
     assert runs.batches == [[f"heads-mobilenet-{number}" for number in (1, 2, 3)], ["last-1"], ["all-1"], ["more-1"]]
     # 600 s without 60 for the end: 20 for heads, 40 for the last layers, 12 to measure leave 468
     steps = json.loads((tmp_path / "auto.json").read_text())["steps"]
     assert "stages.all.epochs=20" in steps["all"][0]
     assert "callbacks.time_limit.seconds=421" in steps["all"][0]
     assert "trainer.seed=2" in steps["more-1"][0]
-    assert course.why == "0:17 are too short for one more run"
+    assert done.why == "0:17 are too short for one more run"
 
 
 @pytest.mark.parametrize("slow", [1, 5, 30, 200])
 @pytest.mark.parametrize("budget", [60.0, 179.0, 180.0, 600.0])
 def test_the_budget_is_kept_whatever_the_machine(tmp_path, monkeypatch, budget, slow):
-    course, _ = carried_out(tmp_path, monkeypatch, lambda name: slow * usual(name), budget, epoch=10.0 * slow)
-    assert course.journal.spent <= budget - course.ending + 12  # the measurement has a deadline of its own
+    steps, _ = carried_out(tmp_path, monkeypatch, lambda name: slow * usual(name), budget, epoch=10.0 * slow)
+    assert steps.journal.spent <= budget - steps.ending + 12  # the measurement has a deadline of its own
     assert RunFolder(tmp_path / "heads-mobilenet-1").read_run()["status"] == "finished"  # ended in time by itself
 
 
@@ -132,7 +132,7 @@ def test_a_speed_that_could_not_be_measured_is_taken_from_the_pass(tmp_path, mon
 
 
 def test_where_no_speed_is_known_all_of_it_is_left_out(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Course, "_note_pass", lambda *_: None)  # all features were kept already
+    monkeypatch.setattr(Steps, "_note_pass", lambda *_: None)  # all features were kept already
     _, runs = carried_out(tmp_path, monkeypatch, usual, epoch=None)
     assert ["all-1"] not in runs.batches
     assert ["more-1"] in runs.batches
@@ -158,3 +158,10 @@ def test_without_weights_a_small_network_is_trained_from_scratch(tmp_path, monke
         tmp_path, monkeypatch, usual, bases=(Base("cnn", ("model=cnn",), False),), scores={"cnn": 0.5}, budget=100.0
     )
     assert runs.batches == [["scratch-1", "scratch-2"]]
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '{"format": 1, "given": []}'])
+def test_what_is_no_journal_is_told(tmp_path, text):
+    (tmp_path / "auto.json").write_text(text)
+    with pytest.raises(BadInput, match=r"auto\.json (can't be read|is not as this version writes it)"):
+        Journal(tmp_path, [])
