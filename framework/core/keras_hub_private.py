@@ -49,6 +49,7 @@ def load_hub() -> ModuleType:
         _mend_drop_path(
             getattr(import_module(f"{PACKAGE}.src.models.{family}.{family}_layers"), f"{family.upper()}DropPath")
         )
+    _mend_swin(import_module(f"{PACKAGE}.src.models.swin_transformer.swin_transformer_layers"))
     return hub
 
 
@@ -70,6 +71,42 @@ def _mend_drop_path(kind: Any) -> None:
         return inputs / (1 - self.rate) * kept
 
     kind.build, kind.call = build, call
+
+
+def _mend_swin(module: ModuleType) -> None:
+    """Give a Swin's blocks names of their own and configs that they can be made of again.
+
+    Version 0.32 names the blocks of every stage alike, leaves out of a block's config what it was made with, and can't
+    serialize the class that stands in the config of the patches' layer.
+    """
+    stage, block, patches = module.SwinTransformerStage, module.SwinTransformerBlock, module.PatchEmbedding
+    made, of_block, of_patches = stage.__init__, block.get_config, keras.Layer.get_config
+
+    def init(self: Any, *values: Any, **named: Any) -> None:
+        made(self, *values, **named)
+        for place, inner in enumerate(self.blocks, 1):
+            inner.name = f"{self.name}_block_{place}"
+        if self.downsample is not None:
+            self.downsample.name = f"{self.name}_downsample"
+
+    def block_config(self: Any) -> dict[str, Any]:
+        attention = self.attn
+        return of_block(self) | {
+            "qkv_bias": attention.qkv_bias,
+            "attention_dropout": attention.attn_drop_rate,
+            "dropout_rate": attention.proj_drop_rate,
+            "drop_path": getattr(self.drop_path, "drop_prob", 0.0),
+        }
+
+    def patches_config(self: Any) -> dict[str, Any]:
+        own = {key: getattr(self, key) for key in ("patch_size", "embed_dim", "data_format")}
+        return of_patches(self) | own | {"norm_layer": self.norm is not None}
+
+    def patches_from(kind: Any, config: dict[str, Any]) -> Any:
+        return kind(**config | {"norm_layer": keras.layers.LayerNormalization if config["norm_layer"] else None})
+
+    stage.__init__, block.get_config = init, block_config
+    patches.get_config, patches.from_config = patches_config, classmethod(patches_from)
 
 
 @functools.cache
@@ -146,12 +183,14 @@ class Encoder(NamedTuple):
         before: how many come before the blocks.
         blocks: how many blocks there are.
         pairs: whether a block gives something beside what the next one takes.
+        after: what the layers after the blocks take beside what comes through.
     """
 
     layers: tuple[Any, ...]
     before: int
     blocks: int
     pairs: bool = False
+    after: Mapping[str, Any] = {}
 
 
 def encoder_of(layer: Any) -> Encoder | None:
@@ -163,17 +202,16 @@ def encoder_of(layer: Any) -> Encoder | None:
         return Encoder((*layer.encoder_layers, layer.layer_norm), 0, len(layer.encoder_layers), pairs=True)
     if kind in ("DINOV2Encoder", "DINOV3Encoder"):
         return Encoder(tuple(layer.layers), 0, len(layer.layers))
+    if kind == "SwinTransformerStage":
+        merging = () if layer.downsample is None else (layer.downsample,)
+        height, width = layer.input_resolution
+        return Encoder((*layer.blocks, *merging), 0, len(layer.blocks), after={"H": height, "W": width})
     return None
 
 
 def is_block(layer: Any) -> bool:
     """Whether a layer is one of a transformer's blocks."""
     return type(layer).__name__ in ("CLIPEncoderLayer", "SigLIPEncoderLayer")
-
-
-def describable(layer: Any) -> bool:
-    """Whether a layer's config can be had: not that of a Swin Transformer's, which serializes a class as an object."""
-    return type(layer).__name__ not in ("PatchEmbedding", "SwinTransformerStage")
 
 
 def depends_on_size_alone(layer: Any) -> bool:

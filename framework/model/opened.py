@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from framework.core.backend import keras
-from framework.core.keras_hub_private import depends_on_size_alone, describable, encoder_of, is_block
+from framework.core.keras_hub_private import depends_on_size_alone, encoder_of, is_block
 from framework.core.keras_private import arguments_of, call_again, nodes_of
 from framework.parts.presets import LAYER
 
@@ -15,13 +15,12 @@ from framework.parts.presets import LAYER
 def opened(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:
     """The same function of the same layers with a nested network's in its place, and the names of its blocks in order.
 
-    An encoder that holds its blocks gives way to them. A model without a network of Keras Hub is given back, without
-    blocks, and so is one with a Swin Transformer, whose layers Keras Hub 0.32 can't describe: it is one layer for stages, too.
+    An encoder that holds its blocks, or a stage of a Swin Transformer, gives way to them. A model without a network of
+    Keras Hub is given back, without blocks.
     The weights are shared: who trains the one trains the other.
     """
     nodes = nodes_of(model)
-    nested = [node.operation for node in nodes if node.operation.name == LAYER]
-    if not nested or not all(describable(layer) for network in nested for layer in network.layers):
+    if not any(node.operation.name == LAYER for node in nodes):
         return model, ()
     values: dict[int, Any] = {id(tensor): tensor for tensor in model.inputs}
     blocks: list[str] = []
@@ -56,7 +55,7 @@ def _inside(node: Any, values: dict[int, Any], blocks: list[str]) -> None:
         (x, *_), named = arguments_of(inner, values)
         for place, step in enumerate(encoder.layers):
             within = encoder.before <= place < encoder.before + encoder.blocks
-            given = {name: value for name, value in named.items() if value is not None} if within else {}
+            given = {name: value for name, value in named.items() if value is not None} if within else encoder.after
             if within:
                 blocks.append(step.name)
                 step = FirstOutput(step) if encoder.pairs else step

@@ -27,6 +27,7 @@ def folders(parent):
     return {folder.parent.name for folder in Path(parent).rglob("run.json")}
 
 
+@pytest.mark.slow
 @effect("sweep.name", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.config.override_dirname.item_sep")
 @pytest.mark.parametrize(
     ("overrides", "parent", "names"),
@@ -72,6 +73,7 @@ def test_a_run_may_be_at_work_in_its_own_folder():
     assert folder == cwd == Path.cwd() / "mine"
 
 
+@pytest.mark.slow
 @effect("sweep.jobs")
 @pytest.mark.parametrize(("jobs", "patience"), [(1, 0.3), (2, 60.0)])
 def test_so_many_runs_are_at_work_at_once(jobs, patience):

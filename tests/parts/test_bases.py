@@ -212,6 +212,7 @@ def test_features_are_those_of_keras_with_its_imagenet_file(base, tmp_path, monk
     np.testing.assert_allclose(model(x, training=False), expected, rtol=1e-3, atol=1e-4 * spread)
 
 
+@pytest.mark.slow
 def test_folded_it_gives_the_same(base):
     name, model = base
     if name not in FAMILIES:

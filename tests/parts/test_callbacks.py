@@ -77,6 +77,7 @@ def test_contract():
     assert "csv" in composed("+callbacks=[default,csv]")["callbacks"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_keeps_the_protocol(name, tmp_path):
     """A Keras callback that trains; if it has a state, that survives JSON and a fresh one goes on from it."""

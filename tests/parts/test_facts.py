@@ -87,6 +87,7 @@ def _numbers(outline):
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["cnn", "mobilenet", "mobilenetv3small", "vit_tiny"])
 def test_computed_facts_are_those_of_the_network(option):
     if option == "vit_tiny" and not keras_hub_private.installed():

@@ -92,7 +92,7 @@ def test_an_option_has_its_parts_keys_and_a_preset_that_there_is(name):
     assert values["preset"] in hub.presets(part.details["backbone"].family)
     said = (CONF / f"{name}.yaml").read_text()
     assert re.search(r"# a preset's name.* by default \S+, (Apache-2.0|MIT|DINOv3 License|Gemma|licence as)", said)
-    assert "not run here" in said or "no accuracy of it that is certain" in said
+    assert "not run here" in said or "no accuracy o" in said
 
 
 def numbers(kind, p, size):
@@ -419,7 +419,7 @@ def test_each_is_the_same_as_a_flat_model_of_its_layers_and_runs_in_bfloat16(mad
         flat, nested = network.flat(images, training=False), network.model(images, training=False)
         np.testing.assert_array_equal(flat, nested, err_msg=name)
         assert {id(weight) for weight in network.flat.weights} == {id(weight) for weight in network.model.weights}
-        assert len(network.blocks) == (2 if name in DESCRIBED and name != "swin_tiny" else 0)
+        assert len(network.blocks) == {"swin_tiny": 4}.get(name, 2 if name in DESCRIBED else 0)
         small = in_bfloat16(network.flat)
         spread = np.asarray(nested).std() + np.abs(nested).mean()
         assert np.abs(np.asarray(small(images, training=False)) - nested).max() < 0.2 * spread, name
@@ -519,3 +519,32 @@ def test_gradients_are_clipped_also_where_a_weight_has_none():
     network.model.train_on_batch(images, np.array([[9.0, -9, 9], [-9, 9, -9]], "float32"))
     moved = [np.linalg.norm(one - other) for one, other in zip(before, network.model.trainable_weights, strict=True)]
     assert max(moved) == pytest.approx(0.001, rel=0.05)
+
+
+def test_the_last_blocks_of_a_swin_train_and_those_of_its_stages_before_are_kept():
+    chosen = settings(
+        *("data=image_folder", "data.dir=x", *overrides("swin_tiny", Path()), "model.depths=[2,2]"),
+        "stages.main.train=last:1",
+    )
+    network = build(chosen, TASKS["one_hot"])
+    assert network.blocks == ("stage_0_block_1", "stage_0_block_2", "stage_1_block_1", "stage_1_block_2")
+    stage = stage_of("main", chosen.stages["main"], chosen, network)
+    freeze(network, stage)
+    cut = frozen_prefix(network.flat, stage.trained, stage.inference)
+    assert cut.names == ("stage_1_block_1",)
+    backbone = network.model.get_layer(presets.LAYER)
+    trained = {id(weight) for weight in (*backbone.stages[1].blocks[1].weights, *backbone.get_layer("norm").weights)}
+    learns = {id(weight) for weight in backbone.trainable_weights}
+    assert learns
+    assert learns <= trained
+    images = np.random.default_rng(0).uniform(0, 255, (2, 16, 24, 3)).astype("float32")
+    prefix, tail = split(network.flat, cut, stage.inference)
+    np.testing.assert_allclose(tail(prefix(images)), network.model(images), atol=1e-6)
+    # made again of its config, as an ensemble and the pass in bfloat16 do, a block is the same
+    block = backbone.stages[1].blocks[1]
+    again = type(block).from_config(hub.config_of(block))
+    tokens = np.random.default_rng(1).normal(size=(2, 6, 16)).astype("float32")
+    again(tokens)
+    again.set_weights(block.get_weights())
+    np.testing.assert_array_equal(again(tokens), block(tokens))
+    assert (again.attn.qkv_bias, again.drop_path.drop_prob) == (True, block.drop_path.drop_prob)

@@ -68,6 +68,7 @@ def test_a_lower_layer_moves_by_its_share(name):
     assert_shares(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_weight_decay_is_of_the_layer_s_own_rate(name):
     """A strong decay on weights that differ: with the whole rate the lower layers would move several times too far."""

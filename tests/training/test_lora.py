@@ -98,6 +98,7 @@ def plain(model):
     return [weight for weight in model.weights if "lora" not in weight.path]
 
 
+@pytest.mark.slow
 def test_from_any_stored_state_it_goes_on_to_the_same_bits(made, monkeypatch):
     monkeypatch.setattr("framework.training.callback_list.STATE_SECONDS", 0.0)
     wanted = ("stages.main.train=head", "stages.main.epochs=1", "stages.low.train=lora:last:1", "stages.low.epochs=1",
