@@ -17,6 +17,7 @@ GROUPS = {
         "check": "every mistake in a command line and its data",
         "benchmark": "how fast bases are on this machine, and on your data",
         "plan": "what a training would do: layers, steps, time, memory, disk",
+        "augment": "a sheet of what augmentation makes of images",
         "recipe": "start, list and check recipes",
     },
     "training": {

@@ -27,7 +27,8 @@ DATA = {
     "disk_limit": 50,
     "prompts": "a photo of a {}",
 }
-# the same of ``stage``, and of bases
+# the same of ``trainer``, of ``stage``, and of bases
+TRAINER = {"gradient_accumulation_steps": 1}
 STAGE = {"rank": 8, "targets": ["query", "value"]}
 MODELS = {name: {"drop_path_rate": 0.0} for name in ("dinov2", "dinov3")}
 
@@ -40,6 +41,8 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
     now = dict(config)
     if isinstance(data := now.get("data"), Mapping):
         now["data"] = {**DATA, **(CSV if data.get("name") == "csv" else {}), **data}
+    if isinstance(trainer := now.get("trainer"), Mapping):
+        now["trainer"] = {**TRAINER, **trainer}
     if isinstance(stage := now.get("stage"), Mapping):
         now["stage"] = {**STAGE, **stage}
     if isinstance(model := now.get("model"), Mapping) and (of_base := MODELS.get(str(model.get("name")))):

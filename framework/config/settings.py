@@ -146,6 +146,7 @@ class TrainerSettings:
 
     epochs: Count
     batch_size: Count
+    gradient_accumulation_steps: Count
     precision: Precision
     feature_precision: Literal["float32", "bfloat16"]
     seed: Seed

@@ -51,6 +51,27 @@ def geometric(
     return Augmentation(6, apply)
 
 
+@augmentation("orientation")
+def orientation(*, upside_down: bool, quarter_turns: bool) -> Augmentation:
+    """Up and down swapped for half of the images, and turns of 0, 90, 180 or 270 degrees, each as often.
+
+    For images that have no up: from above, through a microscope. Images that are not square are turned by 0 or 180 degrees.
+    """
+
+    def apply(x: tf.Tensor, y: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        swapped, turned = tf.unstack(uniforms[:, :, None, None, None], axis=1)
+        if upside_down:
+            x = tf.where(swapped < 0.5, tf.reverse(x, [1]), x)
+        if quarter_turns:
+            x = tf.where(turned < 0.5, tf.reverse(x, [1, 2]), x)
+            if x.shape[1] == x.shape[2]:
+                # the second binary digit of the number says whether it is a quarter more
+                x = tf.where(tf.math.floormod(turned * 4, 2) < 1, tf.reverse(tf.transpose(x, (0, 2, 1, 3)), [1]), x)
+        return x, y
+
+    return Augmentation(2, apply)
+
+
 @augmentation("crop")
 def crop(*, cut: Share, aspect: NonNegative) -> Augmentation:
     """A part of the image, brought back to full size (Szegedy et al. 2014, arXiv:1409.4842).

@@ -30,10 +30,15 @@ def check_formats(settings: Settings, model: keras.Model) -> None:
 
 
 def make_optimizer(settings: Settings, stage: Stage, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a stage, its schedule laid over the stage's own steps."""
-    chosen = settings.optim.schedule
-    rate = registry.get("schedule", chosen.name)(stage.lr, stage.epochs, steps, **chosen.parameters)
+    """The optimizer of a stage, its schedule laid over the stage's own steps.
+
+    Where gradients are accumulated, one step of the schedule is one move of the weights, as Keras counts them then.
+    """
+    chosen, together = settings.optim.schedule, settings.trainer.gradient_accumulation_steps
+    rate = registry.get("schedule", chosen.name)(stage.lr, stage.epochs, max(1, steps // together), **chosen.parameters)
     optimizer = registry.get("optimizer", settings.optim.name)(rate, **settings.optim.parameters)
+    if together > 1:
+        optimizer.gradient_accumulation_steps = together
     if stage.rates:
         _scale_rates(optimizer, stage.rates, model)
     if settings.trainer.precision == "mixed_float16":

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from framework.config.settings import PartSettings
+from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.backend import keras
 from framework.core.console import warn
@@ -63,6 +63,12 @@ def with_prefix(prefix: keras.Model, tail: keras.Model) -> keras.Model:
     return keras.Model(images, tail(Inference(folded(prefix), autocast=False)(images)), name="tail")
 
 
+def augmentations(settings: Settings) -> dict[str, Augmentation]:
+    """The chosen ways to vary images, by their keys, in the order in which they are applied."""
+    chosen = settings.augment.parts.items()
+    return {key: registry.get("augmentation", part.name)(**part.parameters) for key, part in chosen}
+
+
 class InputBuilder:
     """Builds the inputs of each stage, and keeps what the next one can use again."""
 
@@ -96,7 +102,9 @@ class InputBuilder:
         if prefix is not None:
             tail = with_prefix(prefix, tail)
         rows = {name: self._rows(name) for name in self.splits}
-        return StageInputs(tail, rows["train"], rows.get("validation"), self._augmentations(), says=self._says(why))
+        return StageInputs(
+            tail, rows["train"], rows.get("validation"), augmentations(self.settings), says=self._says(why)
+        )
 
     def _from_features(self, stage: Stage, cut: Cut) -> StageInputs:
         prefix, tail = split(self.network.flat, cut, stage.inference)
@@ -140,9 +148,11 @@ class InputBuilder:
 
         The k-th copy is what epoch k would have drawn.
         """
-        parts, count = self._augmentations(), len(contents)
+        parts, count = augmentations(self.settings), len(contents)
         seed = self.settings.trainer.seed
-        what = repr([(key, part.name, sorted(part.parameters.items())) for key, part in self._chosen().items()])
+        what = repr(
+            [(key, part.name, sorted(part.parameters.items())) for key, part in self.settings.augment.parts.items()]
+        )
         keys = []
         for copy in range(copies):
             uniforms = pipeline.all_draws(parts, count, seed, copy)
@@ -176,18 +186,11 @@ class InputBuilder:
 
         return keys, batches
 
-    def _chosen(self) -> Mapping[str, PartSettings]:
-        return self.settings.augment.parts
-
     def _precision(self) -> str:
         wanted = self.settings.trainer.feature_precision
         if wanted == "bfloat16" and not bfloat16_supported():
             warn("this processor does not compute in bfloat16: features are computed in it all the same, and slowly")
         return wanted
-
-    def _augmentations(self) -> dict[str, Augmentation]:
-        chosen = self._chosen()
-        return {name: registry.get("augmentation", part.name)(**part.parameters) for name, part in chosen.items()}
 
     def _rows(self, name: str) -> Rows:
         if name not in self._images:

@@ -56,7 +56,12 @@ def range_test(trainer: Trainer) -> RangeTest:
     stage = trainer.stages[0]
     freeze(trainer.network, stage)
     inputs = trainer.inputs.build(stage)
-    settings = replace(trainer.settings, optim=replace(trainer.settings.optim, schedule=PartSettings("constant")))
+    settings = replace(
+        trainer.settings,
+        optim=replace(trainer.settings.optim, schedule=PartSettings("constant")),
+        # each rate moves the weights once
+        trainer=replace(trainer.settings.trainer, gradient_accumulation_steps=1),
+    )
     optimizer = make_optimizer(settings, stage, trainer.network.flat, STEPS)
     tail = inputs.tail
     tail.compile(optimizer=optimizer, loss=make_loss(settings, trainer.experiment.task), auto_scale_loss=False)

@@ -15,6 +15,7 @@ SIDE, COUNT = 20, 400
 FEW = 20
 NOTHING = {
     "geometric": {"flip": False, "rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0, "fill": "nearest"},
+    "orientation": {"upside_down": False, "quarter_turns": False},
     "crop": {"cut": 0.0, "aspect": 0.0},
     "color": {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0},
     "erase": {"area": 0.0},
@@ -65,6 +66,25 @@ def flip():
     mirrored = np.all(found == COARSE[:, :, ::-1], axis=(1, 2, 3))
     assert (same | mirrored).all()
     assert mirrored.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def upside_down():
+    found, _ = varied("orientation", upside_down=True)
+    same = np.all(found == COARSE, axis=(1, 2, 3))
+    swapped = np.all(found == COARSE[:, ::-1], axis=(1, 2, 3))
+    assert (same | swapped).all()
+    assert swapped.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def quarter_turns():
+    found, _ = varied("orientation", quarter_turns=True)
+    turns = [np.all(found == np.rot90(COARSE, times, axes=(1, 2)), axis=(1, 2, 3)) for times in range(4)]
+    assert np.sum(turns, axis=0).tolist() == [1] * COUNT
+    assert [turned.mean() for turned in turns] == pytest.approx([0.25] * 4, abs=0.1)
+    wide = COARSE[:, :10]
+    found, _ = varied("orientation", wide, quarter_turns=True)
+    halves = [np.all(found == np.rot90(wide, times, axes=(1, 2)), axis=(1, 2, 3)) for times in (0, 2)]
+    assert np.sum(halves, axis=0).tolist() == [1] * COUNT
 
 
 def rotation():
@@ -195,6 +215,8 @@ def assert_beta(shares):
 
 @effects("see", {
     "augment.geometric.flip": flip,
+    "augment.orientation.upside_down": upside_down,
+    "augment.orientation.quarter_turns": quarter_turns,
     "augment.geometric.rotation": rotation,
     "augment.geometric.zoom": zoom,
     "augment.geometric.shear": shear,
@@ -219,6 +241,7 @@ def test_a_key_varies_images_as_it_says(see):
     "augment=none": ("none", set(), False),
     "augment=crop": ("crop", {"crop", "geometric"}, False),
     "augment=light": ("light", {"geometric"}, False),
+    "augment=any_way_up": ("any_way_up", {"geometric", "orientation"}, False),
     "augment=strong": ("strong", {"crop", "geometric", "color", "erase"}, False),
     "augment=randaugment": ("randaugment", {"randaugment"}, False),
     "augment=mixup": ("mixup", {"mixup"}, True),

@@ -28,6 +28,20 @@ def test_so_many_epochs_of_so_large_batches_at_this_rate(photos, tmp_path, eager
     assert int(trainer.network.model.optimizer.iterations) == 2 * 3
 
 
+@effect("trainer.gradient_accumulation_steps")
+def test_gradients_of_small_batches_move_weights_as_one_large_batch_does(photos, tmp_path, eager):
+    def after(name, *overrides):
+        trainer = trained(photos, tmp_path / name, "trainer.epochs=2", "optim.lr=0.01", *overrides)
+        assert int(trainer.network.model.optimizer.iterations) == 2 * 3
+        return [np.array(weight) for weight in trainer.network.model.trainable_weights], trainer.history
+
+    small, of_small = after("small", "trainer.batch_size=4", "trainer.gradient_accumulation_steps=2")
+    large, of_large = after("large", "trainer.batch_size=8")
+    for one, other in zip(small, large, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    assert [row["loss"] for row in of_small] == pytest.approx([row["loss"] for row in of_large], rel=1e-4)
+
+
 @effect("trainer.precision")
 def test_layers_compute_in_the_precision_and_logits_are_whole(photos, tmp_path):
     for precision, computed in (("float32", "float32"), ("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")):

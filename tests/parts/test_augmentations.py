@@ -13,6 +13,7 @@ from framework.parts import augmentations
 CONF = Path(__file__).parents[2] / "conf" / "augment"
 STRONG = {
     "geometric": {"flip": True, "rotation": 40.0, "zoom": 0.3, "shear": 20.0, "shift": 0.2, "fill": "reflect"},
+    "orientation": {"upside_down": True, "quarter_turns": True},
     "crop": {"cut": 0.6, "aspect": 0.5},
     "color": {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5},
     "erase": {"area": 0.4},
@@ -22,6 +23,7 @@ STRONG = {
 }
 NOTHING = {
     "geometric": {"flip": False, "rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0, "fill": "nearest"},
+    "orientation": {"upside_down": False, "quarter_turns": False},
     "crop": {"cut": 0.0, "aspect": 0.0},
     "color": {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0},
     "erase": {"area": 0.0},
