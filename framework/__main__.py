@@ -24,6 +24,7 @@ GROUPS = {
         "auto": "the best classifier in the time there is",
         "lr_find": "a learning rate, by a range test",
         "train": "train a network; with -m a sweep of many",
+        "embed": "features of images as a Parquet file",
         "compare": "what varies between runs, and which is best",
         "ensemble": "several runs as one model",
     },

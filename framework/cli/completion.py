@@ -19,7 +19,7 @@ import framework
 from framework.core.files import cache_folder, write_whole
 
 # commands that take what framework-train takes
-TRAINING = ("train", "auto", "check", "plan", "lr_find", "augment", "doctor", "benchmark")
+TRAINING = ("train", "auto", "check", "plan", "lr_find", "augment", "embed", "doctor", "benchmark")
 # options that lead to runs, and what else they take
 RUNS: dict[str, list[str]] = {"run": ["latest"], "runs": [], "sweep": [], "from": [], "resume": []}
 OF_TRAINING: dict[str, list[str]] = {"from": [], "resume": [], "recipe": [], "recipes": []}

@@ -1,0 +1,173 @@
+"""Embed: what base and pooling make of each image, as a Parquet file for other programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import framework.parts  # noqa: F401 - registers the shipped parts
+from framework.cli.command import check, run_command
+from framework.cli.compose import normalise, refuse_sweep
+from framework.cli.help import overview
+from framework.config.settings import Settings
+from framework.core.console import progress, say
+from framework.core.errors import DONE, BadInput, Problem, many
+from framework.core.files import whole
+from framework.core.schema import whole_path
+from framework.data.images import Images
+from framework.runs.preflight import experiment
+
+USAGE = """
+python -m framework.embed [overrides] [output=FILE]
+
+Writes what base and pooling make of each image, a row each: path, split, label, and the features as a list of fixed size
+(output, features.parquet by default). Nothing is trained. Features stay in the cache, where a training, and the same command
+after an interruption, find them. cache.dtype=float16 writes half the bytes.
+
+  python -m framework.embed model=mobilenet data=image_folder data.dir=PHOTOS
+  python -m framework.embed model=dinov2_small pooling=cls data=image_folder data.dir=PHOTOS output=photos.parquet
+
+Exit code 0: done; 2: the command line or the data are wrong.
+"""
+OUTPUT = "output="
+GROUP = 4096  # images of a row group: about 6 MB of 384 features
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the features; returns the exit code."""
+
+    def work(given: list[str]) -> int:
+        files = [argument.removeprefix(OUTPUT) for argument in given if argument.startswith(OUTPUT)]
+        overrides = normalise([argument for argument in given if not argument.startswith(OUTPUT)])
+        refuse_sweep(overrides, "one value")
+        return embed(overrides, Path(whole_path(files[-1] if files else "features.parquet")))
+
+    return run_command(lambda: overview(USAGE), arguments, work)
+
+
+def embed(overrides: Sequence[str], output: Path) -> int:
+    """Compute what is not kept yet, and write the file."""
+    (settings,) = check(overrides, _preflight)
+    import pyarrow
+    import pyarrow.parquet
+
+    from framework.runs.prepare import look
+
+    start = look(_frozen(settings)).experiment
+    images = start.images
+    features, shape = _features(start)
+    size = int(np.prod(shape))
+    number = pyarrow.float16() if settings.cache.dtype == "float16" else pyarrow.float32()
+    schema = pyarrow.schema(
+        [
+            ("path", pyarrow.string()),
+            ("split", pyarrow.string()),
+            ("label", _kind_of_labels(images, pyarrow)),
+            ("features", pyarrow.list_(number, size)),
+        ],
+        metadata={"model": settings.model.name, "pooling": settings.pooling.name, "shape": "x".join(map(str, shape))},
+    )
+    rows = list(_rows(images))
+    with (
+        whole(output) as beside,
+        pyarrow.parquet.ParquetWriter(beside, schema) as file,
+        progress("writing", len(rows), "images") as advance,
+    ):
+        for first in range(0, len(rows), GROUP):
+            paths, splits, labels = zip(*rows[first : first + GROUP], strict=True)
+            numbers = np.asarray(features.read(np.arange(first, first + len(paths)))).astype(number.to_pandas_dtype())
+            lists = pyarrow.FixedSizeListArray.from_arrays(numbers.reshape(-1), size)
+            columns = [
+                pyarrow.array(values, field.type)
+                for values, field in zip((paths, splits, labels), schema, strict=False)
+            ]
+            file.write_table(pyarrow.Table.from_arrays([*columns, lists], schema=schema))
+            advance(len(paths))
+    known = len(features) - features.computed
+    say(f"{many(len(rows), 'image')}, {size:,} features each ({known:,} known, {features.computed:,} computed)")
+    say(f"written: {output}")
+    return DONE
+
+
+def _features(start: Any) -> tuple[Any, tuple[int, ...]]:
+    """The kept features of all splits, one after the other, and the shape of an image's."""
+    from framework.data import fingerprint
+    from framework.features.compute import features
+    from framework.features.graph import frozen_prefix, split
+    from framework.runs.prepare import network
+    from framework.training.stages import stage_of
+
+    settings = start.settings
+    built = network(start)
+    (name, wanted), *_ = settings.stages.items()
+    stage = stage_of(name, wanted, settings, built)
+    cut = frozen_prefix(built.flat, stage.trained, stage.inference)
+    prefix, _ = split(built.flat, cut, stage.inference)
+    if len(cut.shapes) != 1 or len(cut.shapes[0]) != 1:
+        what = f"pooling '{settings.pooling.name}' gives no vector that is known before a training"
+        raise BadInput(Problem(what, "pooling.name", "pooling=avg, or pooling=cls of a transformer"))
+    paths = [path for split_ in start.images.splits.values() for path in split_.paths]
+    found = features(
+        prefix,
+        paths,
+        fingerprint.contents(paths),
+        geometry=settings.data.geometry,
+        cache=settings.cache,
+        precision=settings.trainer.feature_precision,
+        about={"base": settings.model.name, "cut": ", ".join(cut.names), "size": list(settings.data.size)},
+    )
+    return found, cut.shapes[0]
+
+
+def _frozen(settings: Settings) -> Settings:
+    """The same, with a base that nothing trains and images as they are."""
+    first, *_ = settings.stages.items()
+    return replace(
+        settings,
+        model=replace(settings.model, trainable=False),
+        augment=replace(settings.augment, parts={}),
+        stages={first[0]: replace(first[1], train="head")},
+    )
+
+
+def _rows(images: Images) -> Iterator[tuple[str, str, Any]]:
+    """Path, split and label of each image, in the order of its features."""
+    for name, split in images.splits.items():
+        for path, label in zip(split.paths, split.labels, strict=True):
+            text = path.encode(errors="surrogateescape").decode(errors="replace")
+            if images.numbers:
+                yield text, name, [float(one) for one in label]
+            elif images.multilabel:
+                yield text, name, [images.classes[place] for place in np.flatnonzero(label)]
+            else:
+                yield text, name, images.classes[int(label)]
+
+
+def _kind_of_labels(images: Images, pyarrow: Any) -> Any:
+    if images.numbers:
+        return pyarrow.list_(pyarrow.float32())
+    return pyarrow.list_(pyarrow.string()) if images.multilabel else pyarrow.string()
+
+
+def _preflight(settings: Settings) -> list[Problem]:
+    problems = []
+    if find_spec("pyarrow") is None:
+        right = "pip install 'framework[parquet]'"
+        problems.append(Problem("Parquet needs the package pyarrow, which is not installed", "environment", right))
+    if settings.cache.use == "off":
+        problems.append(Problem("cache=off keeps no features to write", "cache", "cache=auto"))
+    try:
+        experiment(_frozen(settings))
+    except BadInput as error:
+        problems += error.problems
+    return problems
+
+
+if __name__ == "__main__":
+    sys.exit(main())

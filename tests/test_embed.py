@@ -1,0 +1,81 @@
+"""Features as a file: what is in it, and what is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from framework import embed
+from framework.core.backend import keras
+from tests.conftest import bash, make_images
+
+SMALL = ["model=mobilenet", "model.alpha=0.25", "model.weights=null", "data=image_folder", "data.image_size=32"]
+
+
+def test_a_row_an_image_with_what_the_network_makes_of_it(here, photos, monkeypatch):
+    monkeypatch.setattr(embed, "GROUP", 10)
+    make_images(photos / "test", count=2, seed=2)
+    command = [*SMALL, f"data.dir={photos}", "trainer.seed=3"]
+    assert embed.main(command) == 0
+    assert embed.main([*command, "cache.dtype=float16", "output=half.parquet"]) == 0
+    table = pyarrow.parquet.read_table("features.parquet")
+    assert table.num_rows == 3 * (8 + 4 + 2)
+    assert table.schema.metadata[b"model"] == b"mobilenet"
+    rows = table.to_pylist()
+    assert [row["split"] for row in rows] == ["train"] * 24 + ["validation"] * 12 + ["test"] * 6
+    assert all(row["label"] in row["path"] for row in rows)
+    found = np.stack(table["features"].to_numpy())
+    assert found.dtype == np.float32
+
+    from framework.cli.command import check
+    from framework.runs.prepare import trainer
+
+    (settings,) = check([*command, "model.trainable=false"], lambda _: [])
+    network = trainer(settings).network.model
+    images = np.stack(
+        [np.asarray(keras.utils.load_img(row["path"], target_size=(32, 32)), "float32") for row in rows[:5]]
+    )
+    pooled = keras.Model(network.input, network.get_layer("logits").input)
+    np.testing.assert_allclose(pooled(images, training=False), found[:5], atol=0.02)
+    half = pyarrow.parquet.read_table("half.parquet")["features"]
+    assert half.type.value_type == "halffloat"
+    np.testing.assert_allclose(np.stack(half.to_numpy()).astype("float32"), found, rtol=2e-3, atol=1e-3)
+
+
+def test_what_is_computed_is_found_again_also_by_a_training(here, photos, capsys):
+    command = [*SMALL, f"data.dir={photos}", f"cache.dir={here}/kept"]
+    assert embed.main(command) == 0
+    assert "(0 known, 36 computed)" in capsys.readouterr().err
+    assert embed.main([*command, "augment=light", "head=mlp"]) == 0
+    assert "(36 known, 0 computed)" in capsys.readouterr().err
+
+    from framework.cli.command import check
+    from framework.runs.prepare import trainer
+
+    (settings,) = check([*command, "model.trainable=false"], lambda _: [])
+    made = trainer(settings)
+    assert "(36 known, 0 computed)" in made.inputs.build(made.stages[0]).says
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("cache=off", "cache=off keeps no features to write"),
+        ("data.dir=NOWHERE", "NOWHERE"),
+        ("optim.lr=0.1,0.2", "several values for one key"),
+    ],
+)
+def test_what_is_wrong_is_told_and_no_file_is_left(tmp_path, photos, words, what):
+    line = f"python -m framework.embed {' '.join(SMALL)} data.dir=photos {words}"
+    done = bash(line.replace("data.dir=photos data.dir", "data.dir"), tmp_path)
+    assert done.returncode == 2
+    assert what in done.stderr
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_a_pooling_that_learns_gives_no_vector_yet(here, photos, capsys):
+    command = ["model=cnn", "model.filters=[4]", "pooling=gem", "data=image_folder", f"data.dir={photos}"]
+    assert embed.main(command) == 2
+    assert "pooling 'gem' gives no vector that is known before a training" in capsys.readouterr().err
+    assert not list(here.glob("*.parquet"))
