@@ -36,6 +36,9 @@ class DataOptions:
         PathText | None, "a folder, ZIP or tar of class folders, or of train, validation and test folders with such"
     ] = None
     file: Annotated[PathText | None, "a CSV file with the columns that the run's has, or path and label"] = None
+    files: Annotated[
+        PathText | None, "Parquet, WebDataset or TFRecord files, as data=parquet and its like take them"
+    ] = None
     on_error: Annotated[
         Literal["stop", "skip"] | None, "an image that can't be read: stop, or skip; null: as the run"
     ] = None
@@ -66,6 +69,9 @@ class Labelled:
     told: Sequence[tuple[str, str]] = ()
 
 
+# what is in the name of files, and a key that only the source of such files takes
+ENDINGS = {".parquet": "image_column", ".tfrecord": "image_key", ".tar": "label"}
+
 _Found = tuple[Split, str, str, Sequence[tuple[str, str]]]
 
 
@@ -75,13 +81,16 @@ def labelled(trained: Trained, data: DataOptions, split: SplitName | None) -> La
     Raises:
         BadInput: there are none such, or their classes are not the classifier's.
     """
-    if data.dir is not None and data.file is not None:
-        raise BadInput(Problem("data.dir and data.file are both given", "command line", "one of them"))
+    given = [f"data.{key}" for key in ("dir", "file", "files") if getattr(data, key) is not None]
+    if len(given) > 1:
+        raise BadInput(Problem(f"{' and '.join(given)} are both given", "command line", "one of them"))
     skip = (data.on_error or (trained.data().on_error if trained.run else "stop")) == "skip"
     if data.dir is not None:
         found, name, origin, lines = _folder(trained, data.dir, split)
     elif data.file is not None:
         found, name, origin, lines = _table(trained, data.file, split)
+    elif data.files is not None:
+        found, name, origin, lines = _shards(trained, data.files, split)
     else:
         found, name, origin, lines = _own(trained, split or OWN_SPLIT)
     if not len(found):
@@ -182,6 +191,19 @@ def _table(trained: Trained, file: str, split: SplitName | None) -> _Found:
     return found, name if split in (None, "all") else f"{name}-{split}", images.origin, images.told()
 
 
+def _shards(trained: Trained, files: str, split: SplitName | None) -> _Found:
+    """Files that hold images and labels: of the kind that the run was trained on, or of that which their names say."""
+    kind = next((key for ending, key in ENDINGS.items() if ending in Path(files).name.casefold()), None)
+    own = trained.run is not None and "files" in trained.data().parameters
+    if kind is None and not own:
+        what = f"{files}: what kind of files these are can't be seen by their name"
+        raise BadInput(Problem(what, "command line: data.files", f"a name with {listing(list(ENDINGS))} in it"))
+    images = sources.read(_settings(trained, {"files": files}, taking=kind or "files"), trained.task.asks)
+    found = in_order(trained.task, _chosen(images, split or "all"), images.classes)
+    name = Path(files).stem.split("*")[0].rstrip("-._") or "files"
+    return found, name if split in (None, "all") else f"{name}-{split}", images.origin, images.told()
+
+
 def in_order(task: Task, split: Split, classes: Sequence[str]) -> Split:
     """The split with its labels renumbered from the order of ``classes`` to the task's.
 
@@ -212,12 +234,17 @@ def _chosen(images: Images, split: SplitName) -> Split:
     return Split(tuple(path for one in splits for path in one.paths), np.concatenate([one.labels for one in splits]))
 
 
-def _settings(trained: Trained, given: Mapping[str, Any], foreign: Mapping[str, Any] | None = None) -> DataSettings:
-    """Settings of a source that takes what is given: the run's if it does, else those of ``conf/data``; all its images."""
+def _settings(
+    trained: Trained, given: Mapping[str, Any], foreign: Mapping[str, Any] | None = None, taking: str = ""
+) -> DataSettings:
+    """Settings of a source that takes what is given: the run's if it does, else those of ``conf/data``; all its images.
+
+    ``taking`` is a key that it takes besides, where several take what is given.
+    """
     own = trained.data() if trained.run else None
-    if own is not None and own.parameters.keys() >= given.keys():
+    if own is not None and own.parameters.keys() >= {*given, taking} - {""}:
         return replace(own, parameters={**own.parameters, **given}, limit=None)
-    usual = usual_part("data", *given)
+    usual = usual_part("data", taking or next(iter(given)))
     return DataSettings(
         name=usual.name,
         parameters={**usual.parameters, **(foreign or {}), **given},

@@ -9,6 +9,7 @@ from framework.core.errors import BadInput
 from framework.evaluation.labelled import DataOptions, labelled
 from framework.model.saved import open_file, open_run
 from tests.conftest import make_images
+from tests.data import sharded
 from tests.evaluation.common import CLASSES, colour_network, make_run
 
 
@@ -95,6 +96,21 @@ def test_a_csv_file_names_its_own_order(trained, tmp_path):
     found = labelled(trained, DataOptions(file=str(tmp_path / "list.csv")), None)
     assert sorted(names(found)) == [("blue", "blue")] * 2 + [("red", "red")] * 2
     assert found.name == "list"
+
+
+def test_files_of_any_kind_name_their_own_order(trained, tmp_path, photos):
+    """A Parquet file for a run that was trained on class folders, whole or a split of it."""
+    file = sharded.parquet(photos, tmp_path / "data")
+    found = labelled(trained, DataOptions(files=str(file)), None)
+    assert len(found.split) == 24
+    folders = labelled(trained, DataOptions(dir=str(photos / "train")), None).split
+    assert np.bincount(found.split.labels).tolist() == np.bincount(folders.labels).tolist() == [8, 8, 8]
+    some = labelled(trained, DataOptions(files=str(tmp_path / "data" / "*.parquet")), "validation")
+    assert 0 < len(some.split) < 24
+    assert some.name.endswith("-validation")
+    (tmp_path / "files.bin").write_bytes(b"")
+    assert "can't be seen by their name" in message(trained, DataOptions(files=str(tmp_path / "files.bin")))
+    assert "data.dir and data.files are both given" in message(trained, DataOptions(dir="a", files="b"))
 
 
 def test_this_or_any_other(tmp_path, photos):
