@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from framework.core.errors import BadInput, Problem, listing, many, nearest
+from framework.core.names import short
 from framework.data import folders
 from framework.data.folders import is_foreign
 
 WHERE = "data.files"
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+_MOST = 10**6  # files that a word may stand for
 
 
 def shard_files(words: str | Sequence[str], endings: str) -> list[str]:
@@ -29,7 +31,9 @@ def shard_files(words: str | Sequence[str], endings: str) -> list[str]:
     files: list[str] = []
     problems = []
     for word in [words] if isinstance(words, str) else words:
-        for path in map(os.path.abspath, map(os.path.expanduser, expanded(word))):
+        for number, path in enumerate(map(os.path.abspath, map(os.path.expanduser, expanded(word)))):
+            if number == _MOST:
+                raise BadInput(Problem(f"{short(word, 80)} stands for more than {_MOST:,} files", WHERE, "{000..127}"))
             if os.path.isdir(path):
                 found = sorted(_below(path, endings))
             elif glob.has_magic(path) and not os.path.exists(path):
@@ -58,7 +62,7 @@ def expanded(word: str) -> Iterator[str]:
     numbers = _RANGE.fullmatch(found[1])
     if numbers:
         first, last = int(numbers[1]), int(numbers[2])
-        if not 0 <= last - first < 10**6:
+        if not 0 <= last - first < _MOST:
             raise BadInput(Problem(f"{{{found[1]}}} is no range of files", WHERE, "{000..127}"))
         parts: Sequence[str] = [str(number).zfill(len(numbers[1])) for number in range(first, last + 1)]
     else:
