@@ -204,6 +204,7 @@ def connected(port: int) -> Iterator[http.client.HTTPConnection]:
 
 
 def send(connection: http.client.HTTPConnection, ask: Ask) -> tuple[int, bytes]:
+    """Status and text of an answer."""
     connection.request("POST", "/predict", ask.body, {"Content-Type": ask.content_type})
     answer = connection.getresponse()
     return answer.status, answer.read()
@@ -252,6 +253,7 @@ def _figure(port: int, name: str) -> float:
 
 
 def resident(port: int) -> float:
+    """Memory that a server has, in MB, as it says itself."""
     return _figure(port, "process_resident_memory_bytes") / 1e6
 
 

@@ -314,6 +314,7 @@ def _clear(root: Path) -> None:
 def _calls(work: Callable[[Path], None], root: Path) -> int:
     """How many calls the work makes."""
     made: list[str] = []
+    shutil.rmtree(root, ignore_errors=True)
 
     def asked(name: str) -> bool:
         made.append(name)

@@ -387,11 +387,11 @@ def evil_archives(canary: Canary, folder: Path) -> Iterator[tuple[str, Path]]:
         archive.writestr(link, sung)
         archive.writestr("assets/link/sung", "x")
     yield "a member behind a link", folder / "link.keras"
-    yield "a description of 300 MB", keras_file(folder / "large.keras", b" " * (300 << 20), deflated=True)
-    yield "weights of 1 GB", keras_file(folder / "bomb.keras", weights=hdf5() + bytes(1 << 30), deflated=True)
+    yield "a description of 40 MB", keras_file(folder / "large.keras", b" " * (40 << 20), deflated=True)
+    yield "weights of 40 MB", keras_file(folder / "bomb.keras", weights=hdf5() + bytes(40 << 20), deflated=True)
     yield (
-        "another member of 500 MB",
-        keras_file(folder / "other.keras", members={"assets/a": bytes(500 << 20)}, deflated=True),
+        "another member of 40 MB",
+        keras_file(folder / "other.keras", members={"assets/a": bytes(40 << 20)}, deflated=True),
     )
     text = copy.deepcopy(network())
     with zipfile.ZipFile(keras_file(folder / "twice.keras"), "a") as archive:

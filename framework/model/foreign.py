@@ -193,7 +193,7 @@ def more_than_data(nodes: Sequence[Mapping[str, Any]]) -> str:
         module = str(node.get("module") or "")
         if name in _RUNS:
             return f"has code of another library in it ({name})"
-        if not _makes_networks(module):
+        if not _makes_networks(module, name, str(node.get("registered_name"))):
             what = config if name == "function" else name
             return f"names {module}.{what}, which is no part of a network"
         if not isinstance(config, Mapping):
@@ -208,13 +208,22 @@ def more_than_data(nodes: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _makes_networks(module: str) -> bool:
-    """Whether a module is of that part of Keras that networks are made of, or none of Keras's."""
+def _makes_networks(module: str, kind: str, registered: str) -> bool:
+    """Whether a class, or a function (``kind`` is ``function``), is of what networks are made of.
+
+    What is neither Keras's nor Keras Hub's must be registered, as ``package>name``, to be found here.
+    """
     root, *rooms = module.split(".")
-    if root != "keras":
-        return True  # Keras itself imports no other but its sister packages, and takes what is registered
+    if root in ("", "builtins"):
+        return True  # looked up among Keras's own, and those that are registered
+    if root not in ("keras", "keras_hub"):
+        return ">" in registered
+    if kind != "function" and kind[:1].islower():
+        return False  # a function in a class's place
+    if root == "keras_hub":
+        return kind != "function"
     rooms = rooms[1:] if rooms[:1] == ["src"] else rooms
-    return not rooms or rooms[0] in _OF_NETWORKS
+    return not rooms or rooms[0] in (_OF_NETWORKS if kind != "function" else _OF_NETWORKS - {"models", "layers"})
 
 
 def _whole_numbers(value: Any) -> Iterator[int]:

@@ -82,7 +82,7 @@ def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, A
         return _preset(part, parameters)
     if weights != IMAGENET:
         path = Path(weights).expanduser()
-        if path.is_file():
+        if os.path.isfile(path):  # whatever its name
             return path
         return Problem(
             f"weights file {shown(path)} does not exist", WHERE, "a file, imagenet, or null for random weights"
