@@ -153,6 +153,11 @@ def function(module: str | None, name: str, registered: str | None = None) -> di
     return {"module": module, "class_name": "function", "config": name, "registered_name": registered or name}
 
 
+def left_to_keras(name: str) -> bool:
+    """Whether an evil config names what only Keras can look for, and finds none, since it is registered nowhere."""
+    return "registered as" in name or "builtins." in name
+
+
 def evil_configs(canary: Canary) -> Iterator[tuple[str, Any]]:
     """Each public way to have a config run code or read files since 2024, and their like."""
     code = {"class_name": "__lambda__", "config": {"code": canary.code, "defaults": None, "closure": None}}

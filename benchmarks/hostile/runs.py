@@ -25,7 +25,9 @@ from framework.core.names import FORMULA
 from framework.core.runs import RunFolder
 
 DATA = ["data=image_folder", "data.dir=photos", "data.image_size=32"]
+ALL, SOME = ("evaluate", "predict", "compare", "check from=", "train resume="), ("predict", "train resume=")
 BOTH, REFUSED, DONE = (0, 2), (2,), (0,)
+DRAWN = ("run.json", "config.yaml", "history.csv", "confusion.csv")  # what figures are drawn of
 FILES = (
     "run.json",
     "config.yaml",
@@ -141,6 +143,8 @@ def _by_all(
 ) -> None:
     """Have each command, and Python, read a run folder that was changed."""
     for command, words in _commands("evil").items():
+        if command == "compare" and not any(name.startswith(file) for file in DRAWN):
+            continue  # which takes seconds for its figures
         made(folder / "evil", config, **record)
         change(folder / "evil")
         tally.case(
@@ -248,7 +252,11 @@ def _records(tally: Tally, canary: Canary, folder: Path, config: Any, short: boo
             made(folder / "evil", config)
             record = json.loads((folder / "evil" / "run.json").read_text())
             text = json.dumps({**record, key: value})
-            for command, words in list(_commands("evil").items())[: 2 if short else 6]:
+            for command, words in [
+                one
+                for one in _commands("evil").items()
+                if one[0] in (ALL if key in ("best", "data") and not short else SOME)
+            ]:
                 made(folder / "evil", config)
                 (folder / "evil" / "run.json").write_text(text)
                 tally.case(

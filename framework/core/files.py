@@ -124,7 +124,8 @@ def open_own(path: Path, folder: Path) -> IO[bytes]:
     Raises:
         OSError: it is not there, a link leads out of the folder, or it is a pipe or a device, which might never end.
     """
-    if not path.resolve().is_relative_to(folder.resolve()):
+    # by os.path, for Path raises an error of another kind for a link to itself
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise OSError(errno.EINVAL, "a link leads out of the folder", str(path))
     # without waiting for the other end of a pipe
     file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")  # noqa: SIM115

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -319,8 +320,8 @@ def inside(folder: Path, *names: str) -> Path:
     """
     root = folder.resolve()
     path = root.joinpath(*names)
-    if not path.resolve().is_relative_to(root):
-        what = f"{path} leads out of the folder, to {path.resolve()}"
+    if not Path(leads := os.path.realpath(path)).is_relative_to(root):
+        what = f"{path} leads out of the folder, to {leads}"
         raise BadInput(Problem(what, str(folder), "a run folder whose files lie in it"))
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -213,7 +214,7 @@ def _list(value: Any) -> list[Any]:
 
 def _lies_in(root: Path, name: str) -> bool:
     try:
-        return (root / name).resolve().is_relative_to(root)
+        return Path(os.path.realpath(root / name)).is_relative_to(root)
     except (OSError, ValueError):  # no name that a file can have
         return False
 

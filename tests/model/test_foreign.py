@@ -39,10 +39,15 @@ def test_a_sound_file_is_described(tmp_path):
 
 
 def test_what_would_do_more_than_compute_is_refused(canary, tmp_path):
-    """In both formats; each says what it is that the file has."""
+    """In both formats; each says what it is that the file has, where it is not for Keras to look for."""
     said = {}
     for name, config in networks.evil_configs(canary):
         file = networks.keras_file(tmp_path / "a.keras", config)
+        if networks.left_to_keras(name):
+            with pytest.raises(BadInput) as caught:
+                load_model(file)
+            said[name] = str(caught.value)
+            continue
         said[name] = why(file)
         assert "it is not opened" in said[name], name
         assert "it is not opened" in why(networks.h5_file(tmp_path / "a.h5", config)), name
@@ -72,7 +77,9 @@ def test_no_array_lies_elsewhere_or_is_larger_than_it_is(canary, tmp_path):
 
 
 def test_no_member_leads_out_stands_twice_or_unpacks_without_end(canary, tmp_path):
-    said = {name: why(file) for name, file in networks.evil_archives(canary, tmp_path) if "behind a link" not in name}
+    cases = dict(networks.evil_archives(canary, tmp_path))
+    del cases["a member behind a link"], cases["a layer that is a text"]  # harmless, and told when it is built
+    said = {name: why(file) for name, file in cases.items()}
     assert sum("leads out of it" in text for text in said.values()) == 5
     assert sum("would unpack to" in text for text in said.values()) == 3
     assert "a member twice" in said["a description twice"]
