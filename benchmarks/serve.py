@@ -19,13 +19,11 @@ import os
 import random
 import re
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from benchmarks.hostile.files import bomb
 from benchmarks.measure import ROOT, report, weights_file
 
 CLASSES = tuple("abcdefghij")
@@ -81,7 +80,7 @@ def main() -> None:
 
 
 def _soak(model: Path, photos: dict[str, bytes], wanted: dict[str, Any], requests: int, clients: int) -> bool:
-    good, bad = _good(photos), _bad(next(iter(photos.values())))
+    good, bad = _good(photos), bad_requests(next(iter(photos.values())))
     wrong: list[str] = []
     counts: Counter[str] = Counter()
     sizes: list[float] = []
@@ -89,21 +88,21 @@ def _soak(model: Path, photos: dict[str, bytes], wanted: dict[str, Any], request
 
     def client(number: int, count: int) -> None:
         chance = random.Random(number)
-        with _connected(server.port) as connection:
+        with connected(server.port) as connection:
             for _ in range(count):
                 ask = chance.choice(good if chance.random() < 0.5 else bad)
-                fault = _check(ask, *_send(connection, ask), wanted)
+                fault = _check(ask, *send(connection, ask), wanted)
                 with lock:
                     counts["good" if ask.status == 200 else "bad"] += 1
                     if fault:
                         wrong.append(f"{ask.kind}: {fault}")
 
-    with _serving(model, "limits.bytes=4000000", "limits.request_bytes=8000000") as server:
+    with serving(*_of(model), "limits.bytes=4000000", "limits.request_bytes=8000000") as server:
         # the allocator takes what it will need in the first fifth
         for share in (0.2, 0.2, 0.2, 0.2, 0.2):
             each = max(1, round(requests * share / clients))
             _together([lambda number=number, each=each: client(number, each) for number in range(clients)])  # type: ignore[misc]
-            sizes.append(_resident(server.port))
+            sizes.append(resident(server.port))
     report(
         f"{counts.total():,} requests of {clients} clients, {counts['good']:,} good, {counts['bad']:,} bad",
         ["", *(f"after {number} of 5" for number in range(1, 6))],
@@ -118,7 +117,7 @@ def _soak(model: Path, photos: dict[str, bytes], wanted: dict[str, Any], request
 def _throughput(model: Path, photos: dict[str, bytes], clients: int, seconds: float, repeats: int) -> None:
     asks = [ask for ask in _good(photos) if ask.content_type == FORM and len(ask.files) == 1]
     rates: dict[str, list[float]] = {"alone": [], "together": []}
-    with _serving(model, "batch_size=1", "batch_wait=0") as alone, _serving(model) as together:
+    with serving(*_of(model), "batch_size=1", "batch_wait=0") as alone, serving(*_of(model)) as together:
         for _ in range(repeats):
             rates["alone"].append(_rate(alone.port, asks, 1, seconds))
             rates["together"].append(_rate(together.port, asks, clients, seconds))
@@ -144,10 +143,10 @@ def _rate(port: int, asks: Sequence[Ask], clients: int, seconds: float) -> float
     until = begin + seconds
 
     def client(number: int) -> None:
-        with _connected(port) as connection:
+        with connected(port) as connection:
             place = number
             while (now := time.perf_counter()) < until:
-                status, text = _send(connection, asks[place % len(asks)])
+                status, text = send(connection, asks[place % len(asks)])
                 assert status == 200, text
                 counts[number] += begin <= now
                 place += 1
@@ -195,7 +194,8 @@ def _check(ask: Ask, status: int, text: bytes, wanted: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _connected(port: int) -> Iterator[http.client.HTTPConnection]:
+def connected(port: int) -> Iterator[http.client.HTTPConnection]:
+    """A connection to a server on this machine."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         yield connection
@@ -203,28 +203,32 @@ def _connected(port: int) -> Iterator[http.client.HTTPConnection]:
         connection.close()
 
 
-def _send(connection: http.client.HTTPConnection, ask: Ask) -> tuple[int, bytes]:
+def send(connection: http.client.HTTPConnection, ask: Ask) -> tuple[int, bytes]:
+    """Status and text of an answer."""
     connection.request("POST", "/predict", ask.body, {"Content-Type": ask.content_type})
     answer = connection.getresponse()
     return answer.status, answer.read()
 
 
+def _of(model: Path) -> list[str]:
+    return [f"model={model}", f"classes=[{','.join(CLASSES)}]", "preprocess=tf"]
+
+
 @contextlib.contextmanager
-def _serving(model: Path, *options: str) -> Iterator[Server]:
-    """A server of its own process, ended as Ctrl-C does."""
-    named = [f"model={model}", f"classes=[{','.join(CLASSES)}]", "preprocess=tf", "port=0", *options]
+def serving(*words: str) -> Iterator[Server]:
+    """A server of its own process, told these words, ended as Ctrl-C does."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (
         tempfile.TemporaryFile("w+") as told,
         subprocess.Popen(
-            [sys.executable, "-m", "framework.serve", *named], stderr=told, env=environment, text=True
+            [sys.executable, "-m", "framework.serve", "port=0", *words], stderr=told, env=environment, text=True
         ) as it,
     ):
         try:
             yield Server(_port(it, told), it)
         finally:
             it.terminate()
-            it.wait(60)
+            it.wait(START_SECONDS)
 
 
 def _port(process: subprocess.Popen[str], told: Any) -> int:
@@ -242,13 +246,14 @@ def _port(process: subprocess.Popen[str], told: Any) -> int:
 
 
 def _figure(port: int, name: str) -> float:
-    with _connected(port) as connection:
+    with connected(port) as connection:
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
     return float(re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)[0])
 
 
-def _resident(port: int) -> float:
+def resident(port: int) -> float:
+    """Memory that a server has, in MB, as it says itself."""
     return _figure(port, "process_resident_memory_bytes") / 1e6
 
 
@@ -292,30 +297,30 @@ def _predicted(model: Path, photos: Path) -> dict[str, Any]:
 def _good(photos: dict[str, bytes]) -> list[Ask]:
     """Each image as a file and as base64, and some together."""
     names = list(photos)
-    asks = [Ask("a file", _form(photos[name]), FORM, 200, (name,)) for name in names]
-    asks += [Ask("base64", _json(photos[name]), JSON, 200, (name,)) for name in names]
+    asks = [Ask("a file", in_form(photos[name]), FORM, 200, (name,)) for name in names]
+    asks += [Ask("base64", in_json(photos[name]), JSON, 200, (name,)) for name in names]
     for start in range(0, len(names) - 2, 3):
         some = tuple(names[start : start + 3])
-        asks.append(Ask("three files", _form(*(photos[name] for name in some)), FORM, 200, some))
-        asks.append(Ask("three in base64", _json(*(photos[name] for name in some)), JSON, 200, some))
+        asks.append(Ask("three files", in_form(*(photos[name] for name in some)), FORM, 200, some))
+        asks.append(Ask("three in base64", in_json(*(photos[name] for name in some)), JSON, 200, some))
     return asks
 
 
-def _bad(photo: bytes) -> list[Ask]:
+def bad_requests(photo: bytes) -> list[Ask]:
     """One request of each bad kind, with the status that it must get."""
     text = base64.b64encode(photo).decode()
     return [
-        Ask("a text called .jpg", _form(b"hello, I am no image"), FORM, 415),
-        Ask("an empty file", _form(b""), FORM, 400),
-        Ask("a truncated image", _form(photo[: len(photo) // 2]), FORM, 422),
-        Ask("a header alone", _form(photo[:20]), FORM, 422),
-        Ask("a decompression bomb", _form(_bomb(60_000, 60_000)), FORM, 413),
-        Ask("100 megapixels", _form(_bomb(10_000, 10_000)), FORM, 413),
-        Ask("too many bytes", _form(photo + bytes(4_000_001)), FORM, 413),
-        Ask("too long a request", _form(bytes(3_000_000), bytes(3_000_000), bytes(3_000_000)), FORM, 413),
-        Ask("too many images", _form(*[photo] * 17), FORM, 413),
-        Ask("another field", _form(photo, field="image"), FORM, 400),
-        Ask("half a form", _form(photo)[:-60], FORM, 400),
+        Ask("a text called .jpg", in_form(b"hello, I am no image"), FORM, 415),
+        Ask("an empty file", in_form(b""), FORM, 400),
+        Ask("a truncated image", in_form(photo[: len(photo) // 2]), FORM, 422),
+        Ask("a header alone", in_form(photo[:20]), FORM, 422),
+        Ask("a decompression bomb", in_form(bomb(60_000, 60_000)), FORM, 413),
+        Ask("100 megapixels", in_form(bomb(10_000, 10_000)), FORM, 413),
+        Ask("too many bytes", in_form(photo + bytes(4_000_001)), FORM, 413),
+        Ask("too long a request", in_form(bytes(3_000_000), bytes(3_000_000), bytes(3_000_000)), FORM, 413),
+        Ask("too many images", in_form(*[photo] * 17), FORM, 413),
+        Ask("another field", in_form(photo, field="image"), FORM, 400),
+        Ask("half a form", in_form(photo)[:-60], FORM, 400),
         Ask("an empty body", b"", JSON, 400),
         Ask("no JSON", b'{"image": ', JSON, 400),
         Ask("JSON of another shape", b'{"image": {"a": 1}}', JSON, 400),
@@ -325,7 +330,8 @@ def _bad(photo: bytes) -> list[Ask]:
     ]
 
 
-def _form(*contents: bytes, field: str = "image") -> bytes:
+def in_form(*contents: bytes, field: str = "image") -> bytes:
+    """A form of files."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n\r\n'.encode()
         + one
@@ -335,19 +341,9 @@ def _form(*contents: bytes, field: str = "image") -> bytes:
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
-def _json(*contents: bytes) -> bytes:
+def in_json(*contents: bytes) -> bytes:
+    """The same in base64."""
     return json.dumps({"image": [base64.b64encode(one).decode() for one in contents]}).encode()
-
-
-def _bomb(width: int, height: int) -> bytes:
-    """A small PNG file whose header says this size."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(1 << 20))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 if __name__ == "__main__":

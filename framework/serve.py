@@ -34,7 +34,8 @@ see the classes and where the network looks. POST /predict takes files or base64
   curl -F image=@photo.jpg http://127.0.0.1:8000/predict
 
 It listens to this machine only unless host says otherwise. With a token it answers only who brings it, in the header
-Authorization: Bearer TOKEN; it speaks plain HTTP, so that others on the way can read it.
+Authorization: Bearer TOKEN; it speaks plain HTTP, so that others on the way can read it. What one client may take of
+memory, time and connections is bounded by limits, which are listed below.
 
 Exit code 0: stopped; 2: the command line, the run or the port are wrong.
 """
@@ -88,6 +89,7 @@ def serve(options: Options) -> int:
     from framework.serving.access import Names
     from framework.serving.application import application
     from framework.serving.classifier import Classifier
+    from framework.serving.connections import punctual
     from framework.serving.metrics import Metrics
 
     metrics = Metrics()
@@ -100,6 +102,8 @@ def serve(options: Options) -> int:
             log_level="warning",
             access_log=False,
             server_header=False,
+            http=punctual(options.limits),
+            ws="none",
             timeout_graceful_shutdown=int(options.limits.seconds) + 1,
         )
         server = uvicorn.Server(config)

@@ -4,13 +4,9 @@ Two hundred and eighty of them, the same ones each time. ``FRAMEWORK_FUZZ=20 pyt
 twenty times as many, other ones for each seed.
 """
 
-import contextlib
-import io
 import os
 import random
 import shutil
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,16 +14,14 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.hostile.standing import accepting
+from benchmarks.hostile.tally import SECONDS, ask, unclean
 from framework import cache, check, compare, evaluate, lr_find, plan, predict, recipe, show, train, visualize
 from framework.cli.primary import take_primary_config
-from framework.core import backend, registry
-from framework.model import weights
 from tests.conftest import make_images
 from tests.reports import made
 
 MORE = int(os.environ.get("FRAMEWORK_FUZZ", "0"))
-# of processor time, far beyond what any answer takes: something that grows without bounds is found, a slow machine is not
-SECONDS = 30.0
 CONF = Path(train.__file__).parents[1] / "conf"
 DATA = ["data=image_folder", "data.dir=photos", "data.image_size=32"]
 
@@ -43,10 +37,6 @@ def fuzzed(examples: int):
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-
-
-class Accepted(BaseException):
-    """TensorFlow would be loaded now: the command line has been found right."""
 
 
 @pytest.fixture(scope="module")
@@ -69,63 +59,31 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def stand_ins(folder, tmp_path_factory):
     """Where TensorFlow would be loaded or a run begun, the command has accepted what it was given."""
-
-    def accept(*_):
-        raise Accepted
-
     before = Path.cwd()
-    with pytest.MonkeyPatch.context() as patch, registry.isolated():
-        patch.setattr(backend, "_loaded", accept)
-        patch.setattr(train, "sweep", accept)
-        patch.setattr(train, "train", accept)
-        patch.setattr(weights, "_reachable", lambda: False)
+    with pytest.MonkeyPatch.context() as patch, accepting():
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("FRAMEWORK_RECIPES", "")
-        patch.setattr(sys, "argv", ["framework-train"])
         os.chdir(folder)
         # what is imported once is not counted: the speed of a whole process is tested elsewhere
-        with contextlib.suppress(Accepted):
-            train.main([*DATA, "hydra.run.dir=run"])
+        ask(train, [*DATA, "hydra.run.dir=run"])
         compare.main(["runs=[runs/one,runs/two]", "output=warm"])
         shutil.rmtree("warm")
         yield
         os.chdir(before)
-        take_primary_config([])
 
 
 def outcome(command, arguments, folder: Path) -> int:
     """What a command makes of its arguments; fails if it is anything but an acceptance or a clean refusal."""
-    kept = dict(os.environ), list(sys.argv)
     before = _files(folder)
-    out = io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape")
-    err = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
-    started = time.process_time()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = command.main(list(arguments))
-    except Accepted:
-        code = 0
-    finally:
-        seconds = time.process_time() - started
-        os.environ.clear()
-        os.environ.update(kept[0])
-        sys.argv[:] = kept[1]
-    out.flush()
-    err.flush()
-    said = err.buffer.getvalue().decode("utf-8", "replace")
-    printed = out.buffer.getvalue().decode("utf-8", "replace")
+    told = ask(command, arguments)
     left = _files(folder) - before
     for path in sorted(left, reverse=True):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
-    assert code in (0, 2), (code, said)
-    assert "Traceback" not in said + printed, said
-    assert "HYDRA_FULL_ERROR" not in said, said
-    assert seconds < SECONDS, f"{seconds:.1f} s"
-    if code == 2:
-        assert said.strip(), "no message"
-        assert not said.startswith("0 problems")
+    assert not unclean(told, (0, 2))
+    assert told.seconds < SECONDS, f"{told.seconds:.1f} s"
+    if told.code == 2:
+        assert not told.err.startswith("0 problems")
         assert not left, f"left behind: {left}"
-    return code
+    return told.code
 
 
 def _files(folder: Path) -> set[Path]:

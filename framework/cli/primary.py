@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from framework.config.data_only import config_of_run
 from framework.config.documents import read
 from framework.config.earlier import as_now
 from framework.config.folders import conf_folder, groups, take_shelves
@@ -68,7 +69,8 @@ def _repeat(argument: str, overrides: Sequence[str]) -> PrimaryConfig:
     if "recipe" in keys:
         what = "from= repeats a config as it was; a recipe can't be laid over it"
         raise BadInput(Problem(what, f"command line: {argument}", "recipe=NAME without from=, or single overrides"))
-    node = _primary(_alone(as_now(read(run.config).content)), sorted(keys & set(groups())))
+    saved = config_of_run(read(run.config).content, run.config)
+    node = _primary(_alone(as_now(saved)), sorted(keys & set(groups())))
     ConfigStore.instance().store(name=REPEAT, node=node)
     return PrimaryConfig(REPEAT, run.config, run.path, recipes[-1] if recipes else None)
 

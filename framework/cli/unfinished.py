@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from framework.cli.typed import in_full
+from framework.config.data_only import overrides_of_run
 from framework.config.documents import read
 from framework.config.folders import conf_folder
 from framework.core.console import say
@@ -31,8 +32,9 @@ def take_resume(arguments: Sequence[str]) -> list[str]:
     folder = Path(whole_path(named[-1].removeprefix(OPTION).strip("'\""))).resolve()
     if not folder.is_dir():
         raise BadInput(Problem(f"there is no run folder {folder}", f"command line: {named[-1]}"))
-    refuse_made(RunFolder(folder), named[-1])
-    begun = [override for override in RunFolder(folder).read_run()["overrides"] if not override.startswith("hydra.")]
+    run = RunFolder(folder)
+    refuse_made(run, named[-1])
+    begun = overrides_of_run(run.read_run().get("overrides"), run.run_json)
     given = {override.partition("=")[0].lstrip("+~") for override in rest}
     return [*(one for one in begun if one.partition("=")[0].lstrip("+~") not in given), *rest, f"{RUN_DIR}'{folder}'"]
 
@@ -53,8 +55,10 @@ def find_unfinished(overrides: Sequence[str]) -> Path | None:
             run = folder.read_run()
         except BadInput:
             continue
-        begun = [in_full(one) for one in run.get("overrides", []) if not one.startswith(("hydra.", "resume."))]
-        if run["status"] not in ("finished", "failed") and begun == wanted and not is_locked(folder.lock):
-            say(f"going on with {path.parent}, which was {run['status'].replace('running', 'cut off')}")
+        noted, status = run.get("overrides"), str(run.get("status"))
+        begun = [str(one) for one in noted] if isinstance(noted, list) else []
+        begun = [in_full(one) for one in begun if not one.startswith(("hydra.", "resume."))]
+        if status not in ("finished", "failed") and begun == wanted and not is_locked(folder.lock):
+            say(f"going on with {path.parent}, which was {status.replace('running', 'cut off')}")
             return folder.path
     return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from framework.config import data_only
 from framework.config.documents import Document, read
 from framework.config.folders import Shelf, conf_folder, groups, shelves, shown
 from framework.core.errors import BadInput, Problem, suggestion
@@ -118,6 +119,7 @@ def bring(chosen: Iterable[str], groups: Groups) -> Bundle:
         except BadInput as error:
             problems.extend(_in_recipe(name, where, problem) for problem in error.problems)
             return
+        problems.extend(_in_recipe(name, "", problem) for problem in data_only.faults(document))
         if "recipe" in document.content:
             what = f"recipe '{name}' sets the key 'recipe'"
             problems.append(Problem(what, document.place("recipe"), "defaults:\n            - the_recipe_it_builds_on"))
@@ -214,7 +216,8 @@ def _collect_options(recipe: Recipe, groups: Groups, bundle: Bundle) -> list[Pro
             if taken is not None:
                 files = f"{shown(taken)} and {shown(file)}"
                 raise BadInput(Problem(f"two options are called {group}={name}", files, "rename the recipe's"))
-            read(file)
+            if wrong := list(data_only.faults(read(file))):
+                raise BadInput(wrong)
             bundle.options.setdefault(group, {})[name] = file
         except BadInput as error:
             problems += [_in_recipe(recipe.name, "", problem) for problem in error.problems]

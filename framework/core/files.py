@@ -8,11 +8,13 @@ import errno
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -30,6 +32,9 @@ def cache_folder() -> Path:
 
 PATIENCE = 5.0
 WINDOWS = os.name == "nt"
+MOST_TEXT = 64 << 20  # bytes of a small file of a run
+MOST_SPARE = 16 << 20  # bytes that a member of a ZIP may unpack to, however little is stored of it
+_EXPANDS = 100  # and beyond that how often its stored size
 _BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
 
 
@@ -111,6 +116,49 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Write a small file whole; text is UTF-8."""
     with whole(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def open_own(path: Path, folder: Path) -> IO[bytes]:
+    """Open a file of a folder that somebody else may have made.
+
+    Raises:
+        OSError: it is not there, a link leads out of the folder, or it is a pipe or a device, which might never end.
+    """
+    # by os.path, for Path raises an error of another kind for a link to itself
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise OSError(errno.EINVAL, "a link leads out of the folder", str(path))
+    # without waiting for the other end of a pipe
+    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return file
+
+
+def read_own(path: Path, folder: Path, most: int = MOST_TEXT) -> str:
+    """A small text of a folder that somebody else may have made.
+
+    Raises:
+        OSError: as ``open_own``.
+        ValueError: it is no UTF-8, or larger than ``most`` bytes.
+    """
+    with open_own(path, folder) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is larger than {most >> 20} MiB")
+    return content.decode("utf-8")
+
+
+def refuse_bomb(archive: zipfile.ZipFile, names: Iterable[str] | None = None) -> None:
+    """Let no member of a ZIP be unpacked that says it is very much larger than what is stored of it.
+
+    Raises:
+        ValueError: one does. What unpacks to more than it says is noticed by its checksum.
+    """
+    for entry in archive.infolist():
+        if (names is None or entry.filename in names) and entry.file_size > MOST_SPARE + _EXPANDS * entry.compress_size:
+            size = f"{entry.file_size:,} bytes of {entry.compress_size:,}"
+            raise ValueError(f"{entry.filename!r} would unpack to {size}: no file of numbers does")
 
 
 @contextlib.contextmanager

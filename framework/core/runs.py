@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from framework.core.digits import KEPT
 from framework.core.errors import BadInput, Problem
-from framework.core.files import whole, write_whole
+from framework.core.files import open_own, read_own, refuse_bomb, whole, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = 1
+MOST_CONFIG = 1 << 20  # bytes of a resolved config: a hundred times as many as the largest have
 ANSWERS = ("path", "label", "predicted", "probability", "right")  # columns of answers.csv
 
 
@@ -108,9 +111,12 @@ class RunFolder:
             BadInput: it is missing, unreadable, or of a format this version does not know.
         """
         try:
-            run = json.loads(self.run_json.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            run = json.loads(read_own(self.run_json, self.path))
+        except (FileNotFoundError, NotADirectoryError):
             raise BadInput(Problem(f"{self.path} is not a run folder: run.json is missing", str(self.path))) from None
+        except RecursionError:
+            what = f"{self.run_json} can't be read: it is nested too deeply"
+            raise BadInput(Problem(what, str(self.run_json))) from None
         except (OSError, ValueError) as error:
             raise BadInput(Problem(f"{self.run_json} can't be read: {error}", str(self.run_json))) from None
         if not isinstance(run, dict) or run.get("format") != FORMAT:
@@ -140,7 +146,7 @@ class RunFolder:
         """
         import yaml
 
-        text = self.config.read_text(encoding="utf-8")
+        text = read_own(self.config, self.path, MOST_CONFIG)
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
             if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
@@ -154,8 +160,11 @@ class RunFolder:
 
     def read_history(self) -> list[dict[str, Any]]:
         """Rows of ``history.csv``: epoch a whole number, stage a text, every other column a number or None."""
-        with open(self.history, newline="", encoding="utf-8") as file:
-            return [{key: _read(key, value) for key, value in row.items()} for row in csv.DictReader(file)]
+        rows = csv.DictReader(io.StringIO(read_own(self.history, self.path), newline=""))
+        try:
+            return [{key: _read(key, value) for key, value in row.items()} for row in rows]
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
 
     def read_answers(self) -> dict[str, bool]:
         """Of each image in ``answers.csv`` whether the answer is right.
@@ -166,8 +175,8 @@ class RunFolder:
         """
         path, right = ANSWERS.index("path"), ANSWERS.index("right")
         found = {}
-        with open(self.answers, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.reader(file)
+        with open_own(self.answers, self.path) as opened:
+            rows = csv.reader(io.TextIOWrapper(opened, "utf-8", "surrogateescape", newline=""))
             try:
                 if tuple(next(rows, ())) != ANSWERS:
                     raise ValueError(f"its columns are not {', '.join(ANSWERS)}")
@@ -185,15 +194,14 @@ class RunFolder:
         Raises:
             BadInput: there is none, or it is none.
         """
-        import numpy as np
 
         try:
-            with np.load(self.logits, allow_pickle=False) as found:
+            with open_own(self.logits, self.path) as file, arrays(file) as found:
                 kept = KeptLogits(found["logits"], found["labels"], str(found["images"]))
         except FileNotFoundError:
             what = f"{self.path} has no logits.npz: what its model said of the validation images was not kept"
             raise BadInput(Problem(what, str(self.path), "a run with validation images, of this version")) from None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (*NO_ARRAYS, KeyError) as error:
             raise BadInput(Problem(f"{self.logits} can't be read: {error}", str(self.logits))) from None
         if kept.logits.ndim != 2 or len(kept.logits) != len(kept.labels) or not len(kept.labels):
             raise BadInput(Problem(f"{self.logits} holds no logits of labelled images", str(self.logits)))
@@ -212,6 +220,24 @@ class RunFolder:
         lines = [",".join(columns)]
         lines += [",".join("" if row.get(key) is None else _show(row[key]) for key in columns) for row in rows]
         write_whole(self.history, "\n".join(lines) + "\n")
+
+
+# what reading arrays raises where a file holds none, or others than it says
+NO_ARRAYS = (OSError, EOFError, ValueError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error)
+
+
+def arrays(file: IO[bytes]) -> Any:
+    """The arrays in an opened ``.npz``, read when they are asked for, none of them a pickle; to be closed as a file is.
+
+    Raises:
+        ValueError: it is none, or would unpack to very much more than it is.
+    """
+    import numpy as np
+
+    with zipfile.ZipFile(file) as archive:
+        refuse_bomb(archive)
+    file.seek(0)
+    return np.load(file, allow_pickle=False)
 
 
 def refuse_made(run: RunFolder, argument: str) -> None:

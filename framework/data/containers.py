@@ -236,6 +236,8 @@ def fetched(path: str) -> tuple[bytes, bool]:
     """The bytes of a file or of a member, and whether it is a member; raises as ``contents``."""
     try:
         with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size > MOST_BYTES:
+                raise Damaged("larger than any image")
             return file.read(), False
     except _NO_FILE:
         found = reference(path)

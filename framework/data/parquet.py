@@ -26,7 +26,7 @@ from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.files import cache_folder, locked, whole
 from framework.data import containers, shards
 from framework.data.classified import images_of, read_names
-from framework.data.containers import Container, Damaged
+from framework.data.containers import MOST_BYTES, Container, Damaged
 from framework.data.folders import EXAMPLES, Kind, Unused
 from framework.data.images import Images
 from framework.data.labels import class_name
@@ -218,9 +218,14 @@ def parquet_file(path: str, state: tuple[int, int], where: str) -> Table:
         with pyarrow.parquet.ParquetFile(path) as file:
             counts = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
             schema = file.schema_arrow
+            size = sum(file.metadata.row_group(number).total_byte_size for number in range(len(counts)))
     except (OSError, pyarrow.ArrowException) as error:
         what = f"{path} can't be read: {_first_line(error)}"
         raise BadInput(Problem(what, where, "the file anew, from where it came")) from None
+    # an image takes some bytes, and no compression of them is a hundred times as good as the images' own
+    if sum(counts) > state[0] or size > MOST_BYTES + 100 * state[0]:
+        what = f"{path} says that its {state[0]:,} bytes hold {sum(counts):,} rows of {amount(size)}"
+        raise BadInput(Problem(what, where, "a table of images"))
     return Table(path, state, schema=schema, bounds=np.cumsum(counts, dtype=np.int64), hub=_hub(schema.metadata))
 
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import json
 import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from framework.config.documents import read
 from framework.config.folders import conf_folder
@@ -37,6 +40,7 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.IGNORECASE)
 # what asking again does not change
 _FOR_GOOD = (PermissionError, FileNotFoundError, NotImplementedError, IsADirectoryError, ValueError, TypeError)
 _WEB = ("http", "https")
+PRIVATE = "FRAMEWORK_PRIVATE_ADDRESSES"  # lets addresses elsewhere lead to the network inside
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -108,7 +112,7 @@ def _listed(address: str, where: str) -> dict[str, _File]:
     try:
         import fsspec
 
-        system, path = fsspec.core.url_to_fs(address)
+        system, path = fsspec.core.url_to_fs(address, **(_on_the_web(address) if protocol in _WEB else {}))
     except ImportError as error:
         package = _PACKAGES.get(protocol, getattr(error, "name", None) or "fsspec")
         what = f"{protocol}:// is read by the package {package}, which is not installed"
@@ -135,6 +139,76 @@ def _listed(address: str, where: str) -> dict[str, _File]:
             raise BadInput(Problem(what, where, "a server that tells the length of its files"))
         files[inside] = _File(system, name, int(size), str(next((tag for tag in tags if tag), "")))
     return files
+
+
+def _on_the_web(address: str) -> dict[str, Any]:
+    """What fsspec is told of a web address: how to connect, and that nothing is to be taken over from another one.
+
+    A server elsewhere may answer with a redirect, and a name be given another address between two requests: either could
+    make this machine read what only the network around it can reach. So the addresses that are connected to are
+    those of the outside, unless the one that was typed is of the inside itself, or ``PRIVATE`` is set. What comes is
+    read up to what was asked for, however it is packed.
+    """
+    host = urlsplit(address).hostname or ""
+    inside = bool(os.environ.get(PRIVATE)) or any(map(_is_private, _addresses(host)))
+
+    def connect(info: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, place = info
+        if not inside and _is_private(place[0]):
+            raise Inside(place[0])
+        opened = socket.socket(family, kind, protocol)
+        opened.setblocking(False)
+        return opened
+
+    async def client(**given: Any) -> Any:
+        import aiohttp
+
+        class Bounded(aiohttp.ClientResponse):
+            """An answer that is no longer than a piece."""
+
+            async def read(self) -> bytes:
+                """All of it."""
+                pieces, left = [], PIECE
+                async for piece in self.content.iter_chunked(1 << 16):
+                    pieces.append(piece)
+                    left -= len(piece)
+                    if left < 0:
+                        self.close()
+                        raise OSError(f"more than the {PIECE:,} bytes came that were asked for")
+                self._body = b"".join(pieces)
+                return self._body
+
+        connector = aiohttp.TCPConnector(socket_factory=connect)
+        return aiohttp.ClientSession(connector=connector, response_class=Bounded, **given)
+
+    return {"get_client": client, "skip_instance_cache": True}
+
+
+def _addresses(host: str) -> list[str]:
+    """The addresses that a name has now; none if it has none."""
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError):
+        return []
+
+
+def _is_private(address: str) -> bool:
+    """Whether an address is none of the public network: of this machine, of the network around it, of a cloud's inside."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return True
+    mapped = getattr(found, "ipv4_mapped", None)
+    return not (mapped or found).is_global or found.is_multicast
+
+
+class Inside(ValueError):
+    """An address of the inside that an address of the outside led to."""
+
+    def __init__(self, address: str):
+        super().__init__(
+            f"it leads to {address}, an address of the network inside; {PRIVATE}=1 in the environment allows that"
+        )
 
 
 def _place(protocol: str, name: str) -> str:
@@ -288,7 +362,14 @@ def _make_room(root: Path, own: _Copy, size: int, limit: float) -> None:
 def _asked(ask: Callable[[], T], address: str, where: str) -> T:
     try:
         return _again(ask)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        inside: BaseException | None = error  # the library says so of whatever went wrong
+        while inside is not None and not isinstance(inside, Inside):
+            inside = inside.__cause__ or inside.__context__
+        if inside is not None:
+            raise BadInput(
+                Problem(f"{address} is not followed: {inside}", where, "the address that it leads to")
+            ) from None
         raise BadInput(Problem(f"there is nothing at {address}", where, "the address of a file or a folder")) from None
     except Exception as error:
         right = (

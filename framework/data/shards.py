@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
 
 from framework.core.errors import BadInput, Problem, listing, many, nearest
+from framework.core.names import short
 from framework.data import folders
 from framework.data.folders import is_foreign
 
 WHERE = "data.files"
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+_TOLD = 20  # missing files that are told before the rest is looked for
+_MOST = 10**6  # files that a word may stand for
 
 
 def shard_files(words: str | Sequence[str], endings: str) -> list[str]:
@@ -38,6 +42,8 @@ def shard_files(words: str | Sequence[str], endings: str) -> list[str]:
                 found = [path] if os.path.isfile(path) else []
             if not found:
                 problems.append(_none(path, endings))
+                if len(problems) == _TOLD:
+                    raise BadInput(problems)
             files += found
     if problems:
         raise BadInput(problems)
@@ -55,16 +61,20 @@ def expanded(word: str) -> Iterator[str]:
     if found is None:
         yield word
         return
-    numbers = _RANGE.fullmatch(found[1])
-    if numbers:
-        first, last = int(numbers[1]), int(numbers[2])
-        if not 0 <= last - first < 10**6:
-            raise BadInput(Problem(f"{{{found[1]}}} is no range of files", WHERE, "{000..127}"))
-        parts: Sequence[str] = [str(number).zfill(len(numbers[1])) for number in range(first, last + 1)]
-    else:
-        parts = found[1].split(",")
-    for part in parts:
+    if math.prod(len(_parts(one[1])) for one in _BRACES.finditer(word)) > _MOST:
+        raise BadInput(Problem(f"{short(word, 80)} stands for more than {_MOST:,} files", WHERE, "{000..127}"))
+    for part in _parts(found[1]):
         yield from expanded(word[: found.start()] + part + word[found.end() :])
+
+
+def _parts(inside: str) -> Sequence[str]:
+    numbers = _RANGE.fullmatch(inside)
+    if numbers is None:
+        return inside.split(",")
+    first, last = int(numbers[1]), int(numbers[2])
+    if not 0 <= last - first < _MOST:
+        raise BadInput(Problem(f"{{{inside}}} is no range of files", WHERE, "{000..127}"))
+    return [str(number).zfill(len(numbers[1])) for number in range(first, last + 1)]
 
 
 def _below(folder: str, endings: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ from framework.data.shards import WHERE
 ENDING = r"(\.tfrecords?|-\d{5}-of-\d{5})$"
 IMAGE = "image/encoded"
 _NO_LABEL = Kind("image without a label", "images without a label")
+_MANY = 1 << 16  # bytes of a list of numbers from which on it is no label, and not kept
 _LARGE = 256  # bytes of a feature from which on it is not kept, only its place
 
 
@@ -198,6 +199,8 @@ def _values(data: bytes, start: int, stop: int, place: int) -> Any:
             if len(values) == 1 and values[0][1] - values[0][0] >= _LARGE:
                 return slice(place + values[0][0], place + values[0][1])
             return [data[one:end] for one, end in values]
+        if last - first > _MANY:
+            return []
         if kind == 2:  # FloatList
             return np.frombuffer(b"".join(data[one:end] for _, one, end in _fields(data, first, last)), "<f4").tolist()
         return list(_whole_numbers(data, first, last))  # Int64List

@@ -61,18 +61,23 @@ def upright(path: str | BinaryIO, size: tuple[int, int] | None = None, resize: s
 
 
 def opened(path: str | BinaryIO) -> Image:
-    """The file, opened by Pillow; HEIC where ``pillow-heif`` is installed, whatever the file's ending says."""
+    """The file, opened by Pillow; HEIC where ``pillow-heif`` is installed, whatever the file's ending says.
+
+    Other formats that Pillow reads are not tried: for some it runs another program on the file.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    Image.init()
+    photos = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "PPM", "WEBP", "AVIF")
     try:
-        return Image.open(path)
+        return Image.open(path, formats=[name for name in photos if name in Image.OPEN])
     except UnidentifiedImageError as error:
         try:
             from pillow_heif import register_heif_opener
         except ImportError:
             raise error from None
         register_heif_opener()
-        return Image.open(path)
+        return Image.open(path, formats=["HEIF"])
 
 
 def whole(length: tuple[int, int], size: tuple[int, int], resize: str) -> tuple[int, int]:

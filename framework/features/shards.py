@@ -11,7 +11,10 @@ from typing import IO
 
 import numpy as np
 
+from framework.core.files import read_own
+
 FORMAT = 1
+NO_INDEX = (OSError, ValueError, LookupError, TypeError, RecursionError, MemoryError)
 _CHUNK = 8 << 20
 
 
@@ -72,12 +75,12 @@ class Shard:
 
 def indexes(folder: Path) -> list[Path]:
     """Of all whole shards in a key's folder."""
-    return [path for path in sorted(folder.glob("[!.]*.json")) if path.name != "key.json"]
+    return [path for path in sorted(folder.glob("[!.]*.json")) if path.name != "key.json" and path.is_file()]
 
 
 def read_index(path: Path) -> tuple[Shard, Layout]:
-    """A shard from its index; raises ValueError, KeyError or TypeError where that is no index."""
-    index = json.loads(path.read_text(encoding="utf-8"))
+    """A shard from its index; raises one of ``NO_INDEX`` where that is none."""
+    index = json.loads(read_own(path, path.parent))
     if index["format"] != FORMAT:
         raise ValueError(f"format {index['format']}")
     layout = Layout(tuple(tuple(shape) for shape in index["shapes"]), index["dtype"])

@@ -29,7 +29,7 @@ from framework.core.console import amount, say, warn
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.files import is_full, locked, whole, write_whole
 from framework.features.key import digest
-from framework.features.shards import FORMAT, Layout, Shard, as_bytes, fill, indexes, read_index, write_all
+from framework.features.shards import FORMAT, NO_INDEX, Layout, Shard, as_bytes, fill, indexes, read_index, write_all
 from framework.features.upkeep import GIB, in_use, trim
 
 SHARD_BYTES = 64 << 20
@@ -198,7 +198,7 @@ class Store:
                 fault = "its records are of another shape"
         except FileNotFoundError:  # cleared since it was listed
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except NO_INDEX as error:
             shard, fault = Shard(path.with_suffix(".rows"), (), 0, 0), f"its index can't be read ({error})"
         if fault is None:
             return shard

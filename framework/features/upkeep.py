@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from framework.core.console import progress, say
-from framework.core.files import cache_folder, is_locked, lock_if_free, locked
-from framework.features.shards import Shard, indexes, read_index
+from framework.core.files import cache_folder, is_locked, lock_if_free, locked, read_own
+from framework.features.shards import NO_INDEX, Shard, indexes, read_index
 
 GIB = 1 << 30
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -56,7 +56,7 @@ def listing(root: Path) -> list[KeptFeatures]:
         record = record_of(folder)
         rows = 0
         for path in indexes(folder):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(*NO_INDEX):
                 rows += len(read_index(path)[0].rows)
         with held(root, folder.name) as alone:
             in_use = not alone
@@ -83,7 +83,7 @@ def verify(root: Path, keys: Sequence[str] | None = None) -> list[tuple[Path, st
                 fault = shard.fault(thorough=True)
             except FileNotFoundError:  # cleared since it was listed
                 fault = None
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except NO_INDEX as error:
                 fault = f"its index can't be read ({error})"
             if fault is not None:
                 faults.append((shard.path, fault))
@@ -193,8 +193,8 @@ def _forget(own: Path) -> None:
 def record_of(folder: Path) -> dict[str, Any]:
     """What ``key.json`` says; empty where there is none that can be read."""
     try:
-        record = json.loads((folder / "key.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(read_own(folder / "key.json", folder))
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from framework.core.better import Yardstick
 from framework.core.digits import rounded
 from framework.core.errors import BadInput, Problem, nearest
+from framework.core.files import read_own
 from framework.core.runs import RunFolder
 from framework.reports.comparison import compare
 from framework.reports.entries import SWEEP_FILE, read_entry
@@ -116,8 +117,8 @@ def _best(folder: Path, what: str) -> Chosen | None:
 def _result(folder: Path) -> RunFolder | None:
     """The run that a sweep's index names as what came of it, beside the runs that it is made of; None if it names none."""
     try:
-        name = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8")).get("result")
-    except (OSError, ValueError, AttributeError):
+        name = json.loads(read_own(folder / SWEEP_FILE, folder)).get("result")
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
     if not isinstance(name, str) or not (folder / name).resolve().is_relative_to(folder.resolve()):
         return None

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from framework.core.errors import BadInput, Problem, listing, nearest
+from framework.core.errors import BadInput, Problem, nearest
 from framework.core.geometry import Channels
+from framework.model.foreign import (
+    CONFIG,
+    UNREADABLE,
+    check_arrays,
+    more_than_data,
+    nodes_of,
+    open_archive,
+    read_config,
+    weights_in,
+)
 
 ENDINGS = {".keras": b"PK\x03\x04", ".h5": b"\x89HDF", ".hdf5": b"\x89HDF"}
+MOST_PIXELS = 2**27  # of an image
 _FORMATS = "a whole model in a .keras or .h5 file"
 
 
@@ -54,19 +63,25 @@ def describe(file: Path) -> Description:
         raise BadInput(Problem(f"{file} is not a model file of Keras", str(file), _FORMATS))
     try:
         config = _read_zip(file) if file.suffix.lower() == ".keras" else _read_hdf5(file)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise BadInput(Problem(f"{file} can't be read as a whole model: {error}", str(file), _FORMATS)) from None
-    nodes = list(_nodes(config))
-    lambdas = [name for node in nodes if (name := _lambda(node)) is not None]
-    if lambdas or any(node.get("class_name") == "__lambda__" for node in nodes):
-        what = f"{file} has code in it (Lambda: {listing(lambdas)}): it is not opened"
-        raise BadInput(Problem(what, str(file), "a model of layers without lambda functions"))
-    return Description(*_images(nodes), _name(config), *_last_layer(config))
+    nodes = list(nodes_of(config))
+    if why := more_than_data(nodes):
+        raise BadInput(
+            Problem(f"{file} {why}: it is not opened", str(file), "a model of layers of Keras, or of a recipe")
+        )
+    size, _ = images = _images(nodes)
+    if size is not None and not 0 < size[0] * size[1] <= MOST_PIXELS:
+        what = f"{file} takes images of {size[0]:,}×{size[1]:,} pixels, which no photo has"
+        raise BadInput(Problem(what, str(file), _FORMATS))
+    return Description(*images, _name(config), *_last_layer(config))
 
 
 def _read_zip(file: Path) -> Any:
-    with zipfile.ZipFile(file) as archive:
-        return json.loads(archive.read("config.json"))
+    with open_archive(file) as archive:
+        config = read_config(archive.read(CONFIG))
+        with weights_in(archive, file):  # which are looked at
+            return config
 
 
 def _read_hdf5(file: Path) -> Any:
@@ -75,28 +90,8 @@ def _read_hdf5(file: Path) -> Any:
     with h5py.File(file, "r") as opened:
         if "model_config" not in opened.attrs:
             raise ValueError("it holds weights only")
-        return json.loads(opened.attrs["model_config"])
-
-
-def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping in a JSON value."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-
-
-def _lambda(node: Mapping[str, Any]) -> str | None:
-    """Name of the layer, where a node describes code."""
-    config = node.get("config")
-    if node.get("class_name") != "Lambda" or not isinstance(config, dict):
-        return None
-    by_name = isinstance(config.get("function"), str) and config.get("function_type") != "lambda"
-    return None if by_name else str(config.get("name"))
+        check_arrays(opened)
+        return read_config(opened.attrs["model_config"])
 
 
 def _images(nodes: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int] | None, Channels]:
@@ -119,11 +114,13 @@ def _name(config: Any) -> str | None:
 
 def _last_layer(config: Any) -> tuple[int | None, str | None]:
     """Units and activation of a model's last layer, each None where it does not say."""
-    layers = config.get("config", {}).get("layers", []) if isinstance(config, dict) else []
-    last = layers[-1] if layers else {}
-    inner = last.get("config", {})
-    if isinstance(inner, dict) and "layers" in inner:
-        return _last_layer(last)
+    inner = config.get("config") if isinstance(config, dict) else None
+    last: Any = config
+    while isinstance(inner, dict) and isinstance(layers := inner.get("layers"), list):
+        last = layers[-1] if layers and isinstance(layers[-1], dict) else {}
+        inner = last.get("config")
+    if not isinstance(inner, dict) or last is config:
+        return None, None
     activation = "softmax" if last.get("class_name") == "Softmax" else inner.get("activation")
     units = inner.get("units")
     return (units if isinstance(units, int) else None), (activation if isinstance(activation, str) else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.config.checks import read_part
+from framework.config.data_only import config_of_run
 from framework.config.earlier import as_now
 from framework.config.recipe_parts import load_classes, load_parts
 from framework.config.recipes import recorded_recipes
@@ -120,9 +122,10 @@ class Trained:
             raise BadInput(Problem(f"{self.name} is no run: it has no config", "command line", "run=PATH"))
         file = inside(self.run.path, self.run.config.name)
         try:
-            config = as_now(self.run.read_config())
+            config = self.run.read_config()
         except (OSError, ValueError) as error:
             raise BadInput(Problem(f"{file} can't be read: {error}", str(file))) from None
+        config = as_now(config_of_run(config, file))
         settings, problems = read_part(config, key)
         if problems:
             raise BadInput(replace(problem, where=f"{file}: {problem.where}") for problem in problems)
@@ -317,8 +320,8 @@ def inside(folder: Path, *names: str) -> Path:
     """
     root = folder.resolve()
     path = root.joinpath(*names)
-    if not path.resolve().is_relative_to(root):
-        what = f"{path} leads out of the folder, to {path.resolve()}"
+    if not Path(leads := os.path.realpath(path)).is_relative_to(root):
+        what = f"{path} leads out of the folder, to {leads}"
         raise BadInput(Problem(what, str(folder), "a run folder whose files lie in it"))
     return path
 

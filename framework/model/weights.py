@@ -27,11 +27,13 @@ from framework.config.folders import shown
 from framework.core import console
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem, listing
-from framework.core.files import locked
+from framework.core.files import locked, refuse_bomb
 from framework.core.keras_private import is_random_state, saved_kind
 from framework.core.registry import Part
 from framework.core.schema import show
 from framework.model import hub_weights
+from framework.model.foreign import UNREADABLE, check_arrays
+from framework.model.saving import refuse_not_numbers
 from framework.parts import hub_presets, presets
 from framework.parts.bases import Size, application
 from framework.parts.presets import Remote
@@ -80,7 +82,7 @@ def find(part: Part, weights: str | None, size: Size, parameters: Mapping[str, A
         return _preset(part, parameters)
     if weights != IMAGENET:
         path = Path(weights).expanduser()
-        if path.is_file():
+        if os.path.isfile(path):  # whatever its name
             return path
         return Problem(
             f"weights file {shown(path)} does not exist", WHERE, "a file, imagenet, or null for random weights"
@@ -126,7 +128,7 @@ def unfit(part: Part, path: Path, parameters: Mapping[str, Any]) -> Problem | No
     try:
         with _hdf5(path) as (file, _):
             shapes = _shapes(file)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         return _unreadable(path, error)
     outline = part.details["outline"]
     if outline is None:
@@ -211,8 +213,9 @@ def load(base: keras.Model, part: Part, weights: str | None, size: Size, paramet
                         layer.finalize_state()
             else:
                 base.load_weights(readable)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise BadInput(_unreadable(path, error)) from error
+    refuse_not_numbers(base, path, WHERE)
 
 
 @functools.cache
@@ -282,6 +285,7 @@ def _hdf5(path: Path) -> Iterator[tuple[h5py.File, Path]]:
         readable = Path(folder, "model.weights.h5")
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                refuse_bomb(archive, [readable.name])
                 archive.extract(readable.name, folder)
         else:
             try:
@@ -289,6 +293,7 @@ def _hdf5(path: Path) -> Iterator[tuple[h5py.File, Path]]:
             except OSError:  # Windows allows links to few
                 shutil.copyfile(path, readable)
         with h5py.File(readable) as file:
+            check_arrays(file)
             yield file, readable
 
 

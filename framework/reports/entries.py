@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from framework.core import better
 from framework.core.better import Direction, Yardstick
 from framework.core.digits import is_number
-from framework.core.errors import BadInput, Problem, suggestion
+from framework.core.errors import BadInput, Problem, listing, suggestion
+from framework.core.files import read_own
 from framework.core.names import from_csv
 from framework.core.runs import RunFolder
 
@@ -183,7 +186,12 @@ def read_sweep(folder: Path) -> Sweep:
     if told is None:
         runs: list[Mapping[str, Any]] = [{"folder": name} for name in _run_folders(folder)]
     else:
-        runs = [_mapping(run) for run in told.get("runs", ())]
+        runs = [_mapping(run) for run in _list(told.get("runs"))]
+        root = folder.resolve()
+        outside = [name for name in (str(run.get("folder", "")) for run in runs) if not _lies_in(root, name)]
+        if outside:
+            what = f"{folder / SWEEP_FILE} names {listing(outside, 3)}, which lies outside of the sweep's folder"
+            raise BadInput(Problem(what, str(folder), "the folder of a sweep, with its runs in it"))
     if not runs:
         raise BadInput(
             Problem(f"{folder} holds no run folder", str(folder), "the folder of a sweep, or runs=[FOLDER,FOLDER]")
@@ -193,11 +201,22 @@ def read_sweep(folder: Path) -> Sweep:
     return Sweep(
         name=str(told.get("name") or folder.resolve().name),
         command=command if isinstance(command, str) else " ".join(map(str, command)),
-        varied=tuple(map(str, told.get("varied", ()))),
+        varied=tuple(map(str, _list(told.get("varied")))),
         entries=tuple(read_entry(folder / name, name, run) for run in runs if (name := str(run.get("folder", "")))),
         metric=told.get("metric"),
         direction=told["direction"] if told.get("direction") in better.MODES else "auto",
     )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _lies_in(root: Path, name: str) -> bool:
+    try:
+        return Path(os.path.realpath(root / name)).is_relative_to(root)
+    except (OSError, ValueError):  # no name that a file can have
+        return False
 
 
 def _run_folders(folder: Path) -> list[str]:
@@ -247,7 +266,7 @@ def read_entry(folder: Path, name: str, told: Mapping[str, Any] | None = None) -
         missing.append("history.csv is missing")
     except (OSError, ValueError, TypeError) as error:
         missing.append(f"history.csv can't be read: {_first_line(error)}")
-    overrides = run.get("overrides") or told.get("overrides") or ()
+    overrides = _list(run.get("overrides")) or _list(told.get("overrides"))
     return Entry(
         folder=folder,
         name=name,
@@ -258,17 +277,16 @@ def read_entry(folder: Path, name: str, told: Mapping[str, Any] | None = None) -
         run=run,
         history=tuple(history),
         missing=tuple(missing),
-        confusion=read_confusion(folder / "confusion.csv") or read_confusion(folder / EVALUATED),
+        confusion=read_confusion(folder, "confusion.csv") or read_confusion(folder, EVALUATED),
     )
 
 
-def read_confusion(path: Path) -> Confusion | None:
-    """A confusion matrix, None where there is no whole one: a header of class names, then a row a true class."""
+def read_confusion(folder: Path, name: str) -> Confusion | None:
+    """A confusion matrix in a run folder, None where there is no whole one: class names, then a row a true class."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        header, *rows = csv.reader(io.StringIO(read_own(folder / name, folder), newline=""))
         counts = tuple(tuple(int(value) for value in row[1:]) for row in rows)
-    except (OSError, ValueError):
+    except (OSError, ValueError, csv.Error):
         return None
     classes = tuple(map(from_csv, header[1:]))
     whole = len(counts) == len(classes) and all(len(row) == len(classes) for row in counts)
@@ -315,10 +333,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _read_json(path: Path) -> Mapping[str, Any] | None:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(read_own(path, path.parent))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(Problem(f"{path} can't be read: {_first_line(error)}", str(path))) from None
     return _mapping(told)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from framework.core.files import read_own
+
 FILE, FORMAT = "search.json", 1
 
 
@@ -41,14 +43,14 @@ class SearchTold:
 def read(folder: Path) -> SearchTold | None:
     """What the file in a sweep's folder says; None where there is none that can be read."""
     try:
-        told = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        told = json.loads(read_own(folder / FILE, folder))
         if told["format"] != FORMAT:
             return None
         keys, objectives, trials, importance = (
             tuple(told[name]) for name in ("keys", "objectives", "trials", "importance")
         )
         return SearchTold(told["sampler"], keys, objectives, trials, frozenset(told["best"]), importance)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from framework.core.schema import Count, Positive
 
+DRAIN_SECONDS = 5.0  # for the rest of a request that is refused: a client that still sends does not hear the answer
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -16,7 +18,10 @@ class Limits:
     request_bytes: Annotated[Count, "of a whole request, base64 as it is sent"] = 64_000_000
     pixels: Annotated[Count, "of an image, read from its header before it is decoded"] = 50_000_000
     images: Annotated[Count, "in one request"] = 16
-    seconds: Annotated[Positive, "for a request, from its first byte to its answer"] = 30.0
+    seconds: Annotated[Positive, "for a request, from its header to its answer"] = 30.0
+    header_seconds: Annotated[Positive, "for a request's header, from the connection on; then it is closed"] = 10.0
+    connections: Annotated[Count, "open at once; one more is closed"] = 512
+    memory: Annotated[Count, "bytes of all requests in hand at once; one more gets 503"] = 256_000_000
     queue: Annotated[Count, "images in hand at once, of all clients; one more gets 503 and when to try again"] = 64
 
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,11 +16,10 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
 from framework.serving.classifier import Upload
-from framework.serving.limits import Limits, Refusal, amount
+from framework.serving.limits import DRAIN_SECONDS, Limits, Refusal, amount
 
 FIELD = "image"
 FORM, JSON = "multipart/form-data", "application/json"
-DRAIN_SECONDS = 5.0
 _PARTS = 1000
 _NAME_LENGTH = 200
 
@@ -58,18 +57,21 @@ class Body:
     Args:
         request: whose body it is.
         most: bytes.
+        hold: told of the bytes of each piece before they are kept; what it raises ends the reading.
     """
 
-    def __init__(self, request: Request, most: int):
-        self._receive, self._most, self._read = request.receive, most, 0
+    def __init__(self, request: Request, most: int, hold: Callable[[int], None]):
+        self._receive, self._most, self._hold, self.read = request.receive, most, hold, 0
         self.finished = False
         self.request = Request(request.scope, self._next)
 
     async def _next(self) -> MutableMapping[str, Any]:
         message = await self._receive()
-        self._read += len(message.get("body", b""))
+        size = len(message.get("body", b""))
         self.finished = not message.get("more_body", False)
-        if self._read > self._most:
+        self._hold(size)
+        self.read += size
+        if self.read > self._most:
             raise _too_long(self._most)
         return message
 

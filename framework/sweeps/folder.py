@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from framework.core.better import Yardstick
 from framework.core.errors import BadInput
-from framework.core.files import write_whole
+from framework.core.files import read_own, write_whole
 from framework.core.runs import RunFolder
 
 FORMAT = 1
@@ -110,8 +110,8 @@ def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
 def read_index(folder: Path) -> dict[str, Any]:
     """What ``sweep.json`` says; empty where there is none that can be read."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        index = json.loads(read_own(folder / INDEX, folder))
+    except (OSError, ValueError, RecursionError):
         return {}
     return index if isinstance(index, dict) and index.get("format") == FORMAT else {}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,7 +13,9 @@ import numpy as np
 from framework.config.settings import Settings
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
-from framework.core.files import whole
+from framework.core.files import open_own, whole
+from framework.core.runs import NO_ARRAYS
+from framework.core.runs import arrays as stored_arrays
 from framework.training.stages import Stage
 
 _JSON = "json"
@@ -80,10 +81,10 @@ class State:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open_own(path, path.parent) as file, stored_arrays(file) as stored:
                 found = {name: stored[name] for name in (stored.files if arrays else [_JSON])}
             return State(**json.loads(found.pop(_JSON).tobytes()), arrays=found)
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (*NO_ARRAYS, KeyError, RecursionError) as error:
             right = "delete it: the run then begins anew, and ends the same"
             raise BadInput(Problem(f"{path} is damaged: {error}", str(path), right)) from None
 

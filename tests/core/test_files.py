@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 
-from framework.core.files import locked, whole, write_whole
+from framework.core.files import locked, open_own, read_own, refuse_bomb, whole, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -49,3 +50,42 @@ def test_a_killed_holder_frees_the_lock_and_the_waiter_is_told(tmp_path):
     with locked(lock, waiting):
         assert holder.wait() == -signal.SIGKILL
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])
+def test_a_file_has_the_permissions_that_the_umask_gives(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "a.json", "{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == mode
+
+
+def test_a_stranger_s_file_is_plain_its_own_and_of_a_size(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "a").write_text("text")
+    assert read_own(folder / "a", folder) == "text"
+    (tmp_path / "link").symlink_to(folder)
+    assert read_own(tmp_path / "link" / "a", tmp_path / "link") == "text"
+    with pytest.raises(ValueError, match="larger than"):
+        read_own(folder / "a", folder, 3)
+    (tmp_path / "secret").write_text("s3cret")
+    (folder / "out").symlink_to(tmp_path / "secret")
+    (folder / "loop").symlink_to("loop")
+    os.mkfifo(folder / "pipe")
+    os.mkdir(folder / "folder")
+    for name in ("out", "loop", "pipe", "folder", "nothing", "../secret"):
+        with pytest.raises(OSError):  # noqa: PT011 - each for a reason of its own
+            open_own(folder / name, folder)
+
+
+def test_a_member_unpacks_to_no_more_than_it_may(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("right", bytes(1 << 20))
+        archive.writestr("bomb", bytes(64 << 20))
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        refuse_bomb(archive, ["right"])
+        with pytest.raises(ValueError, match="'bomb' would unpack to 67,108,864 bytes"):
+            refuse_bomb(archive)

@@ -7,11 +7,11 @@ import io
 
 import pytest
 
+from benchmarks.hostile.names import HOSTILE, is_plain
 from framework.core import names
 from framework.core.console import say, warn
 from framework.core.errors import BadInput, Problem, listing
 from framework.core.terminal import PlainConsole
-from tests.names import HOSTILE, is_plain
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -178,3 +178,12 @@ def test_a_header_full_of_nonsense_is_left_to_pillow(tmp_path):
         damaged[rng.integers(0, 400, 8)] = rng.integers(0, 256, 8)
         (tmp_path / "damaged.jpg").write_bytes(damaged[: rng.integers(3, len(data))].tobytes())
         plan([str(tmp_path / "damaged.jpg")], Geometry(SIZE))
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_no_file_is_handed_to_another_program(tmp_path, ending):
+    """Pillow would give PostScript to Ghostscript, whatever the file is called."""
+    file = tmp_path / f"a{ending}"
+    file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(ValueError, match="not an image"):
+        pixels(str(file))

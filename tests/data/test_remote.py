@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 from functools import partial
@@ -14,6 +15,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from benchmarks.hostile import sources
 from framework import check
 from framework.core.errors import BadInput
 from framework.data import fingerprint, remote
@@ -338,3 +340,65 @@ def test_a_bucket_that_answers_403(served, monkeypatch):
     (problem,) = caught.value.problems
     assert problem.what.startswith("s3://refused/photos can't be listed: access is refused")
     assert problem.right == "access to it: credentials are read as its own tools do"
+
+
+@pytest.fixture
+def web(photos, tmp_path, monkeypatch):
+    """A server that means no good, on an address that is taken for one of the outside."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own-cache"))
+    monkeypatch.setattr(remote, "PAUSE", 0.001)
+    private = remote._is_private
+    monkeypatch.setattr(remote, "_is_private", lambda address: address != "127.0.0.1" and private(address))
+    with socket.create_server(("127.0.0.2", 0)) as inside:
+        inside.setblocking(False)
+        with sources.served(tmp_path, f"http://127.0.0.2:{inside.getsockname()[1]}/secret.zip") as address:
+            yield address, inside
+
+
+def fetching(address, kind):
+    with pytest.raises(BadInput) as caught:
+        remote.local(f"{address}/{kind}.zip", 1, "data.dir")
+    return str(caught.value)
+
+
+def test_a_redirect_to_the_inside_is_not_followed(web, monkeypatch):
+    address, inside = web
+    assert os.path.isfile(remote.local(f"{address}/sound.zip", 1, "data.dir"))
+    said = fetching(address, "to-inside")
+    assert f"{address}/to-inside.zip is not followed: it leads to 127.0.0.2, an address of the network inside" in said
+    with pytest.raises(BlockingIOError):
+        inside.accept()
+    monkeypatch.setenv(remote.PRIVATE, "1")
+    monkeypatch.setattr(remote, "TRIES", 1)
+    threading.Thread(target=lambda: fetching(address, "to-inside"), daemon=True).start()
+    inside.setblocking(True)
+    inside.settimeout(20)
+    inside.accept()[0].close()  # it is followed where that is allowed
+
+
+def test_what_is_typed_may_be_inside(web, monkeypatch):
+    """And so may what that leads to."""
+    address, inside = web
+    monkeypatch.setattr(remote, "_is_private", lambda address: True)
+    threading.Thread(target=lambda: fetching(address, "to-inside"), daemon=True).start()
+    inside.setblocking(True)
+    inside.settimeout(20)
+    inside.accept()[0].close()
+
+
+@pytest.mark.parametrize("kind", ["to-file", "to-itself", "to-other", "shorter", "packed", "huge", "without"])
+def test_a_server_that_lies_is_told(web, kind):
+    assert fetching(web[0], kind)
+
+
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [
+        ("93.184.216.34", False),
+        ("2606:2800:220:1::1", False),
+        *[(one, True) for one in ("127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.1")],
+        *[(one, True) for one in ("::1", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "224.0.0.1", "ff02::1", "x")],
+    ],
+)
+def test_what_is_an_address_of_the_inside(address, private):
+    assert remote._is_private(address) == private

@@ -450,3 +450,23 @@ def test_a_range_of_shards_is_typed_in_quotes(photos, tmp_path):
     found = bash(line % 2, tmp_path)
     assert found.returncode == 2
     assert f"there is no file {tmp_path}/of 2024/train-002.tar\n  set in: command line: data.files=" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "word", ["{0..999999}" * 3, "{0..99999999999999999999}", "{" + "0" * 100_000 + "..1}", "{a,b}" * 30]
+)
+def test_a_word_stands_for_no_more_files_than_there_may_be(word):
+    with pytest.raises(BadInput):
+        shard_files(word, r"\.tar$")
+
+
+def test_a_table_of_more_rows_than_bytes_is_none(tmp_path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": pa.array([b"x"] * 10**6), "label": pa.array(["red"] * 10**6)}), file)
+    with pytest.raises(BadInput, match="bytes hold 1,000,000 rows"):
+        containers.opened(str(file))
+
+
+def test_a_list_of_very_many_numbers_is_no_label(tmp_path):
+    file = records(tmp_path / "a.tfrecord", [example({"image/class/label": [1] * 10**5, "more": 2})])
+    assert containers.opened(str(file)).features == [{"image/class/label": [], "more": [2]}]

@@ -10,11 +10,11 @@ import re
 import pytest
 from PIL import Image
 
+from benchmarks.hostile.names import HOSTILE, is_plain
 from framework import doctor, evaluate, predict, visualize
 from framework.core.backend import keras
 from tests.conftest import make_images
 from tests.evaluation.common import SIZE, make_run
-from tests.names import HOSTILE, is_plain
 
 NAMES = tuple(sorted(HOSTILE))
 

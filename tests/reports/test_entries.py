@@ -129,15 +129,15 @@ def test_an_unreadable_sweep_file(tmp_path):
 
 def test_confusion(tmp_path):
     make_confusion(tmp_path, hits=7)
-    confusion = read_confusion(tmp_path / "confusion.csv")
+    confusion = read_confusion(tmp_path, "confusion.csv")
     assert confusion.classes == CLASSES
     assert confusion.counts[1][1] == 7
     (tmp_path / "run" / "evaluation" / "validation").mkdir(parents=True)
     make_confusion(tmp_path / "run" / "evaluation" / "validation", hits=7)
     assert read_entry(tmp_path / "run", "a").confusion == confusion
     (tmp_path / "confusion.csv").write_text("true,a,b\na,1,2\n")
-    assert read_confusion(tmp_path / "confusion.csv") is None
-    assert read_confusion(tmp_path / "nothing.csv") is None
+    assert read_confusion(tmp_path, "confusion.csv") is None
+    assert read_confusion(tmp_path, "nothing.csv") is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from benchmarks.hostile.names import HOSTILE, is_plain
 from framework.core.names import short
 from framework.reports import (
     attention,
@@ -22,7 +23,6 @@ from framework.reports import (
     style,
     thresholds,
 )
-from tests.names import HOSTILE, is_plain
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 255, (30, 40, 3), np.uint8)

@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks.hostile.names import HOSTILE
 from framework.core.runs import ANSWERS, RunFolder
 from framework.core.task import Binary, Multiclass, Multilabel
 from framework.evaluation.measures import Answers
 from framework.runs.answers import write
 from framework.train import main
-from tests.names import HOSTILE
 
 
 def written(folder, task, paths, labels, logits, origin=""):

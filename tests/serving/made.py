@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import struct
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,11 @@ import numpy as np
 import uvicorn
 from PIL import Image
 
+from benchmarks.hostile.files import bomb
 from framework.model.saved import ModelOptions, open_trained
 from framework.serving.application import application
 from framework.serving.classifier import Classifier
+from framework.serving.connections import punctual
 from framework.serving.limits import Limits
 from framework.serving.metrics import Metrics
 
@@ -34,17 +34,6 @@ def jpeg(colour=RED, size=(60, 40), **more) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, more.pop("format", "JPEG"), **more)
     return file.getvalue()
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG file of a few kilobytes that would decode to any number of pixels."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(min(height * (3 * width + 1), 1 << 20)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def files(*contents: bytes, name: str = "a.jpg") -> dict:
@@ -100,7 +89,8 @@ def server(
     metrics = Metrics()
     classifier = Classifier(open_trained(ModelOptions(run=str(run))), limits, metrics, batch, wait, threshold)
     classifier.load()
-    config = uvicorn.Config(application(classifier, limits, metrics, called, **access), port=0, log_level="error")
+    app = application(classifier, limits, metrics, called, **access)
+    config = uvicorn.Config(app, port=0, log_level="error", http=punctual(limits), ws="none")
     serving = uvicorn.Server(config)
     thread = threading.Thread(target=serving.run)
     thread.start()

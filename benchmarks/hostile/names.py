@@ -1,4 +1,4 @@
-"""Names that are no good for markup, terminals, spreadsheets or images; each is fit for a folder."""
+"""Names that are no good for markup, terminals, spreadsheets or figures; each is fit for a folder."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ HOSTILE = (
     " blanks ",
     "a,b;c\td",
     "\u0301\u0301",
+)
+MARKUP = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+# in no folder's name, but in a run's record
+LONG = (
+    "x" * 10_000,
+    MARKUP,
+    "<svg/onload=document.title='ran'>",
+    "javascript:alert(1)",
+    "{{data}}",
+    "\x1b]0;title\x07\x1b[2J",
 )
 
 
