@@ -181,7 +181,8 @@ def all_ended(
     finally:
         if began:
             stopping(len(began))
-            engine.interrupt()
+        # always: what was being started when this was interrupted is none of those that began
+        engine.interrupt()
 
 
 def threads(cpus: int | None) -> dict[str, str]:

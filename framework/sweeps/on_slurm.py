@@ -88,6 +88,7 @@ class OnSlurm(Engine):
             cpus_per_task=cpus,
             gpus_per_node=math.ceil(gpus) if gpus else None,
             slurm_partition=self.compute.partition,
+            slurm_array_parallelism=self.compute.array,
             slurm_signal_delay_s=min(BEFORE_ITS_END, minutes * 20),
         )
         return executor

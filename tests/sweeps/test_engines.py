@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import signal
@@ -13,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from framework.cli.command import launch
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.runs.preflight import preflight
 from framework.sweeps import cards, on_slurm, summary
 from framework.sweeps.attending import UNFIT, Attending
 from framework.sweeps.cards import Cards
-from framework.sweeps.engines import Call, Engine, all_ended, travelling
+from framework.sweeps.engines import Call, Engine, all_ended, engine_of, travelling
 from framework.sweeps.on_slurm import OnSlurm
+from framework.sweeps.request import SweepRequest
 from framework.sweeps.worker import driver, ordered
 from tests.conftest import bash
 from tests.options.counted import effect
@@ -79,28 +82,43 @@ def test_what_becomes_free_is_filled_at_once_and_a_cluster_that_grows_is_used():
     assert stub.most == [1, 1, 3, 3, 3, 2, 1]
 
 
-def noted(job):
-    """A run that notes what it may use."""
+def made(calls, compute):
+    """What calls may use that are made on this machine, a line each, and how many there is room for."""
+    request = SweepRequest("tried", Path("tried"), (), (), (), None, (), compute=compute)
+    with engine_of(request) as engine:
+        room = engine.room
+        assert all(one.code == 0 for one in all_ended(map(Call, calls), engine, lambda: room))
+    return [json.loads(line) for line in Path("uses.txt").read_text().splitlines()], room
+
+
+def note():
     names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    work(job)
-    (job.folder / "uses.json").write_text(json.dumps([os.environ.get(name) for name in names]))
+    with open("uses.txt", "a") as file:
+        file.write(json.dumps([os.environ.get(name) for name in names]) + "\n")
     time.sleep(0.3)
+    return 0
 
 
-def used():
-    return [json.loads(file.read_text()) for file in sorted(TRIED.glob("*/uses.json"))]
+def compute(**given):
+    return dataclasses.replace(settings().compute, **given)
 
 
 @effect("compute=local", "compute.engine", "compute.gpus")
-def test_each_run_of_a_machine_with_cards_gets_its_own(four_cards, capsys):
-    assert sweep("optim.lr=0.1,0.2,0.3,0.4", work=noted) == 0
-    assert sorted(card for card, *_ in used()) == ["0", "1", "10", "2"]
-    assert "4 at once; what a run says" in capsys.readouterr().err
-    assert sweep("optim.lr=0.5,0.6", "compute.gpus=2", work=noted) == 0
-    assert "2 at once; " in capsys.readouterr().err
-    assert {len(card.split(",")) for card, *_ in used()[4:]} == {2}
-    assert sweep("optim.lr=0.7", "compute.gpus=0", work=noted) == 0
-    assert used()[-1][0] == "-1"
+def test_each_run_of_a_machine_with_cards_gets_its_own(four_cards):
+    used, room = made([note] * 4, compute())
+    assert (sorted(card for card, *_ in used), room) == (["0", "1", "10", "2"], 4)
+    used, room = made([note] * 2, compute(gpus=2))
+    assert ({card for card, *_ in used[4:]}, room) == ({"0,1", "2,10"}, 2)
+    used, room = made([note], compute(gpus=0))
+    assert used[-1][0] == "-1"
+    assert room >= len(os.sched_getaffinity(0))
+
+
+@effect("compute.cpus")
+def test_a_run_computes_with_as_many_threads_as_it_has_cores():
+    cores = len(os.sched_getaffinity(0))
+    used, room = made([note], compute(cpus=cores))
+    assert (used, room) == ([[None, str(cores), str(cores)]], 1)
 
 
 def test_cards_are_dealt_out_evenly(four_cards, monkeypatch):
@@ -115,14 +133,6 @@ def test_cards_are_dealt_out_evenly(four_cards, monkeypatch):
     assert cards.cards() == ("GPU-8a", "GPU-9b")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert cards.cards() == ()
-
-
-@effect("compute.cpus")
-def test_a_run_computes_with_as_many_threads_as_it_has_cores(capsys):
-    cores = len(os.sched_getaffinity(0))
-    assert sweep("optim.lr=0.1,0.2,0.3,0.4", f"compute.cpus={cores}", work=noted) == 0
-    assert "1 at once; " in capsys.readouterr().err
-    assert [threads for _, *threads in used()] == [[str(cores)] * 2] * 4
 
 
 def test_what_says_something_of_the_work_travels_and_nothing_of_the_machine():
@@ -198,38 +208,48 @@ def test_slurm_is_told_what_a_job_needs(tmp_path, monkeypatch):
     with engine.together():
         for place in range(2):
             engine.start(place, Call(int, tmp_path / "sweep" / str(place)))
-    (file,) = (tmp_path / "sweep" / ".slurm").glob("submission_file_*.sh")
-    lines = set(file.read_text().splitlines())
+    files = list((tmp_path / "sweep" / ".slurm").glob("*.sh"))
+    lines = set(files[0].read_text().splitlines())
     assert {"#SBATCH --partition=big", "#SBATCH --time=90", "#SBATCH --cpus-per-task=4"} < lines
-    assert {"#SBATCH --gpus-per-node=1", "#SBATCH --array=0-1%256", "#SBATCH --signal=USR2@90"} < lines
+    assert {"#SBATCH --gpus-per-node=1", "#SBATCH --array=0-1%2", "#SBATCH --signal=USR2@90"} < lines
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"address": "host:1"}, "compute.address=host:1 changes nothing with compute=local"),
+        ({"engine": "ray", "time": "2h"}, "compute.time=2h changes nothing with compute=ray"),
+        ({"engine": "slurm", "time": "soon"}, "compute.time=soon is no time"),
+        ({"engine": "slurm", "gpus": 0.5}, "compute.gpus=0.5: Slurm gives whole cards"),
+    ],
+)
+def test_what_makes_no_sense_is_told(given, what):
+    problems = preflight(dataclasses.replace(settings(), compute=compute(**given)))
+    assert what in [problem.what for problem in problems]
+
+
+def test_an_extra_that_is_missing_is_told(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "submitit" else found(name))
+    problems = preflight(dataclasses.replace(settings(), compute=compute(engine="slurm")))
+    (problem,) = [problem for problem in problems if "installed" in problem.what]
+    assert problem.what == "compute=slurm needs submitit, which is not installed"
+    assert problem.right == "pip install 'framework[slurm]'"
 
 
 @pytest.mark.parametrize(
     ("overrides", "what"),
     [
-        (["compute.address=host:1"], "compute.address=host:1 changes nothing with compute=local"),
-        (["compute=ray", "compute.time=2h"], "compute.time=2h changes nothing with compute=ray"),
-        (["compute=slurm", "compute.time=soon"], "compute.time=soon is no time"),
-        (["compute=slurm", "compute.gpus=0.5"], "compute.gpus=0.5: Slurm gives whole cards"),
         (["sweep.detach=true"], "sweep.detach hands a sweep over to a cluster, and compute=local is this machine"),
         (["compute=ray", "hydra/launcher=joblib"], "compute=ray and a launcher of Hydra's both say where runs go"),
         (["compute=local,ray"], "compute says where all runs go: it has one value"),
     ],
 )
-def test_what_makes_no_sense_is_told(overrides, what):
+def test_a_sweep_goes_to_one_place(overrides, what):
     with pytest.raises(BadInput) as error:
         sweep("optim.lr=0.1,0.2", *overrides, preflight=preflight)
     assert what in [problem.what for problem in error.value.problems]
     assert not TRIED.exists()
-
-
-def test_an_extra_that_is_missing_is_told_before_all_else(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BadInput) as error:
-        sweep("optim.lr=0.1,0.2", "compute=slurm", preflight=preflight)
-    (problem,) = error.value.problems
-    assert problem.what == "compute=slurm needs submitit, which is not installed"
-    assert problem.right == "pip install 'framework[slurm]'"
 
 
 def test_a_cluster_that_does_not_answer_and_a_single_run_are_told_in_seconds(tmp_path):
@@ -254,22 +274,11 @@ def test_slurm_that_is_not_there_is_told(monkeypatch):
 
 
 def test_where_runs_are_makes_it_no_other_sweep():
-    given = ["optim.lr=0.1,0.2", "trainer.epochs=3"]
-    names = set()
-    for more in ([], ["compute.cpus=1"], ["sweep.jobs=1"]):
-        names |= {path.name for path in Path("sweeps").glob("*")} if sweep_without_a_name(*given, *more) == 0 else set()
-    assert len(names) == 1
-
-
-def sweep_without_a_name(*arguments):
-    from framework.cli import multirun
-    from framework.cli.command import launch
-    from framework.sweeps.sweep import Sweep
-
-    def start(request):
-        return Sweep(request, work, lambda: None).start(partial(multirun.launch_sweep, request))
-
-    return launch(["-m", *arguments], work, lambda settings: [], lambda: None, start)
+    names = []
+    for more in ([], ["compute.cpus=1", "sweep.jobs=1"]):
+        given = ["-m", "optim.lr=0.1,0.2", "trainer.epochs=3", *more]
+        launch(given, work, lambda _: [], lambda: None, lambda request: names.append(request.name) or 0)
+    assert names[0] == names[1]
 
 
 def test_a_command_that_is_handed_over_is_the_command(tmp_path):
