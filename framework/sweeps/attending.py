@@ -76,7 +76,8 @@ class Attending:
             self.end()
         assert self.process is not None
         code = self.process.returncode
-        if code < 0 and not self.told:
+        # ended by SIGTERM it was told to, by Slurm or a person
+        if code < 0 and code != -signal.SIGTERM and not self.told:
             raise ChildProcessError(-code)
         return code, ""
 

@@ -103,15 +103,15 @@ class Engine(ABC):
         return ()
 
     def hand_over(self, call: Call) -> str:
-        """Have the call made there while this process goes; gives back who makes it.
-
-        Raises:
-            BadInput: one of that folder is there already.
-        """
+        """Have the call made there while this process goes; gives back who makes it."""
         raise NotImplementedError
 
-    def call_back(self, folder: Path) -> bool:
-        """End the call of that folder that was handed over, with what it needs to go on later; whether there was one."""
+    def has(self, folder: Path) -> bool:
+        """Whether a call of that folder was handed over and is still there."""
+        return False
+
+    def call_back(self, folder: Path) -> None:
+        """End the call of that folder that was handed over, with what it needs to go on later."""
         raise NotImplementedError
 
 

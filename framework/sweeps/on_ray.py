@@ -145,23 +145,20 @@ class OnRay(Engine):
 
     def hand_over(self, call: Call) -> str:
         """Have an actor keep the call at work."""
-        if self._keeper(call.folder) is not None:
-            what = f"the sweep is at work on the cluster already: what it says is in {call.folder / DRIVER_LOG}"
-            raise BadInput(Problem(what, "sweep.detach", "sweep.detach=stop to call it back"))
         order = ordered(call, log=DRIVER_LOG, stop=signal.SIGINT)
         actor = self.ray.remote(max_restarts=-1, num_cpus=0)(Keeping)
         keeper = actor.options(name=str(call.folder), lifetime="detached").remote(order)
         number, machine = self.ray.get(keeper.who.remote(), timeout=BEGINS)
         return f"process {number} on {machine}"
 
-    def call_back(self, folder: Path) -> bool:
+    def has(self, folder: Path) -> bool:
+        """Whether there is an actor of the folder."""
+        return self._keeper(folder) is not None
+
+    def call_back(self, folder: Path) -> None:
         """Interrupt what the actor keeps at work."""
-        actor = self._keeper(folder)
-        if actor is None:
-            return False
         with contextlib.suppress(self.ray.exceptions.RayError):  # it goes with its process
-            self.ray.get(actor.end.remote())
-        return True
+            self.ray.get(self._keeper(folder).end.remote())
 
     def _keeper(self, folder: Path) -> Any:
         try:

@@ -162,20 +162,19 @@ class OnSlurm(Engine):
 
     def hand_over(self, call: Call) -> str:
         """Submit the call as a job of one core, which is queued again whenever its time is over."""
-        if _queued(self._driver):
-            what = f"the sweep is with Slurm already: what it says is in {call.folder / DRIVER_LOG}"
-            raise BadInput(Problem(what, "sweep.detach", "sweep.detach=stop to call it back"))
         executor = self._made(self._driver, 1, None)
         with _refusing():
             job = executor.submit(Attending(ordered(call, log=DRIVER_LOG, stop=signal.SIGINT)))
         return f"Slurm's job {job.job_id}"
 
-    def call_back(self, folder: Path) -> bool:
+    def has(self, folder: Path) -> bool:
+        """Whether the command's job waits or runs."""
+        return bool(_queued(self._driver))
+
+    def call_back(self, folder: Path) -> None:
         """Have Slurm call off the command's job, and all that it has submitted."""
-        queued = bool(_queued(self._driver))
         _call_off(self._driver)
         _call_off(self._name)
-        return queued
 
     @property
     def _driver(self) -> str:

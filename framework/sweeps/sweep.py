@@ -123,11 +123,19 @@ class Sweep:
         """Have the command itself work where its runs are; returns the exit code."""
         assert self._engine is not None
         folder = self.request.folder
+        if self._engine.has(folder):
+            what = f"{shown(folder)} is handed over already: what the command says is in {worker.DRIVER_LOG} there"
+            raise BadInput(Problem(what, "sweep.detach", "sweep.detach=stop calls it back"))
         if is_locked(folder / LOCK):
             raise BadInput(Problem(f"another sweep is at work in {shown(folder)}", "sweep.detach", "wait for its end"))
         words = [word for word in self.request.typed if not word.lstrip("+").startswith("sweep.detach=")]
         words += [f"hydra.sweep.dir='{folder}'", "sweep.detach=false", *self._engine.words]
-        where = self._engine.hand_over(worker.driver(words, folder))
+        self.note(at_work=True)  # whoever watches need not wait for the command to say so there
+        try:
+            where = self._engine.hand_over(worker.driver(words, folder))
+        except BadInput:
+            self.note(at_work=False)
+            raise
         say(f"sweep {self.request.name} in {shown(folder)} is handed over to {self._engine.told}: {where}")
         say(f"what it says goes to {worker.DRIVER_LOG} there; sweep.detach=stop calls it back")
         follow("python", "-m", "framework.compare", f"sweep={shown(folder)}", "follow=true")
@@ -135,11 +143,11 @@ class Sweep:
 
     def _call_back(self) -> int:
         assert self._engine is not None
-        if not self._engine.call_back(self.request.folder):
-            raise BadInput(
-                Problem(f"{shown(self.request.folder)} is not handed over to {self._engine.told}", "sweep.detach")
-            )
-        say(f"sweep {self.request.name} in {shown(self.request.folder)} is called back; each run has saved its state")
+        folder = self.request.folder
+        if not self._engine.has(folder):
+            raise BadInput(Problem(f"{shown(folder)} is not handed over to {self._engine.told}", "sweep.detach"))
+        self._engine.call_back(folder)
+        say(f"sweep {self.request.name} in {shown(folder)} is called back; the same command goes on from here")
         return DONE
 
     def _room(self, at_once: int | None = None) -> Callable[[], int]:

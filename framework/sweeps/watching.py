@@ -39,9 +39,9 @@ def watch(folder: Path) -> None:
     if not folder.is_dir():
         raise BadInput(Problem(f"there is no folder {folder}", "command line: sweep", "the folder of a sweep"))
     index = read_index(folder)
-    if not index:
+    if _waits(index):
         say(f"{shown(folder)} has no run yet: waiting for the first")
-    while not index:
+    while _waits(index):
         time.sleep(LOOK_EVERY)
         index = read_index(folder)
     judged = Yardstick(**index["judged_by"]) if "judged_by" in index else Yardstick.of(index.get("metric") or "loss")
@@ -59,6 +59,10 @@ def watch(folder: Path) -> None:
                 return
             time.sleep(LOOK_EVERY)
             index = read_index(folder) or index
+
+
+def _waits(index: Mapping[str, Any]) -> bool:
+    return not index or (not index.get("runs") and bool(index.get("at_work")))
 
 
 def _runs(index: Mapping[str, Any]) -> Iterator[IndexedRun]:

@@ -129,7 +129,7 @@ def test_a_sweep_that_is_handed_over_is_at_work_by_itself_and_can_be_called_back
     said = capsys.readouterr().err
     assert "is handed over to the Ray cluster at " in said
     assert "next: python -m framework.compare sweep=sweeps/tried follow=true\n" in said
-    with pytest.raises(BadInput, match="is at work on the cluster already"):
+    with pytest.raises(BadInput, match="is handed over already"):
         sweep(*given, "sweep.detach=true")
     until(lambda: [run["status"] for run in read_index(TRIED).get("runs", ())] == ["running"])
     assert sweep(*given, "sweep.detach=stop") == 0
