@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from framework.sweeps.worker import DRIVER_LOG, ordered
 
 NAMESPACE = "framework"
 ANSWERS = 3.0  # seconds in which a cluster's address answers
+JOINS = 20.0  # seconds in which a command is part of the cluster
 BEGINS = 60.0  # seconds in which what is handed over begins
 
 
@@ -49,22 +51,35 @@ class OnRay(Engine):
         import ray
 
         ray.cloudpickle.register_pickle_by_value(attending)
-        try:
-            ray.init(
-                address=compute.address,
-                namespace=NAMESPACE,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                ignore_reinit_error=True,
-            )
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            reason = str(error).strip().split("\n", 1)[0]
-            raise BadInput(_unreachable(compute.address, reason)) from None
+        self._connect(ray)
         self.ray: Any = ray
         resources = {"num_cpus": self.cpus, "num_gpus": compute.gpus or 0}
         self._attend = ray.remote(max_retries=compute.retries, retry_exceptions=[ChildProcessError], **resources)(
             attend
         )
+
+    def _connect(self, ray: Any) -> None:
+        """Join the cluster; where something else answers than a cluster, Ray itself would go on trying for ever."""
+        failed: list[Exception] = []
+
+        def join() -> None:
+            try:
+                ray.init(
+                    address=self.compute.address,
+                    namespace=NAMESPACE,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    ignore_reinit_error=True,
+                )
+            except Exception as error:  # of many kinds
+                failed.append(error)
+
+        joining = threading.Thread(target=join, daemon=True)
+        joining.start()
+        joining.join(JOINS)
+        if joining.is_alive() or failed:
+            reason = str(failed[0]).strip().split("\n", 1)[0] if failed else f"nothing of Ray's within {JOINS:.0f} s"
+            raise BadInput(_unreachable(self.compute.address, reason))
 
     def __enter__(self) -> OnRay:
         if not self.room:
