@@ -1,7 +1,7 @@
 """A sweep on a cluster whose processes, machines and commands fail: simulated, and held against a small cluster.
 
-    python -m benchmarks.cluster_simulation                    10,000 runs on 100 machines
-    python -m benchmarks.cluster_simulation --measure          a real cluster of a few nodes on this machine, and the same simulated
+    python -m benchmarks.cluster_simulation              10,000 runs on 100 machines
+    python -m benchmarks.cluster_simulation --measure    a real cluster of three nodes on this machine, and the same simulated
 
 Discrete events: a run takes a slot as soon as one is free, costs a start and then its epochs, and after each epoch its state is
 kept; one that is killed, or whose machine is lost, waits again and goes on from there; it is given up after so many tries.
@@ -203,15 +203,23 @@ def large(args: argparse.Namespace) -> None:
     """Many runs on many machines, at several rates of failure."""
     setting = Setting(args.machines, args.slots, args.start, args.noticed, 600.0, 1800.0, 3)
     print(
-        f"{args.runs:,} runs of {args.epochs} epochs, {args.minutes:g} min each on average, on {args.machines} machines with"
+        f"{args.runs:,} runs of {args.epochs} epochs, {args.minutes:g} min each on average; {args.machines} machines with"
     )
     print(
-        f"{args.slots} places; a start costs {args.start:g} s, a lost machine is noticed after {args.noticed:g} s and back in 10 min,"
+        f"{args.slots} places; a start costs {args.start:g} s; a lost machine is noticed in {args.noticed:g} s, back in 10 min;"
     )
     print("a command that died is given again after 30 min; 3 retries a run")
-    print(
-        "| machines lost, each every | processes killed, each every | command dies every | hours | of the ideal | cut off | lost | given up |"
+    heads = (
+        "machine lost every",
+        "process killed every",
+        "command dies every",
+        "hours",
+        "of ideal",
+        "cut off",
+        "lost",
+        "given up",
     )
+    print(f"| {' | '.join(heads)} |")
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     for machine, process, command in ((0, 0, 0), (720, 0, 0), (168, 100, 0), (24, 100, 24), (8, 20, 12), (2, 5, 4)):
         told, work = [], 0.0

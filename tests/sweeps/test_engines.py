@@ -172,7 +172,6 @@ def test_another_version_is_not_worked_with(tmp_path):
 @pytest.fixture
 def stand_in(monkeypatch):
     """Submitit's own stand-in for Slurm: jobs are processes of this machine."""
-    pytest.importorskip("submitit")
     monkeypatch.setattr(on_slurm, "CLUSTER", "local")
 
 
@@ -196,7 +195,6 @@ def test_a_sweep_of_jobs_is_as_one_of_processes(stand_in, capsys):
 
 @effect("compute.partition", "compute.time", "compute.array")
 def test_slurm_is_told_what_a_job_needs(tmp_path, monkeypatch):
-    pytest.importorskip("submitit")
     bin = tmp_path / "bin"
     bin.mkdir()
     for name, says in {"sbatch": "Submitted batch job 7", "srun": "", "squeue": ""}.items():
@@ -255,7 +253,6 @@ def test_a_sweep_goes_to_one_place(overrides, what):
 
 def test_a_cluster_that_does_not_answer_is_told_in_seconds(tmp_path):
     """As it is typed."""
-    pytest.importorskip("ray")
     done = bash("python -m framework.train -m optim.lr=0.1,0.2 compute=ray compute.address=127.0.0.1:1", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("1 problem, nothing was started\n\nno Ray cluster answers at 127.0.0.1:1: ")
@@ -264,14 +261,16 @@ def test_a_cluster_that_does_not_answer_is_told_in_seconds(tmp_path):
 
 @pytest.mark.slow
 def test_what_answers_and_is_no_cluster_is_told(tmp_path):
-    pytest.importorskip("ray")
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         began = time.monotonic()
         done = bash(f"python -m framework.train -m optim.lr=0.1,0.2 compute=ray compute.address={address}", tmp_path)
     assert time.monotonic() - began < 60
     assert done.returncode == 2
-    assert f"1 problem, nothing was started\n\nno Ray cluster answers at {address}: nothing of Ray's within 20 s\n" in done.stderr
+    assert (
+        f"1 problem, nothing was started\n\nno Ray cluster answers at {address}: nothing of Ray's within 20 s\n"
+        in done.stderr
+    )
 
 
 def test_a_single_run_goes_nowhere():
@@ -280,7 +279,6 @@ def test_a_single_run_goes_nowhere():
 
 
 def test_slurm_that_is_not_there_is_told(monkeypatch):
-    pytest.importorskip("submitit")
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(BadInput, match="there is no sbatch here"):
         sweep("optim.lr=0.1,0.2", "compute=slurm")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
@@ -19,7 +20,6 @@ from tests.options.counted import effect
 from tests.sweeps.common import calls, dies_once, learn, sweep
 
 pytestmark = pytest.mark.slow
-cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 SMALL = {"include_dashboard": False, "object_store_memory": 80_000_000}
 CORES = len(os.sched_getaffinity(0))
@@ -34,7 +34,7 @@ class Nodes:
     """A cluster whose first node has no room for runs, so that any other can be lost; the others have room for one each."""
 
     def __init__(self):
-        self.cluster = cluster_utils.Cluster(
+        self.cluster = Cluster(
             initialize_head=True, head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.2", **SMALL}
         )
         self.words = f"compute=ray compute.address={self.cluster.address} compute.cpus={CORES}"
