@@ -80,6 +80,8 @@ class OnRay(Engine):
         if joining.is_alive() or failed:
             reason = str(failed[0]).strip().split("\n", 1)[0] if failed else f"nothing of Ray's within {JOINS:.0f} s"
             raise BadInput(_unreachable(self.compute.address, reason))
+        # else the traceback of each task that is begun again goes to standard output, where results go
+        ray._private.worker._worker_logs_enabled = False
 
     def __enter__(self) -> OnRay:
         if not self.room:
