@@ -17,13 +17,14 @@ from framework.cli.help import overview
 from framework.cli.options import read_options
 from framework.cli.output import refuse_unwritable
 from framework.cli.primary import take_primary_config
-from framework.cli.space import seconds
 from framework.config.folders import shown
 from framework.config.kinds import usual_part
 from framework.core import registry
 from framework.core.console import clock, program, say, warn
+from framework.core.digits import seconds
 from framework.core.errors import DONE, BadInput, Problem, RunFailed, many, suggestion
 from framework.core.schema import PathText
+from framework.runs.job import train
 from framework.runs.preflight import Data, missing_weights, preflight
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def auto(overrides: list[str], options: Options, typed: Sequence[str]) -> int:
     steps = Steps(asked, partial(_job, data=data), journal, first.sweep_yardstick())
     for line in steps.plan():
         say(f"plan       {line}")
-    return Sweep(_request(asked, first), partial(_train, data=data), ready).start(partial(_carry_out, steps))
+    return Sweep(_request(asked, first), partial(train, data=data), ready).start(partial(_carry_out, steps))
 
 
 def _carry_out(steps: Steps, sweep: Sweep) -> None:
@@ -176,6 +177,9 @@ def _asked(overrides: list[str], options: Options, typed: Sequence[str], data: D
         raise BadInput(
             Problem("numbers are not what auto is for: it chooses among classifiers", "task", "data of classes")
         )
+    if settings.compute.engine != "local":
+        what = "auto measures this machine, and its runs stay here"
+        raise BadInput(Problem(what, f"compute={settings.compute.engine}", "compute=local"))
     images = data.images(settings)
     count = sum(len(split) for name, split in images.splits.items() if name != "test")
     refuse_short(budget, count, where)
@@ -278,12 +282,6 @@ def _request(asked: Asked, first: Settings) -> SweepRequest:
 
 def _job(lines: Sequence[str], folder: Path, data: Data) -> Job:
     return job_in(lines, folder, partial(preflight, data=data))
-
-
-def _train(job: Job, data: Data) -> None:
-    from framework.runs.run import Run
-
-    Run(job, data).train()
 
 
 if __name__ == "__main__":

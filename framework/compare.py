@@ -20,6 +20,7 @@ Compares runs by what varies between them: a table here, and comparison.csv, com
 that opens offline. Differences that are no more than chance are marked as ties.
 
   python -m framework.compare sweep=sweeps/rates             a sweep, best variant first
+  python -m framework.compare sweep=sweeps/rates follow=true one that is at work, here or on a cluster, to its end
   python -m framework.compare runs=[runs/a,runs/b]           what differs between two runs: config, then metrics
   python -m framework.compare runs=[runs/a,runs/b,runs/c]    runs from anywhere
 
@@ -33,6 +34,9 @@ class Options:
 
     sweep: Annotated[PathText | None, "folder of a sweep"] = None
     runs: Annotated[list[PathText] | None, "run folders, from anywhere"] = None
+    follow: Annotated[bool, "of a sweep that is at work: show how its runs come on, and compare them at its end"] = (
+        False
+    )
     output: Annotated[PathText | None, "folder for the files; null: the sweep's own, or comparison here for runs"] = (
         None
     )
@@ -53,6 +57,12 @@ def work(options: Options) -> int:
         raise BadInput(
             Problem("say what to compare", "command line", "either sweep=FOLDER or runs=[FOLDER,FOLDER], not both")
         )
+    if options.follow:
+        if options.sweep is None:
+            raise BadInput(Problem("follow=true watches a sweep", "command line: follow=true", "sweep=FOLDER"))
+        from framework.sweeps.watching import watch
+
+        watch(Path(options.sweep))
     folders = Path(options.sweep) if options.sweep is not None else [Path(run) for run in options.runs or ()]
     with passing("comparing …"):
         comparison = compare(folders)

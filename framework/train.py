@@ -11,7 +11,7 @@ import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli.command import launch, run_command
 from framework.cli.help import overview
 from framework.core.backend import load_tensorflow
-from framework.runs.job import Job
+from framework.runs.job import Job, train
 from framework.runs.preflight import Data, preflight
 from framework.sweeps.ready import ready
 
@@ -45,13 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return launch(given, work, partial(preflight, data=data), begin=load_tensorflow, sweep=partial(sweep, work))
 
     return run_command(lambda: overview(USAGE), arguments, work)
-
-
-def train(job: Job, data: Data | None = None) -> None:
-    """One run, as Hydra starts it, on data that have been looked at already."""
-    from framework.runs.run import Run
-
-    Run(job, data).train()
 
 
 def sweep(work: Callable[[Job], None], request: SweepRequest) -> int:

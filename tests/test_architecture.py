@@ -36,6 +36,10 @@ PRIVATE_NAMES = {
     "framework.core.keras_hub_private": None,
     "framework.doctor": {"_replace"},  # public, of named tuples
     "framework.sweeps.processes": {"_clear", "_run_exitfuncs"},  # atexit's, as Python 3.13 does by itself
+    "framework.sweeps.on_ray": {
+        "_private",
+        "_worker_logs_enabled",
+    },  # Ray's: no option keeps its words from standard output
     "framework.sweeps.study": {"_trial_id"},  # Optuna's: a heartbeat is recorded by it
 }
 PRIVATE = re.compile(r"(^|\.)_(?!_)|^keras\.src\b")

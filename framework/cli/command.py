@@ -336,6 +336,9 @@ def _destination(overrides: Sequence[str], first: Settings, composed: Composed) 
     if first.sweep.seeds is not None:
         what = f"sweep.seeds={first.sweep.seeds} repeats runs, and this is a single run"
         raise BadInput(Problem(what, "", "add -m"))
+    if first.compute.engine != "local":
+        what = f"compute={first.compute.engine} is for the runs of a sweep, and this is a single run"
+        raise BadInput(Problem(what, "", "add -m, or compute=local"))
     unfinished = find_unfinished(overrides)
     folder = unfinished or run_folder(composed.whole)
     refuse_unwritable(folder, "hydra.run.dir")

@@ -26,10 +26,11 @@ from framework.cli.compose import opened, parse
 from framework.cli.job import job_of
 from framework.cli.output import hydra_at_work, sweep_folder
 from framework.cli.primary import primary_config
-from framework.cli.space import NO_SEARCH, searched, seconds
+from framework.cli.space import NO_SEARCH, searched
 from framework.config.folders import conf_folder
 from framework.config.settings import Settings
 from framework.core.console import program
+from framework.core.digits import seconds
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.files import put_back_if
 from framework.runs.job import Job
@@ -39,6 +40,8 @@ from framework.sweeps.request import Search, SweepRequest
 from framework.sweeps.search import Ready
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
     from framework.sweeps.sweep import Sweep
 
 # by its name: Hydra imports its plugins in a way of its own, so that their classes are not those one imports
@@ -209,6 +212,7 @@ def requested(
             raise BadInput(Problem(what, f"command line: {given.input_line}", "one of the two"))
         added.append(f"trainer.seed=range(1,{settings.seeds + 1})")
         parsed += parse(added)[0]
+    _refuse_two_engines(parsed, first)
     own = [one for one in parsed if not one.key_or_group.startswith(("hydra.", "hydra/"))]
     varied = [one.key_or_group for one in own if one.is_sweep_override()]
     fixed = [one for one in own if not one.is_sweep_override()]
@@ -219,7 +223,8 @@ def requested(
         settings = replace(
             settings, metric=settings.metric or (columns[0] if first.search.objectives and columns else None)
         )
-    lines = [one.input_line or "" for one in fixed if not one.key_or_group.startswith(("sweep.", "resume."))]
+    # where its runs are makes it no other sweep
+    lines = [one.input_line or "" for one in fixed if not one.key_or_group.startswith(("compute", "sweep.", "resume."))]
     name = settings.name or default_name(varied, lines)
     if not any(one.key_or_group == "hydra.sweep.dir" for one in parsed):
         added.append(f"hydra.sweep.dir='sweeps/{name}'")
@@ -235,7 +240,27 @@ def requested(
     folder = sweep_folder(single + [line for line in added if not line.startswith("trainer.seed=range")])
     lines = [one.input_line or "" for one in fixed]
     told = (*arguments, *added)
-    return SweepRequest(name, folder, (*program(), *typed), tuple(varied), tuple(lines), settings, told, search)
+    command = (*program(), *typed)
+    return SweepRequest(
+        name, folder, command, tuple(varied), tuple(lines), settings, told, search, first.compute, tuple(typed)
+    )
+
+
+def _refuse_two_engines(parsed: Sequence[Override], first: Settings) -> None:
+    """Let a sweep have one place for all its runs.
+
+    Raises:
+        BadInput: ``compute`` has several values, or a launcher of Hydra's is chosen too.
+    """
+    for one in parsed:
+        where = f"command line: {one.input_line}"
+        if f"{one.key_or_group}.".startswith("compute.") and one.is_sweep_override():
+            raise BadInput(
+                Problem(f"{one.key_or_group} says where all runs go: it has one value", where, "one of them")
+            )
+        if one.key_or_group == "hydra/launcher" and first.compute.engine != "local" and one.value() != "basic":
+            what = f"compute={first.compute.engine} and a launcher of Hydra's both say where runs go"
+            raise BadInput(Problem(what, where, "one of the two"))
 
 
 def _search(overrides: Sequence[str], first: Settings) -> Search | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from framework.config.data_only import config_of_run
 from framework.config.documents import read
-from framework.config.earlier import as_now
+from framework.config.earlier import as_now, here
 from framework.config.folders import conf_folder, groups, take_shelves
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import Recipe, recorded_recipes
@@ -76,9 +76,10 @@ def _repeat(argument: str, overrides: Sequence[str]) -> PrimaryConfig:
 
 
 def _alone(saved: dict[str, Any]) -> dict[str, Any]:
-    """The config of one run, also of one that was a seed of several: that one is repeated, not the others."""
+    """The config of one run here, also of one that was a seed of several, or was on a cluster."""
     sweep = saved.get("sweep")
-    return {**saved, "sweep": {**sweep, "seeds": None}} if isinstance(sweep, Mapping) else saved
+    alone = {**saved, "compute": here()}
+    return {**alone, "sweep": {**sweep, "seeds": None, "detach": False}} if isinstance(sweep, Mapping) else alone
 
 
 def _primary(saved: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:

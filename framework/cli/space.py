@@ -25,6 +25,7 @@ from framework.cli.typed import fit_for_hydra, hydra_reads
 from framework.config.folders import groups
 from framework.config.settings import Settings
 from framework.core import registry
+from framework.core.digits import seconds
 from framework.core.errors import BadInput, Problem
 from framework.sweeps.space import Choice, Dimension, Number, Space, Values
 
@@ -157,21 +158,6 @@ def faults(settings: Settings, space: Space) -> list[Problem]:
         what = f"search.timeout={search.timeout} is no time"
         problems.append(Problem(what, "search.timeout", "90s, 30m, 2h, or a number of seconds"))
     return problems
-
-
-def seconds(text: int | str | None) -> float | None:
-    """A time as it is typed, in seconds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if text is None or isinstance(text, int):
-        return text
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    found = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
-    if not 0 < found < math.inf:
-        raise ValueError(text)
-    return found
 
 
 def _dimensions(varied: Sequence[Override]) -> tuple[list[Dimension], list[Problem]]:

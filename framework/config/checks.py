@@ -12,6 +12,7 @@ from framework.config.folders import conf_folder, groups
 from framework.config.settings import (
     AugmentSettings,
     CacheSettings,
+    ComputeSettings,
     DataSettings,
     ModelSettings,
     OptimSettings,
@@ -32,6 +33,7 @@ PLAIN = {
     "trainer": TrainerSettings,
     "cache": CacheSettings,
     "resume": ResumeSettings,
+    "compute": ComputeSettings,
     "sweep": SweepSettings,
 }
 SINGLE = {

@@ -32,6 +32,8 @@ TRAINER = {"gradient_accumulation_steps": 1}
 STAGE = {"rank": 8, "targets": ["query", "value"]}
 MODELS = {name: {"drop_path_rate": 0.0} for name in ("dinov2", "dinov3")}
 
+# of the node sweep, likewise
+SWEEP = {"detach": False}
 CSV = {"folder": None, "names": None, "validation_file": None, "test_file": None}
 GONE = ("prune", "prune_after")  # of the node sweep: a search has a pruner
 
@@ -51,6 +53,14 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
         now = {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **now}
     if "search" not in now:
         now["search"] = read(conf_folder() / "train.yaml").content["search"]
+    if "compute" not in now:
+        now["compute"] = here()
     if isinstance(now.get("sweep"), Mapping):
-        now["sweep"] = {key: value for key, value in now["sweep"].items() if key not in GONE}
+        now["sweep"] = {**SWEEP, **{key: value for key, value in now["sweep"].items() if key not in GONE}}
     return now
+
+
+def here() -> dict[str, Any]:
+    """The node ``compute`` of a run on this machine."""
+    usual = read(conf_folder() / "train.yaml").content["compute"]
+    return {**usual, **read_option(conf_folder() / "compute" / "local.yaml").content}

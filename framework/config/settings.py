@@ -166,20 +166,40 @@ class CacheSettings:
 
 
 @dataclass(frozen=True)
+class ComputeSettings:
+    """Where runs are, and what each gets: processes of this machine, tasks of a Ray cluster or jobs of Slurm's.
+
+    ``cpus`` cores, and as many threads; ``gpus`` cards, None what is usual there. ``retries`` is how often a run that was
+    killed is begun again. ``address`` is Ray's; ``partition``, ``time`` (seconds, or a text such as ``2h``) and ``array``, how
+    many runs are submitted at a time, are Slurm's.
+    """
+
+    engine: Literal["local", "ray", "slurm"]
+    cpus: Count | None
+    gpus: NonNegative | None
+    retries: Whole
+    address: str
+    partition: str | None
+    time: Count | str
+    array: Count
+
+
+@dataclass(frozen=True)
 class SweepSettings:
     """What a sweep does; a single run has no use for it.
 
-    ``name`` None is made from what is varied. ``jobs`` run at once; ``auto`` is three for two cores, and one where there is a
-    graphics card. ``seeds`` N repeats each variant with ``trainer.seed`` 1 to N. ``metric`` is the column that variants
-    are judged by, at the best epoch of a run; None is what the run itself monitors. ``direction`` says which way is
-    better; ``auto`` is what the run says of its own column, else down for a loss, up for anything
-    else.
+    ``name`` None is made from what is varied. ``jobs`` run at once; ``auto`` is three for two cores, one for each graphics
+    card, and on a cluster what it has room for. ``detach`` hands the sweep over to a cluster; ``stop`` calls it back.
+    ``seeds`` N repeats each variant with ``trainer.seed`` 1 to N. ``metric`` is the column that variants are judged by, at the
+    best epoch of a run; None is what the run itself monitors. ``direction`` says which way is better; ``auto`` is what the
+    run says of its own column, else down for a loss, up for anything else.
     """
 
     name: str | None
     jobs: Count | Literal["auto"]
     seeds: Count | None
     fail_fast: bool
+    detach: bool | Literal["stop"]
     metric: str | None
     direction: Direction
 
@@ -228,6 +248,7 @@ class Settings:
     trainer: TrainerSettings
     cache: CacheSettings
     resume: ResumeSettings
+    compute: ComputeSettings
     sweep: SweepSettings
     search: SearchSettings
 

@@ -21,6 +21,21 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def seconds(text: int | str | None) -> float | None:
+    """A time as it is typed, ``90s``, ``30m``, ``2h``, ``1d`` or a number of seconds, in seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text is None or isinstance(text, int):
+        return text
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    found = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
+    if not 0 < found < math.inf:
+        raise ValueError(text)
+    return found
+
+
 def kept(value: float) -> float:
     """A measured number as ``history.csv`` keeps it, so that every place that rounds it further has the same one.
 

@@ -222,6 +222,13 @@ def is_locked(path: Path) -> bool:
         return not free
 
 
+def wait_for(path: Path, seconds: float) -> None:
+    """Wait until nobody holds the lock file ``path``, or so long."""
+    deadline = time.monotonic() + seconds
+    while is_locked(path) and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
 def _lock(path: Path) -> FileLock:
     from filelock import FileLock
 

@@ -459,4 +459,4 @@ def differences(entry: Entry, other: Entry) -> dict[str, tuple[Any, Any]]:
 
 def _is_plumbing(key: str) -> bool:
     """Keys that say where and how runs are started, not what they are."""
-    return key.split(".")[0].split("/")[0] in ("hydra", "sweep", "search")
+    return key.split(".")[0].split("/")[0] in ("hydra", "compute", "sweep", "search")

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from framework.config.recipes import Recipe
 from framework.config.settings import Settings
+
+if TYPE_CHECKING:
+    from framework.runs.preflight import Data
 
 
 def nothing() -> None:
@@ -29,3 +33,15 @@ class Job:
     recipe: Recipe | None = None
     repeats: Path | None = None
     begin: Callable[[], None] = field(default=nothing, compare=False)
+
+    @property
+    def epochs(self) -> int:
+        """How many it is to have in the end."""
+        return self.settings.epochs
+
+
+def train(job: Job, data: Data | None = None) -> None:
+    """Do a run, on data that have been looked at already; unlike a function of a command's it can be sent elsewhere."""
+    from framework.runs.run import Run
+
+    Run(job, data).train()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from framework.config.earlier import here
 from framework.config.folders import unwritable
 from framework.config.settings import ModelSettings, Settings
 from framework.core import keras_hub_private, registry
+from framework.core.digits import seconds
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
 from framework.core.task import Classification, Task
@@ -25,6 +29,15 @@ from framework.runs import capacity
 from framework.training.experiment import Experiment
 
 T = TypeVar("T")
+# of engines that are no process of this machine's: the package, and the keys of ``compute`` that only some have a use for
+PACKAGES = {"ray": "ray", "slurm": "submitit"}
+OF_ENGINE = {
+    "retries": ("ray", "slurm"),
+    "address": ("ray",),
+    "partition": ("slurm",),
+    "time": ("slurm",),
+    "array": ("slurm",),
+}
 # Where something else is wrong already, nobody waits for a first look at more images than these.
 QUICK = 5_000
 USUAL_HEAD = "dense"  # named first where another head is advised
@@ -135,6 +148,7 @@ def columns(settings: Settings, validated: bool) -> list[str]:
 
 def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Problem]]:
     problems = [
+        *_compute(settings),
         *_size(settings),
         *_pooling(settings),
         *_backbone(settings.model),
@@ -337,6 +351,36 @@ def _sweep(settings: Settings, validated: bool) -> Iterator[Problem]:
         if objective not in known:
             what = f"search.objectives names '{objective}', which no run will have"
             yield Problem(what, "search.objectives", suggestion(objective, known))
+
+
+@functools.cache
+def _shipped_compute() -> dict[str, Any]:
+    """The node ``compute`` as it is where nobody says anything, read once for all variants of a sweep."""
+    return here()
+
+
+def _compute(settings: Settings) -> Iterator[Problem]:
+    """An engine whose package is missing, and keys that its runs have no use for."""
+    compute, engine = settings.compute, settings.compute.engine
+    package = PACKAGES.get(engine)
+    if package and importlib.util.find_spec(package) is None:
+        what = f"compute={engine} needs {package}, which is not installed"
+        yield Problem(what, "compute.engine", f"pip install 'framework[{engine}]'")
+    for key, engines in OF_ENGINE.items():
+        value = getattr(compute, key)
+        if engine not in engines and value != _shipped_compute()[key]:
+            what = f"compute.{key}={show(value)} changes nothing with compute={engine}"
+            yield Problem(what, f"compute.{key}", f"compute={engines[0]}, or leave it out")
+    try:
+        seconds(compute.time)
+    except ValueError:
+        yield Problem(f"compute.time={compute.time} is no time", "compute.time", "30m, 2h, 1d")
+    if engine == "slurm" and compute.gpus is not None and compute.gpus != int(compute.gpus):
+        what = f"compute.gpus={compute.gpus:g}: Slurm gives whole cards"
+        yield Problem(what, "compute.gpus", f"compute.gpus={int(compute.gpus) + 1}")
+    if settings.sweep.detach and engine == "local":
+        what = "sweep.detach hands a sweep over to a cluster, and compute=local is this machine"
+        yield Problem(what, "sweep.detach", "compute=ray or compute=slurm")
 
 
 def _template(template: str, path: str, names: list[str]) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ _STORE = "the run is in the other store"
 # the first pattern that fits; a callback stands under its part's name, and under that alone where it is new or gone;
 # a stage under what has become of it. Anything else than FREE and MAY is the reason why the key can't change.
 RULES = {
+    "compute.*": FREE,
     "sweep.*": FREE,
     "search.*": FREE,
     "resume.*": FREE,

@@ -23,12 +23,16 @@ Status = Literal["waiting", "running", "finished", "failed", "interrupted", "pru
 
 @dataclass
 class IndexedRun:
-    """A run as the index tells of it: its folder's name, what was typed for it, how it ended, and why if not well."""
+    """A run as the index tells of it: its folder's name, what was typed for it, how it ended, and why if not well.
+
+    ``epochs`` is how many it is to have; None where an earlier version wrote the index.
+    """
 
     folder: str
     overrides: list[str]
     status: Status
     reason: str | None = None
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 BETWEEN = "__"
 LONGEST = 120
@@ -30,6 +30,12 @@ def run_name(overrides: str) -> str:
     plain = re.sub(r"[\[\]'\" ]", "", groups.replace("[]", "none")).replace(",", "-")
     safe = re.sub(r"[^\w.=+-]+", "-", plain).strip(".") or "run"
     return _short(safe, LONGEST) if safe in (plain, "run") else f"{_cut(safe, LONGEST)}-{_digest(overrides)}"
+
+
+def label(overrides: Sequence[str], varied: Collection[str]) -> str:
+    """What a run is called where people look: its overrides of varied keys."""
+    own = (line for line in overrides if line.lstrip("+").partition("=")[0] in varied)
+    return short_numbers(" ".join(own)) or "run"
 
 
 def short_numbers(text: str) -> str:

@@ -20,85 +20,100 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from framework.core.errors import INTERRUPTED
+from framework.sweeps.cards import NONE, VARIABLE, Cards
+from framework.sweeps.engines import Call, Ended, Engine, all_ended, threads
 
 PATIENCE = 20.0
-LOOK_EVERY = 0.5
 FORKS = sys.platform.startswith("linux") and hasattr(os, "fork")
 ASKS = hasattr(os, "setpgid")  # not on Windows
 HEARD = (signal.SIGINT, signal.SIGTERM)
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A call is over.
-
-    Attributes:
-        place: the call's place in the order of calls.
-        code: the exit code; below 0 the signal that ended it.
-        seconds: how long it took.
-    """
+class _Running(NamedTuple):
+    """A call that runs: its place, its process and the cards that it has."""
 
     place: int
-    code: int
-    seconds: float
+    process: Any
+    cards: tuple[str, ...]
+
+
+class Processes(Engine):
+    """This machine.
+
+    Args:
+        cpus: cores of a call, and as many threads; None for all that there are.
+        gpus: cards of a call; None for one where there are any.
+    """
+
+    forks = FORKS
+
+    def __init__(self, cpus: int | None = None, gpus: float | None = None):
+        self.cpus, self.gpus = cpus, gpus
+        self._cards = Cards(1 if gpus is None else gpus)
+        self._context: Any = multiprocessing.get_context("fork" if FORKS else "spawn")
+        self._running: dict[int, _Running] = {}
+
+    def __enter__(self) -> Processes:
+        gc.freeze()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gc.unfreeze()
+
+    @property
+    def room(self) -> int:
+        """As many as there are cards for; without cards half as many again as cores.
+
+        A run on kept features traces, trains and draws on little more than half a core.
+        """
+        if self._cards.room:
+            return self._cards.room
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, cores // self.cpus) if self.cpus else cores + cores // 2
+
+    def start(self, place: int, call: Call) -> None:
+        """Begin a call, with cards of its own if there are any."""
+        cards = self._cards.take()
+        environment = threads(self.cpus)
+        if cards or self.gpus == 0:
+            environment[VARIABLE] = ",".join(cards) or NONE
+        process = self._context.Process(target=_child, args=(call.function, environment))
+        with _deaf():
+            process.start()
+        self._running[process.sentinel] = _Running(place, process, cards)
+
+    def ended(self, patience: float) -> list[tuple[int, int, str]]:
+        """Calls that have ended."""
+        found = []
+        for sentinel in multiprocessing.connection.wait(list(self._running), patience):
+            place, process, cards = self._running.pop(sentinel)  # type: ignore[arg-type]
+            process.join()
+            self._cards.give_back(cards)
+            found.append((place, process.exitcode, ""))
+        return found
+
+    def stop(self, place: int) -> None:
+        """Have a call ended by SIGTERM."""
+        for one in self._running.values():
+            if one.place == place:
+                one.process.terminate()
+
+    def interrupt(self) -> None:
+        """Interrupt all, and kill those that take no notice."""
+        _interrupt([one.process for one in self._running.values()])
+        self._running.clear()
 
 
 def in_processes(
-    calls: Iterable[Callable[[], int]],
-    at_once: int,
-    *,
-    unwanted: Callable[[int], bool] = lambda place: False,
-    meanwhile: Callable[[], object] = lambda: None,
-    stopping: Callable[[int], object] = lambda count: None,
+    calls: Iterable[Callable[[], int]], at_once: int, *, unwanted: Callable[[int], bool] = lambda place: False
 ) -> Generator[Ended, None, None]:
-    """Make the calls, at most ``at_once`` at a time, and yield each end as it comes.
-
-    A call is taken from ``calls`` just before it starts. Closing the iterator, or an interruption, interrupts those
-    that run and waits for them.
-
-    Args:
-        calls: each returns an exit code; where they are not forked they must pickle.
-        at_once: how many run side by side.
-        unwanted: asked again and again of each call that runs, by its place, whether it is to be ended by SIGTERM.
-        meanwhile: called again and again, as long as any runs.
-        stopping: told how many are about to be interrupted, before that is waited for.
-    """
-    context: Any = multiprocessing.get_context("fork" if FORKS else "spawn")
-    waiting = enumerate(calls)
-    running: dict[int, tuple[int, Any, float]] = {}
-    told: set[int] = set()
-    gc.freeze()
-    try:
-        while True:
-            while len(running) < at_once and (following := next(waiting, None)) is not None:
-                place, call = following
-                process = context.Process(target=_child, args=(call,))
-                with _deaf():
-                    process.start()
-                running[process.sentinel] = place, process, time.perf_counter()
-            if not running:
-                return
-            ended = multiprocessing.connection.wait(list(running), LOOK_EVERY)
-            meanwhile()
-            for place, process, _ in running.values():
-                if place not in told and unwanted(place):
-                    told.add(place)
-                    process.terminate()
-            for sentinel in ended:
-                place, process, started = running[sentinel]  # type: ignore[index]
-                process.join()
-                del running[sentinel]  # type: ignore[arg-type]
-                yield Ended(place, process.exitcode, time.perf_counter() - started)
-    finally:
-        if running:
-            stopping(len(running))
-        _interrupt([process for _, process, _ in running.values()])
-        gc.unfreeze()
+    """Make the calls on this machine, at most ``at_once`` at a time, as ``engines.all_ended`` does."""
+    with Processes() as here:
+        yield from all_ended(map(Call, calls), here, lambda: at_once, unwanted=unwanted)
 
 
 @contextlib.contextmanager
@@ -114,11 +129,17 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _child(call: Callable[[], int]) -> None:
+def _child(call: Callable[[], int], environment: Mapping[str, str]) -> None:
     if FORKS and sys.version_info < (3, 13):
         # as Python 3.13 does: what is left to the child's exit is done, TensorFlow's temporary files removed for one
         atexit._clear()  # type: ignore[attr-defined]
         multiprocessing.util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)  # type: ignore[attr-defined]
+    os.environ.update(environment)
+    sys.exit(alone(call))
+
+
+def alone(call: Callable[[], int]) -> int:
+    """Make a call that this process is there for, and end with its parent, however that ends; its exit code."""
     try:
         # a group of its own: Ctrl-C reaches the parent alone, which then interrupts each child once
         if ASKS:
@@ -127,10 +148,9 @@ def _child(call: Callable[[], int]) -> None:
         if FORKS:
             _go_first()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
-        code = call()
+        return call()
     except KeyboardInterrupt:
-        code = INTERRUPTED
-    sys.exit(code)
+        return INTERRUPTED
 
 
 def _go_first() -> None:

@@ -1,12 +1,11 @@
-"""A sweep that is asked for, in plain values, and how many of its runs go side by side."""
+"""A sweep that is asked for, in plain values."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from framework.config.settings import SearchSettings, SweepSettings
+from framework.config.settings import ComputeSettings, SearchSettings, SweepSettings
 from framework.core.better import Yardstick
 from framework.sweeps.space import Space
 
@@ -45,6 +44,8 @@ class SweepRequest:
         settings: the node ``sweep``.
         arguments: what Hydra is given.
         search: what draws the runs; None where they are all combinations.
+        compute: where its runs are; None for this machine.
+        typed: of the command, what stands behind its name.
     """
 
     name: str
@@ -55,17 +56,5 @@ class SweepRequest:
     settings: SweepSettings
     arguments: tuple[str, ...]
     search: Search | None = None
-
-
-def jobs_at_once(settings: SweepSettings) -> int:
-    """How many runs go side by side; a graphics card is filled by one.
-
-    Half as many again as there are cores: a run on kept features traces, trains and draws on little more than half a
-    core.
-    """
-    if settings.jobs != "auto":
-        return settings.jobs
-    if any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd")):
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + cores // 2
+    compute: ComputeSettings | None = None
+    typed: tuple[str, ...] = ()

@@ -93,7 +93,7 @@ class Study:
 
         objectives = [[one.column, one.higher] for one in self.search.objectives]
         mark = hashlib.sha256(json.dumps([self.space.text, objectives]).encode()).hexdigest()[:6]
-        fixed = sorted(self.request.fixed)
+        fixed = _of_trials(self.request.fixed)
         with locked(self._lock):
             for name in (self.request.name, f"{self.request.name}-{mark}"):
                 study = optuna.create_study(
@@ -109,8 +109,8 @@ class Study:
                     break
                 if told.get("space") == mark:
                     break
-        if told.get("fixed", fixed) != fixed and not self.search.may_differ:
-            then, now = set(told["fixed"]), set(fixed)
+        if (before := _of_trials(told.get("fixed", fixed))) != fixed and not self.search.may_differ:
+            then, now = set(before), set(fixed)
             changed = " → ".join(" ".join(sorted(one)) or "nothing" for one in (then - now, now - then))
             what = f"the study {study.study_name} was made with other values: {changed}"
             raise BadInput(Problem(what, "command line", "sweep.name=ANOTHER_NAME, which keeps both"))
@@ -304,6 +304,11 @@ class Study:
         # one that was silent for too long has been closed by another process
         self.study.tell(drawn.trial, results, state=state, skip_if_finished=True)
         self._own.pop(drawn.trial.number, None)
+
+
+def _of_trials(fixed: Iterable[str]) -> list[str]:
+    """The overrides that trials are made of, without those that say where and how many at once."""
+    return sorted(one for one in fixed if not one.startswith(("compute", "sweep.jobs=", "sweep.detach=")))
 
 
 def _storage(where: str | None, folder: Path) -> BaseStorage:

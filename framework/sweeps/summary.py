@@ -52,7 +52,7 @@ def _tell_found(search: SearchTold) -> None:
 
 
 def _tell_again(run: Sequence[str]) -> None:
-    own = ("sweep.", "search")
+    own = ("compute", "sweep.", "search")
     overrides = [line for line in run if not line.lstrip("+").startswith(own)]
     words = program()
     trains = words if words[-1].endswith("train") else ("python", "-m", "framework.train")

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ import framework.parts  # noqa: F401 - registers the shipped parts in a launcher
 from framework.config.folders import groups, shown
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import bring
-from framework.core.console import say, warn
+from framework.core.better import Yardstick
+from framework.core.console import follow, say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
-from framework.core.files import locked
+from framework.core.files import is_locked, locked, wait_for
 from framework.core.reporting import guarded
 from framework.core.runs import RunFolder
 from framework.core.schema import show
 from framework.runs import resume
 from framework.runs.job import Job
 from framework.runs.preflight import OF_RUNS
-from framework.sweeps import outline
+from framework.sweeps import outline, worker
+from framework.sweeps.engines import LOOK_EVERY, Call, Ended, Engine, all_ended, engine_of
 from framework.sweeps.folder import (
     DONE_WITH,
     IndexedRun,
@@ -41,9 +43,8 @@ from framework.sweeps.folder import (
 )
 from framework.sweeps.following import Following
 from framework.sweeps.log import LOG, say_to_log
-from framework.sweeps.naming import short_numbers
-from framework.sweeps.processes import FORKS, LOOK_EVERY, Ended, in_processes
-from framework.sweeps.request import SweepRequest, jobs_at_once
+from framework.sweeps.naming import label
+from framework.sweeps.request import SweepRequest
 from framework.sweeps.search import Ready, Trials, results_of
 from framework.sweeps.study import Study
 from framework.sweeps.summary import tell_best
@@ -51,11 +52,13 @@ from framework.sweeps.view import View, first_line
 
 Work = Callable[[Job], None]
 MOST_CHANGES = 5
+LOCK = ".lock"
+LOST_IN = 120.0  # seconds in which the process of a run is gone with its machine
 PLUGINS_STUDY = "study.db"  # as 0.1.0 kept it
 
 
 class Sweep:
-    """Runs the jobs that Hydra hands over, each in a process of its own, and leaves out those that are done.
+    """Runs the jobs that Hydra hands over, each in a process of its own, here or elsewhere, and leaves out those that are done.
 
     Args:
         request: name, folder and settings.
@@ -67,15 +70,17 @@ class Sweep:
         self.request, self.work, self.begin = request, work, begin
         before = read_index(request.folder)
         self.indexed = {entry["folder"]: IndexedRun(**entry) for entry in before.get("runs", [])}
-        self.about = {
+        self.about: dict[str, Any] = {
             "name": request.name,
             "command": shlex.join(request.command),
             "varied": list(dict.fromkeys([*before.get("varied", []), *request.varied])),
             "metric": request.settings.metric,
             "direction": request.settings.direction,
+            "at_work": True,
         }
         self.batch: list[str] = []
         self._begun = False
+        self._engine: Engine | None = None
         self._view: View | None = None
         self._study: Study | None = None
         self._unusable: dict[str, str] = {}
@@ -86,7 +91,7 @@ class Sweep:
     def __getstate__(self) -> dict[str, Any]:
         """What a launcher brings to another process: no terminal, no study."""
         request = replace(self.request, search=None)
-        return {**self.__dict__, "_view": None, "_study": None, "request": request}
+        return {**self.__dict__, "_engine": None, "_view": None, "_study": None, "request": request}
 
     def start(self, launch: Callable[[Sweep], object]) -> int:
         """Do the whole sweep; returns its exit code.
@@ -94,17 +99,64 @@ class Sweep:
         Args:
             launch: brings the sweep its jobs: calls ``run`` or ``hand_over`` with batch after batch, or ``search``.
         """
+        folder, settings = self.request.folder, self.request.settings
+        with engine_of(self.request) as self._engine:
+            if settings.detach:
+                return self._call_back() if settings.detach == "stop" else self._hand_over()
+            say(f"sweep {self.request.name} in {shown(folder)}")
+            # several processes may work on one search
+            alone = locked(folder / LOCK, lambda: say("another sweep is at work in this folder: waiting for it"))
+            with nullcontext() if self.request.search else alone:
+                if not self.request.search:
+                    self._engine.clear_up()
+                try:
+                    launch(self)
+                except (KeyboardInterrupt, RunFailed):
+                    self._tell_how_on()
+                    raise
+                finally:
+                    if self.batch:
+                        self.note(at_work=False)
+                return self._end()
+
+    def _hand_over(self) -> int:
+        """Have the command itself work where its runs are; returns the exit code."""
+        assert self._engine is not None
         folder = self.request.folder
-        say(f"sweep {self.request.name} in {shown(folder)}")
-        # several processes may work on one search
-        alone = locked(folder / ".lock", lambda: say("another sweep is at work in this folder: waiting for it"))
-        with nullcontext() if self.request.search else alone:
-            try:
-                launch(self)
-            except (KeyboardInterrupt, RunFailed):
-                self._tell_how_on()
-                raise
-            return self._end()
+        if self._engine.has(folder):
+            what = f"{shown(folder)} is handed over already: what the command says is in {worker.DRIVER_LOG} there"
+            raise BadInput(Problem(what, "sweep.detach", "sweep.detach=stop calls it back"))
+        if is_locked(folder / LOCK):
+            raise BadInput(Problem(f"another sweep is at work in {shown(folder)}", "sweep.detach", "wait for its end"))
+        words = [word for word in self.request.typed if not word.lstrip("+").startswith("sweep.detach=")]
+        words += [f"hydra.sweep.dir='{folder}'", "sweep.detach=false", *self._engine.words]
+        self.note(at_work=True)  # whoever watches need not wait for the command to say so there
+        try:
+            where = self._engine.hand_over(worker.driver(words, folder))
+        except BadInput:
+            self.note(at_work=False)
+            raise
+        say(f"sweep {self.request.name} in {shown(folder)} is handed over to {self._engine.told}: {where}")
+        say(f"what it says goes to {worker.DRIVER_LOG} there; sweep.detach=stop calls it back")
+        follow("python", "-m", "framework.compare", f"sweep={shown(folder)}", "follow=true")
+        return DONE
+
+    def _call_back(self) -> int:
+        assert self._engine is not None
+        folder = self.request.folder
+        if not self._engine.has(folder):
+            raise BadInput(Problem(f"{shown(folder)} is not handed over to {self._engine.told}", "sweep.detach"))
+        self._engine.call_back(folder)
+        say(f"sweep {self.request.name} in {shown(folder)} is called back; the same command goes on from here")
+        return DONE
+
+    def _room(self, at_once: int | None = None) -> Callable[[], int]:
+        """How many runs go side by side: what is said, else what there is room for, asked anew, for clusters grow."""
+        jobs = self.request.settings.jobs
+        said = at_once or (None if jobs == "auto" else jobs)
+        engine = self._engine
+        assert engine is not None
+        return (lambda: said) if said else (lambda: max(1, engine.room))
 
     def run(
         self,
@@ -131,7 +183,7 @@ class Sweep:
         if todo:
             ready = (Ready(job, job.overrides, functools.partial(start, jobs.index(job))) for job in todo)
             self._deadline = deadline
-            self._work_off(ready, min(at_once or jobs_at_once(self.request.settings), len(todo)))
+            self._work_off(ready, self._room(at_once), len(todo))
             self._deadline = None
         return [self._value(job) for job in jobs]
 
@@ -151,7 +203,7 @@ class Sweep:
         """
         search = self.request.search
         assert search is not None
-        at_once = jobs_at_once(self.request.settings)
+        room = self._room()
         with Study(self.request) as study:
             self._study = study
             if (self.request.folder / PLUGINS_STUDY).is_file() and not study.trials():
@@ -166,14 +218,14 @@ class Sweep:
             if failed := study.retry_failed():
                 say(f"{failed} failed before, run again")
             yardstick = next((one for one in search.objectives if one.column not in OF_RUNS), search.objectives[0])
-            self._view = View(self._label, yardstick, max(0, study.wanted - done))
+            self._view = self._shown(yardstick, max(0, study.wanted - done))
             trials = Trials(study, ready, self._outcome, _refuse_changed, self._skip)
             try:
                 while True:
                     if launch is None:
-                        self._work_off(trials, at_once, trials)
+                        self._work_off(trials, room, study.wanted, trials)
                     else:
-                        self._launch_trials(trials, at_once, launch)
+                        self._launch_trials(trials, room(), launch)
                     if not trials.waiting:
                         break
                     time.sleep(LOOK_EVERY)
@@ -239,7 +291,7 @@ class Sweep:
     def note(self, **about: Any) -> None:
         """Have the index say this of the sweep."""
         self.about |= about
-        write_index(self.request.folder, self.about, list(self.indexed.values()))
+        self._write()
 
     def alone(self, job: Job) -> float | None:
         """Run one job in this process, which a launcher has started for it."""
@@ -249,6 +301,10 @@ class Sweep:
         finally:
             back()
         return self._value(job)
+
+    def _shown(self, yardstick: Yardstick, total: int = 0) -> View:
+        self.about["judged_by"] = asdict(yardstick)
+        return View(self._label, yardstick, total)
 
     def _todo(self, jobs: Sequence[Job]) -> list[Job]:
         """Jobs of the batch that are to be run, each folder once, with a word on those that were begun before."""
@@ -268,7 +324,7 @@ class Sweep:
             job for job, status in zip(once.values(), statuses, strict=True) if status not in DONE_WITH or _goes_on(job)
         ]
         if self._view is None:
-            self._view = View(self._label, jobs[0].settings.sweep_yardstick())
+            self._view = self._shown(jobs[0].settings.sweep_yardstick())
         for job in once.values():
             before = known[job.folder]
             self._enter(job, Outcome("waiting") if job in todo else before or Outcome("waiting"))
@@ -279,18 +335,23 @@ class Sweep:
                 self._view.skip(job.overrides, before)
         return todo
 
-    def _work_off(self, jobs: Iterator[Ready], at_once: int, trials: Trials | None = None) -> None:
+    def _work_off(
+        self, jobs: Iterator[Ready], room: Callable[[], int], most: int, trials: Trials | None = None
+    ) -> None:
         """Run jobs, each taken when there is a place for it, until there are no more.
 
         Args:
             jobs: in their order; of trials there may be more after there was none.
-            at_once: how many side by side.
+            room: how many side by side.
+            most: how many there can be.
             trials: of a search, which are told what came of each and may end one early.
         """
-        view = self._view
+        view, engine = self._view, self._engine
         assert view is not None
+        assert engine is not None
         if not self._begun:
-            say(f"{at_once} at once; what a run says goes to {LOG} in its folder")
+            where = f" on {engine.told}" if engine.told else ""
+            say(f"{min(room(), most)} at once{where}; what a run says goes to {LOG} in its folder")
             self._begun = True
         begun: list[Job] = []
 
@@ -301,8 +362,8 @@ class Sweep:
                 else:
                     yield ready
 
-        def begin(ready: Ready) -> Callable[[], int]:
-            if not begun:
+        def begin(ready: Ready) -> Call:
+            if not begun and engine.forks:
                 self.begin()
             job = ready.job
             make_ready(RunFolder(job.folder))
@@ -310,7 +371,7 @@ class Sweep:
             self._enter(job, Outcome("running"))
             view.begin(job)
             begun.append(job)
-            return functools.partial(_in_child, self.work, job)
+            return Call(functools.partial(_in_child if engine.forks else _anew, self.work, job), job.folder)
 
         def unwanted(place: int) -> bool:
             reason = trials.unpromising(begun[place]) if trials else None
@@ -330,7 +391,8 @@ class Sweep:
             view.close()
             say(f"stopping {count} run{'s' * (count > 1)} under way; each saves its state")
 
-        ends = in_processes(map(begin, in_time()), at_once, unwanted=unwanted, meanwhile=meanwhile, stopping=stopping)
+        calls = map(begin, in_time())
+        ends = all_ended(calls, engine, room, unwanted=unwanted, meanwhile=meanwhile, stopping=stopping)
         try:
             with view, closing(ends):
                 for ended in ends:
@@ -357,6 +419,8 @@ class Sweep:
         elif ended.code == -signal.SIGTERM and job.folder.name in self._late:
             with suppress(BadInput):  # it had not begun to note anything
                 folder.write_run({**folder.read_run(), "status": "stopped"})
+        elif ended.reason:
+            note_failure(folder, job.overrides, ended.reason)
         elif ended.code < 0:
             note_failure(folder, job.overrides, _killed(-ended.code))
         elif ended.code not in (DONE, STOPPED, INTERRUPTED):
@@ -373,14 +437,18 @@ class Sweep:
     def _enter(self, job: Job, found: Outcome) -> None:
         """Note in the index how a run stands."""
         name = job.folder.name
-        self.indexed[name] = IndexedRun(name, list(job.overrides), found.status, found.reason)
+        self.indexed[name] = IndexedRun(name, list(job.overrides), found.status, found.reason, job.epochs)
         self.batch += [] if name in self.batch else [name]
+        self._write(name)
+
+    def _write(self, *own: str) -> None:
+        """Write the index; of a search, which others may work on too, only these runs as they are known here."""
         if self.request.search is None:
             write_index(self.request.folder, self.about, list(self.indexed.values()))
             return
         with locked(self.request.folder / ".index.lock"):
             now = {one["folder"]: IndexedRun(**one) for one in read_index(self.request.folder).get("runs", [])}
-            self.indexed = {**now, name: self.indexed[name]}
+            self.indexed = {**now, **{name: self.indexed[name] for name in own}}
             write_index(self.request.folder, self.about, list(self.indexed.values()))
 
     def _outcome(self, job: Job) -> Outcome | None:
@@ -392,8 +460,7 @@ class Sweep:
 
     def _label(self, overrides: Sequence[str]) -> str:
         """What was varied, of a run's overrides."""
-        varied = (line for line in overrides if line.lstrip("+").partition("=")[0] in self.request.varied)
-        return short_numbers(" ".join(varied)) or "run"
+        return label(overrides, self.request.varied)
 
     def _end(self) -> int:
         """Say what came of the runs of this command; returns the exit code."""
@@ -437,14 +504,20 @@ def _done(work: Work, job: Job) -> int:
 
 def _in_child(work: Work, job: Job) -> int:
     """One run, what it says going to a file to the end of its process."""
-
-    def run() -> int:
-        if not FORKS and job.recipe:
-            load_parts(bring([job.recipe.name], groups()).recipes)
-        return _done(work, job)
-
     say_to_log(job.folder)
-    return guarded(run)
+    return guarded(functools.partial(_done, work, job))
+
+
+def _anew(work: Work, job: Job) -> int:
+    """The same in a process that knows nothing of this one, and may be there before a lost one of before is gone."""
+
+    def ready(job: Job) -> None:
+        if job.recipe:
+            load_parts(bring([job.recipe.name], groups()).recipes)
+        wait_for(RunFolder(job.folder).lock, LOST_IN)
+        work(job)
+
+    return _in_child(ready, job)
 
 
 def _changed(job: Job) -> Problem | None:

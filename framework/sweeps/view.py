@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from framework.core.better import Yardstick
 from framework.core.console import clock, lasting, say_under
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
-from framework.runs.job import Job
 from framework.sweeps.estimate import Course, seconds_left
 from framework.sweeps.folder import Outcome, rows_of
 from framework.sweeps.log import LOG
@@ -27,6 +26,22 @@ WORD_EVERY = 60.0
 LAST_WORDS = 2000
 # what changes nothing about how long a run takes
 CHEAP = ("optim", "loss", "trainer.seed", "trainer.epochs", "head.dropout")
+
+
+class Shown(Protocol):
+    """A run that can be shown: a job, or what the index of a sweep says of one."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What was typed for it."""
+
+    @property
+    def epochs(self) -> int:
+        """How many it is to have in the end."""
 
 
 @dataclass
@@ -135,14 +150,14 @@ class View:
         self.ends["skipped"] += 1
         self._judge(self.label(overrides), found)
 
-    def expect(self, job: Job, done: int) -> None:
+    def expect(self, job: Shown, done: int) -> None:
         """A run that is to come, and has so many epochs behind it."""
-        self._waiting[job.folder] = Course(max(1, job.settings.epochs - done), kind=_kind(job))
+        self._waiting[job.folder] = Course(max(1, job.epochs - done), kind=_kind(job))
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: Shown) -> None:
         """A run begins."""
         self._waiting.pop(job.folder, None)
-        run = _Run(RunFolder(job.folder), self.label(job.overrides), job.settings.epochs, _kind(job))
+        run = _Run(RunFolder(job.folder), self.label(job.overrides), job.epochs, _kind(job))
         run.look()
         run.before = len(run.rows)
         self._running[job.folder] = run
@@ -151,7 +166,7 @@ class View:
             self._say("begun  ", [run.label])
         self._draw()
 
-    def end(self, job: Job, found: Outcome) -> None:
+    def end(self, job: Shown, found: Outcome) -> None:
         """A run has ended."""
         run = self._running.pop(job.folder)
         course = run.course()
@@ -256,7 +271,7 @@ def first_line(text: str | None) -> str:
     return (text or "").strip().split("\n", 1)[0]
 
 
-def _kind(job: Job) -> Hashable:
+def _kind(job: Shown) -> Hashable:
     """What a run's speed depends on, of what was typed for it."""
     names = [line.lstrip("+").partition("=")[0].replace("/", ".") for line in job.overrides]
     dear = zip(names, job.overrides, strict=True)

@@ -26,7 +26,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
     monkeypatch.setattr("framework.sweeps.summary._compare", lambda comparison, folder: None)
-    monkeypatch.setattr("framework.sweeps.processes.LOOK_EVERY", 0.05)
+    monkeypatch.setattr("framework.sweeps.engines.LOOK_EVERY", 0.05)
 
 
 def rates(folders):

@@ -20,9 +20,7 @@ LONG = "data.classes=[dress,hat,longsleeve,outwear]"
 
 def job(folder, name, epochs=10):
     (folder / name).mkdir(exist_ok=True)
-    return SimpleNamespace(
-        folder=folder / name, overrides=(f"optim.lr={name}",), settings=SimpleNamespace(epochs=epochs)
-    )
+    return SimpleNamespace(folder=folder / name, overrides=(f"optim.lr={name}",), epochs=epochs)
 
 
 def epochs(one, count, seconds=2.0):
