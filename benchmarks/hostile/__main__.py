@@ -29,6 +29,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, between commas")
     parser.add_argument("--short", action="store_true", help="as the suite does, in seconds")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of a section's cases that are tried, drawn: 0.1 is a tenth"
+    )
     parser.add_argument("--requests", type=int, default=5000, help="hostile requests to the server")
     options = parser.parse_args()
     chosen = [name for name in options.only.split(",") if name]
@@ -40,7 +43,7 @@ def main() -> int:
         for name in chosen:
             folder = Path(made, name)
             folder.mkdir()
-            tallies.append(tried(name, folder, options.short, options.requests))
+            tallies.append(tried(name, folder, options.short, options.requests, options.share))
     rows = [[one.name, f"{one.tried:,}", f"{one.tried - len(one.failed):,}", f"{len(one.failed):,}"] for one in tallies]
     total = sum(one.tried for one in tallies)
     failed = [wrong for one in tallies for wrong in one.failed]
@@ -55,9 +58,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def tried(name: str, folder: Path, short: bool, requests: int = 5000) -> Tally:
+def tried(name: str, folder: Path, short: bool, requests: int = 5000, share: float = 1.0) -> Tally:
     """A section, carried out in a folder of its own."""
-    tally = Tally(name)
+    tally = Tally(name, share)
     print(f"{name} …", flush=True)
     started = time.monotonic()
     import_module(f"benchmarks.hostile.{name}").carry_out(tally, folder, short, requests)

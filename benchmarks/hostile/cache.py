@@ -38,7 +38,7 @@ DIED = 77
 def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
     """All of it; ``short``: fewer damaged bytes."""
     with mock.patch.object(module, "SHARD_BYTES", 3 * LAYOUT.bytes):
-        _damage(tally, folder, 40 if short else 2000)
+        _damage(tally, folder, 40 if short else 500)
         _mixed_up(tally, folder)
         for name, work in (("filling", _fill), ("going on", _go_on), ("clearing", _clear)):
             _die(tally, folder, name, work)
