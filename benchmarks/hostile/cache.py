@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.hostile.child import in_child
 from benchmarks.hostile.tally import Tally
 from framework.core.errors import FrameworkError, RunFailed
+from framework.core.files import is_full
 from framework.features import store as module
 from framework.features.shards import Layout
 from framework.features.store import Store
@@ -376,6 +377,9 @@ def _fill_the_disk(tally: Tally, folder: Path, name: str, work: Callable[[Path],
                     return f"another message: {error}"
             except FrameworkError as error:
                 return f"another message: {error}"
+            except OSError as error:  # which a command tells as it is
+                if not is_full(error):
+                    raise
             return fault(root)
 
         tally.case(f"full while {name}, at call {moment + 1}", ask)
