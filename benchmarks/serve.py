@@ -319,7 +319,7 @@ def bad_requests(photo: bytes) -> list[Ask]:
         Ask("too many bytes", in_form(photo + bytes(4_000_001)), FORM, 413),
         Ask("too long a request", in_form(bytes(3_000_000), bytes(3_000_000), bytes(3_000_000)), FORM, 413),
         Ask("too many images", in_form(*[photo] * 17), FORM, 413),
-        Ask("another field", in_form(photo, field="image"), FORM, 400),
+        Ask("another field", in_form(photo, field="photo"), FORM, 400),
         Ask("half a form", in_form(photo)[:-60], FORM, 400),
         Ask("an empty body", b"", JSON, 400),
         Ask("no JSON", b'{"image": ', JSON, 400),

@@ -11,6 +11,7 @@ code 1: something was answered otherwise than it must be.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -29,6 +30,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, between commas")
     parser.add_argument("--short", action="store_true", help="as the suite does, in seconds")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of a section's cases that are tried, drawn: 0.1 is a tenth"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="of a section, after which no more cases are tried"
+    )
     parser.add_argument("--requests", type=int, default=5000, help="hostile requests to the server")
     options = parser.parse_args()
     chosen = [name for name in options.only.split(",") if name]
@@ -40,7 +47,7 @@ def main() -> int:
         for name in chosen:
             folder = Path(made, name)
             folder.mkdir()
-            tallies.append(tried(name, folder, options.short, options.requests))
+            tallies.append(tried(name, folder, options.short, options.requests, options.share, options.seconds))
     rows = [[one.name, f"{one.tried:,}", f"{one.tried - len(one.failed):,}", f"{len(one.failed):,}"] for one in tallies]
     total = sum(one.tried for one in tallies)
     failed = [wrong for one in tallies for wrong in one.failed]
@@ -55,15 +62,17 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def tried(name: str, folder: Path, short: bool, requests: int = 5000) -> Tally:
+def tried(
+    name: str, folder: Path, short: bool, requests: int = 5000, share: float = 1.0, seconds: float = math.inf
+) -> Tally:
     """A section, carried out in a folder of its own."""
-    tally = Tally(name)
+    tally = Tally(name, share, time.monotonic() + seconds)
     print(f"{name} …", flush=True)
     started = time.monotonic()
     import_module(f"benchmarks.hostile.{name}").carry_out(tally, folder, short, requests)
-    seconds, slowest = tally.slowest
+    longest, slowest = tally.slowest
     tally.facts.append(
-        f"{time.monotonic() - started:.0f} s; the longest case took {seconds:.2f} s of processor time ({slowest})"
+        f"{time.monotonic() - started:.0f} s; the longest case took {longest:.2f} s of processor time ({slowest})"
     )
     print(f"{name}: {tally.tried:,} tried, {len(tally.failed)} failed", flush=True)
     return tally

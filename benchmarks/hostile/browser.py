@@ -37,5 +37,7 @@ def fault(browser: Any, address: str, ready: str = "return document.readyState =
     WebDriverWait(browser, 60).until(lambda _: browser.execute_script(ready))
     if browser.execute_script("return window.__ran === true || document.title === 'ran'"):
         return "a script of a name ran"
-    severe = [one["message"] for one in browser.get_log("browser") if one["level"] == "SEVERE"]
+    # what a page's policy has kept from loading did not load
+    told = [one for one in browser.get_log("browser") if "Content Security Policy" not in one["message"]]
+    severe = [one["message"] for one in told if one["level"] == "SEVERE"]
     return f"the page says {severe[:2]}" if severe else ""

@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.hostile.child import in_child
 from benchmarks.hostile.tally import Tally
 from framework.core.errors import FrameworkError, RunFailed
+from framework.core.files import is_full
 from framework.features import store as module
 from framework.features.shards import Layout
 from framework.features.store import Store
@@ -38,7 +39,7 @@ DIED = 77
 def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
     """All of it; ``short``: fewer damaged bytes."""
     with mock.patch.object(module, "SHARD_BYTES", 3 * LAYOUT.bytes):
-        _damage(tally, folder, 40 if short else 2000)
+        _damage(tally, folder, 40 if short else 500)
         _mixed_up(tally, folder)
         for name, work in (("filling", _fill), ("going on", _go_on), ("clearing", _clear)):
             _die(tally, folder, name, work)
@@ -376,6 +377,9 @@ def _fill_the_disk(tally: Tally, folder: Path, name: str, work: Callable[[Path],
                     return f"another message: {error}"
             except FrameworkError as error:
                 return f"another message: {error}"
+            except OSError as error:  # which a command tells as it is
+                if not is_full(error):
+                    raise
             return fault(root)
 
         tally.case(f"full while {name}, at call {moment + 1}", ask)

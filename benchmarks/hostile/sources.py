@@ -93,7 +93,7 @@ def _archives(tally: Tally, canary: Canary, folder: Path, ending: str, short: bo
     )
     given("an archive in it", (0,), lambda file: write_archive(file, {**images, "red/more.zip": b"PK\3\4" + bytes(99)}))
     whole = write_archive(folder / f"whole{ending}", images).read_bytes()
-    for share in range(0, 100, 10 if short else 2):
+    for share in range(0, 100, 10 if short else 5):
         given(
             f"cut at {share} %",
             (2,) if share < 80 else (0, 2),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
+import random
 import resource
 import sys
 import time
@@ -23,20 +25,27 @@ class Tally:
 
     Attributes:
         name: of the section.
+        share: of its cases that are tried, drawn; the same ones each time.
+        until: when no more are tried, on the monotonic clock.
         tried: how many there were.
         failed: what was wrong with each that was not answered well.
         facts: what else is to be told of the section, a line each.
     """
 
     name: str
+    share: float = 1.0
+    until: float = math.inf
     tried: int = 0
     failed: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")
+    _draw: random.Random = field(default_factory=lambda: random.Random(0))
     _said: float = field(default_factory=time.monotonic)
 
     def case(self, name: str, ask: Callable[[], str | None]) -> None:
         """Try one: ``ask`` gives what was wrong, nothing if it was answered well."""
+        if self._draw.random() >= self.share or time.monotonic() > self.until:
+            return
         started = time.process_time()
         try:
             wrong = ask()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -83,8 +84,15 @@ def read_index(path: Path) -> tuple[Shard, Layout]:
     index = json.loads(read_own(path, path.parent))
     if index["format"] != FORMAT:
         raise ValueError(f"format {index['format']}")
+    if index.get("rows_crc32", of_names := names_checksum(index["rows"])) != of_names:
+        raise ValueError("the names in it have changed")
     layout = Layout(tuple(tuple(shape) for shape in index["shapes"]), index["dtype"])
     return Shard(path.with_suffix(".rows"), tuple(index["rows"]), index["bytes"], index["crc32"]), layout
+
+
+def names_checksum(rows: Iterable[str]) -> int:
+    """CRC-32 of which images a shard is of; shards of earlier versions have none."""
+    return zlib.crc32("\n".join(rows).encode())
 
 
 def checksum_of(path: Path) -> int:

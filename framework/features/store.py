@@ -29,7 +29,18 @@ from framework.core.console import amount, say, warn
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.files import is_full, locked, whole, write_whole
 from framework.features.key import digest
-from framework.features.shards import FORMAT, NO_INDEX, Layout, Shard, as_bytes, fill, indexes, read_index, write_all
+from framework.features.shards import (
+    FORMAT,
+    NO_INDEX,
+    Layout,
+    Shard,
+    as_bytes,
+    fill,
+    indexes,
+    names_checksum,
+    read_index,
+    write_all,
+)
 from framework.features.upkeep import GIB, in_use, trim
 
 SHARD_BYTES = 64 << 20
@@ -226,6 +237,7 @@ class Store:
             "shapes": self.layout.shapes,
             "bytes": size,
             "crc32": checksum,
+            "rows_crc32": names_checksum(rows),
             "rows": rows,
         }
         try:

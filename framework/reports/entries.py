@@ -281,7 +281,7 @@ def read_entry(folder: Path, name: str, told: Mapping[str, Any] | None = None) -
     )
 
 
-def read_confusion(folder: Path, name: str) -> Confusion | None:
+def read_confusion(folder: Path, name: str | Path) -> Confusion | None:
     """A confusion matrix in a run folder, None where there is no whole one: class names, then a row a true class."""
     try:
         header, *rows = csv.reader(io.StringIO(read_own(folder / name, folder), newline=""))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -139,6 +140,7 @@ def test_the_index_says_what_the_rows_are(tmp_path):
         "shapes": [[4, 2], [3]],
         "bytes": 6 * 44,
         "crc32": json.loads(index.read_text())["crc32"],
+        "rows_crc32": zlib.crc32(b"0\n1\n2\n3\n4\n5"),
         "rows": names(*range(6)),
     }
 
@@ -199,6 +201,22 @@ def test_a_broken_index_is_noticed(tmp_path, capsys, content):
     assert opened(tmp_path).missing(names(1)) == names(1)
     assert "its index can't be read" in capsys.readouterr().err
     assert not index.exists()
+
+
+def test_a_changed_bit_of_an_index_is_noticed(tmp_path, capsys):
+    """Else a record would be taken for that of another image."""
+    (index,) = shard_files(filled(tmp_path), ".json")
+    index.write_text(index.read_text().replace('"2"', '"7"'))
+    assert opened(tmp_path).missing(names(7)) == names(7)
+    assert "the names in it have changed" in capsys.readouterr().err
+
+
+def test_what_is_no_file_is_no_index(tmp_path):
+    store = filled(tmp_path)
+    os.mkfifo(store.folder / "aaaa.json")
+    (store.folder / "bbbb.json").mkdir()
+    assert_right(opened(tmp_path), names(*range(6)))
+    assert verify(tmp_path) == []
 
 
 def test_a_broken_index_is_noticed_by_verify(tmp_path):
