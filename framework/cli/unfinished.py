@@ -32,7 +32,9 @@ def take_resume(arguments: Sequence[str]) -> list[str]:
     if not folder.is_dir():
         raise BadInput(Problem(f"there is no run folder {folder}", f"command line: {named[-1]}"))
     refuse_made(RunFolder(folder), named[-1])
-    begun = [override for override in RunFolder(folder).read_run()["overrides"] if not override.startswith("hydra.")]
+    typed = RunFolder(folder).read_run()["overrides"]
+    # one of a sweep goes on alone, and here
+    begun = [override for override in typed if not override.startswith(("hydra.", "compute", "sweep."))]
     given = {override.partition("=")[0].lstrip("+~") for override in rest}
     return [*(one for one in begun if one.partition("=")[0].lstrip("+~") not in given), *rest, f"{RUN_DIR}'{folder}'"]
 
