@@ -303,7 +303,7 @@ def small(args: argparse.Namespace) -> None:
     ]
     words = ["compute=ray", f"compute.address={cluster.address}", f"sweep.jobs={3 * args.places}"]
     os.environ[f"FRAMEWORK_{MARK}"] = str(args.epoch)
-    epochs, runs = 20, 6 * 3 * args.places
+    epochs, runs = 20, args.waves * 3 * args.places
     home = Path.cwd()
 
     def sweep(faults: list[tuple[float, str, float]]) -> tuple[float, float]:
@@ -323,11 +323,11 @@ def small(args: argparse.Namespace) -> None:
 
     start = 0.0
     took, _ = sweep([])
-    start = (took - 6 * epochs * args.epoch) / 6
+    start = took / args.waves - epochs * args.epoch
     print(
         f"{runs} runs of {epochs} epochs of {args.epoch:g} s on 3 nodes with {args.places} places: a start costs {start:.1f} s"
     )
-    whole = 6 * (epochs * args.epoch + start)
+    whole = args.waves * (epochs * args.epoch + start)
     chance = random.Random(1)
     kills = [(whole * share, "killed", chance.random()) for share in (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)]
     for name, faults in {
@@ -352,6 +352,7 @@ def main() -> None:
     parser.add_argument("--noticed", type=float, default=30.0, help="seconds")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--places", type=int, default=2, help="of a node of the measured cluster")
+    parser.add_argument("--waves", type=int, default=6, help="of measured runs, each as many as there are places")
     parser.add_argument("--epoch", type=float, default=0.5, help="seconds, of the measured runs")
     args = parser.parse_args()
     sys.argv = ["train.py"]

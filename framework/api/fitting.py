@@ -114,6 +114,9 @@ def sweep(*overrides: str) -> Comparison:
     listed = Data()
     first = check(plain, partial(preflight, data=listed))[0]
     _refuse_defined(plain)
+    if first.sweep.detach:
+        what = "sweep.detach returns before there is anything to compare"
+        raise BadInput(Problem(what, "framework.sweep", "python -m framework.train -m …, then framework.load(FOLDER)"))
     folder = requested(opened(plain), opened(plain), first).folder
     code, said = _command("train", "-m", *overrides)
     if code == BAD_INPUT:

@@ -34,7 +34,9 @@ def take_resume(arguments: Sequence[str]) -> list[str]:
         raise BadInput(Problem(f"there is no run folder {folder}", f"command line: {named[-1]}"))
     run = RunFolder(folder)
     refuse_made(run, named[-1])
-    begun = overrides_of_run(run.read_run().get("overrides"), run.run_json)
+    typed = overrides_of_run(run.read_run().get("overrides"), run.run_json)
+    # one of a sweep goes on alone, and here
+    begun = [override for override in typed if not override.startswith(("compute", "sweep."))]
     given = {override.partition("=")[0].lstrip("+~") for override in rest}
     return [*(one for one in begun if one.partition("=")[0].lstrip("+~") not in given), *rest, f"{RUN_DIR}'{folder}'"]
 

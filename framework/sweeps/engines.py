@@ -53,12 +53,9 @@ class Engine(ABC):
 
     Calls are known by their places in the order of calls.
 
-    Attributes:
-        told: what it is, for messages; empty for this machine.
-        forks: whether a call knows what this process has imported.
+    ``forks`` says whether a call knows what this process has imported.
     """
 
-    told = ""
     forks = False
 
     def __enter__(self) -> Engine:
@@ -67,6 +64,11 @@ class Engine(ABC):
     def __exit__(self, *_: object) -> None:
         """Leave it; what runs there has ended."""
         return
+
+    @property
+    def told(self) -> str:
+        """What it is, for messages; empty for this machine."""
+        return ""
 
     def clear_up(self) -> None:
         """End what is left there of an earlier command that died."""

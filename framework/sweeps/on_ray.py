@@ -53,10 +53,9 @@ class OnRay(Engine):
         ray.cloudpickle.register_pickle_by_value(attending)
         self._connect(ray)
         self.ray: Any = ray
-        resources = {"num_cpus": self.cpus, "num_gpus": compute.gpus or 0}
-        self._attend = ray.remote(max_retries=compute.retries, retry_exceptions=[ChildProcessError], **resources)(
-            attend
-        )
+        placed = {"num_cpus": self.cpus, "num_gpus": compute.gpus or 0, "max_retries": compute.retries}
+        # the types that Ray declares know of no exceptions that are tried again
+        self._attend: Any = self.ray.remote(retry_exceptions=[ChildProcessError], **placed)(attend)
 
     def _connect(self, ray: Any) -> None:
         """Join the cluster; where something else answers than a cluster, Ray itself would go on trying for ever."""

@@ -61,8 +61,6 @@ class OnSlurm(Engine):
         BadInput: there is no Slurm here.
     """
 
-    told = "Slurm"
-
     def __init__(self, compute: ComputeSettings, folder: Path):
         if CLUSTER == "slurm" and not shutil.which("sbatch"):
             what = "compute=slurm needs Slurm's commands, and there is no sbatch here"
@@ -92,6 +90,11 @@ class OnSlurm(Engine):
             slurm_signal_delay_s=min(BEFORE_ITS_END, minutes * 20),
         )
         return executor
+
+    @property
+    def told(self) -> str:
+        """What it is, for messages."""
+        return "Slurm"
 
     def clear_up(self) -> None:
         """Have Slurm call off what is left of an earlier command."""

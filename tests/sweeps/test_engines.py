@@ -14,8 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
 
 from framework.cli.command import launch
+from framework.cli.compose import compose
+from framework.cli.primary import take_primary_config
+from framework.cli.unfinished import take_resume
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.runs.preflight import preflight
@@ -291,6 +296,19 @@ def test_where_runs_are_makes_it_no_other_sweep():
         given = ["-m", "optim.lr=0.1,0.2", "trainer.epochs=3", *more]
         launch(given, work, lambda _: [], lambda: None, lambda request: names.append(request.name) or 0)
     assert names[0] == names[1]
+
+
+def test_a_run_of_a_cluster_is_repeated_and_gone_on_with_here(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    node = OmegaConf.to_container(compose(["compute=ray", "compute.cpus=2", "sweep.seeds=2"]).node, resolve=True)
+    run.path.mkdir()
+    run.config.write_text(yaml.safe_dump(node))
+    run.write_run(
+        {"status": "stopped", "overrides": ["optim.lr=0.1", "compute=ray", "compute.cpus=2", "sweep.seeds=2"]}
+    )
+    assert take_resume([f"resume={run.path}"]) == ["optim.lr=0.1", f"hydra.run.dir='{run.path}'"]
+    again = compose(take_primary_config([f"from={run.path}"])).config
+    assert (again["compute"]["engine"], again["compute"]["cpus"]) == ("local", None)
 
 
 def test_a_command_that_is_handed_over_is_the_command(tmp_path):
