@@ -8,10 +8,29 @@ the tests of ``features``, ``model`` and ``evaluation``.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from framework.core.backend import keras
+from framework.core.backend import Lazy, keras
+
+
+@contextlib.contextmanager
+def without_pyplot() -> Iterator[None]:
+    """While Keras is imported in this, its gallery of images leaves Matplotlib's ``pyplot``, which takes longer to import than a
+    head's training, until somebody uses it: ``keras.src.visualization.plot_image_gallery`` does without where there is none.
+    """
+    name, gallery = "matplotlib.pyplot", "keras.src.visualization.plot_image_gallery"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+    if gallery in sys.modules:
+        sys.modules[gallery].plt = Lazy(name)  # type: ignore[attr-defined]
 
 
 def is_functional(model: Any) -> bool:

@@ -63,11 +63,12 @@ def look(
             start.images.prepare()
         if unread:
             images, skipped = readable(start.images, settings.data.on_error, unread)
+            digest = fingerprint.dataset(images)
         else:
             images, skipped = data.readable(settings)
+            digest = data.fingerprint(settings)
         if skipped:
             warn(left_out(len(skipped)))
-        digest = fingerprint.dataset(images)
     return Looked(replace(start, images=images), skipped, digest)
 
 

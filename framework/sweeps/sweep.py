@@ -330,7 +330,11 @@ class Sweep:
             view.close()
             say(f"stopping {count} run{'s' * (count > 1)} under way; each saves its state")
 
-        ends = in_processes(map(begin, in_time()), at_once, unwanted=unwanted, meanwhile=meanwhile, stopping=stopping)
+        def again(before: int, following: int) -> bool:
+            return _goes_with(begun[before], begun[following])
+
+        calls = map(begin, in_time())
+        ends = in_processes(calls, at_once, again=again, unwanted=unwanted, meanwhile=meanwhile, stopping=stopping)
         try:
             with view, closing(ends):
                 for ended in ends:
@@ -436,15 +440,32 @@ def _done(work: Work, job: Job) -> int:
 
 
 def _in_child(work: Work, job: Job) -> int:
-    """One run, what it says going to a file to the end of its process."""
+    """One run, what it says going to a file in its folder."""
 
     def run() -> int:
         if not FORKS and job.recipe:
             load_parts(bring([job.recipe.name], groups()).recipes)
         return _done(work, job)
 
-    say_to_log(job.folder)
-    return guarded(run)
+    back = say_to_log(job.folder)
+    try:
+        return guarded(run)
+    finally:
+        back()
+
+
+def _goes_with(one: Job, other: Job) -> bool:
+    """Whether a process that has done one run may do the other: both train a head on kept features of the same base.
+
+    Such a run takes no longer than a process needs to begin. Any other takes far longer, and leaves more behind.
+    """
+
+    def base(job: Job) -> tuple[Any, ...]:
+        settings, trainer = job.settings, job.settings.trainer
+        chosen = settings.data, settings.model, settings.cache, settings.augment
+        return *chosen, trainer.precision, trainer.feature_precision, trainer.deterministic
+
+    return base(one) == base(other) and all(job.settings.trains_head_alone for job in (one, other))
 
 
 def _changed(job: Job) -> Problem | None:

@@ -1,9 +1,12 @@
 """Calls in processes of their own."""
 
 import atexit
+import functools
 import os
+import signal
 import time
 
+from framework.sweeps import processes
 from framework.sweeps.processes import in_processes
 
 
@@ -68,6 +71,60 @@ def test_what_is_left_to_a_child_s_exit_is_done_and_nothing_of_the_parent_s(tmp_
     finally:
         atexit.unregister(ours)
     assert [path.name for path in tmp_path.iterdir()] == ["child"]
+
+
+def notes(folder, number, code=0):
+    (folder / str(number)).write_text(str(os.getpid()))
+    return code
+
+
+def pids(folder):
+    return [(folder / name).read_text() for name in sorted(os.listdir(folder))]
+
+
+def test_a_process_does_another_call_where_it_may(tmp_path):
+    calls = [functools.partial(notes, tmp_path, number) for number in range(4)]
+    ended = list(in_processes(calls, 1, again=lambda before, place: (before, place) != (1, 2)))
+    assert [(one.place, one.code) for one in ended] == [(0, 0), (1, 0), (2, 0), (3, 0)]
+    first, second, third, fourth = pids(tmp_path)
+    assert first == second != third == fourth
+
+
+def test_after_a_call_that_ended_ill_another_process_goes_on(tmp_path):
+    calls = [functools.partial(notes, tmp_path, number, 3 * (number == 1)) for number in range(3)]
+    assert [one.code for one in in_processes(calls, 1, again=lambda *_: True)] == [0, 3, 0]
+    first, second, third = pids(tmp_path)
+    assert first == second != third
+
+
+def test_a_process_that_was_killed_takes_its_call_alone(tmp_path):
+    calls = [functools.partial(notes, tmp_path, 0), functools.partial(signal.raise_signal, signal.SIGKILL)]
+    calls += [functools.partial(notes, tmp_path, number) for number in (2, 3)]
+    assert [one.code for one in in_processes(calls, 1, again=lambda *_: True)] == [0, -9, 0, 0]
+    first, second, third = pids(tmp_path)
+    assert first != second == third
+
+
+def test_a_process_that_died_waiting_for_a_call_is_replaced(tmp_path):
+    ends = in_processes((functools.partial(notes, tmp_path, number) for number in (0, 1)), 1, again=lambda *_: True)
+    next(ends)
+    os.kill(int(*pids(tmp_path)), signal.SIGKILL)
+    time.sleep(0.2)
+    assert [one.code for one in ends] == [0]
+    assert len(set(pids(tmp_path))) == 2
+
+
+def test_what_can_t_be_sent_to_a_process_has_its_own(tmp_path):
+    calls = [lambda number=number: notes(tmp_path, number) for number in range(2)]
+    assert [one.code for one in in_processes(calls, 1, again=lambda *_: True)] == [0, 0]
+    assert len(set(pids(tmp_path))) == 2
+
+
+def test_no_process_does_more_calls_than_are_good_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "MOST_CALLS", 2)
+    list(in_processes([functools.partial(notes, tmp_path, number) for number in range(3)], 1, again=lambda *_: True))
+    first, second, third = pids(tmp_path)
+    assert first == second != third
 
 
 STARTS: list[int] = []
