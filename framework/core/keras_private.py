@@ -8,17 +8,22 @@ the tests of ``features``, ``model`` and ``evaluation``.
 from __future__ import annotations
 
 import contextlib
+import random
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from framework.core.backend import Lazy, keras
 
+_MOST_SEEDS = 5000  # of a base's layers
+
 
 @contextlib.contextmanager
 def without_pyplot() -> Iterator[None]:
-    """While Keras is imported in this, its gallery of images leaves Matplotlib's ``pyplot``, which takes longer to import than a
-    head's training, until somebody uses it: ``keras.src.visualization.plot_image_gallery`` does without where there is none.
+    """While Keras is imported in this, its gallery of images leaves Matplotlib's ``pyplot`` until somebody uses it.
+
+    It takes longer to import than a head's training. ``keras.src.visualization.plot_image_gallery`` does without where
+    there is none.
     """
     name, gallery = "matplotlib.pyplot", "keras.src.visualization.plot_image_gallery"
     if name in sys.modules:
@@ -90,12 +95,46 @@ def saved_kind(layer: keras.Layer) -> str:
     return to_snake_case(type(layer).__name__)
 
 
-def restart_names() -> None:
-    """Count the names that Keras gives from the start again: ``keras.src.utils.naming.reset_uids``."""
+def restart_names(given: Mapping[str, int] | None = None) -> None:
+    """Count the names that Keras gives from the start again, or from where ``names_given`` was called:
+    ``keras.src.utils.naming.reset_uids``, and what it resets in Keras's global state.
+    """
     # Keras's public way, clear_session, would take the random seed with it
     from keras.src.utils.naming import reset_uids
 
     reset_uids()
+    _names().update(given or {})
+
+
+def names_given() -> dict[str, int]:
+    """How many names of each kind Keras has given since ``restart_names``."""
+    return dict(_names())
+
+
+def _names() -> dict[str, int]:
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    return get_global_attribute("object_name_uids")
+
+
+def draw_seeds(count: int) -> None:
+    """Draw as many seeds as layers would that have none of their own: ``keras.src.random.seed_generator.make_default_seed``."""
+    from keras.src.random.seed_generator import make_default_seed
+
+    for _ in range(count):
+        make_default_seed()
+
+
+def seeds_drawn(before: object) -> int | None:
+    """How many such seeds were drawn since Python's generator was in the state ``before``; None where that was not all."""
+    after = random.getstate()
+    random.setstate(before)  # type: ignore[arg-type]
+    for count in range(_MOST_SEEDS):
+        if random.getstate() == after:
+            return count
+        draw_seeds(1)
+    random.setstate(after)
+    return None
 
 
 def own_kernel(layer: Any) -> Any:

@@ -22,6 +22,7 @@ from framework.data.labels import class_name
 from framework.data.selection import left_out, readable
 from framework.features.upkeep import root_folder
 from framework.model import weights
+from framework.model.bases import Bases
 from framework.parts import presets
 from framework.runs import capacity
 from framework.training.experiment import Experiment
@@ -33,13 +34,18 @@ USUAL_HEAD = "dense"  # named first where another head is advised
 
 
 class Data:
-    """The data sets of one command line: each is listed, and its images looked at, once for all variants and runs."""
+    """The data sets of one command line: each is listed, and its images looked at, once for all variants and runs.
+
+    Attributes:
+        bases: what the networks of its runs stand on.
+    """
 
     _known: ClassVar[WeakValueDictionary[str, Data]] = WeakValueDictionary()
 
     def __init__(self, name: str | None = None) -> None:
         self._name = name or uuid.uuid4().hex
         self._known[self._name] = self
+        self.bases = Bases()
         self._listed: dict[str, Images | BadInput] = {}
         self._looked: dict[str, tuple[Images, dict[str, str]] | BadInput] = {}
         self._digests: dict[str, str | BadInput] = {}
