@@ -34,6 +34,11 @@ def run(
     module: str, *arguments: str, cache: Path | None = None, root: Path = ROOT, python: str = sys.executable
 ) -> Timed:
     """Run ``python -m module`` of the checkout ``root`` in an empty folder; with a feature cache of its own if given."""
+    return process([python, "-m", module, *arguments], cache, root)
+
+
+def process(command: Sequence[str], cache: Path | None = None, root: Path = ROOT) -> Timed:
+    """Run a command likewise."""
     environment = {**os.environ, "PYTHONPATH": str(root)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each command would compile every module anew
     if cache is not None:
@@ -41,12 +46,10 @@ def run(
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        done = subprocess.run(
-            [python, "-m", module, *arguments], cwd=folder, env=environment, capture_output=True, text=True
-        )
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         seconds = time.perf_counter() - started
     if done.returncode != 0:
-        sys.exit(f"{module} {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Timed(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout)
 

@@ -27,9 +27,9 @@ def load_tensorflow() -> ModuleType:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from framework.core.keras_private import without_pyplot
+    from framework.core.keras_private import sparing
 
-    with passing("loading TensorFlow …"), hushed(), without_pyplot():
+    with passing("loading TensorFlow …"), hushed(), sparing():
         tensorflow = import_module("tensorflow")
         keras = import_module("keras")
     # whatever the user's keras.json says: images are (height, width, channels) throughout

@@ -11,6 +11,7 @@ import contextlib
 import random
 import sys
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from framework.core.backend import Lazy, keras
@@ -19,23 +20,48 @@ _MOST_SEEDS = 5000  # of a base's layers
 
 
 @contextlib.contextmanager
-def without_pyplot() -> Iterator[None]:
-    """While Keras is imported in this, its gallery of images leaves Matplotlib's ``pyplot`` until somebody uses it.
+def sparing() -> Iterator[None]:
+    """While Keras is imported in this, it does without two packages until somebody uses what it has them for.
 
-    It takes longer to import than a head's training. ``keras.src.visualization.plot_image_gallery`` does without where
-    there is none.
+    They take as long to import as half of Keras. ``keras.src.visualization.plot_image_gallery`` draws with Matplotlib's
+    ``pyplot``, ``keras.src.wrappers`` are estimators of scikit-learn; both are written so that the package may be missing.
     """
-    name, gallery = "matplotlib.pyplot", "keras.src.visualization.plot_image_gallery"
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]
+    spared = [name for name in ("matplotlib.pyplot", "sklearn") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(spared))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        del sys.modules[name]
-    if gallery in sys.modules:
-        sys.modules[gallery].plt = Lazy(name)  # type: ignore[attr-defined]
+        for name in spared:
+            del sys.modules[name]
+    gallery = sys.modules.get("keras.src.visualization.plot_image_gallery")
+    if gallery is not None and "matplotlib.pyplot" in spared:
+        gallery.plt = Lazy("matplotlib.pyplot")  # type: ignore[attr-defined]
+    if "sklearn" in spared:
+        _import_wrappers_late()
+
+
+def _import_wrappers_late() -> None:
+    """Have ``keras.wrappers`` import what it shows again, scikit-learn with it, when that is first asked for."""
+    shown = {
+        name: sys.modules[name] for name in ("keras.wrappers", "keras._tf_keras.keras.wrappers") if name in sys.modules
+    }
+    names = [name for module in shown.values() for name in vars(module) if name.startswith("SKLearn")]
+
+    def wrapper(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module 'keras.wrappers' has no attribute '{name}'")
+        for inner in [one for one in sys.modules if one.startswith("keras.src.wrappers")]:
+            del sys.modules[inner]
+        found = import_module("keras.src.wrappers")
+        for module in shown.values():
+            del module.__getattr__
+            vars(module).update({one: getattr(found, one) for one in names})
+        return getattr(found, name)
+
+    for module in shown.values():
+        for name in names:
+            vars(module).pop(name, None)
+        module.__getattr__ = wrapper  # type: ignore[method-assign]
 
 
 def is_functional(model: Any) -> bool:
