@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -28,6 +29,13 @@ class Timed:
     seconds: float
     processor: float
     output: str
+
+
+def needs(*modules: str) -> None:
+    """End with one line where a package is missing that not every install has."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        sys.exit(f"this benchmark needs {', '.join(missing)}: pip install -e '.[bench]'")
 
 
 def run(
