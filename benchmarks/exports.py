@@ -2,7 +2,7 @@
 
     python -m benchmarks.exports --images 150
 
-Every file is called by the ``call.py`` beside it, as where it is used. Needs the extra ``export``.
+Every file is called by the ``call.py`` beside it, as where it is used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import data_folder, report, weights_file
+from benchmarks.measure import data_folder, needs, report, weights_file
 from framework.core.runs import RunFolder
 
 FORMATS = (
@@ -59,6 +59,7 @@ def campaign(
 
 def main() -> None:
     """Run the campaign over all formats and print what each gave."""
+    needs("ai_edge_litert", "onnx", "onnxruntime", "tf2onnx")
     parser = argparse.ArgumentParser()
     parser.add_argument("--data")
     parser.add_argument("--weights")

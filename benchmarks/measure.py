@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -30,10 +31,22 @@ class Timed:
     output: str
 
 
+def needs(*modules: str) -> None:
+    """End with one line where a package is missing that not every install has."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        sys.exit(f"this benchmark needs {', '.join(missing)}: pip install -e '.[bench]'")
+
+
 def run(
     module: str, *arguments: str, cache: Path | None = None, root: Path = ROOT, python: str = sys.executable
 ) -> Timed:
     """Run ``python -m module`` of the checkout ``root`` in an empty folder; with a feature cache of its own if given."""
+    return process([python, "-m", module, *arguments], cache, root)
+
+
+def process(command: Sequence[str], cache: Path | None = None, root: Path = ROOT) -> Timed:
+    """Run a command likewise."""
     environment = {**os.environ, "PYTHONPATH": str(root)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each command would compile every module anew
     if cache is not None:
@@ -41,12 +54,10 @@ def run(
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        done = subprocess.run(
-            [python, "-m", module, *arguments], cwd=folder, env=environment, capture_output=True, text=True
-        )
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         seconds = time.perf_counter() - started
     if done.returncode != 0:
-        sys.exit(f"{module} {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Timed(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout)
 

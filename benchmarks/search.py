@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import ROOT, data_folder, mobilenet, report, run, weights_file
+from benchmarks.measure import ROOT, data_folder, mobilenet, needs, report, run, weights_file
 from framework.reports.interval import wilson
 
 SPACE = (
@@ -28,6 +28,7 @@ SPACE = (
 
 def main() -> None:
     """Time both and print their ratio."""
+    needs("optuna")
     parser = argparse.ArgumentParser()
     parser.add_argument("--data")
     parser.add_argument("--weights")

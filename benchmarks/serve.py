@@ -33,7 +33,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.hostile.files import bomb
-from benchmarks.measure import ROOT, report, weights_file
+from benchmarks.measure import ROOT, needs, report, weights_file
 
 CLASSES = tuple("abcdefghij")
 PHOTOS = 24
@@ -62,6 +62,7 @@ class Server(NamedTuple):
 
 def main() -> None:
     """Load a server with good and bad requests, then measure its throughput both ways; print both."""
+    needs("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client")
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=2000, help="good and bad ones, of all clients")
     parser.add_argument("--clients", type=int, default=8)

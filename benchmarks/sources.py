@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import report
+from benchmarks.measure import needs, report
 
 SIDE, CLASSES, SHARD, GROUP = 64, 10, 10_000, 100
 KINDS = ("zip", "webdataset", "parquet")
@@ -31,6 +31,7 @@ KINDS = ("zip", "webdataset", "parquet")
 
 def main() -> None:
     """Make the data, measure each kind, print a table."""
+    needs("pyarrow")
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import Timed, data_folder, report, run
+from benchmarks.measure import Timed, data_folder, needs, report, run
 
 SIDE, BATCH, RATES = 224, 32, "0.01,0.001,0.0001"
 BASES = {
@@ -28,6 +28,7 @@ BASES = {
 
 def main() -> None:
     """Time both sides and print the ratios."""
+    needs("keras_hub")
     parser = argparse.ArgumentParser()
     parser.add_argument("--data")
     parser.add_argument("--base", choices=sorted(BASES), default="vit_tiny")

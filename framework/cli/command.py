@@ -16,6 +16,7 @@ import framework
 from framework.cli.compose import (
     Composed,
     IncompleteConfig,
+    Known,
     chosen_recipes,
     compose,
     normalise,
@@ -117,6 +118,7 @@ def check_all(arguments: Sequence[str], preflight: Preflight) -> list[tuple[Sett
     """
     problems: list[Problem] = []
     right = []
+    known: Known = {}
     started = 0.0
     arguments = normalise(arguments)
     if search := searched(arguments):
@@ -127,7 +129,7 @@ def check_all(arguments: Sequence[str], preflight: Preflight) -> list[tuple[Sett
     chosen_recipes(parse(variant)[0] for variant in tried)
     with passing("checking config and data …"):
         for variant in tried:
-            composed, settings, wrong = _check(variant, preflight)
+            composed, settings, wrong = _check(variant, preflight, known)
             problems += wrong
             if settings is not None:
                 right.append((settings, composed))
@@ -148,8 +150,10 @@ def check_one(arguments: Sequence[str], preflight: Preflight) -> tuple[Settings 
     return _check(arguments, preflight)[1:]
 
 
-def _check(arguments: Sequence[str], preflight: Preflight) -> tuple[Composed, Settings | None, list[Problem]]:
-    composed, problems = _composed(arguments)
+def _check(
+    arguments: Sequence[str], preflight: Preflight, known: Known | None = None
+) -> tuple[Composed, Settings | None, list[Problem]]:
+    composed, problems = _composed(arguments, known)
     settings, wrong = read_settings(with_full_paths(composed.config))
     if settings is not None:
         unfit = preflight(settings)
@@ -184,9 +188,9 @@ def _not_told_twice(problems: Sequence[Problem], composed: Composed) -> list[Pro
     return [problem for problem in problems if source(problem.where) not in wrong]
 
 
-def _composed(arguments: Sequence[str]) -> tuple[Composed, list[Problem]]:
+def _composed(arguments: Sequence[str], known: Known | None = None) -> tuple[Composed, list[Problem]]:
     try:
-        return compose(arguments), []
+        return compose(arguments, known), []
     except IncompleteConfig as error:
         return error.composed, list(error.problems)
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
@@ -22,12 +23,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from framework.cli.compose import opened, parse
+from framework.cli.compose import Known, chooses, opened, parse
 from framework.cli.job import job_of
 from framework.cli.output import hydra_at_work, sweep_folder
 from framework.cli.primary import primary_config
 from framework.cli.space import NO_SEARCH, searched
 from framework.config.folders import conf_folder
+from framework.config.hydra_private import with_values
 from framework.config.settings import Settings
 from framework.core.console import program
 from framework.core.digits import seconds
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 # by its name: Hydra imports its plugins in a way of its own, so that their classes are not those one imports
 BASIC = "BasicLauncher"
+MOST_KNOWN = 32  # composed configs that are held, about 1 MB each
 
 
 class Task:
@@ -75,6 +78,7 @@ class Together(Launcher):
     ):
         self.request, self.chosen, self.hydra_context = request, chosen, hydra_context
         self.task, self.config, self.write = task, config, write
+        self._known: Known = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """All is known already."""
@@ -106,7 +110,7 @@ class Together(Launcher):
         return override not in self.request.fixed and override.lstrip("+").partition("=")[0] in self.request.varied
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        config = composed(self.hydra_context.config_loader, self.config, overrides, self._known)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
@@ -128,6 +132,24 @@ class Together(Launcher):
     def _launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> None:
         self.chosen.launch(job_overrides, initial_job_idx)
         self.write()
+
+
+def composed(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str], known: Known) -> DictConfig:
+    """What ``load_sweep_config`` gives for a job, composed by Hydra once for all that choose the same options.
+
+    Args:
+        loader: Hydra's.
+        master: config of the sweep.
+        overrides: of the job.
+        known: configs of before, filled here.
+    """
+    parsed = parse(overrides)[0]
+    choices = tuple(one.input_line or "" for one in parsed if chooses(one))
+    if choices not in known:
+        if len(known) >= MOST_KNOWN:
+            known.clear()
+        known[choices] = loader.load_sweep_config(master, list(choices))
+    return with_values(known[choices], parsed, [one for one in parsed if not chooses(one)])
 
 
 class _PastHydra(BaseException):

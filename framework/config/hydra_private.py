@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,26 @@ def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
     ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
+
+
+def with_values(config: DictConfig, overrides: Sequence[Override], values: Sequence[Override]) -> DictConfig:
+    """A copy of a config that Hydra composed, with values set, and with all overrides noted in Hydra's own node: what
+    ``ConfigLoaderImpl._load_configuration_impl`` does last, ``get_overrides_dirname`` among it.
+
+    Args:
+        config: composed of the other overrides.
+        overrides: all, in their order.
+        values: those of them that set a value and choose no option.
+    """
+    from hydra._internal.config_loader_impl import get_overrides_dirname
+
+    config = copy.deepcopy(config)
+    apply_overrides(values, config)
+    task = [one for one in overrides if not one.is_hydra_override()]
+    config.hydra.overrides.task = [one.input_line for one in task]
+    told = config.hydra.job.config.override_dirname
+    config.hydra.job.override_dirname = get_overrides_dirname(task, told.exclude_keys, told.item_sep, told.kv_sep)
+    return config
 
 
 def flags_parser() -> argparse.ArgumentParser:

@@ -276,6 +276,17 @@ class Settings:
         """How many a stage has; a head is fitted in one."""
         return 1 if self.fits(stage) else stage.epochs or self.trainer.epochs
 
+    @property
+    def trains_head_alone(self) -> bool:
+        """Whether no stage trains the base, and its output on each image is kept."""
+        of_base = [stage for stage in self.stages.values() if stage.train not in ("head", "fit")]
+        frozen = not self.model.trainable and all(stage.train == "auto" for stage in of_base)
+        return (
+            (frozen or not of_base)
+            and self.cache.use == "auto"
+            and not (self.augment.parts and not self.augment.copies)
+        )
+
     def fits(self, stage: StageSettings) -> bool:
         """Whether a stage fits the head, and trains nothing."""
         if stage.train == "auto":

@@ -27,7 +27,9 @@ def load_tensorflow() -> ModuleType:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with passing("loading TensorFlow …"), hushed():
+    from framework.core.keras_private import sparing
+
+    with passing("loading TensorFlow …"), hushed(), sparing():
         tensorflow = import_module("tensorflow")
         keras = import_module("keras")
     # whatever the user's keras.json says: images are (height, width, channels) throughout
@@ -59,7 +61,7 @@ def hushed() -> Iterator[None]:
             os.close(kept)
 
 
-class _Lazy(ModuleType):
+class Lazy(ModuleType):
     """Stands for a module until something is read from it."""
 
     def __getattr__(self, name: str) -> Any:
@@ -73,7 +75,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 else:
-    keras = _Lazy("keras")
-    tf = _Lazy("tensorflow")
+    keras = Lazy("keras")
+    tf = Lazy("tensorflow")
 
 __all__ = ["keras", "load_tensorflow", "tf"]

@@ -8,10 +8,60 @@ the tests of ``features``, ``model`` and ``evaluation``.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
-from framework.core.backend import keras
+from framework.core.backend import Lazy, keras
+
+_MOST_SEEDS = 5000  # of a base's layers
+
+
+@contextlib.contextmanager
+def sparing() -> Iterator[None]:
+    """While Keras is imported in this, it does without two packages until somebody uses what it has them for.
+
+    They take as long to import as half of Keras. ``keras.src.visualization.plot_image_gallery`` draws with Matplotlib's
+    ``pyplot``, ``keras.src.wrappers`` are estimators of scikit-learn; both are written so that the package may be missing.
+    """
+    spared = [name for name in ("matplotlib.pyplot", "sklearn") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(spared))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in spared:
+            del sys.modules[name]
+    gallery = sys.modules.get("keras.src.visualization.plot_image_gallery")
+    if gallery is not None and "matplotlib.pyplot" in spared:
+        gallery.plt = Lazy("matplotlib.pyplot")  # type: ignore[attr-defined]
+    if "sklearn" in spared:
+        _import_wrappers_late()
+
+
+def _import_wrappers_late() -> None:
+    """Have ``keras.wrappers`` import what it shows again, scikit-learn with it, when that is first asked for."""
+    shown = {
+        name: sys.modules[name] for name in ("keras.wrappers", "keras._tf_keras.keras.wrappers") if name in sys.modules
+    }
+    names = [name for module in shown.values() for name in vars(module) if name.startswith("SKLearn")]
+
+    def wrapper(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module 'keras.wrappers' has no attribute '{name}'")
+        for inner in [one for one in sys.modules if one.startswith("keras.src.wrappers")]:
+            del sys.modules[inner]
+        found = import_module("keras.src.wrappers")
+        for module in shown.values():
+            del module.__getattr__
+            vars(module).update({one: getattr(found, one) for one in names})
+        return getattr(found, name)
+
+    for module in shown.values():
+        for name in names:
+            vars(module).pop(name, None)
+        module.__getattr__ = wrapper  # type: ignore[method-assign]
 
 
 def is_functional(model: Any) -> bool:
@@ -71,12 +121,46 @@ def saved_kind(layer: keras.Layer) -> str:
     return to_snake_case(type(layer).__name__)
 
 
-def restart_names() -> None:
-    """Count the names that Keras gives from the start again: ``keras.src.utils.naming.reset_uids``."""
+def restart_names(given: Mapping[str, int] | None = None) -> None:
+    """Count the names that Keras gives from the start again, or from where ``names_given`` was called:
+    ``keras.src.utils.naming.reset_uids``, and what it resets in Keras's global state.
+    """
     # Keras's public way, clear_session, would take the random seed with it
     from keras.src.utils.naming import reset_uids
 
     reset_uids()
+    _names().update(given or {})
+
+
+def names_given() -> dict[str, int]:
+    """How many names of each kind Keras has given since ``restart_names``."""
+    return dict(_names())
+
+
+def _names() -> dict[str, int]:
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    return get_global_attribute("object_name_uids")
+
+
+def draw_seeds(count: int) -> None:
+    """Draw as many seeds as layers would that have none of their own: ``keras.src.random.seed_generator.make_default_seed``."""
+    from keras.src.random.seed_generator import make_default_seed
+
+    for _ in range(count):
+        make_default_seed()
+
+
+def seeds_drawn(before: object) -> int | None:
+    """How many such seeds were drawn since Python's generator was in the state ``before``; None where that was not all."""
+    after = random.getstate()
+    random.setstate(before)  # type: ignore[arg-type]
+    for count in range(_MOST_SEEDS):
+        if random.getstate() == after:
+            return count
+        draw_seeds(1)
+    random.setstate(after)
+    return None
 
 
 def own_kernel(layer: Any) -> Any:

@@ -14,18 +14,16 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from framework.core.backend import tf
-from framework.core.console import progress
 from framework.core.geometry import Geometry, Resize
 from framework.data import containers, fingerprint
 from framework.data.folders import CONVERT, HEIC_ADVICE, READS_HEIF
 from framework.data.headers import HEAD, format_of, is_deep, jpeg_header, jpeg_skeleton, png_header, png_is_whole
-from framework.data.memo import remembered
+from framework.data.memo import by_threads, remembered
 from framework.data.upright import upright, whole
 
 # Part of the key of everything computed from decoded images: raise it with any change of the pixels.
@@ -185,16 +183,10 @@ def look(paths: Sequence[str], geometry: Geometry | None = None) -> Look:
     def check(path: str) -> str:
         return _second_look(path, geometry) if geometry else _first_look(path, hashes)
 
-    def check_all(names: list[str]) -> list[str]:
-        with progress("Looking at images", len(names), "files") as advance, ThreadPoolExecutor() as pool:
-            reasons = []
-            for found in pool.map(check, names):
-                reasons.append(found)
-                advance(1)
-            return reasons
-
     readers = f"looked-{DECODER_VERSION}" + "-heif" * READS_HEIF  # what is installed later reads more
-    verdicts = remembered(paths, readers, check_all, anew=geometry is not None)
+    verdicts = remembered(
+        paths, readers, lambda names: by_threads("Looking at images", check, names), anew=geometry is not None
+    )
     # a disk that is slow, or another machine's, is asked once for what both the look and the hash need
     fingerprint.note(hashes)
     found = [(path, verdict) for path, verdict in zip(paths, verdicts, strict=True) if verdict]

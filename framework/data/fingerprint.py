@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-from framework.core.console import progress
 from framework.core.errors import BadInput, Problem
 from framework.data import containers
 from framework.data.images import Images
-from framework.data.memo import remembered
+from framework.data.memo import by_threads, remembered
 
 CONTENTS = "contents"
 
@@ -22,15 +20,7 @@ def contents(paths: Sequence[str]) -> list[str]:
         BadInput: a file can't be read.
     """
 
-    def compute(names: list[str]) -> list[str]:
-        with progress("Hashing images", len(names), "files") as advance, ThreadPoolExecutor() as pool:
-            hashes = []
-            for value in pool.map(file_hash, names):
-                hashes.append(value)
-                advance(1)
-            return hashes
-
-    return remembered(paths, CONTENTS, compute)
+    return remembered(paths, CONTENTS, lambda names: by_threads("Hashing images", file_hash, names))
 
 
 def note(hashes: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,10 @@ from framework.config.settings import PartSettings, Precision, Settings
 from framework.core import registry
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem
-from framework.core.keras_private import restart_names
+from framework.core.keras_private import names_given, restart_names, seeds_drawn
 from framework.core.task import Task
 from framework.model import texts, weights
+from framework.model.bases import Bases
 from framework.model.opened import opened
 from framework.parts import bases, fitted_heads, heads, poolings  # noqa: F401 - registers them
 
@@ -39,29 +41,38 @@ class Network:
     blocks: tuple[str, ...] = ()
 
 
-def build(settings: Settings, task: Task, examples: int = 1) -> Network:
+def build(settings: Settings, task: Task, examples: int = 1, kept: Bases | None = None) -> Network:
     """The network that the settings name, with its weights; its base trains if ``model.trainable`` says so.
 
     Args:
         settings: of a run.
         task: what is asked.
         examples: how many a head that remembers examples is to hold.
+        kept: holds the last base, for networks that are made one after the other and never used side by side.
 
     Raises:
         BadInput: parts don't fit each other or the image size, or the weights can't be had or don't fit.
     """
     choice, geometry = settings.model, settings.data.geometry
+    held = kept.find(settings) if kept is not None else None
     restart_names()
     with precision(settings.trainer.precision):
-        images = keras.Input(geometry.shape, dtype="float32", name="image")
-        features = _part("base", choice, "model", _in_colours(images))
+        if held is None:
+            chance = random.getstate()
+            images = keras.Input(geometry.shape, dtype="float32", name="image")
+            features = _part("base", choice, "model", _in_colours(images))
+            seeds, names = seeds_drawn(chance), names_given()
+        else:
+            images, features = held.images, held.features
+            held.again()
         vectors = _part("pooling", settings.pooling, "pooling", *_for_pooling(settings, features))
-        held = _for_head(settings, examples)
-        logits = task.finished(_part("head", settings.head, "head", vectors, task, *held))
+        given = _for_head(settings, examples)
+        logits = task.finished(_part("head", settings.head, "head", vectors, task, *given))
         model = keras.Model(images, logits, name=geometry.model_name)
 
     base = keras.Model(images, features)
-    weights.load(base, registry.get("base", choice.name), choice.weights, geometry.size, choice.parameters)
+    if held is None:
+        weights.load(base, registry.get("base", choice.name), choice.weights, geometry.size, choice.parameters)
     if registry.get("head", settings.head.name).details["texts"]:
         texts.write(model, settings, task)
     inside = {layer.name for layer in base.layers}
@@ -71,6 +82,8 @@ def build(settings: Settings, task: Task, examples: int = 1) -> Network:
             layer.trainable = choice.trainable
     head = tuple(layer.name for layer in model.layers if layer.name not in inside)
     flat, blocks = opened(model)
+    if kept is not None and held is None and flat is model:
+        kept.keep(settings, base, seeds, names)
     own = tuple(layer.name for layer in flat.layers if layer.name not in head and not layer.name.startswith(before))
     return Network(model, flat, own, head, blocks)
 

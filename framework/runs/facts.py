@@ -14,6 +14,19 @@ import framework
 PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "pillow")
 
 
+_kept: dict[str, Any] = {}
+
+
+def found() -> dict[str, Any]:
+    """All of it, as ``run.json`` notes it."""
+    return dict(_kept) or {"versions": versions(), "machine": machine(), "git": git_commit()}
+
+
+def keep() -> None:
+    """Find it out once, for this process and those that are forked from it: their code is what is there now."""
+    _kept.update(found())
+
+
 def versions() -> dict[str, str]:
     """Versions of this project, Python and the packages that results depend on."""
     return {

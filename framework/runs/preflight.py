@@ -6,9 +6,11 @@ import functools
 import importlib.util
 import os
 import string
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
+from weakref import WeakValueDictionary
 
 from framework.config.earlier import here
 from framework.config.folders import unwritable
@@ -18,12 +20,13 @@ from framework.core.digits import seconds
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
 from framework.core.task import Classification, Task
-from framework.data import sources
+from framework.data import fingerprint, sources
 from framework.data.images import Images
 from framework.data.labels import class_name
 from framework.data.selection import left_out, readable
 from framework.features.upkeep import root_folder
 from framework.model import weights
+from framework.model.bases import Bases
 from framework.parts import presets
 from framework.runs import capacity
 from framework.training.experiment import Experiment
@@ -44,15 +47,30 @@ USUAL_HEAD = "dense"  # named first where another head is advised
 
 
 class Data:
-    """The data sets of one command line: each is listed, and its images looked at, once for all variants and runs."""
+    """The data sets of one command line: each is listed, and its images looked at, once for all variants and runs.
 
-    def __init__(self) -> None:
+    Attributes:
+        bases: what the networks of its runs stand on.
+    """
+
+    _known: ClassVar[WeakValueDictionary[str, Data]] = WeakValueDictionary()
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name or uuid.uuid4().hex
+        self._known[self._name] = self
+        self.bases = Bases()
         self._listed: dict[str, Images | BadInput] = {}
         self._looked: dict[str, tuple[Images, dict[str, str]] | BadInput] = {}
+        self._digests: dict[str, str | BadInput] = {}
 
-    def __reduce__(self) -> tuple[type[Data], tuple[()]]:
-        """In another process all is listed anew: names by the hundred thousand are slower sent than listed."""
-        return Data, ()
+    def __reduce__(self) -> tuple[Callable[[str], Data], tuple[str]]:
+        """A process that was forked has the same; in any other all is listed anew: names by the hundred thousand are slower
+        sent than listed."""
+        return Data._called, (self._name,)
+
+    @classmethod
+    def _called(cls, name: str) -> Data:
+        return cls._known.get(name) or cls(name)
 
     def images(self, settings: Settings) -> Images:
         """What the settings ask for.
@@ -69,6 +87,10 @@ class Data:
             BadInput: some can't be read and are not to be skipped, or too few are left.
         """
         return _once(self._looked, _key(settings), lambda: readable(self.images(settings), settings.data.on_error))
+
+    def fingerprint(self, settings: Settings) -> str:
+        """Digest of the images that can be read, and their labels; raises as ``readable``."""
+        return _once(self._digests, _key(settings), lambda: fingerprint.dataset(self.readable(settings)[0]))
 
     def unreadable(self, settings: Settings) -> list[Problem]:
         """Why a training would refuse images that can't be read; files that are still to be made are none."""

@@ -11,6 +11,7 @@ from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.console import warn
 from framework.data import fingerprint
 from framework.data.selection import left_out, readable
+from framework.model.bases import Bases
 from framework.model.build import Network, build
 from framework.model.weights import IMAGENET
 from framework.runs.preflight import Data, experiment, missing_weights
@@ -63,22 +64,23 @@ def look(
             start.images.prepare()
         if unread:
             images, skipped = readable(start.images, settings.data.on_error, unread)
+            digest = fingerprint.dataset(images)
         else:
             images, skipped = data.readable(settings)
+            digest = data.fingerprint(settings)
         if skipped:
             warn(left_out(len(skipped)))
-        digest = fingerprint.dataset(images)
     return Looked(replace(start, images=images), skipped, digest)
 
 
-def network(start: Experiment) -> Network:
-    """The network as it begins: all seeds set, then built.
+def network(start: Experiment, bases: Bases | None = None) -> Network:
+    """The network as it begins: all seeds set, then built, on a base of before if ``bases`` holds it.
 
     Raises:
         BadInput: it can't be built.
     """
     seed_everything(start.settings.trainer)
-    return build(start.settings, start.task, start.examples)
+    return build(start.settings, start.task, start.examples, bases)
 
 
 def trainer(settings: Settings) -> Trainer:

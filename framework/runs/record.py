@@ -34,9 +34,7 @@ class Record:
             "recipe": {"name": job.recipe.name, "folder": str(job.recipe.folder)} if job.recipe else None,
             **({"repeats": str(job.repeats)} if job.repeats else {}),
             "seed": job.settings.trainer.seed,
-            "versions": facts.versions(),
-            "machine": facts.machine(),
-            "git": facts.git_commit(),
+            **facts.found(),
             "seconds": {},
         }
 

@@ -43,7 +43,7 @@ class Run:
     """
 
     def __init__(self, job: Job, data: Data | None = None):
-        self.job, self.data = job, data
+        self.job, self.data = job, data or Data()
         self.folder = RunFolder(job.folder)
         self.record = Record(self.folder, job)
         self._unread: dict[str, str] = {}  # what only reading found, with the reason
@@ -196,7 +196,7 @@ class Run:
         if self.job.repeats:
             tell_differences(self.job.repeats, self.record.run)
         with self.record.phase("building"):
-            built = network(start)
+            built = network(start, self.data.bases)
         self.record.note(parameters=built.model.count_params())
         callbacks = make_callbacks(settings, self.folder)
         return Trainer(start, built, callbacks, self.record, FolderStore(self.folder), looked.fingerprint)

@@ -1,1 +1,1 @@
-"""What a sweep adds to single runs: stable folders, what was done before, and a process for each job."""
+"""What a sweep adds to single runs: stable folders, what was done before, and processes for its jobs."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from framework.sweeps.request import SweepRequest
@@ -25,10 +25,12 @@ class Call:
     Attributes:
         function: returns an exit code; where processes are not forked it must pickle.
         folder: of the run, which is there.
+        kind: one process may make all calls that have an equal one, one after the other; None for a process of its own.
     """
 
     function: Callable[[], int]
     folder: Path = Path()
+    kind: Any = None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 
 from framework.core.backend import load_tensorflow
+from framework.runs import facts
 
 
 def ready() -> None:
     """Import all that a run needs, so that none pays for it, and a change of the code meanwhile reaches none."""
     load_tensorflow()
+    facts.keep()
     classes = ("checkpoint_class", "stopping_classes", "averaging_class", "log_classes")
     for module in ("runs.run", "training.callback_list", *(f"parts.{name}" for name in classes)):
         import_module(f"framework.{module}")

@@ -371,7 +371,9 @@ class Sweep:
             self._enter(job, Outcome("running"))
             view.begin(job)
             begun.append(job)
-            return Call(functools.partial(_in_child if engine.forks else _anew, self.work, job), job.folder)
+            if engine.forks:
+                return Call(functools.partial(_in_child, self.work, job), job.folder, _kind(job))
+            return Call(functools.partial(_anew, self.work, job), job.folder)
 
         def unwanted(place: int) -> bool:
             reason = trials.unpromising(begun[place]) if trials else None
@@ -503,9 +505,12 @@ def _done(work: Work, job: Job) -> int:
 
 
 def _in_child(work: Work, job: Job) -> int:
-    """One run, what it says going to a file to the end of its process."""
-    say_to_log(job.folder)
-    return guarded(functools.partial(_done, work, job))
+    """One run, what it says going to a file in its folder."""
+    back = say_to_log(job.folder)
+    try:
+        return guarded(functools.partial(_done, work, job))
+    finally:
+        back()
 
 
 def _anew(work: Work, job: Job) -> int:
@@ -518,6 +523,18 @@ def _anew(work: Work, job: Job) -> int:
         work(job)
 
     return _in_child(ready, job)
+
+
+def _kind(job: Job) -> tuple[Any, ...] | None:
+    """What is equal for runs that one process may do, one after the other: those of a head on kept features of one base.
+
+    Such a run takes no longer than a process needs to begin. Any other takes far longer, and leaves more behind.
+    """
+    settings, trainer = job.settings, job.settings.trainer
+    if not settings.trains_head_alone:
+        return None
+    chosen = settings.data, settings.model, settings.cache, settings.augment
+    return *chosen, trainer.precision, trainer.feature_precision, trainer.deterministic
 
 
 def _changed(job: Job) -> Problem | None:

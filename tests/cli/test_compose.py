@@ -1,6 +1,7 @@
 """Composing: what overrides mean, and what is said of those that mean nothing."""
 
 import pytest
+from omegaconf import OmegaConf
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli import command
@@ -121,6 +122,43 @@ def test_hydra_composes_a_run_twice_once_to_find_every_mistake_and_once_to_start
     assert command.launch(overrides, jobs.append, lambda _: [], lambda: None, lambda _: 0) == 0
     assert jobs[0].folder == here / "where" / "0.5"
     assert len(composed) == 2
+
+
+LINES = [
+    ["optim.lr=0.5", "head=mlp", "head.hidden=[32,8]"],
+    ["optim.lr=0.25", "head=mlp", "+head.extra=1", "~callbacks.checkpoint"],
+    ["head=mlp", "trainer.seed=2", "hydra.sweep.subdir=x"],
+    ["optim/schedule=cosine", "++stages.main.epochs=3", "data.classes=[a,'b c']"],
+    ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=2"],
+    ["optim/schedule=cosine", "++stages.main.epochs=4"],
+]
+
+
+def test_jobs_that_differ_in_values_alone_are_composed_once_and_as_hydra_composes_each():
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    from framework.cli.multirun import composed
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+        loader, known = GlobalHydra.instance().config_loader(), {}
+        given = ["hydra.sweep.dir=sweeps/x", "hydra.job.config.override_dirname.exclude_keys=['head']"]
+        master = loader.load_configuration("train", given, RunMode.MULTIRUN)
+        for line in LINES:
+            assert OmegaConf.to_yaml(composed(loader, master, line, known)) == OmegaConf.to_yaml(
+                loader.load_sweep_config(master, line)
+            )
+    assert len(known) == 4
+
+
+def test_variants_that_differ_in_values_alone_are_composed_once_each_with_its_own():
+    known = {}
+    first, second = (compose(["head=mlp", f"head.hidden={hidden}"], known).config for hidden in ("[3]", "[4,5]"))
+    assert (first["head"]["hidden"], second["head"]["hidden"]) == ([3], [4, 5])
+    assert compose(["head=mlp"], known).config["head"]["hidden"] == compose(["head=mlp"]).config["head"]["hidden"]
+    assert list(known) == [("head=mlp",)]
 
 
 def test_a_folder_that_can_t_be_written_is_told_where_its_name_is_made_of_what_was_typed(here):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from framework.core.backend import keras
 from framework.core.errors import BadInput
 from framework.core.geometry import Geometry, named
 from framework.core.task import Binary, Multilabel
+from framework.model.bases import Bases
 from framework.model.build import build
 from framework.model.description import describe
 from framework.model.saving import load_model
@@ -61,6 +64,57 @@ def test_names_do_not_depend_on_what_was_built_before():
     keras.layers.ReLU()
     second = build(settings("mobilenetv3small"), TASK)
     assert first.base_layers == second.base_layers
+
+
+def as_file(model, folder):
+    base = keras.Model(model.input, model.get_layer("conv_pw_13_relu").output)
+    base.save_weights(folder / "base.weights.h5")
+    return str(folder / "base.weights.h5")
+
+
+def head_alone(**given):
+    found = settings(**given)
+    found.trains_head_alone = True
+    return found
+
+
+def made(given, seed, kept=None):
+    keras.utils.set_random_seed(seed)
+    network = build(given, TASK, kept=kept)
+    described = [(layer.name, type(layer), layer.output.shape) for layer in network.model.layers]
+    return network, described, network.model.get_weights()
+
+
+def test_on_a_base_that_is_kept_a_network_is_to_the_bit_what_it_is_by_itself(tmp_path):
+    file, kept = as_file(build(settings(alpha=0.25), TASK).model, tmp_path), Bases()
+    first, *_ = made(head_alone(head="dense", alpha=0.25, weights=file), 1, kept)
+    for seed, head in ((2, "mlp"), (1, "dense"), (3, "cosine")):
+        given = head_alone(head=head, pooling="avgmax", alpha=0.25, weights=file)
+        network, described, numbers = made(given, seed, kept)
+        assert network.model.get_layer("conv1") is first.model.get_layer("conv1")
+        other, own, found = made(given, seed)
+        assert other.model.get_layer("conv1") is not first.model.get_layer("conv1")
+        assert described == own
+        assert (network.base_layers, network.head_layers) == (other.base_layers, other.head_layers)
+        assert all(map(np.array_equal, numbers, found))
+
+
+@pytest.mark.parametrize("changed", [{"alpha": 0.35}, {"size": 64}, {"precision": "mixed_bfloat16"}, {"weights": None}])
+def test_another_base_is_built_anew(changed, tmp_path):
+    file, kept = as_file(build(settings(alpha=0.25), TASK).model, tmp_path), Bases()
+    made(head_alone(alpha=0.25, weights=file), 1, kept)
+    assert kept.find(head_alone(alpha=0.25, weights=file)) is not None
+    assert kept.find(head_alone(**{"alpha": 0.25, "weights": file, **changed})) is None
+
+
+def test_a_base_whose_file_has_changed_or_that_trains_is_built_anew(tmp_path):
+    file, kept = as_file(build(settings(alpha=0.25), TASK).model, tmp_path), Bases()
+    made(head_alone(alpha=0.25, weights=file), 1, kept)
+    trained = settings(alpha=0.25, weights=file)
+    trained.trains_head_alone = False
+    assert kept.find(trained) is None
+    os.utime(file, (1, 1))
+    assert kept.find(head_alone(alpha=0.25, weights=file)) is None
 
 
 def test_precision_is_the_models_own():

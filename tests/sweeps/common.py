@@ -23,7 +23,7 @@ def work(job: Job) -> None:
     """A run that is as good as its learning rate, fails at 13, kills itself at 9, and hangs at 60."""
     folder, lr = RunFolder(job.folder), job.settings.optim.lr
     write_whole(folder.config, job.config)
-    about = {"overrides": list(job.overrides), "seed": job.settings.trainer.seed}
+    about = {"overrides": list(job.overrides), "seed": job.settings.trainer.seed, "process": os.getpid()}
     folder.write_run({**about, "status": "running"})
     print("working")
     with open(job.folder.parent / "calls.txt", "a") as file:
