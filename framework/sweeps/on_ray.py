@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from framework.config.settings import ComputeSettings
-from framework.core.errors import FAILED, STOPPED, BadInput, Problem, many
+from framework.core.errors import FAILED, STOPPED, BadInput, Problem, RunFailed, many
 from framework.sweeps import attending
 from framework.sweeps.attending import Keeping, attend
 from framework.sweeps.engines import Call, Engine
@@ -164,7 +164,12 @@ class OnRay(Engine):
         order = ordered(call, log=DRIVER_LOG, stop=signal.SIGINT)
         actor = self.ray.remote(max_restarts=-1, num_cpus=0)(Keeping)
         keeper = actor.options(name=str(call.folder), lifetime="detached").remote(order)
-        number, machine = self.ray.get(keeper.who.remote(), timeout=BEGINS)
+        try:
+            number, machine = self.ray.get(keeper.who.remote(), timeout=BEGINS)
+        except self.ray.exceptions.RayError as error:
+            self.ray.kill(keeper)
+            reason = str(error).strip().split("\n", 1)[0]
+            raise RunFailed(f"the cluster has not taken the sweep over within {BEGINS:.0f} s: {reason}") from None
         return f"process {number} on {machine}"
 
     def has(self, folder: Path) -> bool:

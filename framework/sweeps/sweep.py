@@ -133,7 +133,7 @@ class Sweep:
         self.note(at_work=True)  # whoever watches need not wait for the command to say so there
         try:
             where = self._engine.hand_over(worker.driver(words, folder))
-        except BadInput:
+        except (BadInput, RunFailed):
             self.note(at_work=False)
             raise
         say(f"sweep {self.request.name} in {shown(folder)} is handed over to {self._engine.told}: {where}")
