@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import framework
@@ -194,8 +196,12 @@ def _weighed(case: Case) -> Told:
 def _weights(file: Path) -> bool:
     from framework.core import registry
 
-    usual = read_option(conf_folder() / "model" / "mobilenet.yaml").content
-    return unfit(registry.get("base", "mobilenet"), file, {**usual, "alpha": 0.25}) is not None
+    return unfit(registry.get("base", "mobilenet"), file, {**_usual(), "alpha": 0.25}) is not None
+
+
+@functools.cache
+def _usual() -> dict[str, Any]:
+    return read_option(conf_folder() / "model" / "mobilenet.yaml").content
 
 
 def _fault(case: Case, answer: Told | Callable[[], Told], canary: Canary) -> str:

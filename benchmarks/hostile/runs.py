@@ -145,12 +145,13 @@ def _by_all(
     for command, words in _commands("evil").items():
         if command == "compare" and not any(name.startswith(file) for file in DRAWN):
             continue  # which takes seconds for its figures
-        made(folder / "evil", config, **record)
-        change(folder / "evil")
-        tally.case(
-            f"{name}, {command}",
-            lambda command=command, words=words: _answer(canary, folder, codes, COMMANDS[command], words),
-        )  # type: ignore[misc]
+
+        def asked(command: str = command, words: list[str] = words) -> str:
+            made(folder / "evil", config, **record)
+            change(folder / "evil")
+            return _answer(canary, folder, codes, COMMANDS[command], words)
+
+        tally.case(f"{name}, {command}", asked)
 
     def python() -> str:
         made(folder / "evil", config, **record)
@@ -257,12 +258,13 @@ def _records(tally: Tally, canary: Canary, folder: Path, config: Any, short: boo
                 for one in _commands("evil").items()
                 if one[0] in (ALL if key in ("best", "data") and not short else SOME)
             ]:
-                made(folder / "evil", config)
-                (folder / "evil" / "run.json").write_text(text)
-                tally.case(
-                    f"run.json says {key}={str(value)[:20]}, {command}",
-                    lambda command=command, words=words: _answer(canary, folder, BOTH, COMMANDS[command], words),
-                )  # type: ignore[misc]
+
+                def said(command: str = command, words: list[str] = words, text: str = text) -> str:
+                    made(folder / "evil", config)
+                    (folder / "evil" / "run.json").write_text(text)
+                    return _answer(canary, folder, BOTH, COMMANDS[command], words)
+
+                tally.case(f"run.json says {key}={str(value)[:20]}, {command}", said)
     aliases = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
     for what, text in {
         "aliases": aliases,
@@ -304,12 +306,12 @@ def _reaching(tally: Tally, canary: Canary, folder: Path, config: Mapping[str, A
                 node = node[one]
             node[last] = value
             for command in ("check from=", "train from=", "evaluate") if not short else ("check from=", "evaluate"):
-                made(folder / "evil", changed)
-                words = _commands("evil")[command]
-                tally.case(
-                    f"{key} is {what}, {command}",
-                    lambda command=command, words=words: _answer(canary, folder, BOTH, COMMANDS[command], words),
-                )  # type: ignore[misc]
+
+                def asked(command: str = command, changed: Any = changed) -> str:
+                    made(folder / "evil", changed)
+                    return _answer(canary, folder, BOTH, COMMANDS[command], _commands("evil")[command])
+
+                tally.case(f"{key} is {what}, {command}", asked)
     for what, node in hydra_nodes(canary).items():
         _by_all(tally, canary, folder, f"config.yaml says {what}", lambda run: None, {**config, **node})
 

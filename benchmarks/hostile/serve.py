@@ -347,7 +347,7 @@ def _named(tally: Tally, folder: Path) -> None:
         record = json.loads((folder / "run" / "run.json").read_text())
         (folder / "run" / "run.json").write_text(json.dumps({**record, "classes": pair}))
         names = pair
-        if number % 8:
+        if number % 8 or time.monotonic() > tally.until:
             continue
         with serving("run=run", *LIMITS) as server:
             for page in ("/", "/docs", "/redoc"):

@@ -135,6 +135,17 @@ def open_own(path: Path, folder: Path) -> IO[bytes]:
     return file
 
 
+def refuse_device(path: str | Path) -> None:
+    """Let no device be read, which might never end; a pipe that somebody names may be.
+
+    Raises:
+        OSError: it is one, or is not there.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise OSError(errno.EINVAL, "it is a device", str(path))
+
+
 def read_own(path: Path, folder: Path, most: int = MOST_TEXT) -> str:
     """A small text of a folder that somebody else may have made.
 

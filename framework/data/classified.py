@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many
+from framework.core.files import refuse_device
 from framework.data.folders import SPLIT_NAMES, not_learnt
 from framework.data.images import Images, Split, to_draw
 from framework.data.labels import class_name
@@ -162,6 +163,7 @@ def read_names(file: str) -> list[str]:
     path = os.path.abspath(os.path.expanduser(file))
     where = "data.names"
     try:
+        refuse_device(path)
         with open(path, encoding="utf-8-sig") as opened:
             text = opened.read()
         if text.lstrip()[:1] in ("[", "{"):

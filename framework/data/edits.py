@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many, nearest, suggestion
+from framework.core.files import refuse_device
 from framework.core.names import from_csv
 from framework.data.folders import left_out
 from framework.data.images import Images
@@ -60,6 +61,7 @@ class _Rows:
 def _read(file: str, images: Images, key: str) -> _Rows:
     path = os.path.abspath(file)
     try:
+        refuse_device(path)
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as opened:
             table = [(place, row) for place, row in enumerate(csv.reader(opened), start=1) if any(row)]
     except (OSError, csv.Error) as error:

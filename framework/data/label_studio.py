@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from framework.core.errors import BadInput, Problem, listing, many, suggestion
+from framework.core.files import refuse_device
 from framework.data import containers, folders
 from framework.data.classified import classes_of, classified
 from framework.data.folders import EXAMPLES, Kind, Unused
@@ -94,6 +95,7 @@ def list_label_studio(
 def _tasks(file: str) -> list[dict[str, Any]]:
     """Each task as JSON has it: ``data``, and ``annotations`` with their ``result``."""
     try:
+        refuse_device(file)
         with open(file, encoding="utf-8-sig", newline="") as opened:
             if file.lower().endswith(".json"):
                 found = json.load(opened)

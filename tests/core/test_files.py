@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from framework.core.files import locked, open_own, read_own, refuse_bomb, whole, write_whole
+from framework.core.files import locked, open_own, read_own, refuse_bomb, refuse_device, whole, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -89,3 +89,10 @@ def test_a_member_unpacks_to_no_more_than_it_may(tmp_path):
         refuse_bomb(archive, ["right"])
         with pytest.raises(ValueError, match="'bomb' would unpack to 67,108,864 bytes"):
             refuse_bomb(archive)
+
+
+def test_a_device_is_not_read(tmp_path):
+    """Lists of images that are one would never end."""
+    with pytest.raises(OSError, match="it is a device"):
+        refuse_device("/dev/zero")
+    refuse_device(tmp_path)

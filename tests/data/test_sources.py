@@ -14,6 +14,8 @@ from framework.config.settings import DataSettings
 from framework.core import registry
 from framework.core.errors import BadInput
 from framework.data import folders
+from framework.data.classified import read_names
+from framework.data.edits import edited
 from framework.data.selection import narrow
 from framework.data.sources import garments, image_folder, read, read_all
 from tests.conftest import make_images
@@ -513,3 +515,13 @@ def test_a_folder_that_can_t_be_listed_is_a_fault_of_its_class(photos, monkeypat
     assert complaints(error) == [f"{photos / 'train' / 'red'} can't be listed: Permission denied"]
     listed = image_folder(1, dir=str(photos), validation=0.2, test=0.0)
     assert narrow(listed, ["blue", "green"], None, None, 1).classes == ("blue", "green")
+
+
+def test_a_list_that_is_a_device_is_told(photos):
+    """It would never end."""
+    images = read_all("image_folder", 1, dir=str(photos), validation=0.25, test=0.0)
+    for lists in (("/dev/zero", None), (None, "/dev/zero")):
+        with pytest.raises(BadInput, match="/dev/zero can't be read: it is a device"):
+            edited(images, *lists)
+    with pytest.raises(BadInput, match="/dev/zero can't be read: it is a device"):
+        read_names("/dev/zero")
