@@ -2,7 +2,7 @@
 
     python -m benchmarks.exports --images 150
 
-Every file is called by the ``call.py`` beside it, as where it is used. 
+Every file is called by the ``call.py`` beside it, as where it is used.
 """
 
 from __future__ import annotations
