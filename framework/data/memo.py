@@ -35,7 +35,9 @@ def remembered(
         compute: files to one text each.
         anew: compute for every file, and remember that.
     """
-    folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
+    parents = list(map(os.path.dirname, paths))
+    in_full = {parent: os.path.abspath(parent) for parent in dict.fromkeys(parents)}
+    folders = [in_full[parent] for parent in parents]
     memories = {folder: _Memory(folder, what) for folder in dict.fromkeys(folders)}
     states = [containers.state(path) for path in paths]
     values: dict[int, str] = {}

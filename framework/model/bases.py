@@ -60,9 +60,9 @@ class Bases:
             seeds: how many its layers drew; None where they drew otherwise.
             names: given when it was built.
         """
-        draws = any(len(layer.variables) > len(layer.weights) for layer in base.layers)
-        if seeds is not None and not draws:
-            self._what, self._base = _what(settings), Base(base.input, base.output, seeds, names)
+        what, draws = _what(settings), any(len(layer.variables) > len(layer.weights) for layer in base.layers)
+        if what is not None and seeds is not None and not draws:
+            self._what, self._base = what, Base(base.input, base.output, seeds, names)
 
 
 def _what(settings: Settings) -> tuple[Any, ...] | None:
