@@ -8,7 +8,7 @@ the tests of ``features``, ``model`` and ``evaluation``.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from framework.core.backend import keras
@@ -52,6 +52,11 @@ def maker_of(tensor: Any) -> Any:
 def layers_within(model: keras.Model) -> list[keras.Layer]:
     """A model and all its layers, those within layers too: ``_flatten_layers``."""
     return list(model._flatten_layers())
+
+
+def take_moments(layer: keras.layers.BatchNormalization, moments: Callable[[Any, list[int]], tuple[Any, Any]]) -> None:
+    """Have a layer take mean and variance of a batch by ``moments(inputs, axes)``: in place of its ``_moments``."""
+    layer._moments = lambda inputs, mask: moments(inputs, layer._reduction_axes)
 
 
 def is_of_keras(layer: keras.Layer) -> bool:
