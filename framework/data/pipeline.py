@@ -222,7 +222,8 @@ class _Batch:
         for part in self.augmentations.values():
             x, y = part.apply(x, y, uniforms[:, start : start + part.draws])
             start += part.draws
-        if (share := self.share) is not None:
+        share = self.share
+        if share is not None:
             x, y = tf.nest.map_structure(lambda tensor: tensor[share.of(tf.shape(tensor)[0])], (x, y))
         return (x, y) if self.class_weights is None else (x, y, _sample_weights(y, self.class_weights))
 

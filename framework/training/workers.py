@@ -30,6 +30,8 @@ from framework.training.state import StageProgress, layer_variables
 
 # any number, the same in all workers: this is the only group
 _GROUP = 1
+# for each exchange: there and back, or one for each size
+_KEYS = 32
 
 
 class OneWorker:
@@ -89,7 +91,7 @@ class Workers(OneWorker):
 
     def __init__(self, place: int, count: int):
         self.place, self.count = place, count
-        self._keys = itertools.count(1)
+        self._keys = itertools.count(0, _KEYS)
         self.part: Any = None  # of the batch size that this worker's rows of a step are, while that is traced
 
     def share(self, blended: bool = False) -> Share:
@@ -150,13 +152,16 @@ class Workers(OneWorker):
         own = own if self.first else b""
         with lost_is_stopped():
             size = int(self.sum(tf.constant(len(own), tf.int64)))
+            if not size:  # TensorFlow dies of a sum of nothing
+                return b""
             words = np.zeros(-(-size // 4) * 4, np.uint8)
             words[: len(own)] = np.frombuffer(own, np.uint8)
             return self.sum(tf.constant(words.view(np.int32))).numpy().tobytes()[:size]
 
     def sum(self, tensor: tf.Tensor) -> tf.Tensor:
         """The sum over all workers, of a tensor of one shape in all; the gradient of it is a sum, too."""
-        there, back = next(self._keys), next(self._keys)
+        there = next(self._keys)
+        back = there + 1
 
         @tf.custom_gradient
         def summed(own: tf.Tensor) -> Any:
@@ -170,10 +175,16 @@ class Workers(OneWorker):
         return self.sum(tf.pad(tensor[None], around))
 
     def concatenated(self, rows: tf.Tensor) -> tf.Tensor:
-        """The rows of each worker, one after the other: of shape (rows, columns), where each may have other rows."""
+        """The rows of each worker, one after the other, of shape (rows, columns); each may have another number of them.
+
+        TensorFlow holds each key to one shape, and dies of a sum of nothing: there is a key for each power of two.
+        """
         counts = self.gather(tf.shape(rows)[0])
-        before, after = tf.reduce_sum(counts[: self.place]), tf.reduce_sum(counts[self.place + 1 :])
-        return self.sum(tf.pad(rows, [[before, after], [0, 0]]))
+        before, total = tf.reduce_sum(counts[: self.place]), tf.reduce_sum(counts)
+        size = tf.math.log(tf.cast(tf.maximum(total, 1), tf.float64)) / np.log(2.0)
+        power = tf.cast(tf.math.ceil(size), tf.int32)
+        after = tf.bitwise.left_shift(1, power) - before - tf.shape(rows)[0]
+        return self._exchange(tf.pad(rows, [[before, after], [0, 0]]), next(self._keys) + power)[:total]
 
     def moments(self, inputs: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and variance over these axes and all workers, float32 (channels,): Chan et al., 1979, of their parts.
@@ -202,7 +213,7 @@ class Workers(OneWorker):
         whole = (tf.cast(tf.reshape(next(pieces), tf.shape(one)), one.dtype) for one in given)
         return [None if gradient is None else next(whole) for gradient in gradients]
 
-    def _exchange(self, tensor: tf.Tensor, key: int) -> tf.Tensor:
+    def _exchange(self, tensor: tf.Tensor, key: int | tf.Tensor) -> tf.Tensor:
         return tf.raw_ops.CollectiveReduceV2(
             input=tensor,
             group_size=self.count,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_two_workers_train_as_one_does_and_are_killed_and_go_on(tmp_path):
     assert RunFolder(tmp_path / "two").model.is_file()
     assert not worker_kills.half_written(tmp_path / "two")
 
-    arguments = [word.strip("'") for word in WORDS.replace("{red: 3.0}", "{red:3.0}").split()]
+    arguments = shlex.split(WORDS)
     process = kills.train(tmp_path, "killed", *arguments, "trainer.workers=2")
     while not RunFolder(tmp_path / "killed").state.exists():
         assert process.poll() is None, (tmp_path / "killed.log").read_text()
