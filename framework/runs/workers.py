@@ -1,7 +1,8 @@
 """Starts the workers of one training on this machine, and sees that all of them end if one does.
 
-Each is a process; this one trains nothing. TensorFlow waits for a worker that never comes for a quarter of an hour and is
-deaf meanwhile, and a worker that is stopped (SIGSTOP) never ends: here are the clocks.
+Each is a process; this one trains nothing. On Linux it imports TensorFlow once for all and forks, which can be done as
+long as nothing was computed; elsewhere each starts a new interpreter. TensorFlow waits for a worker that never comes for
+a quarter of an hour and is deaf meanwhile, and a worker that is stopped (SIGSTOP) never ends: here are the clocks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,6 +36,8 @@ from framework.runs.job import Job, nothing
 # seconds that the others have to end by themselves once a worker has ended, and that one may stand still
 PATIENCE = 15.0
 LOOK_EVERY = 0.5
+FORKS = sys.platform.startswith("linux") and hasattr(os, "fork")
+HEARD = (signal.SIGINT, signal.SIGTERM)
 # what a worker tells the process that has started it: all have come; the run is not refused
 _UP, _BEGINS = "up", "begins"
 
@@ -51,6 +55,8 @@ def train_together(job: Job) -> None:
         say(f"{len(cluster)} workers on this machine, each with its share of every batch")
     else:
         say(f"worker {cluster.here[0]} of {len(cluster)} (from 0), as {VARIABLE} says")
+    if FORKS:
+        _load()
     try:
         _Team(job, cluster).work()
     finally:
@@ -95,13 +101,14 @@ class _Team:
             self._tell(Path(folder))
 
     def _start(self, place: int, folder: Path) -> None:
-        context = multiprocessing.get_context("spawn")
+        context: Any = multiprocessing.get_context("fork" if FORKS else "spawn")
         receiver, sender = context.Pipe(duplex=False)
         log = folder / f"{place}.log" if place else None
         process = context.Process(
             target=_worker, args=(replace(self.job, begin=nothing), self.cluster, place, sender, log)
         )
-        process.start()
+        with _deaf():
+            process.start()
         sender.close()
         self.running[place] = _Worker(place, process, receiver, log)
 
@@ -168,7 +175,7 @@ class _Team:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, hand_on) for number in HEARD}
         try:
             yield
         finally:
@@ -203,6 +210,19 @@ class _Team:
         raise SystemExit(code)
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Signals wait: one that met a child before it is itself would be heard as its parent hears it."""
+    if not FORKS:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _stands_still(worker: _Worker) -> bool:
     """Whether a process is stopped, and has been for too long; where the system does not tell it is not."""
     if not hasattr(os, "waitid"):
@@ -225,6 +245,8 @@ def _worker(job: Job, cluster: Cluster, place: int, sender: Any, log: Path | Non
         os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if FORKS:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
     if log is not None:
         with open(log, "wb") as file:
             os.dup2(file.fileno(), 1)
@@ -239,11 +261,9 @@ def _worker(job: Job, cluster: Cluster, place: int, sender: Any, log: Path | Non
 
 def _train(job: Job, cluster: Cluster, place: int, sender: Any) -> int:
     os.environ[VARIABLE] = cluster.config(place)
-    import framework.parts  # noqa: F401 - registers the shipped parts
-
-    if job.recipe:
+    if not FORKS and job.recipe:
         load_parts(bring([job.recipe.name], groups()).recipes)
-    load_tensorflow()
+    _load()
     from framework.runs.meeting import follow
     from framework.runs.run import Run
     from framework.training.workers import come_together
@@ -257,11 +277,21 @@ def _train(job: Job, cluster: Cluster, place: int, sender: Any) -> int:
     return 0
 
 
+def _load() -> None:
+    """Import all that a worker needs."""
+    import framework.parts  # noqa: F401 - registers the shipped parts
+
+    load_tensorflow()
+    for module in ("runs.meeting", "runs.run", "training.callback_list"):
+        import_module(f"framework.{module}")
+
+
 def _end_with_parent() -> None:
-    """Stop as after SIGTERM when the process that has started this one is gone, or end at the latest then."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(PATIENCE)
-        os._exit(STOPPED)
+    """Stop as after SIGTERM when the process that has started this one is gone, or end a while after that."""
+    parent, number = multiprocessing.parent_process(), os.getppid()
+    # a pipe to the parent tells, but on Linux workers that were forked later hold its end, too
+    while parent is not None and parent.is_alive() and os.getppid() == number:
+        time.sleep(LOOK_EVERY)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os._exit(STOPPED)
