@@ -3,28 +3,32 @@
     python -m benchmarks.worker_kills --kills 60
 
 Two and three workers in turn, of each config of ``kills`` and of a head on kept features. What is sent, to which of the
-processes and when, from the first import to the last file, is drawn; the process that has started the workers is one of
-them. Then the command is given again until it ends by itself, and weights, optimizer, history and checkpoints are
-compared by their hashes with those of a run that was not killed. No process is left, and no half-written file. For Linux.
+processes and when, from their start to the last file, is drawn; the process that has started the workers is one of them.
+Then the command is given again until it ends by itself, and weights, optimizer, history and checkpoints are compared by
+their hashes with those of a run that was not killed. No process is left, and no half-written file. Commands are forked
+from this process, which has imported TensorFlow and computes nothing. For Linux.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import random
+import runpy
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from benchmarks import kills
 from framework.core.errors import STOPPED
 from framework.core.runs import RunFolder
+from framework.sweeps.ready import ready
 
 # seconds after which no process may be left, however one of them was ended
 LIMIT = 60.0
@@ -36,6 +40,7 @@ CONFIGS = {
         "data.dir=photos",
         "data.image_size=64",
         "model=mobilenet",
+        "model.alpha=0.25",
         "model.weights=null",
         "trainer.batch_size=4",
         "trainer.epochs=4",
@@ -44,11 +49,27 @@ CONFIGS = {
 }
 
 
-def workers_of(process: subprocess.Popen) -> list[int]:
+def train(folder: Path, run: str, *arguments: str) -> Any:
+    """Begin ``framework.train`` in a folder, its cache and its log there too; a process of ``multiprocessing``."""
+    process = multiprocessing.get_context("fork").Process(target=_train, args=(folder, run, arguments))
+    process.start()
+    return process
+
+
+def _train(folder: Path, run: str, arguments: tuple[str, ...]) -> None:
+    os.chdir(folder)
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    log = os.open(f"{run}.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.argv = ["framework.train", *arguments, f"hydra.run.dir={run}"]
+    runpy.run_module("framework.train", run_name="__main__", alter_sys=True)
+
+
+def workers_of(number: int) -> list[int]:
     """Process numbers of the workers that a training has started, in their order."""
     with contextlib.suppress(OSError):
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        return [int(one) for one in children]
+        return [int(one) for one in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
     return []
 
 
@@ -60,8 +81,8 @@ def is_alive(number: int) -> bool:
         return False
 
 
-def kill(process: subprocess.Popen, place: int, number: int, after: float, workers: int) -> float | None:
-    """Send a signal to a worker, or to who has started them (place -1), so many seconds after all have been started.
+def kill(starter: int, place: int, number: int, after: float, workers: int) -> float | None:
+    """Send a signal to a worker, or to the process that starts them (place -1), so many seconds after all have begun.
 
     Returns:
         Seconds until no process was left; None if the training had ended before.
@@ -69,25 +90,25 @@ def kill(process: subprocess.Popen, place: int, number: int, after: float, worke
     Raises:
         AssertionError: some process is left after ``LIMIT``.
     """
-    while len(found := workers_of(process)) < workers:
-        if process.poll() is not None:
+    while len(found := workers_of(starter)) < workers:
+        if not is_alive(starter):
             return None
         time.sleep(0.01)
     time.sleep(after)
-    whole = [process.pid, *found]
-    if process.poll() is not None or not is_alive(whole[place + 1]):
-        process.wait()
+    whole = [starter, *found]
+    if not all(map(is_alive, (starter, whole[place + 1]))):
         return None
     os.kill(whole[place + 1], number)
-    sent = time.monotonic()
     if place == -1 and number == signal.SIGSTOP:
         # nobody misses it: the training goes on, and it is here that it is woken
         time.sleep(1)
-        os.kill(process.pid, signal.SIGCONT)
-        process.wait()
+        os.kill(starter, signal.SIGCONT)
+        while any(map(is_alive, whole)):
+            time.sleep(0.05)
         return 0.0
-    while process.poll() is None or any(map(is_alive, found)):
-        assert time.monotonic() - sent < LIMIT, f"{[one for one in found if is_alive(one)]} are left"
+    sent = time.monotonic()
+    while left := list(filter(is_alive, whole)):
+        assert time.monotonic() - sent < LIMIT, f"processes {left} are left"
         time.sleep(0.05)
     return time.monotonic() - sent
 
@@ -107,12 +128,13 @@ def campaign(
     """
     draw = random.Random(seed)
     kills.make_photos(folder / "photos")
-    expected, lasts = {}, {}
-    place = number = met = 0
+    ready()
+    expected: dict[tuple[str, int], dict[str, str]] = {}
+    lasts: dict[tuple[str, int], float] = {}
+    number = met = 0
     longest, sent = 0.0, Counter[str]()
-    while place < count:
-        chosen = configs[number % len(configs)], sizes[number // len(configs) % len(sizes)]
-        config, workers = chosen
+    while met < count:
+        config, workers = chosen = configs[number % len(configs)], sizes[number // len(configs) % len(sizes)]
         arguments = (*CONFIGS[config], f"trainer.workers={workers}")
         if chosen not in expected:
             begun = time.monotonic()
@@ -122,37 +144,40 @@ def campaign(
         run = f"killed{number}"
         # each with a cache of its own, so that features are computed under fire too
         arguments = (*arguments, f"cache.dir=cache-{run}")
-        for _ in range(draw.choice((1, 2, 3))):
-            target, what = draw.randrange(-1, workers), draw.choice(SIGNALS)
-            process = kills.train(folder, run, *arguments)
-            took = kill(process, target, what, draw.uniform(0, lasts[chosen]), workers)
-            place += 1
-            who = "starter" if target == -1 else f"worker {target}"
+        for _ in range(draw.choice((2, 3, 4))):
+            place, what = draw.randrange(-1, workers), draw.choice(SIGNALS)
+            process = train(folder, run, *arguments)
+            took = kill(process.pid, place, what, draw.uniform(0, lasts[chosen]), workers)
+            process.join()
+            said = f"{process.exitcode}: {(folder / f'{run}.log').read_text()}"
             if took is None:
-                assert process.returncode == 0, (folder / f"{run}.log").read_text()
+                assert process.exitcode == 0, said
                 break
-            allowed = {0, STOPPED} if target >= 0 or what != signal.SIGKILL else {-signal.SIGKILL}
-            assert process.returncode in allowed, (process.returncode, (folder / f"{run}.log").read_text())
+            allowed = {0, STOPPED} if place >= 0 or what != signal.SIGKILL else {-signal.SIGKILL}
+            assert process.exitcode in allowed, said
             met, longest = met + 1, max(longest, took)
-            sent[f"{what.name} to {who}"] += 1
+            sent[f"{what.name} to {'the starter' if place == -1 else f'worker {place}'}"] += 1
         finish(folder, run, *arguments)
         found = kills.fingerprint(folder / run)
         differing = [name for name, value in expected[chosen].items() if found.get(name) != value]
         assert found.keys() == expected[chosen].keys(), (run, set(found) ^ set(expected[chosen]))
         assert not differing, (run, chosen, differing)
         assert not half_written(folder / run), half_written(folder / run)
-        said = f"{place} kills, {met} of a training under way, the longest end {longest:.1f} s"
-        print(f"{said}: {config}, {workers} workers: the same to the bit", flush=True)
+        print(
+            f"{met} kills, the longest end {longest:.1f} s: {config}, {workers} workers: the same to the bit",
+            flush=True,
+        )
         number += 1
-    print(", ".join(f"{name} {times}" for name, times in sorted(sent.items())), flush=True)
+        print(", ".join(f"{name} {times}" for name, times in sorted(sent.items())), flush=True)
     return met, longest
 
 
 def finish(folder: Path, run: str, *arguments: str) -> None:
     """Let a run go to its end."""
-    code = kills.train(folder, run, *arguments).wait()
-    if code != 0:
-        sys.exit(f"{arguments}: exit code {code}\n{(folder / f'{run}.log').read_text()}")
+    process = train(folder, run, *arguments)
+    process.join()
+    if process.exitcode != 0:
+        sys.exit(f"{arguments}: exit code {process.exitcode}\n{(folder / f'{run}.log').read_text()}")
     assert RunFolder(folder / run).read_run()["status"] == "finished"
 
 
