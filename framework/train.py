@@ -61,7 +61,7 @@ def train(job: Job, data: Data | None = None) -> None:
     if several(job.settings):
         from framework.runs.workers import train_together
 
-        return train_together(job)
+        return train_together(job, data)
     from framework.runs.run import Run
 
     Run(job, data).train()

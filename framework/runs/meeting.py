@@ -24,6 +24,7 @@ from framework.reports.entries import flat
 from framework.runs.facts import versions
 from framework.runs.job import Job
 from framework.runs.keeping import FolderStore, make_callbacks
+from framework.runs.preflight import Data
 from framework.runs.prepare import Looked, look, network, train
 from framework.runs.resume_rules import FREE, rule
 from framework.training.state import State
@@ -37,7 +38,7 @@ _OTHERS = {
 }
 
 
-def follow(job: Job, workers: OneWorker) -> None:
+def follow(job: Job, data: Data | None, workers: OneWorker) -> None:
     """Train as a worker that is not the first: nothing is kept and nobody told.
 
     Raises:
@@ -50,7 +51,7 @@ def follow(job: Job, workers: OneWorker) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="framework-worker-") as place:
         folder = RunFolder(Path(place))
-        looked = look(job.settings, begun=said["begun"])
+        looked = look(job.settings, data=data, begun=said["begun"])
         built = network(looked.experiment)
         meet(workers, job, looked, built)
         callbacks, store = (

@@ -32,6 +32,7 @@ from framework.core.errors import STOPPED, RunStopped, listing
 from framework.core.reporting import guarded
 from framework.runs.cluster import VARIABLE, Cluster, cluster_of
 from framework.runs.job import Job, nothing
+from framework.runs.preflight import Data
 
 # seconds that the others have to end by themselves once a worker has ended, and that one may stand still
 PATIENCE = 15.0
@@ -42,8 +43,8 @@ HEARD = (signal.SIGINT, signal.SIGTERM)
 _UP, _BEGINS = "up", "begins"
 
 
-def train_together(job: Job) -> None:
-    """Train a job with several workers, and end as they end.
+def train_together(job: Job, data: Data | None = None) -> None:
+    """Train a job with several workers, on data that may have been looked at already, and end as they end.
 
     Raises:
         BadInput: ``TF_CONFIG`` can't be followed.
@@ -58,7 +59,7 @@ def train_together(job: Job) -> None:
     if FORKS:
         _load()
     try:
-        _Team(job, cluster).work()
+        _Team(job, cluster, data).work()
     finally:
         if not cluster.has_first:
             # Hydra has made it, and it is the first worker's to fill
@@ -84,6 +85,7 @@ class _Team:
 
     job: Job
     cluster: Cluster
+    data: Data | None = None
     running: dict[int, _Worker] = field(default_factory=dict)
     ended: dict[int, int] = field(default_factory=dict)
     up: bool = False
@@ -105,7 +107,7 @@ class _Team:
         receiver, sender = context.Pipe(duplex=False)
         log = folder / f"{place}.log" if place else None
         process = context.Process(
-            target=_worker, args=(replace(self.job, begin=nothing), self.cluster, place, sender, log)
+            target=_worker, args=(replace(self.job, begin=nothing), self.cluster, self.data, place, sender, log)
         )
         with _deaf():
             process.start()
@@ -238,7 +240,7 @@ def _stands_still(worker: _Worker) -> bool:
     return time.monotonic() - worker.still_since > PATIENCE
 
 
-def _worker(job: Job, cluster: Cluster, place: int, sender: Any, log: Path | None) -> None:
+def _worker(job: Job, cluster: Cluster, data: Data | None, place: int, sender: Any, log: Path | None) -> None:
     """A worker's process, from its beginning to its end; what TensorFlow would do behind that may wait for others."""
     if hasattr(os, "setpgid"):
         # Ctrl-C reaches the parent alone, which hands it on once
@@ -252,14 +254,14 @@ def _worker(job: Job, cluster: Cluster, place: int, sender: Any, log: Path | Non
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    code = guarded(lambda: _train(job, cluster, place, sender))
+    code = guarded(lambda: _train(job, cluster, data, place, sender))
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
 
 
-def _train(job: Job, cluster: Cluster, place: int, sender: Any) -> int:
+def _train(job: Job, cluster: Cluster, data: Data | None, place: int, sender: Any) -> int:
     os.environ[VARIABLE] = cluster.config(place)
     if not FORKS and job.recipe:
         load_parts(bring([job.recipe.name], groups()).recipes)
@@ -271,9 +273,9 @@ def _train(job: Job, cluster: Cluster, place: int, sender: Any) -> int:
     workers = come_together(place, len(cluster), cluster.device(place))
     sender.send(_UP)
     if workers.first:
-        Run(replace(job, begin=lambda: sender.send(_BEGINS)), workers=workers).train()
+        Run(replace(job, begin=lambda: sender.send(_BEGINS)), data, workers).train()
     else:
-        follow(job, workers)
+        follow(job, data, workers)
     return 0
 
 

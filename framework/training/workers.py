@@ -111,7 +111,7 @@ class Workers(OneWorker):
         """
         optimizer = model.optimizer
         scale_loss, apply = optimizer.scale_loss, optimizer.apply
-        self._batch_size = batch_size
+        self.batch_size = batch_size
 
         def scaled(loss: tf.Tensor) -> tf.Tensor:
             return scale_loss(loss * tf.cast(self.part, loss.dtype))
@@ -244,7 +244,7 @@ class _SharedLoop(StepLoop):
     ):
         def on_share(data: Any) -> None:
             rows = tf.shape(tf.nest.flatten(data)[0])[0]
-            workers.part = tf.cast(rows, tf.float32) / workers._batch_size
+            workers.part = tf.cast(rows, tf.float32) / workers.batch_size
             step(data)
 
         super().__init__(at.tail, on_share, *given, **named)

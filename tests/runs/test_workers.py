@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import framework
 from benchmarks import kills, worker_kills
 from framework import train
 from framework.core.errors import BadInput
@@ -82,6 +83,11 @@ def test_a_worker_that_never_comes_is_waited_for_so_long_and_named(tmp_path):
     done = bash(line, tmp_path, TF_CONFIG=json.dumps(given))
     assert done.returncode == 3, done.stderr
     assert "worker 1 (127.0.0.1:1) did not come within 0.5 s (trainer.workers_timeout)" in done.stderr
+
+
+def test_who_trains_in_one_process_says_so(photos, here):
+    with pytest.raises(framework.Error, match=r"trainer\.workers=2, and this trains in one process"):
+        framework.fit(*SMALL, f"data.dir={photos}", "trainer.workers=2")
 
 
 class Two(OneWorker):
