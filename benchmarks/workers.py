@@ -102,16 +102,15 @@ def begin(
         "TF_ENABLE_ONEDNN_OPTS": str(int(onednn)),
     }
     command = [sys.executable, "-m", "benchmarks.workers", "--as", *words]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    log = open(folder / "log.txt", "a", encoding="utf-8")  # noqa: SIM115 - the process keeps it
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
 
 
-def histories(process: Any) -> list[History]:
+def histories(folder: Path, process: Any) -> list[History]:
     """What a process has printed."""
     said = process.communicate()[0]
     if process.returncode != 0:
-        sys.exit(f"a worker ended with exit code {process.returncode}\n{said}")
+        sys.exit(f"a worker ended with exit code {process.returncode}\n{(folder / 'log.txt').read_text()[-3000:]}")
     return json.loads(said.splitlines()[-1])
 
 
@@ -143,10 +142,10 @@ def main() -> None:
         os.chdir(folder)
         (settings,) = check([*overrides(cases[0]), "trainer.workers=2"], preflight)
         addresses = [address for _, address in cluster_of(settings).tasks]
-        alone = histories(begin(folder, cases))
-        plain = histories(begin(folder, cases, onednn=False))
+        alone = histories(folder, begin(folder, cases))
+        plain = histories(folder, begin(folder, cases, onednn=False))
         both = [begin(folder, cases, addresses, place, times=2) for place in range(2)]
-        twice, others = map(histories, both)
+        twice, others = (histories(folder, one) for one in both)
         os.chdir(kills.ROOT)
     table = []
     for number, case in enumerate(cases):

@@ -64,8 +64,17 @@ class Share:
     blended: bool = False
 
     def of(self, count: Any) -> slice:
-        """Its rows of so many; a last batch with fewer rows than workers has none for some."""
-        return slice(count * self.place // self.workers, count * (self.place + 1) // self.workers)
+        """Its rows of so many; where there are fewer rows than workers, a row of another's in place of none.
+
+        With oneDNN a convolution of no rows comes out in a wrong shape (TensorFlow 2.21).
+        """
+        start, end = count * self.place // self.workers, count * (self.place + 1) // self.workers
+        return slice(start, (max if isinstance(count, int) else tf.maximum)(start + 1, end))
+
+    def is_without(self, images: int, batch_size: int) -> bool:
+        """Whether the last batch of so many images has no row for this worker, and what it gets does not count."""
+        count = images % batch_size or batch_size
+        return count * self.place // self.workers == count * (self.place + 1) // self.workers
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:

@@ -84,8 +84,8 @@ class Trainer:
         self.stages = [stage_of(name, stage, self.settings, network) for name, stage in self.settings.stages.items()]
         self.inputs = InputBuilder(experiment, network, self.recorder)
         self.balance = balance(experiment)
-        images = len(self.balance or experiment.images.splits["train"])
-        self.steps = pipeline.steps(images, self.settings.trainer.batch_size)
+        self.images = len(self.balance or experiment.images.splits["train"])
+        self.steps = pipeline.steps(self.images, self.settings.trainer.batch_size)
         self.yardstick = self.settings.yardstick("validation" in experiment.images.splits)
         self.history: list[dict[str, Any]] = []
         self._learned: set[str] = set()
@@ -319,7 +319,7 @@ class Trainer:
             metrics=running,
             agree=self.workers.agree,
         )
-        loop = self.workers.loop(at, interruption)
+        loop = self.workers.loop(at, interruption, self.images, self.settings.trainer.batch_size)
         at_once = tail.steps_per_execution
         tail.train_function = loop(tail.train_step, self.steps, at_once, left or None, callbacks.look)
         validation = batches = None
@@ -329,6 +329,7 @@ class Trainer:
             validation = pipeline.evaluation_dataset(inputs.validation, targets, batch_size, share)
             batches = pipeline.steps(len(inputs.validation), batch_size)
             look = callbacks.look_while_validating
+            loop = self.workers.loop(at, interruption, len(inputs.validation), batch_size)
             tail.test_function = loop(tail.test_step, batches, at_once, look=look)
         if not left:
             self._finish_epoch(at, callbacks, validation, batches)

@@ -60,8 +60,10 @@ class OneWorker:
     def join(self, model: keras.Model, batch_size: int) -> None:
         """Have a compiled model, its optimizer built, train on what all workers find."""
 
-    def loop(self, at: StageProgress, interruption: Interruption) -> Callable[..., StepLoop]:
-        """Makes the loops of a stage's steps, from the arguments of ``StepLoop`` behind the model."""
+    def loop(
+        self, at: StageProgress, interruption: Interruption, images: int, batch_size: int
+    ) -> Callable[..., StepLoop]:
+        """Makes the loop of a stage's steps over so many images, from the arguments of ``StepLoop`` behind the model."""
         return partial(StepLoop, at.tail)
 
     def set_apart(self, model: keras.Model) -> None:
@@ -92,7 +94,8 @@ class Workers(OneWorker):
     def __init__(self, place: int, count: int):
         self.place, self.count = place, count
         self._keys = itertools.count(0, _KEYS)
-        self.part: Any = None  # of the batch size that this worker's rows of a step are, while that is traced
+        # while a step is traced: 0 where its rows do not count, else 1; and the part of the batch size that they are
+        self.counts, self.part = 1.0, 0.0
 
     def share(self, blended: bool = False) -> Share:
         """The rows of each batch that this worker takes; ``blended`` if augmentations blend those of a batch."""
@@ -124,9 +127,11 @@ class Workers(OneWorker):
             if isinstance(layer, keras.layers.BatchNormalization):
                 keras_private.take_moments(layer, self.moments)
 
-    def loop(self, at: StageProgress, interruption: Interruption) -> Callable[..., StepLoop]:
-        """Makes the loops of a stage's steps, from the arguments of ``StepLoop`` behind the model."""
-        return partial(_SharedLoop, self, at, interruption)
+    def loop(
+        self, at: StageProgress, interruption: Interruption, images: int, batch_size: int
+    ) -> Callable[..., StepLoop]:
+        """Makes the loop of a stage's steps over so many images, from the arguments of ``StepLoop`` behind the model."""
+        return partial(_SharedLoop, self, at, interruption, self.share().is_without(images, batch_size))
 
     def set_apart(self, model: keras.Model) -> None:
         """Let the model's random generators draw other numbers than those of other workers."""
@@ -192,9 +197,9 @@ class Workers(OneWorker):
         Source: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, Stanford STAN-CS-79-773.
         """
         inputs = tf.cast(inputs, tf.float32)
-        rows = tf.cast(tf.reduce_prod(tf.gather(tf.shape(inputs), axes)), tf.float32)
-        mean = tf.reduce_sum(inputs, axes, keepdims=True) / tf.maximum(rows, 1.0)
-        squares = tf.reduce_sum(tf.square(inputs - mean), axes)
+        rows = tf.cast(tf.reduce_prod(tf.gather(tf.shape(inputs), axes)), tf.float32) * self.counts
+        mean = tf.reduce_mean(inputs, axes, keepdims=True)
+        squares = tf.reduce_sum(tf.square(inputs - mean), axes) * self.counts
         own = tf.concat([rows[None], tf.reshape(mean, (-1,)), squares], axis=0)
         parts = self.gather(own)
         counts, means, spreads = tf.split(parts, [1, squares.shape[0], squares.shape[0]], axis=1)
@@ -238,20 +243,16 @@ class _SharedLoop(StepLoop):
         workers: Workers,
         at: StageProgress,
         interruption: Interruption,
-        step: Callable[[Any], Any],
+        without: bool,
         *given: Any,
         **named: Any,
     ):
-        def on_share(data: Any) -> None:
-            rows = tf.shape(tf.nest.flatten(data)[0])[0]
-            workers.part = tf.cast(rows, tf.float32) / workers.batch_size
-            step(data)
-
-        super().__init__(at.tail, on_share, *given, **named)
-        self.workers, self.interruption = workers, interruption
+        super().__init__(at.tail, *given, **named)
+        self.workers, self.interruption, self.without = workers, interruption, without
         metrics = [at.tail.metrics[0], *at.metrics]
         self._gathered = [metric for metric in metrics if hasattr(metric, "gather")]
         self._counts = [one for metric in metrics if metric not in self._gathered for one in metric.variables]
+        self._measured = [*self._counts, *(metric.count for metric in self._gathered)]
         self._next = 1
 
     def _call(self, iterator: Any, count: int) -> dict[str, tf.Tensor]:
@@ -259,18 +260,19 @@ class _SharedLoop(StepLoop):
         heard = self.interruption.heard
         told = [heard == signal.SIGTERM, heard == signal.SIGINT, self._next if self.workers.first else 0]
         with lost_is_stopped():
-            results, agreed = self._run(iterator, tf.constant(count), tf.constant(told, tf.float64))
+            numbers = tf.constant(count), tf.constant(self._left), tf.constant(told, tf.float64)
+            results, agreed = self._run(iterator, *numbers)
             terminate, interrupt, few = map(int, agreed.numpy())
         if terminate or interrupt:
             self.interruption.signal = signal.SIGTERM if terminate else signal.SIGINT
         self._few, self._next = few, few_enough(count, time.perf_counter() - started)
         return results
 
-    def _chunk(self, iterator: Any, count: tf.Tensor, told: tf.Tensor) -> Any:  # type: ignore[override]
+    def _chunk(self, iterator: Any, count: tf.Tensor, left: tf.Tensor, told: tf.Tensor) -> Any:  # type: ignore[override]
         starts = [tf.identity(metric.count) for metric in self._gathered]
         for variable in [] if self.workers.first else self._counts:
             variable.assign(tf.zeros(variable.shape, variable.dtype))
-        self._loop(iterator, count)
+        self._loop(iterator, count, left)
         for metric, start in zip(self._gathered, starts, strict=True):
             metric.gather(start, self.workers.concatenated)
         flat = [tf.reshape(tf.cast(tf.convert_to_tensor(variable), tf.float64), (-1,)) for variable in self._counts]
@@ -279,6 +281,20 @@ class _SharedLoop(StepLoop):
         for variable, one in zip(self._counts, sums, strict=True):
             variable.assign(tf.cast(tf.reshape(one, variable.shape), variable.dtype))
         return self.model.get_metrics_result(), agreed
+
+    def _loop(self, iterator: Any, count: tf.Tensor, left: tf.Tensor) -> None:  # type: ignore[override]
+        def body(done: tf.Tensor) -> tf.Tensor:
+            data = next(iterator)
+            rows = tf.cast(tf.shape(tf.nest.flatten(data)[0])[0], tf.float32)
+            self.workers.counts = tf.cast(done < left - 1, tf.float32) if self.without else 1.0
+            self.workers.part = rows * self.workers.counts / self.workers.batch_size
+            before = [tf.identity(variable) for variable in self._measured] if self.without else []
+            self.step(data)
+            for variable, value in zip(self._measured, before, strict=self.without):
+                variable.assign(tf.where(self.workers.counts > 0, variable, value))
+            return done + 1
+
+        tf.while_loop(lambda done: done < count, body, [tf.constant(0)], parallel_iterations=1)
 
 
 @contextlib.contextmanager
