@@ -64,11 +64,19 @@ def make_photos(folder: Path) -> None:
 
 def start(folder: Path, run: str, config: str) -> subprocess.Popen:
     """Begin a run, or go on with it."""
-    arguments = [*BASE, *CONFIGS[config], f"hydra.run.dir={run}"]
+    return train(folder, run, *BASE, *CONFIGS[config])
+
+
+def train(folder: Path, run: str, *arguments: str) -> subprocess.Popen:
+    """Begin ``framework.train`` in a folder, its cache and its log there too."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
     log = open(folder / f"{run}.log", "a", encoding="utf-8")  # noqa: SIM115 - the process keeps it
     return subprocess.Popen(
-        [sys.executable, "-m", "framework.train", *arguments], cwd=folder, env=environment, stdout=log, stderr=log
+        [sys.executable, "-m", "framework.train", *arguments, f"hydra.run.dir={run}"],
+        cwd=folder,
+        env=environment,
+        stdout=log,
+        stderr=log,
     )
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli.command import launch, run_command
 from framework.cli.help import overview
+from framework.config.settings import Settings
 from framework.core.backend import load_tensorflow
+from framework.runs.cluster import several
 from framework.runs.job import Job, train
 from framework.runs.preflight import Data, preflight
 from framework.sweeps.ready import ready
@@ -30,6 +32,7 @@ Trains an image classifier as the config says; every value of the config can be 
   python -m framework.train -m optim.lr=0.01,0.001 sweep.seeds=5        each with five seeds
   python -m framework.train recipe=NAME recipes=FOLDER                  a recipe, from a folder of one's own
   python -m framework.train from=RUN_FOLDER optim.lr=0.01               a run again, with one change
+  python -m framework.train trainer.workers=2                           two processes that train one network together
 
 Exit code 0: done; 1: a run failed; 2: the command line or the data are wrong, nothing was started;
 3: stopped, can be resumed; 130: interrupted.
@@ -42,9 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(given: list[str]) -> int:
         data = Data()
         work = partial(train, data=data)
-        return launch(given, work, partial(preflight, data=data), begin=load_tensorflow, sweep=partial(sweep, work))
+        return launch(given, work, partial(preflight, data=data), begin=begin, sweep=partial(sweep, work))
 
     return run_command(lambda: overview(USAGE), arguments, work)
+
+
+def begin(settings: Settings) -> None:
+    """Load TensorFlow, where this process is the one that trains."""
+    if not several(settings):
+        load_tensorflow()
 
 
 def sweep(work: Callable[[Job], None], request: SweepRequest) -> int:

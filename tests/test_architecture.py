@@ -35,6 +35,7 @@ PRIVATE_NAMES = {
     "framework.config.hydra_private": None,
     "framework.core.keras_hub_private": None,
     "framework.doctor": {"_replace"},  # public, of named tuples
+    "framework.runs.workers": {"_exit"},  # public, of os: an end without what TensorFlow would wait for
     "framework.sweeps.processes": {"_clear", "_run_exitfuncs"},  # atexit's, as Python 3.13 does by itself
     "framework.sweeps.on_ray": {
         "_private",

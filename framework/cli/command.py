@@ -214,7 +214,7 @@ def launch(
     arguments: Sequence[str],
     work: Callable[[Job], None],
     preflight: Preflight,
-    begin: Callable[[], object],
+    begin: Callable[[Settings], object],
     sweep: Callable[[SweepRequest], int],
 ) -> int:
     """Check a command line, then let Hydra start its run or its sweep, or answer its question (``--cfg job``).
@@ -223,7 +223,7 @@ def launch(
         arguments: what was typed after the command.
         work: does one run.
         preflight: further checks of settings, without TensorFlow.
-        begin: called when all is known to be right and before a single run.
+        begin: called with its settings when all is known to be right and before a single run.
         sweep: does a sweep.
 
     Returns:
@@ -242,7 +242,8 @@ def launch(
     if not (flags.cfg or flags.info or flags.shell_completion or flags.hydra_help):
         if not flags.multirun:
             refuse_sweep(overrides, "add -m")
-        first, composed = check_all(overrides, preflight)[0]
+        checked = check_all(overrides, preflight)
+        first, composed = checked[0]
         arguments, overrides = opened(arguments), opened(overrides)
         if first.search.name == NO_SEARCH:
             refuse_what_is_searched(overrides)
@@ -250,12 +251,15 @@ def launch(
             from framework.cli.multirun import requested
 
             refuse_too_many(runs_of(overrides, first))
+            if first.sweep.jobs != 1 and any(settings.trainer.workers > 1 for settings, _ in checked):
+                what = "runs of several workers, and several such runs at once"
+                raise BadInput(Problem(what, "trainer.workers", "sweep.jobs=1, or trainer.workers=1"))
             request = requested(arguments, overrides, first, typed)
             refuse_unwritable(request.folder, "hydra.sweep.dir")
             return sweep(request)
         unfinished, _ = _destination(overrides, first, composed)
         arguments += [f"{RUN_DIR}'{unfinished}'"] if unfinished else []
-        begin()
+        begin(first)
     elif flags.cfg or flags.info:
         compose(overrides)
     if flags.shell_completion:

@@ -142,7 +142,10 @@ class StageSettings:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How long, in what batches and numbers, from which seed."""
+    """How long, in what batches and numbers, from which seed, by how many workers.
+
+    ``workers_timeout`` is how many seconds a worker waits for the others to come.
+    """
 
     epochs: Count
     batch_size: Count
@@ -153,6 +156,8 @@ class TrainerSettings:
     deterministic: bool
     save_steps: Count | None
     steps_per_execution: Count | Literal["auto"]
+    workers: Count
+    workers_timeout: Positive
 
 
 @dataclass(frozen=True)

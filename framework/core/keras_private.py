@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -102,6 +102,11 @@ def maker_of(tensor: Any) -> Any:
 def layers_within(model: keras.Model) -> list[keras.Layer]:
     """A model and all its layers, those within layers too: ``_flatten_layers``."""
     return list(model._flatten_layers())
+
+
+def take_moments(layer: keras.layers.BatchNormalization, moments: Callable[[Any, list[int]], tuple[Any, Any]]) -> None:
+    """Have a layer take mean and variance of a batch by ``moments(inputs, axes)``: in place of its ``_moments``."""
+    layer._moments = lambda inputs, mask: moments(inputs, layer._reduction_axes)
 
 
 def is_of_keras(layer: keras.Layer) -> bool:

@@ -225,13 +225,16 @@ def metric(name: str, *, tasks: tuple[TaskKind, ...] = CLASSIFYING) -> Callable[
     return register("metric", name, tasks=tasks)
 
 
-def callback(name: str) -> Callable[[Function], Function]:
+def callback(name: str, *, writes: bool = False) -> Callable[[Function], Function]:
     """Register a callback: ``(folder, *, …) -> keras.callbacks.Callback``, ``folder`` the run's.
+
+    One that ``writes`` leaves files or records, and changes nothing of the training: of several workers the first alone
+    has it. Any other one is each worker's, with a folder of its own.
 
     A parameter called ``monitor`` names a column of the history, ``filename`` a template of such columns: both are
     checked before training.
     """
-    return register("callback", name)
+    return register("callback", name, writes=writes)
 
 
 def augmentation(name: str, *, mixes: bool = False) -> Callable[[Function], Function]:

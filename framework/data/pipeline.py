@@ -23,6 +23,7 @@ __all__ = [
     "FileImages",
     "MemoryImages",
     "Rows",
+    "Share",
     "all_draws",
     "augmented_dataset",
     "draws",
@@ -46,6 +47,34 @@ class Augmentation:
 
     draws: int
     apply: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of each batch that one of several workers takes: consecutive ones, as many as another takes or one more.
+
+    Attributes:
+        place: of the worker, from 0.
+        workers: how many there are.
+        blended: whether augmentations blend the rows of a batch: the share is then taken behind them, of the whole batch.
+    """
+
+    place: int
+    workers: int
+    blended: bool = False
+
+    def of(self, count: Any) -> slice:
+        """Its rows of so many; where there are fewer rows than workers, a row of another's in place of none.
+
+        With oneDNN a convolution of no rows comes out in a wrong shape (TensorFlow 2.21).
+        """
+        start, end = count * self.place // self.workers, count * (self.place + 1) // self.workers
+        return slice(start, (max if isinstance(count, int) else tf.maximum)(start + 1, end))
+
+    def is_without(self, images: int, batch_size: int) -> bool:
+        """Whether the last batch of so many images has no row for this worker, and what it gets does not count."""
+        count = images % batch_size or batch_size
+        return count * self.place // self.workers == count * (self.place + 1) // self.workers
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -110,6 +139,7 @@ def training_dataset(
     class_weights: np.ndarray | None = None,
     copies: int = 1,
     balance: Balance | None = None,
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """Training batches, epoch after epoch, without end: to be read with ``fit(steps_per_epoch=...)``.
 
@@ -127,6 +157,7 @@ def training_dataset(
             epoch reads one copy, in turn.
         balance: which images an epoch has; None: each once. What augmentations draw then is a function of (seed, epoch,
             place among the epoch's images), so that an image that is repeated is varied each time.
+        share: the rows of each batch that are read; None: all.
 
     Returns:
         Batches ``(x, y)`` or ``(x, y, sample_weight)``. Images (uint8) become float32 in 0–255, other rows stay as
@@ -146,10 +177,12 @@ def training_dataset(
         # not stateful: one such call anywhere, and op determinism makes the whole pipeline sequential
         order, uniforms = tf.numpy_function(begin, [epoch], [tf.int64, tf.float32], stateful=False)
         order = tf.ensure_shape(order, (None,))
-        return _batches(order, tf.ensure_shape(uniforms, (None, columns)), batch_size)
+        early = None if share is None or share.blended else share
+        return _batches(order, tf.ensure_shape(uniforms, (None, columns)), batch_size, early)
 
     epochs = tf.data.Dataset.range(start[0], np.iinfo(np.int64).max)
-    return _parallel(epochs.flat_map(_as_it_is(batches)), _Batch(rows, labels, parts, class_weights))
+    late = share if share is not None and share.blended else None
+    return _parallel(epochs.flat_map(_as_it_is(batches)), _Batch(rows, labels, parts, class_weights, late))
 
 
 def augmented_dataset(
@@ -169,14 +202,14 @@ def augmented_dataset(
     return _parallel(_batches(order, tf.constant(uniforms), batch_size), _Batch(rows, labels, parts, None))
 
 
-def evaluation_dataset(rows: Rows, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """All rows in their own order, unvaried: ``(x, y)``; images as float32 in 0–255.
+def evaluation_dataset(rows: Rows, labels: np.ndarray, batch_size: int, share: Share | None = None) -> tf.data.Dataset:
+    """All rows in their own order, or a share of each batch, unvaried: ``(x, y)``; images as float32 in 0–255.
 
     Keras is not told how many batches these are: it would make an iterator behind each evaluation that nobody reads.
     """
     order = tf.range(len(rows), dtype=tf.int64)
     uniforms = tf.zeros((len(rows), 0), tf.float32)
-    dataset = _parallel(_batches(order, uniforms, batch_size), _Batch(rows, labels, {}, None))
+    dataset = _parallel(_batches(order, uniforms, batch_size, share), _Batch(rows, labels, {}, None))
     dataset.cardinality = lambda: tf.constant(tf.data.UNKNOWN_CARDINALITY, tf.int64)
     return dataset
 
@@ -189,6 +222,7 @@ class _Batch:
     labels: np.ndarray
     augmentations: Mapping[str, Augmentation]
     class_weights: np.ndarray | None
+    share: Share | None = None
 
     def __call__(self, indices: tf.Tensor, uniforms: tf.Tensor) -> tuple[Any, ...]:
         x = tf.nest.map_structure(_as_float, self.rows.read(indices))
@@ -197,12 +231,19 @@ class _Batch:
         for part in self.augmentations.values():
             x, y = part.apply(x, y, uniforms[:, start : start + part.draws])
             start += part.draws
+        share = self.share
+        if share is not None:
+            x, y = tf.nest.map_structure(lambda tensor: tensor[share.of(tf.shape(tensor)[0])], (x, y))
         return (x, y) if self.class_weights is None else (x, y, _sample_weights(y, self.class_weights))
 
 
-def _batches(order: tf.Tensor, uniforms: tf.Tensor, batch_size: int) -> tf.data.Dataset:
+def _batches(order: tf.Tensor, uniforms: tf.Tensor, batch_size: int, share: Share | None = None) -> tf.data.Dataset:
     def cut(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = slice(step * batch_size, (step + 1) * batch_size)
+        start, end = step * batch_size, (step + 1) * batch_size
+        if share is not None:
+            own = share.of(tf.minimum(end, count) - start)
+            start, end = start + own.start, start + own.stop
+        rows = slice(start, end)
         return order[rows], uniforms[rows]
 
     count = order.shape[0] if order.shape[0] is not None else tf.shape(order, tf.int64)[0]

@@ -34,7 +34,7 @@ State = dict[str, Any]
 Logs = Mapping[str, Any] | None
 
 
-@callback("checkpoint")
+@callback("checkpoint", writes=True)
 def checkpoint(
     folder: RunFolder,
     *,
@@ -89,7 +89,7 @@ def reduce_on_plateau(
     )
 
 
-@callback("csv")
+@callback("csv", writes=True)
 def csv(folder: RunFolder, *, filename: str) -> keras.callbacks.Callback:
     """Writes what Keras logs as Keras's CSVLogger does: a row an epoch, epochs counted from 0."""
     from framework.parts.log_classes import CsvLog
@@ -97,7 +97,7 @@ def csv(folder: RunFolder, *, filename: str) -> keras.callbacks.Callback:
     return CsvLog(folder.path / filename)
 
 
-@callback("tensorboard")
+@callback("tensorboard", writes=True)
 def tensorboard(folder: RunFolder, *, log_dir: str) -> keras.callbacks.Callback:
     """Writes each epoch's numbers for TensorBoard, and its HParams page; reading them needs ``pip install tensorboard``."""
     from framework.parts.log_classes import TensorBoardScalars
@@ -105,7 +105,7 @@ def tensorboard(folder: RunFolder, *, log_dir: str) -> keras.callbacks.Callback:
     return TensorBoardScalars(folder, log_dir)
 
 
-@callback("mlflow")
+@callback("mlflow", writes=True)
 def mlflow(folder: RunFolder, *, tracking_uri: PathText, experiment: str) -> keras.callbacks.Callback:
     """Writes each run's choices and each epoch's numbers to an MLflow store (https://mlflow.org)."""
     from framework.parts.mlflow_class import MlflowRun

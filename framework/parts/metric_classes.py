@@ -11,6 +11,7 @@ over the classes that occur, as a label or as an answer (``average="macro"``); w
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,15 @@ class RocArea(_ClassMetric):
         else:
             truth = ops.reshape(y_true, (-1, self.units))
         columns = (y_pred, truth, self._weights(y_true, sample_weight))
-        new = ops.concatenate([ops.cast(column, "float32") for column in columns], axis=1)
+        self._keep(ops.concatenate([ops.cast(column, "float32") for column in columns], axis=1))
+
+    def gather(self, start: Any, concatenated: Callable[[Any], Any]) -> None:
+        """Of several workers that measure shares: keep what all have kept since ``count`` was ``start``."""
+        rows = concatenated(self.kept[start : self.count.value])
+        self.count.assign(start)
+        self._keep(rows)
+
+    def _keep(self, new: Any) -> None:
         start, end = self.count.value, self.count + ops.shape(new)[0]
         room = tf.shape(self.kept)[0]
         more = tf.where(end > room, tf.maximum(end, 2 * room) - room, 0)

@@ -41,7 +41,16 @@ class Job:
 
 
 def train(job: Job, data: Data | None = None) -> None:
-    """Do a run, on data that have been looked at already; unlike a function of a command's it can be sent elsewhere."""
+    """Do a run, on data that have been looked at already, by several workers in processes of theirs where it has such.
+
+    Unlike a function of a command's it can be sent elsewhere.
+    """
+    from framework.runs.cluster import several
     from framework.runs.run import Run
+
+    if several(job.settings):
+        from framework.runs.workers import train_together
+
+        return train_together(job, data)
 
     Run(job, data).train()

@@ -35,9 +35,17 @@ class FolderStore:
         self.folder.write_history(rows)
 
 
-def make_callbacks(settings: Settings, folder: RunFolder) -> dict[str, keras.callbacks.Callback]:
-    """The callbacks that the settings name; their files go to the run's folder."""
+def make_callbacks(settings: Settings, folder: RunFolder, writing: bool = True) -> dict[str, keras.callbacks.Callback]:
+    """The callbacks that the settings name; their files go to the run's folder.
+
+    Args:
+        settings: of the run.
+        folder: of the run.
+        writing: whether those are wanted too that only leave files or records.
+    """
+    chosen = {name: (registry.get("callback", one.name), one.parameters) for name, one in settings.callbacks.items()}
     return {
-        name: registry.get("callback", chosen.name)(folder, **chosen.parameters)
-        for name, chosen in settings.callbacks.items()
+        name: part(folder, **parameters)
+        for name, (part, parameters) in chosen.items()
+        if writing or not part.details["writes"]
     }

@@ -28,7 +28,7 @@ from framework.features.upkeep import root_folder
 from framework.model import weights
 from framework.model.bases import Bases
 from framework.parts import presets
-from framework.runs import capacity
+from framework.runs import capacity, cluster
 from framework.training.experiment import Experiment
 
 T = TypeVar("T")
@@ -180,6 +180,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
         *_fitted(settings),
         *_averaged(settings),
         *_texts(settings),
+        *cluster.faults(settings),
     ]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
     try:

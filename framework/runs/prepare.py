@@ -1,4 +1,4 @@
-"""All that comes before a training: seeds, a look at the data, the network; for a run, and for who wants no run folder."""
+"""All that a training needs around it: seeds, a look at the data, the network; for a run, and for who wants no run folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from framework.config.settings import Settings, TrainerSettings
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.console import warn
+from framework.core.errors import BadInput, Problem
 from framework.data import fingerprint
+from framework.data.rows import Undecodable, undecodable
 from framework.data.selection import left_out, readable
 from framework.model.bases import Bases
 from framework.model.build import Network, build
@@ -91,6 +93,30 @@ def trainer(settings: Settings) -> Trainer:
     """
     start = look(settings).experiment
     return Trainer(start, network(start))
+
+
+def train(trainer: Trainer) -> None:
+    """Train; images that turn out to be unreadable are named.
+
+    Raises:
+        Undecodable: some are, and it may begin again without them.
+        BadInput: some are, and several workers train: each has read others of them.
+    """
+    try:
+        trainer.train()
+    except (tf.errors.OpError, Undecodable) as error:
+        splits = trainer.experiment.images.splits.values()
+        found: BadInput = (
+            error
+            if isinstance(error, Undecodable)
+            else undecodable([path for split in splits for path in split.paths], trainer.settings.data.geometry)
+        )
+        if not isinstance(found, Undecodable):
+            raise
+        if trainer.workers.count > 1:
+            right = "data.exclude=FILE that lists them: several workers leave out only what a first look shows"
+            raise BadInput(Problem(found.problems[0].what, "data", right)) from None
+        raise found from None
 
 
 def seed_everything(trainer: TrainerSettings) -> None:

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from framework.config.folders import shown
 from framework.config.settings import Settings
-from framework.core.backend import tf
 from framework.core.console import say, warn
 from framework.core.errors import BadInput, FrameworkError, Problem, RunFailed, RunStopped
 from framework.core.files import is_full, locked, put_back_if, sweep, whole, write_whole
 from framework.core.runs import RunFolder
 from framework.core.task import Classification, Task
 from framework.data import written
-from framework.data.rows import Undecodable, undecodable
+from framework.data.rows import Undecodable
 from framework.evaluation import temperature
 from framework.evaluation.measures import Answers
 from framework.reports import curves
@@ -26,12 +25,14 @@ from framework.runs.banner import announce, summarise
 from framework.runs.cautions import cautions
 from framework.runs.job import Job
 from framework.runs.keeping import FolderStore, make_callbacks
+from framework.runs.meeting import SharedStore, meet, tell
 from framework.runs.preflight import Data
-from framework.runs.prepare import Looked, look, network
+from framework.runs.prepare import Looked, look, network, train
 from framework.runs.record import Record
 from framework.runs.repeat import tell_differences
 from framework.training.state import State
 from framework.training.trainer import Trainer
+from framework.training.workers import OneWorker
 
 
 class Run:
@@ -40,10 +41,11 @@ class Run:
     Args:
         job: settings, resolved config and folder, as Hydra hands them over.
         data: that the command has listed and looked at already.
+        workers: that train it together; of several this is the first.
     """
 
-    def __init__(self, job: Job, data: Data | None = None):
-        self.job, self.data = job, data or Data()
+    def __init__(self, job: Job, data: Data | None = None, workers: OneWorker | None = None):
+        self.job, self.data, self.workers = job, data or Data(), workers or OneWorker()
         self.folder = RunFolder(job.folder)
         self.record = Record(self.folder, job)
         self._unread: dict[str, str] = {}  # what only reading found, with the reason
@@ -52,9 +54,13 @@ class Run:
         """Train, or go on with the run that this folder holds, and leave a folder that says how it ended.
 
         Raises:
-            BadInput: the folder is another run's, in use, or can't be written.
+            BadInput: the folder is another run's, in use, or can't be written; or the run is one of several workers.
             RunFailed: anything went wrong after the checks; the reason is in ``run.json`` too.
         """
+        wanted = self.job.settings.trainer.workers
+        if wanted != self.workers.count:
+            what = f"trainer.workers={wanted}, and this trains in one process"
+            raise BadInput(Problem(what, "trainer.workers", "the command framework.train, or trainer.workers=1"))
         try:
             with locked(self.folder.lock, self._refuse):
                 if not self._is_done():
@@ -116,6 +122,7 @@ class Run:
             return False
         if before["status"] == "finished" and not resume.changes(self.job):
             say(f"{shown(self.folder.path)} is finished already: nothing to do")
+            tell(self.workers, done=True)
             return True
         resume.refuse_changes(self.job)
         state = State.read(self.folder.state, arrays=False)
@@ -153,14 +160,7 @@ class Run:
             self.record.end("finished")
             say("the features are kept; nothing was trained")
             return
-        try:
-            trainer.train()
-        except tf.errors.OpError:
-            splits = trainer.experiment.images.splits.values()
-            error = undecodable([path for split in splits for path in split.paths], trainer.settings.data.geometry)
-            if isinstance(error, Undecodable):
-                raise error from None
-            raise
+        train(trainer)
         with self.record.phase("finishing"):
             self.record.note(epochs=trainer.history[-1]["epoch"], best=self._save(trainer))
             curves.draw(self.folder)
@@ -172,6 +172,7 @@ class Run:
     @functools.cached_property
     def _looked(self) -> Looked:
         begun = resume.earlier(self.folder) if self.folder.state.exists() else None
+        tell(self.workers, begun=begun)
         return look(self.job.settings, self.record, self._unread, self.data, begun)
 
     def _prepare(self) -> Trainer:
@@ -198,8 +199,9 @@ class Run:
         with self.record.phase("building"):
             built = network(start, self.data.bases)
         self.record.note(parameters=built.model.count_params())
-        callbacks = make_callbacks(settings, self.folder)
-        return Trainer(start, built, callbacks, self.record, FolderStore(self.folder), looked.fingerprint)
+        meet(self.workers, self.job, looked, built)
+        callbacks, store = make_callbacks(settings, self.folder), SharedStore(FolderStore(self.folder), self.workers)
+        return Trainer(start, built, callbacks, self.record, store, looked.fingerprint, self.workers)
 
     def _save(self, trainer: Trainer) -> dict[str, object]:
         """Write ``model.keras`` from the best epoch, or the last where no callback kept the best; say which that was."""

@@ -34,6 +34,7 @@ class CallbackList(keras.callbacks.Callback):
         save: writes the run's state.
         save_steps: write the state every so many steps too, counted over epochs; None for not.
         metrics: running metrics of an epoch that is entered in its middle, as in ``State.arrays``.
+        agree: whether the stage ends here, given whether a callback of this worker wants it to.
     """
 
     def __init__(
@@ -49,12 +50,13 @@ class CallbackList(keras.callbacks.Callback):
         save: Callable[[StageProgress], None],
         save_steps: int | None,
         metrics: Mapping[str, Any],
+        agree: Callable[[bool], bool],
     ):
         super().__init__()
         self.whole, self.callbacks = whole, list(callbacks)
         self.at, self.progress, self.interruption = at, progress, interruption
         self.steps, self.write, self.save, self.save_steps = steps, write, save, save_steps
-        self._metrics = dict(metrics)
+        self._metrics, self.agree = dict(metrics), agree
         self._offset = at.step
         self._started = 0.0
         self._saved = time.monotonic()
@@ -134,6 +136,7 @@ class CallbackList(keras.callbacks.Callback):
         self.write(row)
         self.progress.epoch(row)
         self._hand_on("on_epoch_end", epoch, logs)
+        self.whole.stop_training = self.agree(self.whole.stop_training)
         if self.whole.stop_training:
             self.model.stop_training = True
         self.at.epoch, self.at.step = epoch + 1, 0

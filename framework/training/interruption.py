@@ -14,10 +14,20 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """While entered, remembers a signal in place of obeying it at once; a second Ctrl-C is obeyed at once."""
+    """While entered, remembers a signal in place of obeying it at once; a second Ctrl-C is obeyed at once.
 
-    def __init__(self) -> None:
+    Args:
+        agreed: whether several workers must agree first: what is heard is then obeyed once somebody sets ``signal``.
+
+    Attributes:
+        signal: what is to be obeyed; None if nothing is.
+        heard: what this process was sent.
+    """
+
+    def __init__(self, agreed: bool = False) -> None:
+        self.agreed = agreed
         self.signal: int | None = None
+        self.heard: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -41,7 +51,9 @@ class Interruption:
         raise KeyboardInterrupt
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
+        if self.heard is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = number
+        self.heard = number
+        if not self.agreed:
+            self.signal = number
         say("stopping after this step; the state of the run will be saved")

@@ -46,34 +46,46 @@ class StepLoop:
         first: int | None = None,
         look: Callable[[int], None] | None = None,
     ):
+        self.model, self.step = model, step
         self.steps, self.at_once, self.look = steps, at_once, look
         self._left = steps if first is None else first
         if not 0 < self._left <= steps:
             raise ValueError(f"{self._left} steps are left of an epoch of {steps}")
         self._few = 1
-
-        def run(iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
-            def body(done: tf.Tensor) -> tf.Tensor:
-                step(next(iterator))
-                return done + 1
-
-            tf.while_loop(lambda done: done < count, body, [tf.constant(0)], parallel_iterations=1)
-            return model.get_metrics_result()
-
-        self._run = tf.function(run, autograph=False, reduce_retracing=True)
+        self._run = tf.function(self._chunk, autograph=False, reduce_retracing=True)
 
     def __call__(self, iterator: Any) -> dict[str, tf.Tensor]:
         """Run the next steps of the epoch; loss and metrics so far."""
         after = self._left - min(self.at_once, self._left)
         while True:
             count = self._left - after if self.look is None else min(self._few, self._left - after)
-            started = time.perf_counter()
-            results = self._run(iterator, tf.constant(count))
-            seconds = time.perf_counter() - started
-            self._few = max(1, min(int(count * LOOK_SECONDS / max(seconds, 1e-9)), GROWTH * count))
+            results = self._call(iterator, count)
             self._left -= count
             if self._left == after:
                 self._left = self._left or self.steps
                 return results
             if self.look is not None:
                 self.look(self.steps - self._left)
+
+    def _call(self, iterator: Any, count: int) -> dict[str, tf.Tensor]:
+        """Run so many steps, and see how many are few enough before the next look."""
+        started = time.perf_counter()
+        results = self._run(iterator, tf.constant(count))
+        self._few = few_enough(count, time.perf_counter() - started)
+        return results
+
+    def _chunk(self, iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
+        self._loop(iterator, count)
+        return self.model.get_metrics_result()
+
+    def _loop(self, iterator: Any, count: tf.Tensor) -> None:
+        def body(done: tf.Tensor) -> tf.Tensor:
+            self.step(next(iterator))
+            return done + 1
+
+        tf.while_loop(lambda done: done < count, body, [tf.constant(0)], parallel_iterations=1)
+
+
+def few_enough(count: int, seconds: float) -> int:
+    """Steps that take about ``LOOK_SECONDS``, where the last ``count`` took so many seconds."""
+    return max(1, min(int(count * LOOK_SECONDS / max(seconds, 1e-9)), GROWTH * count))

@@ -28,7 +28,6 @@ from framework.training.compiling import balance, check_formats, class_weights, 
 from framework.training.experiment import Experiment
 from framework.training.inputs import InputBuilder, StageInputs
 from framework.training.interruption import Interruption
-from framework.training.loop import StepLoop
 from framework.training.progress import Progress
 from framework.training.stages import Stage, freeze, stage_of
 from framework.training.state import (
@@ -45,6 +44,7 @@ from framework.training.state import (
     restore,
     restore_callbacks,
 )
+from framework.training.workers import OneWorker
 
 WHOLE_EPOCH = 128
 EVALUATION_BATCH = 256
@@ -60,6 +60,7 @@ class Trainer:
         recorder: told what is known as it is known.
         store: keeps the history, and the state that a training goes on from.
         data: fingerprint of what is trained on; a state that was written on other data is taken up at an epoch's start.
+        workers: that train together; by default this process alone.
 
     Raises:
         BadInput: a stage names a layer that the base has not, or a checkpoint's format can't hold this network.
@@ -73,16 +74,18 @@ class Trainer:
         recorder: Recorder | None = None,
         store: Store | None = None,
         data: str | None = None,
+        workers: OneWorker | None = None,
     ):
         self.experiment, self.network, self.settings = experiment, network, experiment.settings
         self.callbacks = dict(callbacks or {})
         self.recorder, self.store, self.data = recorder or Unrecorded(), store or Unstored(), data
+        self.workers = workers or OneWorker()
         check_formats(self.settings, network.model)
         self.stages = [stage_of(name, stage, self.settings, network) for name, stage in self.settings.stages.items()]
         self.inputs = InputBuilder(experiment, network, self.recorder)
         self.balance = balance(experiment)
-        images = len(self.balance or experiment.images.splits["train"])
-        self.steps = pipeline.steps(images, self.settings.trainer.batch_size)
+        self.images = len(self.balance or experiment.images.splits["train"])
+        self.steps = pipeline.steps(self.images, self.settings.trainer.batch_size)
         self.yardstick = self.settings.yardstick("validation" in experiment.images.splits)
         self.history: list[dict[str, Any]] = []
         self._learned: set[str] = set()
@@ -107,6 +110,7 @@ class Trainer:
                 if state is None:
                     self._fit_head(inputs)
                 self._begin(state)
+                self.workers.set_apart(self.network.flat)
             if state is None:
                 self._tell("on_stage_begin", stage.name)
             else:
@@ -116,7 +120,7 @@ class Trainer:
             if not at.stopped:
                 # a stage that a callback had ended, and that it ends no more, goes on from between two epochs
                 running = {} if state is None or state.stopped else state.arrays
-                with self.recorder.phase("training"), display, Interruption() as interruption:
+                with self.recorder.phase("training"), display, self.workers.interruption() as interruption:
                     self._fit(inputs, at, display, interruption, running)
             state = None
             fault = self._reason(failed=True)
@@ -180,7 +184,10 @@ class Trainer:
         return _outputs(self._last.tail, self._last.validation, self._last.cached)
 
     def batches(self, inputs: StageInputs, start: tuple[int, int] = (0, 0)) -> tf.data.Dataset:
-        """Training batches without end, from this epoch (from 0) and this step of it on."""
+        """Training batches without end, or this worker's share of them, from this epoch (from 0) and this step of it on."""
+        blended = any(
+            registry.get("augmentation", one.name).details["mixes"] for one in self.settings.augment.parts.values()
+        )
         return pipeline.training_dataset(
             inputs.train,
             self._targets("train"),
@@ -191,6 +198,7 @@ class Trainer:
             class_weights=class_weights(self.experiment),
             copies=inputs.copies,
             balance=self.balance,
+            share=self.workers.share(blended),
         )
 
     def _targets(self, split: str) -> np.ndarray:
@@ -230,6 +238,7 @@ class Trainer:
         inputs.tail.compile(metrics=metrics, steps_per_execution=at_once, jit_compile=False, **compiled)
         # before the first step: one that makes variables is traced twice
         optimizer.build(inputs.tail.trainable_variables)
+        self.workers.join(inputs.tail, trainer.batch_size)
         done = self.history[-1]["epoch"] if self.history else 0
         return StageProgress(stage, inputs.tail, metrics, done, done)
 
@@ -308,16 +317,20 @@ class Trainer:
             save=self._save,
             save_steps=self.settings.trainer.save_steps,
             metrics=running,
+            agree=self.workers.agree,
         )
+        loop = self.workers.loop(at, interruption, self.images, self.settings.trainer.batch_size)
         at_once = tail.steps_per_execution
-        tail.train_function = StepLoop(tail, tail.train_step, self.steps, at_once, left or None, callbacks.look)
+        tail.train_function = loop(tail.train_step, self.steps, at_once, left or None, callbacks.look)
         validation = batches = None
         if inputs.validation is not None:
             batch_size = EVALUATION_BATCH if inputs.cached else self.settings.trainer.batch_size
-            validation = pipeline.evaluation_dataset(inputs.validation, self._targets("validation"), batch_size)
+            targets, share = self._targets("validation"), self.workers.share()
+            validation = pipeline.evaluation_dataset(inputs.validation, targets, batch_size, share)
             batches = pipeline.steps(len(inputs.validation), batch_size)
             look = callbacks.look_while_validating
-            tail.test_function = StepLoop(tail, tail.test_step, batches, at_once, look=look)
+            loop = self.workers.loop(at, interruption, len(inputs.validation), batch_size)
+            tail.test_function = loop(tail.test_step, batches, at_once, look=look)
         if not left:
             self._finish_epoch(at, callbacks, validation, batches)
         end = at.start + at.stage.epochs
@@ -351,6 +364,8 @@ class Trainer:
 
     def _save(self, at: StageProgress) -> None:
         """Store the state of the training as it stands."""
+        if not self.workers.first:
+            return
         variables = itertools.chain(
             layer_variables(self.network.flat, self._learned),
             optimizer_variables(at.tail),

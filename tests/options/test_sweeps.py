@@ -52,7 +52,7 @@ def told(*overrides):
         list(overrides),
         lambda job: found.append((job.folder, Path.cwd())),
         preflight=lambda _: [],
-        begin=lambda: None,
+        begin=lambda _: None,
         sweep=lambda _: 0,
     )
     assert code == 0
