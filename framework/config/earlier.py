@@ -28,7 +28,7 @@ DATA = {
     "prompts": "a photo of a {}",
 }
 # the same of ``trainer``, of ``stage``, and of bases
-TRAINER = {"gradient_accumulation_steps": 1}
+TRAINER = {"gradient_accumulation_steps": 1, "workers": 1, "workers_timeout": 120}
 STAGE = {"rank": 8, "targets": ["query", "value"]}
 MODELS = {name: {"drop_path_rate": 0.0} for name in ("dinov2", "dinov3")}
 
