@@ -95,7 +95,8 @@ class Workers(OneWorker):
         self.place, self.count = place, count
         self._keys = itertools.count(0, _KEYS)
         # while a step is traced: 0 where its rows do not count, else 1; and the part of the batch size that they are
-        self.counts, self.part = 1.0, 0.0
+        self.counts: Any = 1.0
+        self.part: Any = 0.0
 
     def share(self, blended: bool = False) -> Share:
         """The rows of each batch that this worker takes; ``blended`` if augmentations blend those of a batch."""
