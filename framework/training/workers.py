@@ -214,7 +214,7 @@ class Workers(OneWorker):
         given = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
         flat = [tf.reshape(tf.cast(gradient, tf.float32), (-1,)) for gradient in given]
         # the parts of all workers are one, but in a last batch that is smaller
-        total = self.sum(tf.concat([self.part[None], *flat], axis=0))
+        total: Any = self.sum(tf.concat([self.part[None], *flat], axis=0))
         pieces = iter(tf.split(total[1:] / total[0], [one.shape[0] for one in flat]))
         whole = (tf.cast(tf.reshape(next(pieces), tf.shape(one)), one.dtype) for one in given)
         return [None if gradient is None else next(whole) for gradient in gradients]
