@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from framework.core import keras_hub_private
-from framework.core.backend import keras
+from framework.core.backend import keras, tf
 from framework.core.errors import BadInput, Problem
 from framework.core.names import short
 
@@ -70,8 +70,12 @@ def refuse_not_numbers(model: keras.Model, path: Path, where: str) -> None:
 def _bounded(more: int) -> Iterator[None]:
     """While entered, the process can take so many bytes of memory more: what would take all that there is fails.
 
-    Only where the system can be told so, as Linux can: elsewhere it may end the process.
+    Only where the system can be told so, as Linux can: elsewhere it may end the process. And only where there is no graphics
+    card, whose driver takes memory as it likes.
     """
+    if tf.config.list_physical_devices("GPU"):
+        yield
+        return
     try:
         import resource
 

@@ -116,8 +116,8 @@ def test_a_saved_generalised_mean_loads_in_a_new_process(tmp_path):
     path = tmp_path / "model.keras"
     built("gem").save(path)
     code = (
-        "import sys; from framework.model.saving import load_model;"
-        "print(load_model(sys.argv[1]).get_layer('pooling').p)"
+        "import sys; from pathlib import Path; from framework.model.saving import load_model;"
+        "print(load_model(Path(sys.argv[1])).get_layer('pooling').p)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, cwd=CONF.parents[1], check=False
