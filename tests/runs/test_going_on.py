@@ -231,7 +231,7 @@ EFFECTS = {
     "stages.now.lr_factor": ("staged", "stages.head.lr_factor=100.0", lambda one, _: rates(one)[1] > 0.03),
     "stages.later.*": ("staged", "stages.all.lr=0.5", lambda one, _: rates(one)[3] > 0.3 > rates(one)[2]),
 }
-ELSEWHERE = {"data.dir", "data.file", "data.files", "data.export", "data.on_error"}
+ELSEWHERE = {"data.dir", "data.file", "data.files", "data.export", "data.on_error", "trainer.workers"}
 
 
 def allowing(line: str) -> str:

@@ -72,6 +72,11 @@ def test_two_workers_train_as_one_does_and_are_killed_and_go_on(here):
     assert kills.train(tmp_path, "killed", *arguments, "trainer.workers=2").wait() == 0
     assert rows(tmp_path / "killed") == together
     assert kills.fingerprint(tmp_path / "killed") == kills.fingerprint(tmp_path / "two")
+    # one worker goes on with what two have begun, where that is allowed
+    allowed = "resume.allow=[trainer.workers,trainer.epochs]"
+    assert train.main([*arguments, "trainer.epochs=4", allowed, "hydra.run.dir=killed"]) == 0
+    assert rows(tmp_path / "killed")[:3] == together
+    assert len(rows(tmp_path / "killed")) == 4
 
 
 @pytest.mark.slow
