@@ -105,6 +105,11 @@ def test_failed_runs_and_those_outside_the_folder_are_not_taken(here):
     rates(here / "s", (0.6, 0.7))
     trained(here / "s" / "failed", "optim.lr=9", score=0.99, status="failed")
     trained(here / "elsewhere", "optim.lr=8", score=0.99)
-    names = ["optim.lr=1", "optim.lr=2", "failed", "../elsewhere"]
+    names = ["optim.lr=1", "optim.lr=2", "failed"]
     (here / "s" / "sweep.json").write_text(json.dumps({"runs": [{"folder": name} for name in names]}))
     assert find_run("s").folder.path.name == "optim.lr=2"
+    (here / "s" / "sweep.json").write_text(
+        json.dumps({"runs": [{"folder": name} for name in [*names, "../elsewhere"]]})
+    )
+    with pytest.raises(BadInput, match=r"names \.\./elsewhere, which lies outside of the sweep's folder"):
+        find_run("s")

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli import multirun
 from framework.cli.command import launch
 from framework.core.errors import RunFailed
 from framework.core.files import write_whole
+from framework.core.reporting import guarded
 from framework.core.runs import RunFolder
 from framework.runs.job import Job
+from framework.sweeps import summary
 from framework.sweeps.request import SweepRequest
 from framework.sweeps.sweep import Sweep
 
@@ -84,6 +89,13 @@ def sweep(*arguments: str, begin=lambda: None, preflight=lambda settings: [], wo
         return Sweep(request, work, begin).start(partial(multirun.launch_sweep, request))
 
     return launch(given, work, preflight, begin, start)
+
+
+def main(words: Sequence[str], work: Callable[[Job], None]) -> NoReturn:
+    """A sweep as a command, which ends with its exit code; the figures of its comparison are left out."""
+    sys.argv = ["train.py"]
+    summary._compare = lambda *_: None
+    sys.exit(guarded(lambda: sweep(*words, work=work)))
 
 
 def calls(folder: Path) -> list[str]:

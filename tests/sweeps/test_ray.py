@@ -9,19 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
-from ray.cluster_utils import Cluster
 
-from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
-from framework.sweeps import summary
 from framework.sweeps.folder import read_index, rows_of
 from tests.conftest import CLONE, bash
 from tests.options.counted import effect
-from tests.sweeps.common import calls, dies_once, learn, sweep
+from tests.sweeps.common import calls
 
 pytestmark = pytest.mark.slow
 
-SMALL = {"include_dashboard": False, "object_store_memory": 80_000_000}
 TRIED = Path("sweeps/tried")
 SWEEP = (
     "python -m framework.train -m optim.lr=0.1 sweep.name=tried trainer.epochs=40 trainer.steps_per_execution=1 "
@@ -29,36 +25,57 @@ SWEEP = (
 )
 
 
+# a node without room for runs, to which commands are joined, and one with room for one; each line loses that one
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+small = {"include_dashboard": False, "object_store_memory": 80_000_000}
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.2", **small})
+node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.3", **small)
+print("at", cluster.address, flush=True)
+for _ in sys.stdin:
+    cluster.remove_node(node, allow_graceful=False)
+    node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.4", **small)
+    print("lost", flush=True)
+cluster.shutdown()
+"""
+
+
 class Nodes:
-    """A cluster of a node without room for runs, to which commands are joined, and one with room for one, which can be lost."""
+    """A cluster, in a process of its own: one that has spoken to Ray can't be forked, which other tests do."""
 
     def __init__(self):
-        self.cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.2", **SMALL}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.words = f"compute=ray compute.address={self.cluster.address} compute.cpus=1"
-        self.node = self.add("127.0.0.3")
+        self.words = f"compute=ray compute.address={self._told('at')} compute.cpus=1"
 
-    def add(self, host):
-        return self.cluster.add_node(num_cpus=1, node_ip_address=host, **SMALL)
+    def _told(self, word):
+        return next(line for line in self.process.stdout if line.startswith(word)).removeprefix(word).strip()
 
     def lose(self):
         """Kill the node, and have another one in its place."""
-        self.cluster.remove_node(self.node, allow_graceful=False)
-        self.node = self.add("127.0.0.4")
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        self._told("lost")
+
+    def end(self):
+        """End all of it."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def swept(folder, *words, work="work"):
+    """A sweep of what ``common`` calls so, as a command of its own."""
+    code = f"import sys; from tests.sweeps.common import {work}, main; main(sys.argv[1:], {work})"
+    return bash(f"python -c '{code}' {' '.join(words)}", folder)
 
 
 @pytest.fixture(scope="module")
 def nodes():
     found = Nodes()
     yield found
-    found.cluster.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def alone(here, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setattr(summary, "_compare", lambda *_: None)
+    found.end()
 
 
 def started(line, folder):
@@ -70,11 +87,11 @@ def started(line, folder):
     )
 
 
-def until(seen, patience=120):
+def until(seen, patience=400):
     deadline = time.monotonic() + patience
     while not (found := seen()):
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.1)
     return found
 
 
@@ -106,48 +123,48 @@ def test_after_a_node_is_lost_and_the_command_is_killed_the_history_is_that_of_t
     assert len(history(here)) == 40
 
 
-def test_a_killed_run_is_begun_again_and_one_that_fails_is_not_and_stops_no_other(nodes, capsys):
-    words = nodes.words.split()
-    assert sweep("optim.lr=0.6,13", *words, work=dies_once) == 1
-    out, said = capsys.readouterr()
-    assert "raylet" not in out + said
-    assert "optim.lr=13  FAILED: the loss is not finite  " in said
-    assert sorted(calls(TRIED)) == ["optim.lr=0.6", "optim.lr=0.6", "optim.lr=13"]
-    assert sweep("optim.lr=0.6,9", *words, "compute.retries=0") == 1
-    said = capsys.readouterr().err
-    assert "2 runs: 1 finished before, skipped; 1 new\n" in said
-    assert "! optim.lr=9: killed by SIGKILL (out of memory?)\n" in said
-    assert calls(TRIED) == ["optim.lr=9"]
+def test_a_killed_run_is_begun_again_and_one_that_fails_is_not_and_stops_no_other(nodes, tmp_path):
+    done = swept(tmp_path, "optim.lr=0.6,13", nodes.words, work="dies_once")
+    assert done.returncode == 1
+    assert "raylet" not in done.stdout + done.stderr
+    assert "optim.lr=13  FAILED: the loss is not finite  " in done.stderr
+    assert sorted(calls(tmp_path / TRIED)) == ["optim.lr=0.6", "optim.lr=0.6", "optim.lr=13"]
+    done = swept(tmp_path, "optim.lr=0.6,9", nodes.words, "compute.retries=0")
+    assert done.returncode == 1
+    assert "2 runs: 1 finished before, skipped; 1 new\n" in done.stderr
+    assert "! optim.lr=9: killed by SIGKILL (out of memory?)\n" in done.stderr
+    assert calls(tmp_path / TRIED) == ["optim.lr=9"]
 
 
 @effect("sweep.detach")
-def test_a_sweep_that_is_handed_over_is_at_work_by_itself_and_can_be_called_back(nodes, tmp_path, capsys):
+def test_a_sweep_that_is_handed_over_is_at_work_by_itself_and_can_be_called_back(nodes, tmp_path):
     given = [word for word in SWEEP.split()[4:] if not word.startswith("sweep.name")]
     given += nodes.words.split()
-    assert sweep(*given, "sweep.detach=true") == 0
-    said = capsys.readouterr().err
-    assert "is handed over to the Ray cluster at " in said
-    assert "next: python -m framework.compare sweep=sweeps/tried follow=true\n" in said
-    with pytest.raises(BadInput, match="is handed over already"):
-        sweep(*given, "sweep.detach=true")
-    until(lambda: [run["status"] for run in read_index(TRIED).get("runs", ())] == ["running"])
-    assert sweep(*given, "sweep.detach=stop") == 0
-    with pytest.raises(BadInput, match="is not handed over to the Ray cluster"):
-        sweep(*given, "sweep.detach=stop")
-    index = read_index(TRIED)
+    done = swept(tmp_path, *given, "sweep.detach=true")
+    assert done.returncode == 0, done.stderr
+    assert "is handed over to the Ray cluster at " in done.stderr
+    assert "next: python -m framework.compare sweep=sweeps/tried follow=true\n" in done.stderr
+    done = swept(tmp_path, *given, "sweep.detach=true")
+    assert (done.returncode, "is handed over already" in done.stderr) == (2, True)
+    until(lambda: [run["status"] for run in read_index(tmp_path / TRIED).get("runs", ())] == ["running"])
+    assert swept(tmp_path, *given, "sweep.detach=stop").returncode == 0
+    done = swept(tmp_path, *given, "sweep.detach=stop")
+    assert (done.returncode, "is not handed over to the Ray cluster" in done.stderr) == (2, True)
+    index = read_index(tmp_path / TRIED)
     assert (index["at_work"], [run["status"] for run in index["runs"]]) == (False, ["interrupted"])
-    said = (TRIED / "driver.txt").read_text()
+    said = (tmp_path / TRIED / "driver.txt").read_text()
     assert "stopping 1 run under way" in said
     assert "the same command goes on from here" in said
 
 
-def test_a_run_that_no_machine_has_room_for_is_told(nodes):
-    words = nodes.words.replace("compute.cpus=1", "compute.cpus=64").split()
-    with pytest.raises(BadInput, match="needs 64 cores, and no machine of the cluster has that: the largest has"):
-        sweep("optim.lr=0.1,0.2", *words)
+def test_a_run_that_no_machine_has_room_for_is_told(nodes, tmp_path):
+    done = swept(tmp_path, "optim.lr=0.1,0.2", nodes.words.replace("compute.cpus=1", "compute.cpus=64"))
+    assert done.returncode == 2
+    assert "needs 64 cores, and no machine of the cluster has that: the largest has" in done.stderr
 
 
-def test_a_trial_that_lags_behind_is_ended_there_too(nodes, capsys):
+def test_a_trial_that_lags_behind_is_ended_there_too(nodes, tmp_path):
     given = ("search=grid", "optim.lr=0.9,0.1", "trainer.epochs=40", "search.pruner.startup_trials=1", "sweep.jobs=1")
-    assert sweep(*given, *nodes.words.split(), work=learn) == 0
-    assert "2 runs: 1 finished, 1 pruned" in capsys.readouterr().err
+    done = swept(tmp_path, *given, nodes.words, work="learn")
+    assert done.returncode == 0, done.stderr
+    assert "2 runs: 1 finished, 1 pruned" in done.stderr
