@@ -6,6 +6,7 @@ import contextlib
 import math
 import zipfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +78,8 @@ def _bounded(more: int) -> Iterator[None]:
         yield
         return
     try:
-        import resource
-
+        # not on Windows
+        resource = import_module("resource")
         taken = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[5]) * resource.getpagesize()
         before = resource.getrlimit(resource.RLIMIT_DATA)
         limits = [taken + more, *(limit for limit in before if limit != resource.RLIM_INFINITY)]

@@ -29,7 +29,7 @@ def network():
 def optimizer(model, name, rates, precision="float32", schedule="constant", **changed):
     parameters = {key: value for key, value in {**OPTIONS[name], **changed}.items() if key != "lr"}
     optim = OptimSettings(name, parameters=parameters, lr=RATE, schedule=PartSettings(schedule))
-    settings = SimpleNamespace(optim=optim, trainer=SimpleNamespace(precision=precision))
+    settings = SimpleNamespace(optim=optim, trainer=SimpleNamespace(precision=precision, gradient_accumulation_steps=1))
     stage = Stage("main", frozenset(LAYERS), frozenset(), epochs=1, lr=RATE, rates=rates)
     return make_optimizer(settings, stage, model, STEPS)
 
