@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from framework.runs.job import Job
 from framework.sweeps import summary
 from framework.sweeps.request import SweepRequest
 from framework.sweeps.sweep import Sweep
+from tests.conftest import bash
 
 
 def work(job: Job) -> None:
@@ -96,6 +98,12 @@ def main(words: Sequence[str], work: Callable[[Job], None]) -> NoReturn:
     sys.argv = ["train.py"]
     summary._compare = lambda *_: None
     sys.exit(guarded(lambda: sweep(*words, work=work)))
+
+
+def swept(folder: Path, *words: str, work: str = "work", before: str = "pass") -> subprocess.CompletedProcess[str]:
+    """A sweep of one of the works above, as a command of its own; ``before`` is Python that it does first."""
+    code = f"import sys; {before or 'pass'}; from tests.sweeps.common import {work}, main; main(sys.argv[1:], {work})"
+    return bash(f'python -c "{code}" {" ".join(words)}', folder)
 
 
 def calls(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from framework.core.runs import RunFolder
 from framework.sweeps.folder import read_index, rows_of
 from tests.conftest import CLONE, bash
 from tests.options.counted import effect
-from tests.sweeps.common import calls
+from tests.sweeps.common import calls, swept
 
 pytestmark = pytest.mark.slow
 
@@ -63,12 +63,6 @@ class Nodes:
         """End all of it."""
         self.process.stdin.close()
         self.process.wait()
-
-
-def swept(folder, *words, work="work"):
-    """A sweep of what ``common`` calls so, as a command of its own."""
-    code = f"import sys; from tests.sweeps.common import {work}, main; main(sys.argv[1:], {work})"
-    return bash(f"python -c '{code}' {' '.join(words)}", folder)
 
 
 @pytest.fixture(scope="module")
