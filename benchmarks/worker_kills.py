@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import kills
+from benchmarks.workers import HEAD
 from framework.core.errors import STOPPED
 from framework.core.runs import RunFolder
 from framework.sweeps.ready import ready
@@ -36,12 +37,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
 CONFIGS = {
     **{name: (*kills.BASE, *arguments) for name, arguments in kills.CONFIGS.items()},
     "head on kept features": (
-        "data=image_folder",
-        "data.dir=photos",
-        "data.image_size=64",
-        "model=mobilenet",
-        "model.alpha=0.25",
-        "model.weights=null",
+        *HEAD,
         "trainer.batch_size=4",
         "trainer.epochs=4",
         "trainer.save_steps=2",

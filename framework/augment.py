@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.cli.command import check, run_command
-from framework.cli.compose import normalise, refuse_sweep
-from framework.cli.help import overview
+from framework.cli.command import check
+from framework.cli.one_file import run_for_a_file
 from framework.config.settings import Settings
 from framework.core.console import say
 from framework.core.errors import DONE, BadInput, Problem, many
-from framework.core.schema import whole_path
 from framework.runs.preflight import experiment
 
 USAGE = """
@@ -29,20 +27,12 @@ it (preview, augment.png by default). The same seed draws the same. Trains nothi
 
 Exit code 0: done; 2: the command line or the data are wrong, or nothing is varied.
 """
-PREVIEW = "preview="
 IMAGES, EPOCHS = 6, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the sheet; returns the exit code."""
-
-    def work(given: list[str]) -> int:
-        files = [argument.removeprefix(PREVIEW) for argument in given if argument.startswith(PREVIEW)]
-        overrides = normalise([argument for argument in given if not argument.startswith(PREVIEW)])
-        refuse_sweep(overrides, "one value")
-        return draw(overrides, Path(whole_path(files[-1] if files else "augment.png")))
-
-    return run_command(lambda: overview(USAGE), arguments, work)
+    return run_for_a_file(USAGE, "preview", "augment.png", draw, arguments)
 
 
 def draw(overrides: Sequence[str], preview: Path) -> int:

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.cli.command import check, run_command
-from framework.cli.compose import normalise, refuse_sweep
-from framework.cli.help import overview
+from framework.cli.command import check
+from framework.cli.one_file import run_for_a_file
 from framework.config.settings import Settings
 from framework.core.console import progress, say
 from framework.core.errors import DONE, BadInput, Problem, many
 from framework.core.files import whole
-from framework.core.schema import whole_path
 from framework.data.images import Images
 from framework.runs.preflight import experiment
 
@@ -35,20 +33,12 @@ after an interruption, find them. cache.dtype=float16 writes half the bytes.
 
 Exit code 0: done; 2: the command line or the data are wrong.
 """
-OUTPUT = "output="
 GROUP = 4096  # images of a row group: about 6 MB of 384 features
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the features; returns the exit code."""
-
-    def work(given: list[str]) -> int:
-        files = [argument.removeprefix(OUTPUT) for argument in given if argument.startswith(OUTPUT)]
-        overrides = normalise([argument for argument in given if not argument.startswith(OUTPUT)])
-        refuse_sweep(overrides, "one value")
-        return embed(overrides, Path(whole_path(files[-1] if files else "features.parquet")))
-
-    return run_command(lambda: overview(USAGE), arguments, work)
+    return run_for_a_file(USAGE, "output", "features.parquet", embed, arguments)
 
 
 def embed(overrides: Sequence[str], output: Path) -> int:

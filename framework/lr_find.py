@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import framework.parts  # noqa: F401 - registers the shipped parts
-from framework.cli.command import check, run_command
-from framework.cli.compose import normalise, refuse_sweep
-from framework.cli.help import overview
+from framework.cli.command import check
+from framework.cli.one_file import run_for_a_file
 from framework.config.settings import Settings
 from framework.core.console import say
 from framework.core.errors import DONE, BadInput, Problem
-from framework.core.schema import whole_path
 from framework.runs.preflight import experiment
 
 USAGE = """
@@ -29,19 +27,11 @@ left; features that were computed stay in the cache, where a training finds them
 Exit code 0: done; 1: the loss falls at no rate, or rises at none; 2: the command line or the data are wrong, or the
 images too few.
 """
-PLOT = "plot="
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do the range test; returns the exit code."""
-
-    def work(given: list[str]) -> int:
-        plots = [argument.removeprefix(PLOT) for argument in given if argument.startswith(PLOT)]
-        overrides = normalise([argument for argument in given if not argument.startswith(PLOT)])
-        refuse_sweep(overrides, "one value")
-        return find(overrides, Path(whole_path(plots[-1] if plots else "lr_find.png")))
-
-    return run_command(lambda: overview(USAGE), arguments, work)
+    return run_for_a_file(USAGE, "plot", "lr_find.png", find, arguments)
 
 
 def find(overrides: Sequence[str], plot: Path) -> int:

@@ -7,7 +7,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from benchmarks.hostile.tally import Tally, ask, most_memory, unclean
 from framework import check, compare, doctor, evaluate, plan, predict, recipe, show, train
 from framework.core.names import FORMULA
 from framework.core.runs import RunFolder
+from framework.reports.entries import flat
 
 DATA = ["data=image_folder", "data.dir=photos", "data.image_size=32"]
 ALL, SOME = ("evaluate", "predict", "compare", "check from=", "train resume="), ("predict", "train resume=")
@@ -296,7 +297,7 @@ def _reaching(tally: Tally, canary: Canary, folder: Path, config: Mapping[str, A
     """A config that asks for a variable, a file, or code, at each of its keys."""
     keys = ["data.dir", "optim.lr", "model.name", "callbacks.checkpoint.filename"]
     if not short:
-        keys = list(_leaves(config))
+        keys = list(flat(config))
     for key in keys:
         for what, value in reaching(canary).items():
             changed = yaml.safe_load(yaml.safe_dump(config))
@@ -338,14 +339,6 @@ def hydra_nodes(canary: Canary) -> dict[str, dict[str, Any]]:
         "defaults": {"defaults": [{"override hydra/launcher": "joblib"}]},
         "a package": {"defaults": ["_self_", {"/head@hydra.callbacks.evil": "dense"}]},
     }
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
 
 
 def _begun(tally: Tally, canary: Canary, folder: Path, config: Any) -> None:

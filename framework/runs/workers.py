@@ -29,6 +29,7 @@ from framework.config.recipes import bring
 from framework.core.backend import load_tensorflow
 from framework.core.console import messages, say
 from framework.core.errors import STOPPED, RunStopped, listing
+from framework.core.forking import FORKS, HEARD, deaf
 from framework.core.reporting import guarded
 from framework.runs.cluster import VARIABLE, Cluster, cluster_of
 from framework.runs.job import Job, nothing
@@ -37,8 +38,6 @@ from framework.runs.preflight import Data
 # seconds that the others have to end by themselves once a worker has ended, and that one may stand still
 PATIENCE = 15.0
 LOOK_EVERY = 0.5
-FORKS = sys.platform.startswith("linux") and hasattr(os, "fork")
-HEARD = (signal.SIGINT, signal.SIGTERM)
 # what a worker tells the process that has started it: all have come; the run is not refused
 _UP, _BEGINS = "up", "begins"
 
@@ -109,7 +108,7 @@ class _Team:
         process = context.Process(
             target=_worker, args=(replace(self.job, begin=nothing), self.cluster, self.data, place, sender, log)
         )
-        with _deaf():
+        with deaf():
             process.start()
         sender.close()
         self.running[place] = _Worker(place, process, receiver, log)
@@ -210,19 +209,6 @@ class _Team:
             text = (folder / f"{place}.log").read_text(encoding="utf-8", errors="replace").strip()
             messages().print(f"worker {place} says:\n{text}", markup=False)
         raise SystemExit(code)
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Signals wait: one that met a child before it is itself would be heard as its parent hears it."""
-    if not FORKS:
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stands_still(worker: _Worker) -> bool:

@@ -101,22 +101,26 @@ class Engine(ABC):
     def interrupt(self) -> None:
         """End all calls, each with what it needs to go on later, and wait for that."""
 
+
+class Elsewhere(Engine):
+    """An engine on other machines, to which a call can be handed over while this process goes."""
+
     @property
     def words(self) -> tuple[str, ...]:
         """Overrides that a command needs to find the engine from a machine of its own."""
         return ()
 
+    @abstractmethod
     def hand_over(self, call: Call) -> str:
         """Have the call made there while this process goes; gives back who makes it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def has(self, folder: Path) -> bool:
         """Whether a call of that folder was handed over and is still there."""
-        return False
 
+    @abstractmethod
     def call_back(self, folder: Path) -> None:
         """End the call of that folder that was handed over, with what it needs to go on later."""
-        raise NotImplementedError
 
 
 def engine_of(request: SweepRequest) -> Engine:

@@ -24,7 +24,7 @@ from framework.config.settings import ComputeSettings
 from framework.core.errors import FAILED, STOPPED, BadInput, Problem, RunFailed, many
 from framework.sweeps import attending
 from framework.sweeps.attending import Keeping, attend
-from framework.sweeps.engines import Call, Engine
+from framework.sweeps.engines import Call, Elsewhere
 from framework.sweeps.processes import PATIENCE
 from framework.sweeps.worker import DRIVER_LOG, ordered
 
@@ -34,7 +34,7 @@ JOINS = 20.0  # seconds in which a command is part of the cluster
 BEGINS = 60.0  # seconds in which what is handed over begins
 
 
-class OnRay(Engine):
+class OnRay(Elsewhere):
     """A Ray cluster that is there already.
 
     Args:

@@ -30,7 +30,7 @@ from framework.core.digits import seconds
 from framework.core.errors import FAILED, BadInput, Problem
 from framework.sweeps import attending
 from framework.sweeps.attending import Attending
-from framework.sweeps.engines import Call, Engine
+from framework.sweeps.engines import Call, Elsewhere
 from framework.sweeps.worker import DRIVER_LOG, ordered
 
 CLUSTER = "slurm"  # of submitit's
@@ -50,7 +50,7 @@ class _Job:
     told: bool = False
 
 
-class OnSlurm(Engine):
+class OnSlurm(Elsewhere):
     """The Slurm cluster whose commands this machine has.
 
     Args:

@@ -24,20 +24,19 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from framework.core.errors import DONE, INTERRUPTED
+from framework.core.forking import FORKS, HEARD, deaf
 from framework.sweeps.cards import NONE, VARIABLE, Cards
 from framework.sweeps.engines import Call, Ended, Engine, all_ended, threads
 
 PATIENCE = 20.0
 MOST_CALLS = 20  # that one process does: TensorFlow gives back not all that it takes
-FORKS = sys.platform.startswith("linux") and hasattr(os, "fork")
 ASKS = hasattr(os, "setpgid")  # not on Windows
-HEARD = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Worker:
@@ -59,7 +58,7 @@ class _Worker:
         if call.kind is not None:
             self._calls, theirs = context.Pipe()
         self.process = context.Process(target=_child, args=(call.function, theirs, environment))
-        with _deaf():
+        with deaf():
             self.process.start()
         if theirs is not None:
             theirs.close()
@@ -193,19 +192,6 @@ def in_processes(
     """Make the calls on this machine, at most ``at_once`` at a time, as ``engines.all_ended`` does."""
     with Processes() as here:
         yield from all_ended(map(Call, calls), here, lambda: at_once, unwanted=unwanted)
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Signals wait: one that met a child before it is itself would have it go on as its parent."""
-    if not FORKS:
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _child(call: Callable[[], int], calls: Connection | None, environment: Mapping[str, str]) -> None:

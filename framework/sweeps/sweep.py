@@ -28,7 +28,7 @@ from framework.runs import resume
 from framework.runs.job import Job
 from framework.runs.preflight import OF_RUNS
 from framework.sweeps import outline, worker
-from framework.sweeps.engines import LOOK_EVERY, Call, Ended, Engine, all_ended, engine_of
+from framework.sweeps.engines import LOOK_EVERY, Call, Elsewhere, Ended, Engine, all_ended, engine_of
 from framework.sweeps.folder import (
     DONE_WITH,
     IndexedRun,
@@ -121,7 +121,7 @@ class Sweep:
 
     def _hand_over(self) -> int:
         """Have the command itself work where its runs are; returns the exit code."""
-        assert self._engine is not None
+        assert isinstance(self._engine, Elsewhere)
         folder = self.request.folder
         if self._engine.has(folder):
             what = f"{shown(folder)} is handed over already: what the command says is in {worker.DRIVER_LOG} there"
@@ -142,7 +142,7 @@ class Sweep:
         return DONE
 
     def _call_back(self) -> int:
-        assert self._engine is not None
+        assert isinstance(self._engine, Elsewhere)
         folder = self.request.folder
         if not self._engine.has(folder):
             raise BadInput(Problem(f"{shown(folder)} is not handed over to {self._engine.told}", "sweep.detach"))

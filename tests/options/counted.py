@@ -27,6 +27,7 @@ from framework.config.documents import read_option
 from framework.config.folders import conf_folder, groups
 from framework.config.settings import PartSettings
 from framework.core import schema
+from framework.reports.entries import flat
 
 TESTS = Path(__file__).parents[1]
 Test = TypeVar("Test", bound=Callable[..., Any])
@@ -64,7 +65,7 @@ def declared() -> dict[str, list[str]]:
 def existing() -> list[str]:
     """Every option there is, once, in the order of ``conf/``."""
     whole = _read("train.yaml")
-    found = [*_leaves({key: value for key, value in whole.items() if key != "defaults"}), "recipe"]
+    found = [*flat({key: value for key, value in whole.items() if key != "defaults"}), "recipe"]
     for group, names in groups().items():
         own = set(schema.fields(SINGLE.get(group, ("", PartSettings))[1]))
         for name in names:
@@ -91,16 +92,8 @@ def _keys(group: str, node: Mapping[str, Any], own: set[str]) -> Iterator[str]:
         return
     for name, value in node.items():
         if group == "stages":
-            yield from _leaves(value, "stage.")
+            yield from flat(value, "stage.")
         elif isinstance(value, Mapping):
             yield from _keys(group, value, own)
         else:
             yield f"{group}.{name}"
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
