@@ -44,6 +44,7 @@ def main() -> None:
         return _passes(options)
     with tempfile.TemporaryDirectory() as folder:
         data = _some(data_folder(options.data), options.images, Path(folder, "photos"))
+        photos = len(list(data.glob("train/*/*")))
         given = ["--data", str(data), "--base", options.base, "--repeat", str(options.repeat)]
         rows = [
             _against(
@@ -56,7 +57,7 @@ def main() -> None:
     rows[-1][3] = f"{passes['float32'] / passes['bare']:.2f} of bare"
     rows.append(["the same in bfloat16", f"{passes['float32']:.1f}", f"{passes['bfloat16']:.1f}", ""])
     rows[-1][3] = f"{passes['bfloat16'] / passes['float32']:.2f} × float32"
-    what = f"{options.base} of random weights, {SIDE} px, {len(list(data.glob('train/*/*')))} photos"
+    what = f"{options.base} of random weights, {SIDE} px, {photos} photos"
     report(what, ["", "plain Keras, bare or float32", "ours", ""], rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import re
 import sys
@@ -19,6 +20,7 @@ from framework.cli.compose import (
     Known,
     chosen_recipes,
     compose,
+    for_hydra,
     normalise,
     opened,
     parse,
@@ -35,7 +37,7 @@ from framework.cli.typed import either
 from framework.cli.unfinished import RUN_DIR, find_unfinished, take_resume
 from framework.config.checks import read_settings
 from framework.config.folders import conf_folder
-from framework.config.hydra_private import flags_parser
+from framework.config.hydra_private import composed_already, flags_parser
 from framework.config.kinds import with_full_paths
 from framework.config.recipes import offer_names
 from framework.config.settings import Settings
@@ -236,6 +238,7 @@ def launch(
     typed, arguments = arguments, normalise(take_primary_config(take_resume(arguments)))
     overrides, flags = _read_flags(arguments)
     arguments = [*_flags_again(flags), *overrides]
+    given_config: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if flags.cfg == "job" and not flags.package:
         print(OmegaConf.to_yaml(compose(overrides).node, resolve=flags.resolve), end="")
         return DONE
@@ -258,7 +261,9 @@ def launch(
             refuse_unwritable(request.folder, "hydra.sweep.dir")
             return sweep(request)
         unfinished, _ = _destination(overrides, first, composed)
-        arguments += [f"{RUN_DIR}'{unfinished}'"] if unfinished else []
+        there = [f"{RUN_DIR}'{unfinished}'"] if unfinished else []
+        arguments += there
+        given_config = composed_already(for_hydra(composed, [*overrides, *there]))
         begin(first)
     elif flags.cfg or flags.info:
         compose(overrides)
@@ -278,7 +283,7 @@ def launch(
 
     sys.argv = [sys.argv[0], *arguments]
     try:
-        with hydra_at_work() as write_held:
+        with hydra_at_work() as write_held, given_config:
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=primary_config().name)(job)()
     except (FrameworkError, OSError):
         raise

@@ -18,7 +18,7 @@ from framework.cli.typed import either, fit_for_hydra, hydra_reads
 from framework.config import defined
 from framework.config.checks import NAMED, not_chosen
 from framework.config.folders import conf_folder, groups
-from framework.config.hydra_private import apply_overrides, mapping_at
+from framework.config.hydra_private import apply_overrides, mapping_at, with_values
 from framework.config.recipe_parts import load_parts
 from framework.config.recipes import Bundle, bring, names, offer
 from framework.core.errors import BadInput, Problem, nearest, suggestion
@@ -53,7 +53,7 @@ Known = dict[tuple[str, ...], Any]
 class Composed:
     """A config: as OmegaConf composed it, as plain resolved containers, and where its values come from.
 
-    ``whole`` is the same with Hydra's own node beside it.
+    ``whole`` is the same with Hydra's own node beside it; ``chosen`` is what Hydra made of the options, before values are set.
     ``unsure`` names groups whose option was wrong with nothing near it: what is said of their nodes means nothing.
     ``guessed`` names those that the nearest option stands in for: their keys can be checked, how they fit the rest not.
     """
@@ -62,6 +62,7 @@ class Composed:
     config: dict[str, Any]
     origins: Origins
     whole: DictConfig
+    chosen: DictConfig
     unsure: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
 
@@ -253,7 +254,8 @@ def compose(arguments: Sequence[str], known: Known | None = None) -> Composed:
             else:
                 values.append(override)
         lines = [override.input_line or "" for override in [*chosen, *loose]]
-        config = _load(loader, lines, problems, {} if known is None else known)
+        known = {} if known is None else known
+        config = _load(loader, lines, problems, known)
         kept = [override for override in values if _apply(override, config, problems)]
     origins = Origins(lambda: _trace(lines, kept, bundle))
     OmegaConf.set_struct(config, False)
@@ -266,12 +268,22 @@ def compose(arguments: Sequence[str], known: Known | None = None) -> Composed:
         problems.append(Problem(f"{key or 'a value'} can't be resolved: {message}", origins.of(key)))
         plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
-    composed = Composed(
-        config, {str(key): value for key, value in plain.items()}, origins, whole, tuple(unsure), tuple(guessed)
-    )
+    containers = {str(key): value for key, value in plain.items()}
+    composed = Composed(config, containers, origins, whole, known[tuple(lines)], tuple(unsure), tuple(guessed))
     if problems:
         raise IncompleteConfig(problems, composed)
     return composed
+
+
+def for_hydra(composed: Composed, overrides: Sequence[str]) -> DictConfig:
+    """What Hydra would compose of a run's overrides, which are those that were checked with paths in full."""
+    parsed = parse(overrides)[0]
+    spoken = [one for one in parsed if one.is_hydra_override()]
+    known = composed.chosen.hydra.overrides.hydra
+    changed = [one for one in spoken if one.input_line not in known]
+    config = with_values(composed.chosen, parsed, [*(one for one in parsed if not chooses(one)), *changed])
+    config.hydra.overrides.hydra = [one.input_line for one in spoken]
+    return config
 
 
 class IncompleteConfig(BadInput):
@@ -314,7 +326,7 @@ def _hydra() -> Iterator[Any]:
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder()), job_name="command"):
         yield GlobalHydra.instance().config_loader()
 
 

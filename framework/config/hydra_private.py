@@ -91,6 +91,19 @@ def saving_by(save: Callable[[DictConfig, Path], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def composed_already(config: DictConfig) -> Iterator[None]:
+    """While entered, Hydra takes this for what it would compose: in place of ``ConfigLoaderImpl.load_configuration``."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    before = ConfigLoaderImpl.load_configuration
+    ConfigLoaderImpl.load_configuration = lambda *_, **__: config  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = before  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
 def mode_by_flags() -> Iterator[None]:
     """While entered, Hydra does a run, and a sweep with ``-m``: by itself it composes once more to read ``hydra.mode``."""
     from hydra._internal.hydra import Hydra

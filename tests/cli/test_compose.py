@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 import framework.parts  # noqa: F401 - registers the shipped parts
 from framework.cli import command
-from framework.cli.compose import IncompleteConfig, compose, groups, normalise, variants
+from framework.cli.compose import IncompleteConfig, compose, for_hydra, groups, normalise, variants
 from framework.config.folders import conf_folder
 from framework.core.errors import BadInput
 
@@ -109,7 +109,7 @@ def test_groups_are_the_folders():
     assert "cosine" in groups()["optim/schedule"]
 
 
-def test_hydra_composes_a_run_twice_once_to_find_every_mistake_and_once_to_start_it(here, monkeypatch):
+def test_hydra_composes_a_run_once_and_starts_it_with_that(here, monkeypatch):
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
     composed = []
@@ -121,17 +121,33 @@ def test_hydra_composes_a_run_twice_once_to_find_every_mistake_and_once_to_start
     overrides = ["optim.lr=0.5", "hydra.run.dir=where/${optim.lr}", "data.limit=4"]
     assert command.launch(overrides, jobs.append, lambda _: [], lambda _: None, lambda _: 0) == 0
     assert jobs[0].folder == here / "where" / "0.5"
-    assert len(composed) == 2
+    assert len(composed) == 1
 
 
 LINES = [
     ["optim.lr=0.5", "head=mlp", "head.hidden=[32,8]"],
     ["optim.lr=0.25", "head=mlp", "+head.extra=1", "~callbacks.checkpoint"],
-    ["head=mlp", "trainer.seed=2", "hydra.sweep.subdir=x"],
+    ["head=mlp", "trainer.seed=2", "hydra.sweep.subdir=x", "+hydra.job.env_set.ABC='a b'"],
     ["optim/schedule=cosine", "++stages.main.epochs=3", "data.classes=[a,'b c']"],
     ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=2"],
     ["optim/schedule=cosine", "++stages.main.epochs=4"],
 ]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_a_run_is_started_with_is_what_hydra_composes_of_its_line(here, line):
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    moved = [f"hydra.run.dir={here}/x", *line]
+    config = for_hydra(compose(["hydra.run.dir=x", *line]), moved)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder()), job_name="command"):
+        loader = GlobalHydra.instance().config_loader()
+        expected = loader.load_configuration("train", moved, RunMode.RUN)
+    assert OmegaConf.to_yaml(config) == OmegaConf.to_yaml(expected)
+    assert OmegaConf.is_struct(config) and OmegaConf.is_struct(config.hydra) == OmegaConf.is_struct(expected.hydra)
 
 
 def test_jobs_that_differ_in_values_alone_are_composed_once_and_as_hydra_composes_each():
