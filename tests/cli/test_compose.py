@@ -147,7 +147,8 @@ def test_what_a_run_is_started_with_is_what_hydra_composes_of_its_line(here, lin
         loader = GlobalHydra.instance().config_loader()
         expected = loader.load_configuration("train", moved, RunMode.RUN)
     assert OmegaConf.to_yaml(config) == OmegaConf.to_yaml(expected)
-    assert OmegaConf.is_struct(config) and OmegaConf.is_struct(config.hydra) == OmegaConf.is_struct(expected.hydra)
+    assert OmegaConf.is_struct(config)
+    assert OmegaConf.is_struct(config.hydra) == OmegaConf.is_struct(expected.hydra)
 
 
 def test_jobs_that_differ_in_values_alone_are_composed_once_and_as_hydra_composes_each():
