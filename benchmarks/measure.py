@@ -70,13 +70,14 @@ def plain(*arguments: str) -> tuple[Timed, list[dict]]:
 
 def report(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> None:
     """Print the table, then the machine and the versions."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
         table.add_row(*row)
     machine, versions = facts.machine(), facts.versions()
     console = Console(width=120, highlight=False)
+    console.print(title, style="italic")  # a title of the table itself would be broken to the table's width
     console.print(table)
     if note:
         console.print(note)
