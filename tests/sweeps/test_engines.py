@@ -255,12 +255,13 @@ def test_a_sweep_goes_to_one_place(overrides, what):
     assert not TRIED.exists()
 
 
-def test_a_cluster_that_does_not_answer_is_told_in_seconds(tmp_path):
+@pytest.mark.parametrize(("words", "left"), [("-m optim.lr=0.1,0.2", "sweeps"), ("trainer.workers=2", "runs/*/*")])
+def test_a_cluster_that_does_not_answer_is_told_in_seconds(tmp_path, words, left):
     """As it is typed."""
-    done = bash("python -m framework.train -m optim.lr=0.1,0.2 compute=ray compute.address=127.0.0.1:1", tmp_path)
+    done = bash(f"python -m framework.train {words} compute=ray compute.address=127.0.0.1:1", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("1 problem, nothing was started\n\nno Ray cluster answers at 127.0.0.1:1: ")
-    assert not (tmp_path / "sweeps").exists()
+    assert not list(tmp_path.glob(left))
 
 
 @pytest.mark.slow
