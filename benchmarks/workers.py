@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks import kills
 from benchmarks.measure import report
 from framework.cli.command import check
+from framework.config.folders import conf_folder
 from framework.core.runs import RunFolder
 from framework.runs.cluster import Cluster, cluster_of
 from framework.runs.preflight import preflight
@@ -38,6 +39,11 @@ HEAD = (
     "model.weights=null",
 )
 PARTS = ("metrics=[default,auc,f1]", "data.class_weights={red: 3.0}")
+PLATEAU = (
+    "callbacks=[default,reduce_on_plateau,early_stopping]",
+    "callbacks.reduce_on_plateau.patience=1",
+    "callbacks.reduce_on_plateau.min_delta=1",
+)
 FINETUNED = ("stages=finetune", "stages.finetune.train=last:6", "stages.finetune.batch_norm=train")
 CASES = {
     "head on kept features": (*HEAD, *PARTS),
@@ -45,13 +51,12 @@ CASES = {
     "last batch of one image": (*SCRATCH, "trainer.batch_size=29"),
     "two stages, cosine, clipped": (*SCRATCH, "stages=head_then_all", "optim.schedule=cosine", "optim.clipnorm=1.0"),
     "augmented, mixed, averaged": (*SCRATCH, "augment=[strong,mixup]", "callbacks=[default,weight_averaging]"),
-    "plateau, early stopping": (*SCRATCH, "callbacks=[default,reduce_on_plateau,early_stopping]"),
+    # the rate is cut at each epoch's end, from the second on
+    "plateau, early stopping": (*SCRATCH, *PLATEAU),
     "fine-tuned, batch norm": (*HEAD, *FINETUNED),
     "mixed_bfloat16": (*SCRATCH, "trainer.precision=mixed_bfloat16"),
     "mixed_float16": (*SCRATCH, "trainer.precision=mixed_float16"),
-    **{
-        f"optim={name}": (*SCRATCH, f"optim={name}") for name in ("sgd", "adamw", "nadam", "lion", "rmsprop", "adagrad")
-    },
+    **{f"optim={file.stem}": (*SCRATCH, f"optim={file.stem}") for file in sorted(conf_folder().glob("optim/*.yaml"))},
 }
 History = list[dict[str, Any]]
 
@@ -115,9 +120,9 @@ def histories(folder: Path, process: Any) -> list[History]:
 
 
 def apart(one: History, other: History) -> float:
-    """The largest difference of a loss, in training and validation."""
+    """The largest difference of a loss, in training and validation; or of a rate, where a callback has cut it elsewhere."""
     assert len(one) == len(other)
-    names = ("loss", "val_loss")
+    names = ("loss", "val_loss", "learning_rate")
     return max(abs(first[name] - second[name]) for first, second in zip(one, other, strict=True) for name in names)
 
 

@@ -33,6 +33,7 @@ Trains an image classifier as the config says; every value of the config can be 
   python -m framework.train recipe=NAME recipes=FOLDER                  a recipe, from a folder of one's own
   python -m framework.train from=RUN_FOLDER optim.lr=0.01               a run again, with one change
   python -m framework.train trainer.workers=2                           two processes that train one network together
+  python -m framework.train trainer.workers=2 compute=ray               on a cluster
 
 Exit code 0: done; 1: a run failed; 2: the command line or the data are wrong, nothing was started;
 3: stopped, can be resumed; 130: interrupted.
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(given: list[str]) -> int:
         data = Data()
         work = partial(train, data=data)
-        return launch(given, work, partial(preflight, data=data), begin=begin, sweep=partial(sweep, work))
+        one, several = partial(single, work), partial(sweep, work)
+        return launch(given, one, partial(preflight, data=data), begin=begin, sweep=several)
 
     return run_command(lambda: overview(USAGE), arguments, work)
 
@@ -54,6 +56,15 @@ def begin(settings: Settings) -> None:
     """Load TensorFlow, where this process is the one that trains."""
     if not several(settings):
         load_tensorflow()
+
+
+def single(work: Callable[[Job], None], job: Job) -> None:
+    """One run, in this process or by workers that it starts here or on a cluster."""
+    if job.settings.compute.engine == "ray":
+        from framework.sweeps.placed import train_placed
+
+        return train_placed(job)
+    work(job)
 
 
 def sweep(work: Callable[[Job], None], request: SweepRequest) -> int:

@@ -349,9 +349,10 @@ def _destination(overrides: Sequence[str], first: Settings, composed: Composed) 
     if first.sweep.seeds is not None:
         what = f"sweep.seeds={first.sweep.seeds} repeats runs, and this is a single run"
         raise BadInput(Problem(what, "", "add -m"))
-    if first.compute.engine != "local":
+    if first.compute.engine != "local" and not (first.compute.engine == "ray" and first.trainer.workers > 1):
         what = f"compute={first.compute.engine} is for the runs of a sweep, and this is a single run"
-        raise BadInput(Problem(what, "", "add -m, or compute=local"))
+        more = ", or trainer.workers=2: one training by workers on the cluster" if first.compute.engine == "ray" else ""
+        raise BadInput(Problem(what, "", f"add -m, or compute=local{more}"))
     unfinished = find_unfinished(overrides)
     folder = unfinished or run_folder(composed.whole)
     refuse_unwritable(folder, "hydra.run.dir")

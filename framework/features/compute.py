@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,13 +15,14 @@ from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.geometry import Geometry
 from framework.core.keras_hub_private import config_of
+from framework.core.together import Alone
 from framework.data.decode import DECODER_VERSION
 from framework.data.rows import WORKERS, FileImages, undecodable, untuned
 from framework.features.folding import folded
 from framework.features.graph import has_kernel
 from framework.features.key import describe
 from framework.features.rows import FeatureRows
-from framework.features.shards import Layout
+from framework.features.shards import Layout, names_checksum
 from framework.features.store import Store
 from framework.features.upkeep import root_folder
 from framework.model.build import precision as built_in
@@ -41,11 +43,13 @@ def features(
     precision: str,
     about: Mapping[str, Any],
     batches: Batches | None = None,
+    team: Alone | None = None,
 ) -> FeatureRows:
     """The prefix's output on each image, computed where it is not kept yet, and then kept.
 
-    Two processes that want the same features compute them once. What is done when one is killed is kept. Several splits
-    are best asked for at once and taken apart with ``FeatureRows.part``: the graph is then built once.
+    Two processes that want the same features compute them once, and those of a team its share each. What is done when
+    one is killed is kept. Several splits are best asked for at once and taken apart with ``FeatureRows.part``: the graph
+    is then built once.
 
     Args:
         prefix: from images, float32 of shape (batch, height, width, channels) in 0-255, to what is kept.
@@ -56,6 +60,7 @@ def features(
         precision: ``float32`` runs the prefix as it is, ``bfloat16`` in mixed_bfloat16.
         about: what ``listing`` shows of the features, such as the base's name and the cut.
         batches: gives batches of the images at some positions, in order, uint8 or float32; None reads ``paths``.
+        team: processes that all ask for these features now; None for this one alone.
 
     Raises:
         BadInput: images that can't be decoded, all named; features larger than the cache may be; a folder that
@@ -63,27 +68,59 @@ def features(
         RunFailed: the disk is full or failing.
     """
     store = _store(prefix, geometry, cache, precision)
+    files, team = batches or image_batches(paths, geometry), team or Alone()
+
+    def records(own: Sequence[str]) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+        positions = {key: position for position, key in enumerate(keys)}
+        wanted = np.array([positions[key] for key in own], np.int64)
+        return _compute(prefix, geometry, files, paths, wanted, own, store.layout, precision)
+
     store.open(about)
     try:
         store.refresh()
-        computed, seconds = 0, 0.0
-        if store.missing(keys):
-            with store.writing():
-                missing = store.missing(keys)
-                started = time.perf_counter()
-                if missing:
-                    store.make_room(len(missing), cache.size_limit)
-                    positions = {key: position for position, key in enumerate(keys)}
-                    wanted = np.array([positions[key] for key in missing], np.int64)
-                    files = batches or image_batches(paths, geometry)
-                    store.add(_compute(prefix, geometry, files, paths, wanted, missing, store.layout, precision))
-                computed, seconds = len(missing), time.perf_counter() - started
+        computed, seconds = _fill(store, keys, cache.size_limit, records, team)
+        if team.count > 1 and store.missing(keys):
+            # others of the team keep theirs on disks of their own
+            seconds += _fill(store, keys, cache.size_limit, records, Alone())[1]
         if store.missing(keys):
             raise RunFailed(f"Features were written and can't be read back: the disk of {store.folder} may be failing.")
         return FeatureRows(store, keys, computed, seconds)
     except BaseException:
         store.close()
         raise
+
+
+def _fill(
+    store: Store,
+    keys: Sequence[str],
+    limit: float,
+    records: Callable[[Sequence[str]], Iterator[tuple[Sequence[str], np.ndarray]]],
+    team: Alone,
+) -> tuple[int, float]:
+    """Compute what is missing, each of a team its share of it; how many features that were, and seconds.
+
+    The first has the store for all of them. Where they do not see one and the same, nothing is computed.
+    """
+    if not any(team.said(len(store.missing(keys)))):
+        return 0, 0.0
+    with store.writing() if team.first else contextlib.nullcontext():
+        team.of_first(b"")
+        started = time.perf_counter()
+        store.refresh()
+        missing = store.missing(keys)
+        if missing:
+            store.make_room(len(missing), limit)
+        if len(set(team.said(names_checksum(missing)))) == 1 and (own := _share(missing, team)):
+            store.add(records(own))
+        team.said("done")
+    store.refresh()
+    return len(missing), time.perf_counter() - started
+
+
+def _share(keys: Sequence[str], team: Alone) -> list[str]:
+    """Every so many-th batch: so batches are those of a process alone, and to the bit what is computed of them."""
+    starts = range(team.place * BATCH_SIZE, len(keys), team.count * BATCH_SIZE)
+    return [key for start in starts for key in keys[start : start + BATCH_SIZE]]
 
 
 def kept(prefix: keras.Model, keys: Sequence[str], *, geometry: Geometry, cache: CacheSettings, precision: str) -> int:

@@ -38,7 +38,13 @@ class Cluster:
         return 0 in self.here
 
     def device(self, place: int) -> int:
-        """The number of a worker among those of its machine, from 0."""
+        """The number of a worker's card among those that it sees, from 0: its own among the workers of its machine.
+
+        Where what has started it, as Ray does, and Slurm with ``--gpus-per-task``, shows it a single card, that is its own.
+        """
+        seen = [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
+        if self.here == (place,) and len(seen) == 1:
+            return 0
         return sum(_host(address) == _host(self.tasks[place][1]) for _, address in self.tasks[:place])
 
     def config(self, place: int) -> str:

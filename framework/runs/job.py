@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framework.config.recipes import Recipe
+from framework.config.folders import groups
+from framework.config.recipe_parts import load_parts
+from framework.config.recipes import Recipe, bring
 from framework.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +40,12 @@ class Job:
     def epochs(self) -> int:
         """How many it is to have in the end."""
         return self.settings.epochs
+
+
+def load_recipe(job: Job) -> None:
+    """Register the parts of a job's recipe, in a process that was begun anew."""
+    if job.recipe:
+        load_parts(bring([job.recipe.name], groups()).recipes)
 
 
 def train(job: Job, data: Data | None = None) -> None:

@@ -16,23 +16,20 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from framework.config.folders import groups
-from framework.config.recipe_parts import load_parts
-from framework.config.recipes import bring
 from framework.core.backend import load_tensorflow
 from framework.core.console import messages, say
 from framework.core.errors import STOPPED, RunStopped, listing
-from framework.core.forking import FORKS, HEARD, deaf
+from framework.core.forking import FORKS, HEARD, context, deaf, forks, is_copy
 from framework.core.reporting import guarded
 from framework.runs.cluster import VARIABLE, Cluster, cluster_of
-from framework.runs.job import Job, nothing
+from framework.runs.job import Job, load_recipe, nothing
 from framework.runs.preflight import Data
 
 # seconds that the others have to end by themselves once a worker has ended, and that one may stand still
@@ -55,7 +52,7 @@ def train_together(job: Job, data: Data | None = None) -> None:
         say(f"{len(cluster)} workers on this machine, each with its share of every batch")
     else:
         say(f"worker {cluster.here[0]} of {len(cluster)} (from 0), as {VARIABLE} says")
-    if FORKS:
+    if forks():
         _load()
     try:
         _Team(job, cluster, data).work()
@@ -99,13 +96,13 @@ class _Team:
                 self._watch()
             finally:
                 self._kill()
-            self._tell(Path(folder))
+            tell_end(self.ended, lambda place: Path(folder) / f"{place}.log", self.handed_on)
 
     def _start(self, place: int, folder: Path) -> None:
-        context: Any = multiprocessing.get_context("fork" if FORKS else "spawn")
-        receiver, sender = context.Pipe(duplex=False)
+        way = context()
+        receiver, sender = way.Pipe(duplex=False)
         log = folder / f"{place}.log" if place else None
-        process = context.Process(
+        process = way.Process(
             target=_worker, args=(replace(self.job, begin=nothing), self.cluster, self.data, place, sender, log)
         )
         with deaf():
@@ -183,32 +180,38 @@ class _Team:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _tell(self, folder: Path) -> None:
-        """End as the first worker has ended; where it has not said why, say what the one says that ended before all others.
 
-        Raises:
-            RunStopped: it was killed.
-            KeyboardInterrupt: by Ctrl-C, before there was anything to save.
-            SystemExit: with an exit code whose reason is told.
-        """
-        first = self.ended.get(0)
-        failing = [(place, code) for place, code in self.ended.items() if code]
-        if first == 0 or not failing:
-            return
-        if first is not None and first > 0 and first != STOPPED:
-            raise SystemExit(first)
-        place, code = failing[0]
-        if code < 0 and self.handed_on == signal.SIGINT:
-            raise KeyboardInterrupt
-        if code < 0 and self.handed_on == signal.SIGTERM:
-            raise RunStopped("stopped by SIGTERM; the same command goes on")
-        if code < 0:
-            name = signal.Signals(-code).name
-            raise RunStopped(f"worker {place} was ended by {name}; the same command goes on from the last state saved")
-        if place:
-            text = (folder / f"{place}.log").read_text(encoding="utf-8", errors="replace").strip()
-            messages().print(f"worker {place} says:\n{text}", markup=False)
-        raise SystemExit(code)
+def tell_end(ended: Mapping[int, int], log: Callable[[int], Path], handed_on: int | None = None) -> None:
+    """End as the first worker has ended; where it has not said why, say what the one says that ended before all others.
+
+    Args:
+        ended: exit codes of the workers, by their places, in the order in which they ended.
+        log: file of what a worker says that is not the first.
+        handed_on: signal that was handed on to them.
+
+    Raises:
+        RunStopped: it was killed.
+        KeyboardInterrupt: by Ctrl-C, before there was anything to save.
+        SystemExit: with an exit code whose reason is told.
+    """
+    first = ended.get(0)
+    failing = [(place, code) for place, code in ended.items() if code]
+    if first == 0 or not failing:
+        return
+    if first is not None and first > 0 and first != STOPPED:
+        raise SystemExit(first)
+    place, code = failing[0]
+    if code < 0 and handed_on == signal.SIGINT:
+        raise KeyboardInterrupt
+    if code < 0 and handed_on == signal.SIGTERM:
+        raise RunStopped("stopped by SIGTERM; the same command goes on")
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise RunStopped(f"worker {place} was ended by {name}; the same command goes on from the last state saved")
+    if place:
+        text = log(place).read_text(encoding="utf-8", errors="replace").strip()
+        messages().print(f"worker {place} says:\n{text}", markup=False)
+    raise SystemExit(code)
 
 
 def _stands_still(worker: _Worker) -> bool:
@@ -249,8 +252,8 @@ def _worker(job: Job, cluster: Cluster, data: Data | None, place: int, sender: A
 
 def _train(job: Job, cluster: Cluster, data: Data | None, place: int, sender: Any) -> int:
     os.environ[VARIABLE] = cluster.config(place)
-    if not FORKS and job.recipe:
-        load_parts(bring([job.recipe.name], groups()).recipes)
+    if not is_copy():
+        load_recipe(job)
     _load()
     from framework.runs.meeting import follow
     from framework.runs.run import Run

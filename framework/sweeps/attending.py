@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -67,7 +68,7 @@ class Attending:
         """Start the process, and wait for it."""
         if not os.path.isdir(self.order.folder):
             where = f"{self.order.folder} is not there on {platform.node()}"
-            return UNFIT, f"{where}: the folder of a sweep lies on a disk that all machines of the cluster share"
+            return UNFIT, f"{where}: runs of a cluster lie on a disk that all its machines share"
         try:
             process = self.start()
             while process.poll() is None:
@@ -121,6 +122,13 @@ class Attending:
 
         self.end()
         return DelayedSubmission(Attending(self.order))
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has now."""
+    with socket.socket() as one:
+        one.bind(("", 0))
+        return int(one.getsockname()[1])
 
 
 def attend(order: Order) -> tuple[int, str]:

@@ -54,11 +54,7 @@ class Engine(ABC):
     """Somewhere a call can be started, asked whether it has ended, and told to stop. To be entered.
 
     Calls are known by their places in the order of calls.
-
-    ``forks`` says whether a call knows what this process has imported.
     """
-
-    forks = False
 
     def __enter__(self) -> Engine:
         return self
@@ -66,6 +62,11 @@ class Engine(ABC):
     def __exit__(self, *_: object) -> None:
         """Leave it; what runs there has ended."""
         return
+
+    @property
+    def forks(self) -> bool:
+        """Whether a call that is begun now knows what this process has imported."""
+        return False
 
     @property
     def told(self) -> str:

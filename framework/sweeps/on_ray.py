@@ -23,7 +23,7 @@ from typing import Any
 from framework.config.settings import ComputeSettings
 from framework.core.errors import FAILED, STOPPED, BadInput, Problem, RunFailed, many
 from framework.sweeps import attending
-from framework.sweeps.attending import Keeping, attend
+from framework.sweeps.attending import Keeping, Order, attend
 from framework.sweeps.engines import Call, Elsewhere
 from framework.sweeps.processes import PATIENCE
 from framework.sweeps.worker import DRIVER_LOG, ordered
@@ -86,8 +86,7 @@ class OnRay(Elsewhere):
         if not self.room:
             largest = max((node["Resources"].get("CPU", 0) for node in self._machines()), default=0)
             self.ray.shutdown()
-            needs = f"{self.cpus} cores" + (f" and {self.compute.gpus:g} graphics cards" if self.compute.gpus else "")
-            what = f"a run needs {needs}, and no machine of the cluster has that: the largest has {largest:g} cores"
+            what = f"a run needs {self._needs()}, and no machine of the cluster has that: the largest has {largest:g} cores"
             raise BadInput(Problem(what, "compute.cpus", f"compute.cpus={max(1, int(largest))}"))
         return self
 
@@ -116,13 +115,21 @@ class OnRay(Elsewhere):
             for node in self._machines()
         )
 
+    def _needs(self, places: int = 1) -> str:
+        """What so many calls take, in words."""
+        cards = f" and {many(places, 'graphics card')}" if self.compute.gpus == 1 else ""
+        cards = cards or (f" and {self.compute.gpus * places:g} graphics cards" if self.compute.gpus else "")
+        return many(places * self.cpus, "core") + cards
+
     def _machines(self) -> list[dict[str, Any]]:
         return [node for node in self.ray.nodes() if node["Alive"]]
 
     def start(self, place: int, call: Call) -> None:
         """Have Ray place a task for the call."""
-        order = ordered(call, self.compute.cpus, self.compute.gpus)
-        self._running[self._attend.options(name=call.folder.name).remote(order)] = place
+        self._hand(place, ordered(call, self.compute.cpus, self.compute.gpus), name=call.folder.name)
+
+    def _hand(self, place: int, order: Order, **options: Any) -> None:
+        self._running[self._attend.options(**options).remote(order)] = place
 
     def ended(self, patience: float) -> list[tuple[int, int, str]]:
         """Tasks that are over, with all that Ray was to try again."""

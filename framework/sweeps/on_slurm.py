@@ -34,6 +34,7 @@ from framework.sweeps.engines import Call, Elsewhere
 from framework.sweeps.worker import DRIVER_LOG, ordered
 
 CLUSTER = "slurm"  # of submitit's
+SAYS = "SUBMITIT_LOG_LEVEL"  # of submitit's
 FILES = ".slurm"  # submitit's own, in the sweep's folder
 ASKED_EVERY = 20.0  # seconds: how often Slurm is asked for jobs that leave no result
 GONE_IN = 120.0  # seconds in which jobs that were called off are gone
@@ -75,8 +76,8 @@ class OnSlurm(Elsewhere):
 
     def _made(self, name: str, cpus: int | None, gpus: float | None) -> Any:
         import cloudpickle
-        import submitit
 
+        submitit = _submitit()
         cloudpickle.register_pickle_by_value(attending)
         executor = submitit.AutoExecutor(self._files, cluster=CLUSTER, slurm_max_num_timeout=10_000)
         minutes = max(1, math.ceil((seconds(self.compute.time) or 0) / 60))
@@ -182,6 +183,25 @@ class OnSlurm(Elsewhere):
     @property
     def _driver(self) -> str:
         return f"{self._name}-driver"
+
+
+def _submitit() -> Any:
+    """The package, kept from configuring ``logging``.
+
+    That closes all handlers of the process, TensorFlow's among them, which closes what was standard error when it was
+    made; and submitit's own would speak on standard output, where results go.
+    """
+    before = os.environ.get(SAYS)
+    os.environ[SAYS] = "NOCONFIG"
+    try:
+        import submitit
+    finally:
+        # its jobs say in their own files what they do
+        if before is None:
+            del os.environ[SAYS]
+        else:
+            os.environ[SAYS] = before
+    return submitit
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from framework.core.errors import DONE, INTERRUPTED
-from framework.core.forking import FORKS, HEARD, deaf
+from framework.core.forking import FORKS, HEARD, context, deaf, forks, is_copy
 from framework.sweeps.cards import NONE, VARIABLE, Cards
 from framework.sweeps.engines import Call, Ended, Engine, all_ended, threads
 
@@ -50,14 +50,14 @@ class _Worker:
     """
 
     def __init__(self, place: int, call: Call, cards: tuple[str, ...], environment: Mapping[str, str]):
-        context: Any = multiprocessing.get_context("fork" if FORKS else "spawn")
+        way = context()
         self.place, self.kind, self.cards, self.done = place, call.kind, cards, 0
         self.lasts = False
         self._calls: Connection | None = None
         theirs = None
         if call.kind is not None:
-            self._calls, theirs = context.Pipe()
-        self.process = context.Process(target=_child, args=(call.function, theirs, environment))
+            self._calls, theirs = way.Pipe()
+        self.process = way.Process(target=_child, args=(call.function, theirs, environment))
         with deaf():
             self.process.start()
         if theirs is not None:
@@ -111,8 +111,6 @@ class Processes(Engine):
         gpus: cards of a call; None for one where there are any.
     """
 
-    forks = FORKS
-
     def __init__(self, cpus: int | None = None, gpus: float | None = None):
         self.cpus, self.gpus = cpus, gpus
         self._cards = Cards(1 if gpus is None else gpus)
@@ -125,6 +123,11 @@ class Processes(Engine):
 
     def __exit__(self, *_: object) -> None:
         gc.unfreeze()
+
+    @property
+    def forks(self) -> bool:
+        """Whether a call that is begun now knows what this process has imported."""
+        return forks()
 
     @property
     def room(self) -> int:
@@ -195,7 +198,7 @@ def in_processes(
 
 
 def _child(call: Callable[[], int], calls: Connection | None, environment: Mapping[str, str]) -> None:
-    if FORKS and sys.version_info < (3, 13):
+    if is_copy() and sys.version_info < (3, 13):
         # as Python 3.13 does: what is left to the child's exit is done, TensorFlow's temporary files removed for one
         atexit._clear()  # type: ignore[attr-defined]
         multiprocessing.util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)  # type: ignore[attr-defined]

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import framework.parts  # noqa: F401 - registers the shipped parts in a launcher's processes too
-from framework.config.folders import groups, shown
-from framework.config.recipe_parts import load_parts
-from framework.config.recipes import bring
+from framework.config.folders import shown
 from framework.core.better import Yardstick
 from framework.core.console import follow, say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
@@ -25,7 +23,7 @@ from framework.core.reporting import guarded
 from framework.core.runs import RunFolder
 from framework.core.schema import show
 from framework.runs import resume
-from framework.runs.job import Job
+from framework.runs.job import Job, load_recipe
 from framework.runs.preflight import OF_RUNS
 from framework.sweeps import outline, worker
 from framework.sweeps.engines import LOOK_EVERY, Call, Elsewhere, Ended, Engine, all_ended, engine_of
@@ -517,8 +515,7 @@ def _anew(work: Work, job: Job) -> int:
     """The same in a process that knows nothing of this one, and may be there before a lost one of before is gone."""
 
     def ready(job: Job) -> None:
-        if job.recipe:
-            load_parts(bring([job.recipe.name], groups()).recipes)
+        load_recipe(job)
         wait_for(RunFolder(job.folder).lock, LOST_IN)
         work(job)
 

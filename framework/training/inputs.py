@@ -15,6 +15,7 @@ from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.backend import keras
 from framework.core.console import warn
+from framework.core.together import Alone
 from framework.data import fingerprint, pipeline
 from framework.data.containers import ready
 from framework.data.pipeline import Augmentation
@@ -72,8 +73,11 @@ def augmentations(settings: Settings) -> dict[str, Augmentation]:
 class InputBuilder:
     """Builds the inputs of each stage, and keeps what the next one can use again."""
 
-    def __init__(self, experiment: Experiment, network: Network, recorder: Recorder | None = None):
+    def __init__(
+        self, experiment: Experiment, network: Network, recorder: Recorder | None = None, team: Alone | None = None
+    ):
         self.experiment, self.network, self.recorder = experiment, network, recorder or Unrecorded()
+        self.team = team or Alone()
         self.settings = experiment.settings
         self.splits = {name: experiment.images.splits[name] for name in SPLITS if name in experiment.images.splits}
         self._images: dict[str, Rows] = {}
@@ -141,6 +145,7 @@ class InputBuilder:
             precision=self._precision(),
             about={"base": settings.model.name, "cut": ", ".join(cut.names), "size": list(settings.data.size)},
             batches=batches,
+            team=self.team,
         )
 
     def _copies(self, contents: list[str], copies: int, others: list[str]) -> tuple[list[str], Batches]:

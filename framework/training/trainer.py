@@ -82,7 +82,7 @@ class Trainer:
         self.workers = workers or OneWorker()
         check_formats(self.settings, network.model)
         self.stages = [stage_of(name, stage, self.settings, network) for name, stage in self.settings.stages.items()]
-        self.inputs = InputBuilder(experiment, network, self.recorder)
+        self.inputs = InputBuilder(experiment, network, self.recorder, self.workers)
         self.balance = balance(experiment)
         self.images = len(self.balance or experiment.images.splits["train"])
         self.steps = pipeline.steps(self.images, self.settings.trainer.batch_size)

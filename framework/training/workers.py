@@ -23,6 +23,7 @@ import numpy as np
 from framework.core import keras_private
 from framework.core.backend import hushed, keras, tf
 from framework.core.errors import BadInput, Problem, RunStopped
+from framework.core.together import Alone
 from framework.data.pipeline import Share
 from framework.training.interruption import Interruption
 from framework.training.loop import StepLoop, few_enough
@@ -34,20 +35,8 @@ _GROUP = 1
 _KEYS = 32
 
 
-class OneWorker:
-    """A training by one process: what others would exchange it has.
-
-    Attributes:
-        place: of this worker, from 0.
-        count: how many there are.
-    """
-
-    place, count = 0, 1
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the worker that writes and speaks."""
-        return self.place == 0
+class OneWorker(Alone):
+    """A training by one process."""
 
     def share(self, blended: bool = False) -> Share | None:
         """The rows of each batch that this worker takes; ``blended`` if augmentations blend those of a batch."""
@@ -72,14 +61,6 @@ class OneWorker:
     def agree(self, wanted: bool) -> bool:
         """What the first worker wants."""
         return wanted
-
-    def said(self, own: Any) -> list[Any]:
-        """What each worker says, as JSON can hold it."""
-        return [own]
-
-    def of_first(self, own: bytes) -> bytes:
-        """The first worker's bytes; those of others are not looked at."""
-        return own
 
 
 class Workers(OneWorker):

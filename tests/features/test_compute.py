@@ -5,7 +5,9 @@ from __future__ import annotations
 import select
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from framework.config.settings import CacheSettings
 from framework.core.backend import keras, tf
 from framework.core.errors import BadInput, RunFailed
 from framework.core.geometry import Geometry
+from framework.core.together import Alone
 from framework.features import compute, key
 from framework.features.compute import in_bfloat16
 from framework.features.graph import frozen_prefix, split
@@ -55,7 +58,7 @@ class Source:
         self.keys = [str(number) for number in range(count)]
         self.read: list[int] = []
 
-    def features(self, prefix, cache, order=None, precision="float32"):
+    def features(self, prefix, cache, order=None, precision="float32", team=None):
         order = np.arange(len(self.keys)) if order is None else np.asarray(order)
 
         def batches(positions):
@@ -63,7 +66,8 @@ class Source:
             return tf.data.Dataset.from_tensor_slices(self.images[order[positions]]).batch(6)
 
         keys = [self.keys[number] for number in order]
-        return features(prefix, keys, keys, cache=cache, precision=precision, about={"base": "small"}, batches=batches)
+        about = {"base": "small"}
+        return features(prefix, keys, keys, cache=cache, precision=precision, about=about, batches=batches, team=team)
 
 
 def expected(prefix, images):
@@ -305,3 +309,57 @@ def test_two_processes_compute_once_and_the_second_survives_the_first(tmp_path):
     assert 0 < int(out) < 59
     out, _ = process(tmp_path).communicate(timeout=120)
     assert out == "0\n"
+
+
+class Pair(Alone):
+    """One of two who do one work in threads of this process."""
+
+    count = 2
+
+    def __init__(self, place, said, barrier):
+        self.place, self._said, self._barrier = place, said, barrier
+
+    def said(self, own):
+        self._said[self.place] = own
+        self._barrier.wait(60)
+        found = list(self._said)
+        self._barrier.wait(60)
+        return found
+
+    def of_first(self, own):
+        return self.said(own)[0]
+
+
+def together(caches, sources):
+    """Features of two who ask together, each in a cache and from images of its own."""
+    said, barrier, networks = [None, None], threading.Barrier(2), [network(), network()]
+    with ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(sources[place].features, networks[place], caches[place], team=Pair(place, said, barrier))
+            for place in range(2)
+        ]
+        return [one.result(120) for one in asked]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_each_of_two_computes_every_other_batch_or_all_where_disks_are_not_shared(cache, monkeypatch, shared):
+    monkeypatch.setattr(compute, "BATCH_SIZE", 6)
+    elsewhere = replace(cache, dir=f"{cache.dir}-alone")
+    Source().features(network(), elsewhere, [0])
+    alone = Source().features(network(), elsewhere)
+    caches = [cache, cache if shared else replace(cache, dir=f"{cache.dir}-other")]
+    sources = [Source(), Source()]
+    sources[0].features(network(), cache, [0]).store.close()
+    if not shared:
+        sources[1].features(network(), caches[1], [0]).store.close()
+    for source in sources:
+        source.read.clear()
+    found = together(caches, sources)
+    halves = [[*range(1, 7), *range(13, 19)], [*range(7, 13), 19]]
+    rest = [[], []] if shared else halves[::-1]
+    assert [source.read for source in sources] == [half + other for half, other in zip(halves, rest, strict=True)]
+    for rows in found:
+        assert rows.computed == 19
+        np.testing.assert_array_equal(rows.arrays().numpy(), alone.arrays().numpy())
+    again = together(caches, sources)
+    assert [rows.computed for rows in again] == [0, 0]

@@ -48,6 +48,18 @@ def test_tf_config_is_followed(chosen, monkeypatch):
     assert json.loads(cluster.config(2)) == json.loads(config(("a:1", "b:1", "b:2"), index=1, chief=["a:9"]))
 
 
+def test_a_worker_that_is_shown_one_card_has_that(chosen, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config(("a:1", "a:2"), index=1))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert cluster_of(chosen("trainer.workers=2")).device(1) == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert cluster_of(chosen("trainer.workers=2")).device(1) == 1
+    # those that are started here see the same cards
+    monkeypatch.delenv("TF_CONFIG")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert cluster_of(chosen("trainer.workers=2")).device(1) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "workers", "what", "right"),
     [

@@ -100,9 +100,9 @@ def main(words: Sequence[str], work: Callable[[Job], None]) -> NoReturn:
     sys.exit(guarded(lambda: sweep(*words, work=work)))
 
 
-def swept(folder: Path, *words: str, work: str = "work", before: str = "pass") -> subprocess.CompletedProcess[str]:
-    """A sweep of one of the works above, as a command of its own; ``before`` is Python that it does first."""
-    code = f"import sys; {before or 'pass'}; from tests.sweeps.common import {work}, main; main(sys.argv[1:], {work})"
+def swept(folder: Path, *words: str, work: str = "work") -> subprocess.CompletedProcess[str]:
+    """A sweep of one of the works above, as a command of its own."""
+    code = f"import sys; from tests.sweeps.common import {work}, main; main(sys.argv[1:], {work})"
     return bash(f'python -c "{code}" {" ".join(words)}', folder)
 
 

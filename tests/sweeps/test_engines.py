@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import logging
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ from framework.cli.unfinished import take_resume
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.runs.preflight import preflight
-from framework.sweeps import cards, summary
+from framework.sweeps import cards, on_slurm, summary
 from framework.sweeps.attending import UNFIT, Attending
 from framework.sweeps.cards import Cards
 from framework.sweeps.engines import Call, Engine, all_ended, engine_of, travelling
@@ -34,7 +35,7 @@ from framework.sweeps.worker import driver, ordered
 from tests.conftest import bash
 from tests.options.counted import effect
 from tests.options.made import settings
-from tests.sweeps.common import calls, sweep, swept, work
+from tests.sweeps.common import calls, dies_once, sweep, work
 
 TRIED = Path("sweeps/tried")
 
@@ -174,27 +175,39 @@ def test_another_version_is_not_worked_with(tmp_path):
     assert "the command is of framework 0.0.1, and here is " in (tmp_path / "log.txt").read_text()
 
 
-# submitit's own stand-in for Slurm: jobs are processes of this machine
-STAND_IN = "from framework.sweeps import on_slurm; on_slurm.CLUSTER = 'local'"
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Submitit's own stand-in for Slurm: jobs are processes of this machine."""
+    monkeypatch.setattr(on_slurm, "CLUSTER", "local")
 
 
 @pytest.mark.slow
 @effect("compute=slurm", "compute.retries")
-def test_a_sweep_of_jobs_is_as_one_of_processes(here):
-    given = ("optim.lr=0.1,13,0.6", "compute.retries=1", "compute=slurm")
-    done = swept(here, *given, work="dies_once", before=STAND_IN)
-    assert done.returncode == 1, done.stderr
-    assert "3 at once on Slurm; what a run says goes to log.txt in its folder\n" in done.stderr
-    assert "optim.lr=13  FAILED: the loss is not finite  " in done.stderr
-    assert "3 runs: " in done.stderr
-    assert "1 failed" in done.stderr
+def test_a_sweep_of_jobs_is_as_one_of_processes(stand_in, capsys):
+    given = ("optim.lr=0.1,13,0.6", "compute.retries=1")
+    assert sweep(*given, "compute=slurm", work=dies_once) == 1
+    said = capsys.readouterr().err
+    assert "3 at once on Slurm; what a run says goes to log.txt in its folder\n" in said
+    assert "optim.lr=13  FAILED: the loss is not finite  " in said
+    assert "3 runs: " in said
+    assert "1 failed" in said
     assert sorted(calls(TRIED)) == ["optim.lr=0.1", "optim.lr=0.6", "optim.lr=0.6", "optim.lr=13"]
     assert (TRIED / "optim.lr=0.1" / "log.txt").read_text() == "working\n"
     # and goes on here
-    done = swept(here, "optim.lr=0.1,0.6", work="dies_once")
-    assert done.returncode == 0, done.stderr
+    assert sweep("optim.lr=0.1,0.6", work=dies_once) == 0
     assert calls(TRIED) == []
-    assert "2 runs: 2 finished before, skipped\n" in done.stderr
+    assert "2 runs: 2 finished before, skipped\n" in capsys.readouterr().err
+
+
+def test_submitit_leaves_the_logging_of_others_alone(stand_in, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "submitit"]:
+        monkeypatch.delitem(sys.modules, name)
+    closed = []
+    other = logging.NullHandler()
+    other.close = lambda: closed.append(other)
+    OnSlurm(compute(engine="slurm"), tmp_path)
+    assert closed == []
+    assert "SUBMITIT_LOG_LEVEL" not in os.environ
 
 
 @effect("compute.partition", "compute.time", "compute.array")
@@ -255,12 +268,13 @@ def test_a_sweep_goes_to_one_place(overrides, what):
     assert not TRIED.exists()
 
 
-def test_a_cluster_that_does_not_answer_is_told_in_seconds(tmp_path):
+@pytest.mark.parametrize(("words", "left"), [("-m optim.lr=0.1,0.2", "sweeps"), ("trainer.workers=2", "runs/*/*")])
+def test_a_cluster_that_does_not_answer_is_told_in_seconds(tmp_path, words, left):
     """As it is typed."""
-    done = bash("python -m framework.train -m optim.lr=0.1,0.2 compute=ray compute.address=127.0.0.1:1", tmp_path)
+    done = bash(f"python -m framework.train {words} compute=ray compute.address=127.0.0.1:1", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("1 problem, nothing was started\n\nno Ray cluster answers at 127.0.0.1:1: ")
-    assert not (tmp_path / "sweeps").exists()
+    assert not list(tmp_path.glob(left))
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.kills import fingerprint
 from framework.core.runs import RunFolder
+from framework.sweeps.engines import threads
 from framework.sweeps.folder import read_index, rows_of
 from tests.conftest import CLONE, bash
 from tests.options.counted import effect
@@ -25,7 +27,8 @@ SWEEP = (
 )
 
 
-# a node without room for runs, to which commands are joined, and one with room for one; each line loses that one
+# a node without room for runs, to which commands are joined, and one with room for one; each line loses that one, or
+# where it says so adds another
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
@@ -33,10 +36,12 @@ small = {"include_dashboard": False, "object_store_memory": 80_000_000}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.2", **small})
 node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.3", **small)
 print("at", cluster.address, flush=True)
-for _ in sys.stdin:
-    cluster.remove_node(node, allow_graceful=False)
-    node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.4", **small)
-    print("lost", flush=True)
+hosts = iter(range(4, 20))
+for line in sys.stdin:
+    if line.strip() == "lose":
+        cluster.remove_node(node, allow_graceful=False)
+    node = cluster.add_node(num_cpus=1, node_ip_address=f"127.0.0.{next(hosts)}", **small)
+    print("done", flush=True)
 cluster.shutdown()
 """
 
@@ -48,16 +53,24 @@ class Nodes:
         self.process = subprocess.Popen(
             [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.words = f"compute=ray compute.address={self._told('at')} compute.cpus=1"
+        self.address = self._told("at")
+        self.words = f"compute=ray compute.address={self.address} compute.cpus=1"
 
     def _told(self, word):
         return next(line for line in self.process.stdout if line.startswith(word)).removeprefix(word).strip()
 
     def lose(self):
-        """Kill the node, and have another one in its place."""
-        self.process.stdin.write("\n")
+        """Kill a node with room, and have another one in its place."""
+        self._tell("lose")
+
+    def add(self):
+        """Have one more node with room for a run."""
+        self._tell("add")
+
+    def _tell(self, word):
+        self.process.stdin.write(f"{word}\n")
         self.process.stdin.flush()
-        self._told("lost")
+        self._told("done")
 
     def end(self):
         """End all of it."""
@@ -162,3 +175,44 @@ def test_a_trial_that_lags_behind_is_ended_there_too(nodes, tmp_path):
     done = swept(tmp_path, *given, nodes.words, work="learn")
     assert done.returncode == 0, done.stderr
     assert "2 runs: 1 finished, 1 pruned" in done.stderr
+
+
+def test_a_process_that_has_spoken_to_ray_begins_others_anew(nodes, tmp_path):
+    code = (
+        "import ray, sys, time; from functools import partial; from framework.sweeps.processes import in_processes; "
+        "ray.init(sys.argv[1], log_to_driver=False); calls = [partial(int, '7'), partial(time.sleep, 300)]; "
+        "print(sorted(one.code for one in in_processes(calls, 2, unwanted=lambda place: place == 1)))"
+    )
+    done = bash(f'python -c "{code}" {nodes.address}', tmp_path)
+    # a copy would heed SIGTERM in Ray's way
+    assert done.stdout == "[-15, 7]\n", done.stderr
+
+
+@effect("compute=ray")
+def test_workers_of_one_training_are_placed_on_machines_and_go_on_elsewhere(nodes, tmp_path):
+    """After the tests above: it adds a machine."""
+    line = (
+        "python -m framework.train trainer.workers=2 hydra.run.dir=run trainer.epochs=30 trainer.steps_per_execution=1 "
+        "trainer.save_steps=1 model.filters=[4] model.image_size=8 data.train=40 data.validation=20 trainer.batch_size=20"
+    )
+    few = bash(f"{line} {nodes.words}", tmp_path)
+    assert few.returncode == 2
+    assert (
+        "trainer.workers=2 need 2 cores, 1 core each on one machine, and the cluster has room for 1 of them\n"
+        in few.stderr
+    )
+    assert not (tmp_path / "run").exists()
+    nodes.add()
+    command = started(f"{line} {nodes.words}", tmp_path)
+    folder = RunFolder(tmp_path / "run")
+    until(lambda: len(rows_of(folder)) >= 2 or command.poll() is not None)
+    nodes.lose()
+    said = command.communicate()[1]
+    assert command.returncode == 0, said
+    assert "2 workers on the Ray cluster at " in said
+    assert "! a worker was lost: all begin again, from the last state saved\n" in said
+    assert folder.read_run()["status"] == "finished"
+    assert (folder.path / ".hydra" / "overrides.yaml").is_file()
+    here = bash(line.replace("=run", "=here"), tmp_path, **threads(1))
+    assert here.returncode == 0, here.stderr
+    assert fingerprint(folder.path) == fingerprint(tmp_path / "here")
