@@ -24,6 +24,7 @@ from framework.core.files import is_locked, locked, wait_for
 from framework.core.reporting import guarded
 from framework.core.runs import RunFolder
 from framework.core.schema import show
+from framework.reports.entries import Tested, read_sweep
 from framework.runs import resume
 from framework.runs.job import Job
 from framework.runs.preflight import OF_RUNS
@@ -48,6 +49,7 @@ from framework.sweeps.request import SweepRequest
 from framework.sweeps.search import Ready, Trials, results_of
 from framework.sweeps.study import Study
 from framework.sweeps.summary import tell_best
+from framework.sweeps.tested import tested
 from framework.sweeps.view import View, first_line
 
 Work = Callable[[Job], None]
@@ -78,6 +80,7 @@ class Sweep:
             "direction": request.settings.direction,
             "at_work": True,
         }
+        self.about |= {"test": before["test"]} if "test" in before else {}
         self.batch: list[str] = []
         self._begun = False
         self._engine: Engine | None = None
@@ -482,13 +485,28 @@ class Sweep:
                 say(f"  {shown(self.request.folder / name / LOG)}")
         for name, why in self._unusable.items():
             warn(f"{self._label(self.indexed[name].overrides)}: {why}")
-        tell_best(self.request.folder, {name: run.overrides for name, run in self.indexed.items()})
+        tell_best(self.request.folder, {name: run.overrides for name, run in self.indexed.items()}, self._tested)
         if "failed" in statuses or (found and len(self._unusable) == len(found)):
             return FAILED
         if set(statuses) <= {*DONE_WITH, "no time left"}:
             return DONE
         self._tell_how_on()
         return STOPPED
+
+    def _tested(self, best: str) -> Tested | None:
+        """The best of many on test images, measured once: which run that was stays in the index. None where it has none, or
+        where somebody else measures what came of all."""
+        known = read_sweep(self.request.folder).test
+        if "result" in self.about or (known is not None and known.run == best):
+            return known
+        try:
+            known = tested(self.request.folder / best)
+        except (BadInput, RunFailed) as error:
+            warn(f"the best run can't be measured on the test images: {error}")
+            return None
+        if known is not None:
+            self.note(test=asdict(known))
+        return known
 
     def _cut_off(self, name: str, found: Outcome | None) -> bool:
         """Whether the deadline has kept a run from its end."""
