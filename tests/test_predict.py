@@ -10,7 +10,9 @@ import subprocess
 import sys
 
 import fsspec
+import numpy as np
 import pytest
+from PIL import Image
 
 from framework.data.manifest import read_manifest
 from framework.predict import main
@@ -145,3 +147,10 @@ def test_images_elsewhere_and_in_an_archive(run, photos, tmp_path, capsys):
     assert said[1] == said[2] == said[0]
     assert main(["memory://nowhere", f"run={run}"]) == 2
     assert "there is nothing at memory://nowhere" in capsys.readouterr().err
+
+
+def test_depth_that_is_lost_is_told_once(run, tmp_path, capsys):
+    for number in range(3):
+        Image.fromarray(np.full((30, 30), 40_000, np.uint16)).save(tmp_path / f"{number}.png")
+    assert main([str(tmp_path / "0.png"), str(tmp_path / "1.png"), str(tmp_path / "2.png"), f"run={run}"]) == 0
+    assert capsys.readouterr().err.count("note: 3 images have more than 8 bits a channel, and 8 of them are read") == 1
