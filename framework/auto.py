@@ -114,7 +114,7 @@ def auto(overrides: list[str], options: Options, typed: Sequence[str]) -> int:
 def _carry_out(steps: Steps, sweep: Sweep) -> None:
     """The steps, then the result; after Ctrl-C that of what is finished."""
     from framework.budget.result import BEST, conclude
-    from framework.sweeps.tested import tested
+    from framework.sweeps.held_out import held_out
 
     folder, journal = steps.asked.folder, steps.journal
     try:
@@ -134,7 +134,7 @@ def _carry_out(steps: Steps, sweep: Sweep) -> None:
     say(f"result     {result.said}, in {shown(result.folder)}")
     say(f"recipe     {shown(result.recipe)}")
     say(f"stopped    {steps.why}; {clock(journal.spent)} of {clock(steps.asked.budget)}")
-    if (test := tested(result.folder)) is not None:
+    if (test := held_out(result.folder)) is not None:
         journal.write(test=asdict(test))
         say(f"test       {test.told}")
     else:

@@ -61,8 +61,8 @@ def sweep(work: Callable[[Job], None], data: Data, request: SweepRequest, first:
     """Many runs, each in a process of its own; returns the worst exit code."""
     from framework.cli import multirun
     from framework.reports.comparison import MANY
+    from framework.sweeps.held_out import advice
     from framework.sweeps.sweep import Sweep
-    from framework.sweeps.tested import advice
 
     variants = runs // (first.sweep.seeds or 1)
     if variants > MANY and "test" not in data.images(first).splits:

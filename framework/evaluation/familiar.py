@@ -58,7 +58,7 @@ class Familiar:
         Args:
             vectors: float (batch, features), of any length.
         """
-        known = tf.constant(self.vectors.astype(np.float32))
+        known = tf.constant(_unit(self.vectors.astype(np.float32)))  # half precision left them not quite of length 1
         cosines = tf.matmul(tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=1), known, transpose_b=True)
         return 1 - tf.math.top_k(cosines, min(NEIGHBOURS, len(self.vectors))).values[:, -1]
 

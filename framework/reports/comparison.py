@@ -16,7 +16,7 @@ from framework.core.better import Direction, Yardstick
 from framework.core.digits import brief, is_number, rounded
 from framework.core.schema import show
 from framework.core.task import TASKS, Multiclass
-from framework.reports.entries import NOT_MEASURED, Entry, Sweep, Tested, read_entries, read_sweep
+from framework.reports.entries import NOT_MEASURED, Entry, HeldOut, Sweep, read_entries, read_sweep
 from framework.reports.interval import OUTSIDE, Spread, pooled, wilson
 from framework.reports.paired import (
     chance,
@@ -109,7 +109,7 @@ class Comparison:
     metric: str | None = None
     direction: Direction = "auto"
     search: SearchTold | None = None
-    test: Tested | None = None
+    test: HeldOut | None = None
 
     @cached_property
     def yardstick(self) -> Yardstick:

@@ -163,7 +163,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Tested:
+class HeldOut:
     """How good a run is on test images, by which nothing was chosen: accuracy, the ends of its 95 % interval, images."""
 
     run: str
@@ -190,7 +190,7 @@ class Sweep:
     entries: tuple[Entry, ...]
     metric: str | None = None
     direction: Direction = "auto"
-    test: Tested | None = None
+    test: HeldOut | None = None
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -224,16 +224,16 @@ def read_sweep(folder: Path) -> Sweep:
         entries=tuple(read_entry(folder / name, name, run) for run in runs if (name := str(run.get("folder", "")))),
         metric=told.get("metric"),
         direction=told["direction"] if told.get("direction") in better.MODES else "auto",
-        test=_tested(_mapping(told.get("test"))),
+        test=_held_out(_mapping(told.get("test"))),
     )
 
 
-def _tested(test: Mapping[str, Any]) -> Tested | None:
+def _held_out(test: Mapping[str, Any]) -> HeldOut | None:
     numbers: list[Any] = [test.get(key) for key in ("accuracy", "low", "high", "images")]
     if not all(map(is_number, numbers)):
         return None
     accuracy, low, high, images = numbers
-    return Tested(str(test.get("run")), float(accuracy), float(low), float(high), int(images))
+    return HeldOut(str(test.get("run")), float(accuracy), float(low), float(high), int(images))
 
 
 def _list(value: Any) -> list[Any]:

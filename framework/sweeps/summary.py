@@ -15,10 +15,10 @@ from framework.reports.search import SearchTold, importance_lines
 
 if TYPE_CHECKING:
     from framework.reports.comparison import Comparison
-    from framework.reports.entries import Tested
+    from framework.reports.entries import HeldOut
 
 
-def tell_best(folder: Path, overrides: Mapping[str, Sequence[str]], test: Callable[[str], Tested | None]) -> None:
+def tell_best(folder: Path, overrides: Mapping[str, Sequence[str]], test: Callable[[str], HeldOut | None]) -> None:
     """Say which of all runs in the folder is best, how to run it again, and compare them all.
 
     Args:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from framework.core.errors import BadInput
-from framework.reports.entries import Tested
+from framework.reports.entries import HeldOut
 
 
-def tested(folder: Path) -> Tested | None:
+def held_out(folder: Path) -> HeldOut | None:
     """How good a run is on the test images of its data; None where it has none, or no accuracy.
 
     Raises:
@@ -31,7 +31,7 @@ def tested(folder: Path) -> Tested | None:
     if "accuracy" not in found:
         return None
     low, high = found["accuracy_interval"]
-    return Tested(folder.name, found["accuracy"], low, high, found["images"])
+    return HeldOut(folder.name, found["accuracy"], low, high, found["images"])
 
 
 def advice(variants: int, takes_a_share: bool) -> str:
