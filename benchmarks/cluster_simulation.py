@@ -268,7 +268,7 @@ def measured(runs: int, epochs: int, words: list[str], faults: Iterable[tuple[fl
     """Seconds that a real sweep of sleeping runs takes, in which these things are done at these moments."""
     import benchmarks.cluster_simulation as known  # by a name that the runs' processes can import
 
-    def start(request: SweepRequest) -> int:
+    def start(request: SweepRequest, *_: object) -> int:
         return Sweep(request, known.sleeping, lambda: None).start(partial(multirun.launch_sweep, request))
 
     rates = ",".join(f"{number / 1000:g}" for number in range(1, runs + 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,7 +22,7 @@ from framework.config.kinds import usual_part
 from framework.core import registry
 from framework.core.console import clock, program, say, warn
 from framework.core.digits import seconds
-from framework.core.errors import DONE, BadInput, Problem, RunFailed, many, suggestion
+from framework.core.errors import DONE, BadInput, Problem, RunFailed, suggestion
 from framework.core.schema import PathText
 from framework.runs.job import train
 from framework.runs.preflight import Data, missing_weights, preflight
@@ -114,6 +114,7 @@ def auto(overrides: list[str], options: Options, typed: Sequence[str]) -> int:
 def _carry_out(steps: Steps, sweep: Sweep) -> None:
     """The steps, then the result; after Ctrl-C that of what is finished."""
     from framework.budget.result import BEST, conclude
+    from framework.sweeps.held_out import held_out
 
     folder, journal = steps.asked.folder, steps.journal
     try:
@@ -133,29 +134,14 @@ def _carry_out(steps: Steps, sweep: Sweep) -> None:
     say(f"result     {result.said}, in {shown(result.folder)}")
     say(f"recipe     {shown(result.recipe)}")
     say(f"stopped    {steps.why}; {clock(journal.spent)} of {clock(steps.asked.budget)}")
-    if tested := _tested(steps, result.folder):
-        say(f"test       {tested}")
-
-
-def _tested(steps: Steps, folder: Path) -> str:
-    """How good the result is on test images, where the data have such; measured this once."""
-    from framework.evaluation.asking import answer, measured
-    from framework.evaluation.labelled import DataOptions, labelled
-    from framework.model.saved import open_run
-
-    trained = open_run(str(folder))
-    try:
-        images = labelled(trained, DataOptions(), "test")
-    except BadInput:
-        return ""
-    answers, unreadable = answer(trained, trained.load(), images, 32)
-    found = measured(trained, images, answers, unreadable, [])
-    if "accuracy" not in found:
-        return ""
-    low, high = found["accuracy_interval"]
-    steps.journal.write(test={"accuracy": found["accuracy"], "interval": [low, high], "images": found["images"]})
-    count = many(found["images"], "image")
-    return f"accuracy {found['accuracy']:.4f} on {count} that nothing was chosen by (95 % interval {low:.4f} to {high:.4f})"
+    if (test := held_out(result.folder)) is not None:
+        journal.write(test=asdict(test))
+        say(f"test       {test.told}")
+    else:
+        what = (
+            "what was chosen by validation images is flattered by that; with data.test=0.2 test images say by how much"
+        )
+        say(f"test       none: {what}")
 
 
 def _asked(overrides: list[str], options: Options, typed: Sequence[str], data: Data) -> tuple[Asked, Settings]:

@@ -15,12 +15,13 @@ from framework.core.errors import DONE, BadInput, Problem, RunFailed
 from framework.core.schema import Count, NonNegative, PathText, Share
 from framework.evaluation import inputs
 from framework.evaluation.asking import answer, measured, of_unknown
+from framework.evaluation.familiar import Familiar, familiar
 from framework.evaluation.kinds import EVALUATIONS
 from framework.evaluation.labelled import DataOptions, SplitName, labelled
 from framework.evaluation.measures import Answers
 from framework.evaluation.rejection import check as check_unknown
 from framework.evaluation.seeing import Tta, views
-from framework.model.saved import ModelOptions, open_trained
+from framework.model.saved import ModelOptions, Trained, open_trained
 
 USAGE = """
 python -m framework.evaluate run=RUN [options]
@@ -91,12 +92,13 @@ def evaluate(options: Options) -> int:
     folder = Path(options.output) if options.output else trained.output("evaluation", images.name)
     for heading, text in images.told:
         say(f"{heading}: {text}")
+    far = _familiar(trained) if unknown is not None else None
     load_tensorflow()
     model = trained.load()
-    answers, unreadable = answer(trained, model, images, options.batch_size, seen)
+    answers, unreadable = answer(trained, model, images, options.batch_size, seen, far)
     if unknown is not None:
         assert isinstance(answers, Answers)
-        answers = replace(answers, unknown=of_unknown(trained, model, unknown, options.batch_size, seen))
+        answers = replace(answers, unknown=of_unknown(trained, model, unknown, options.batch_size, seen, far))
     found = measured(trained, images, answers, unreadable, options.top)
     found |= {"tta": options.tta} if seen is not None else {}
     files = evaluation.write(folder, answers, found, f"{trained.name}, {images.name} images")
@@ -109,6 +111,15 @@ def evaluate(options: Options) -> int:
     split = [f"split={options.split}"] if options.split else []
     follow("python", "-m", "framework.export", *trained.words, *options.data.words, *split)
     return DONE
+
+
+def _familiar(trained: Trained) -> Familiar | None:
+    """What distances are to; None where that can't be had, which is said."""
+    try:
+        return familiar(trained)
+    except BadInput as error:
+        say(f"note: by confidence alone: {error.problems[0].what}")
+        return None
 
 
 def _check_gates(options: Options, score: str) -> None:

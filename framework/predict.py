@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -15,13 +16,14 @@ from framework.core.console import progress, say, warn
 from framework.core.errors import DONE, FAILED, BadInput, Problem, many
 from framework.core.schema import Count, PathText, PositiveShare
 from framework.core.task import Classification, Task
+from framework.data.decode import told_depth
 from framework.data.folders import told
 from framework.evaluation import inputs
 from framework.evaluation.forward import forward
 from framework.evaluation.predictions import Format, chosen, form_of, writer
-from framework.evaluation.rejection import rejection
+from framework.evaluation.rejection import By, asked
 from framework.evaluation.seeing import Tta, views
-from framework.evaluation.uncertain import Order, worth_labelling
+from framework.evaluation.uncertain import Order, draw_sheet, most_worth
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
@@ -37,11 +39,13 @@ the end, and the others are predicted.
   find . -name '*.jpg' | python -m framework.predict - run=RUN format=jsonl | jq -r .class
   python -m framework.predict photos/ run=RUN output=classes.parquet
   python -m framework.predict photos/ run=RUN calibrate=true reject=0.02     photos of none of the classes are unknown
+  python -m framework.predict photos/ run=RUN reject=0.02 reject_by=either     also those unlike all that it was trained on
 
-order=margin, or entropy, begins with the images that the model is least sure of, of each class in turn, and budget=N
-stops after so many: those to label next. The CSV file, its classes put right, is one that data=csv reads:
+order=margin, or entropy, begins with the images that the model is least sure of, of each class in turn; order=distance with
+those that differ most from what it was trained on. budget=N stops after so many, and takes such as differ from each other:
+those to label next. The CSV file, its classes put right, is one that data=csv reads; sheet=FILE.png shows them:
 
-  python -m framework.predict photos/ run=RUN order=margin budget=100 output=label.csv
+  python -m framework.predict photos/ run=RUN order=margin budget=100 output=label.csv sheet=label.png
   python -m framework.train data=csv data.file=label.csv data.label_column=class
 
 Exit code 0: done; 1: some images could not be read; 2: the command line or the run are wrong.
@@ -58,11 +62,16 @@ class Options(ModelOptions):
     reject: Annotated[
         PositiveShare | None, "answer 'unknown' where it is less sure than of all but this share of validation images"
     ] = None
+    reject_by: Annotated[By, "how unsure it is, how far from the training images, or either of the two"] = "confidence"
     format: Annotated[Format | None, "null: what output's ending says, else table"] = None
     output: Annotated[PathText | None, "a file in place of standard output"] = None
     batch_size: Annotated[Count, "images at once"] = 32
-    order: Annotated[Order, "given, or the least sure ones first: by margin or entropy"] = "given"
-    budget: Annotated[Count | None, "so many of the least sure ones"] = None
+    order: Annotated[
+        Order,
+        "given, or those most worth a label first: the least sure by margin or entropy, the least known by distance",
+    ] = "given"
+    budget: Annotated[Count | None, "so many of those, which differ from each other"] = None
+    sheet: Annotated[PathText | None, "with order: a contact sheet of them, a PNG file"] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,35 +90,39 @@ def predict(options: Options) -> int:
     words = inputs.here(options.inputs)
     inputs.check(words)
     chosen(options.format, options.output)
-    unsure = rejection(trained, options.reject) if options.reject is not None else None
+    far, unsure = asked(trained, options.reject, options.reject_by, options.order == "distance")
     if unsure is not None:
         say(unsure.told)
     seen = views(trained.task, options.tta)
-    form = form_of(trained.task, options.top, unsure.threshold if unsure is not None else None)
+    form = form_of(trained.task, options.top, unsure)
     for heading, text in told(inputs.unused(words)):
         say(f"{heading}: {text}")
     load_tensorflow()
     model = trained.load()
     unreadable: list[tuple[str, str]] = []
-    with (
-        writer(options.format, options.output, form) as lines,
-        progress("Predicting", inputs.count(words), "images") as advance,
-    ):
-        files = inputs.files(words)
-        waiting: list[tuple[list[str], np.ndarray]] = []
-        for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable, seen):
-            if options.order == "given":
-                lines.write(list(form.predictions(paths, logits)))
-            else:
-                waiting.append((paths, logits))
-            advance(len(paths))
+    deep: list[str] = []
+    waiting: list[tuple[list[str], np.ndarray]] = []
+    with writer(options.format, options.output, form) as lines:
+        with progress("Predicting", inputs.count(words), "images") as advance:
+            for paths, rows in forward(
+                model, inputs.files(words), trained.geometry, options.batch_size, unreadable, seen, deep, far
+            ):
+                if options.order == "given":
+                    lines.write(list(form.predictions(paths, rows)))
+                else:
+                    waiting.append((paths, rows))
+                advance(len(paths))
         if waiting:
-            assert isinstance(trained.task, Classification)
             names = [path for paths, _ in waiting for path in paths]
-            found = np.concatenate([logits for _, logits in waiting])
-            places = worth_labelling(trained.task, found, options.order, options.budget)
-            ordered = [names[place] for place in places]
-            lines.write(list(form.predictions(ordered, found[places])))
+            found = np.concatenate([rows for _, rows in waiting])
+            places = most_worth(trained, model, names, found, options.order, options.budget)
+            first = list(form.predictions([names[place] for place in places], found[places]))
+            lines.write(first)
+            if options.sheet is not None:
+                title = f"{many(len(first), 'image')} to label next, by {options.order}"
+                say(f"written: {draw_sheet(Path(options.sheet), first, title, trained.name)}")
+    if deep:
+        say(f"note: {told_depth(len(deep))}")
     if not unreadable:
         return DONE
     listed = "".join(f"\n    {path}: {reason}" for path, reason in unreadable)
@@ -118,10 +131,13 @@ def predict(options: Options) -> int:
 
 
 def _refuse_order(options: Options, task: Task) -> None:
-    if options.order == "given" and options.budget is not None:
-        raise BadInput(
-            Problem("budget takes the least sure images, and order=given orders none", "budget", "order=margin")
-        )
+    if options.order == "given":
+        what = "takes the images most worth a label, and order=given orders none"
+        given = {"budget": options.budget, "sheet": options.sheet}
+        if problems := [
+            Problem(f"{key} {what}", key, "order=margin") for key, value in given.items() if value is not None
+        ]:
+            raise BadInput(problems)
     if options.order != "given" and not isinstance(task, Classification):
         what = f"order={options.order}: the model gives numbers, and does not say how sure it is"
         raise BadInput(Problem(what, "order", "order=given"))

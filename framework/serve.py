@@ -18,7 +18,7 @@ from framework.core.backend import load_tensorflow
 from framework.core.console import say, warn
 from framework.core.errors import DONE, BadInput, Problem
 from framework.core.schema import Count, NonNegative, PositiveShare
-from framework.evaluation.rejection import rejection
+from framework.evaluation.rejection import By, asked
 from framework.model.saved import ModelOptions, open_trained
 from framework.serving.limits import Limits
 
@@ -61,6 +61,7 @@ class Options(ModelOptions):
     reject: Annotated[
         PositiveShare | None, "answer 'unknown' where it is less sure than of all but this share of validation images"
     ] = None
+    reject_by: Annotated[By, "how unsure it is, how far from the training images, or either of the two"] = "confidence"
     limits: Limits = field(default_factory=Limits)
 
 
@@ -79,7 +80,7 @@ def serve(options: Options) -> int:
         raise BadInput(Problem("serving needs more packages", "framework.serve", "pip install 'framework[serve]'"))
     token = _token(options)
     trained = open_trained(options)
-    unsure = rejection(trained, options.reject) if options.reject is not None else None
+    far, unsure = asked(trained, options.reject, options.reject_by)
     if unsure is not None:
         say(unsure.told)
     door = _listen(options.host, options.port)
@@ -93,8 +94,9 @@ def serve(options: Options) -> int:
     from framework.serving.metrics import Metrics
 
     metrics = Metrics()
-    threshold = unsure.threshold if unsure is not None else None
-    classifier = Classifier(trained, options.limits, metrics, options.batch_size, options.batch_wait / 1000, threshold)
+    classifier = Classifier(
+        trained, options.limits, metrics, options.batch_size, options.batch_wait / 1000, unsure, far
+    )
     with door:
         classifier.load()
         config = uvicorn.Config(

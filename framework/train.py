@@ -12,6 +12,7 @@ from framework.cli.command import launch, run_command
 from framework.cli.help import overview
 from framework.config.settings import Settings
 from framework.core.backend import load_tensorflow
+from framework.core.console import say
 from framework.runs.cluster import several
 from framework.runs.job import Job, train
 from framework.runs.preflight import Data, preflight
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(given: list[str]) -> int:
         data = Data()
         work = partial(train, data=data)
-        one, several = partial(single, work), partial(sweep, work)
+        one, several = partial(single, work), partial(sweep, work, data)
         return launch(given, one, partial(preflight, data=data), begin=begin, sweep=several)
 
     return run_command(lambda: overview(USAGE), arguments, work)
@@ -67,11 +68,16 @@ def single(work: Callable[[Job], None], job: Job) -> None:
     work(job)
 
 
-def sweep(work: Callable[[Job], None], request: SweepRequest) -> int:
+def sweep(work: Callable[[Job], None], data: Data, request: SweepRequest, first: Settings, runs: int) -> int:
     """Many runs, each in a process of its own; returns the worst exit code."""
     from framework.cli import multirun
+    from framework.reports.comparison import MANY
+    from framework.sweeps.held_out import advice
     from framework.sweeps.sweep import Sweep
 
+    variants = runs // (first.sweep.seeds or 1)
+    if variants > MANY and "test" not in data.images(first).splits:
+        say(f"note: {advice(variants, 'test' in first.data.parameters)}")
     return Sweep(request, work, begin=ready).start(partial(multirun.launch_sweep, request))
 
 

@@ -67,6 +67,7 @@ def test_single_files(data, tmp_path):
     scene(2).convert("CMYK").save(cats / "inks.jpg")
     scene(3).convert("P").save(cats / "palette.png")
     Image.fromarray(np.asarray(scene(4).convert("L")).astype(np.uint16) * 257).save(cats / "deep.png")
+    Image.fromarray(np.asarray(scene(11).convert("L")).astype(np.uint16) * 16).save(cats / "faint.png")  # 12 bits
     scene(5).save(cats / "film.gif", save_all=True, append_images=[scene(6), scene(7)])
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -83,7 +84,8 @@ def test_single_files(data, tmp_path):
     assert found["huge"]["what"].startswith("1 file of more than")
     assert names["ending"] == {"really.png"}
     assert names["colours"] == {"inks.jpg", "palette.png", "huge.png", "film.gif"}
-    assert names["deep"] == {"deep.png"}
+    assert names["deep"] == {"deep.png", "faint.png"}
+    assert names["faint"] == {"faint.png"}
     assert names["animated"] == {"film.gif"}
     assert names["turned"] == {"turned.jpg"}
     assert names["tiny"] == {"little.png"}

@@ -10,7 +10,9 @@ import subprocess
 import sys
 
 import fsspec
+import numpy as np
 import pytest
+from PIL import Image
 
 from framework.data.manifest import read_manifest
 from framework.predict import main
@@ -114,21 +116,25 @@ def test_the_least_sure_come_first_of_each_class_in_turn(run, photos, tmp_path, 
     everything = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     margin = {one["path"]: float(one["probability"]) - float(one["probability_2"]) for one in everything}
     file = tmp_path / "label.csv"
-    assert main([*given, "order=margin", "budget=7", f"output={file}"]) == 0
+    assert main([*given, "order=margin", f"output={file}"]) == 0
     rows = list(csv.DictReader(io.StringIO(file.read_text())))
-    assert len(rows) == 7
+    assert len(rows) == 36
     for name in {one["class"] for one in rows}:
         own = sorted(margin[one["path"]] for one in everything if one["class"] == name)
         chosen = [margin[one["path"]] for one in rows if one["class"] == name]
-        assert chosen == pytest.approx(own[: len(chosen)], abs=1e-6)
-    counts = [sum(one["class"] == name for one in rows) for name in ("blue", "green", "red")]
-    assert max(counts) - min(counts) <= 1
+        assert chosen == pytest.approx(own, abs=1e-6)
+    assert {one["class"] for one in rows[:3]} == {one["class"] for one in rows[3:6]} == {"blue", "green", "red"}
+    first = [one["path"] for one in rows]
+    assert main([*given, "order=margin", "budget=7", f"output={file}"]) == 0
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert rows[0]["path"] == first[0]
+    assert len({one["path"] for one in rows} & set(first[:28])) == len(rows) == 7  # of four times as many
     settings = read_manifest(str(file), "path", "class", None, None)
     assert settings.classes == ("blue", "green", "red")
     assert main([*given, "order=entropy"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 37
     assert main([*given, "budget=3"]) == 2
-    assert "budget takes the least sure images" in capsys.readouterr().err
+    assert "budget takes the images most worth a label" in capsys.readouterr().err
 
 
 def test_images_elsewhere_and_in_an_archive(run, photos, tmp_path, capsys):
@@ -145,3 +151,10 @@ def test_images_elsewhere_and_in_an_archive(run, photos, tmp_path, capsys):
     assert said[1] == said[2] == said[0]
     assert main(["memory://nowhere", f"run={run}"]) == 2
     assert "there is nothing at memory://nowhere" in capsys.readouterr().err
+
+
+def test_depth_that_is_lost_is_told_once(run, tmp_path, capsys):
+    for number in range(3):
+        Image.fromarray(np.full((30, 30), 40_000, np.uint16)).save(tmp_path / f"{number}.png")
+    assert main([str(tmp_path / "0.png"), str(tmp_path / "1.png"), str(tmp_path / "2.png"), f"run={run}"]) == 0
+    assert capsys.readouterr().err.count("note: 3 images have more than 8 bits a channel, and 8 of them are read") == 1

@@ -217,7 +217,7 @@ def launch(
     work: Callable[[Job], None],
     preflight: Preflight,
     begin: Callable[[Settings], object],
-    sweep: Callable[[SweepRequest], int],
+    sweep: Callable[[SweepRequest, Settings, int], int],
 ) -> int:
     """Check a command line, then let Hydra start its run or its sweep, or answer its question (``--cfg job``).
 
@@ -226,7 +226,7 @@ def launch(
         work: does one run.
         preflight: further checks of settings, without TensorFlow.
         begin: called with its settings when all is known to be right and before a single run.
-        sweep: does a sweep.
+        sweep: does a sweep: what is asked for, settings of its first run, how many runs.
 
     Returns:
         the exit code of the run or the sweep.
@@ -253,13 +253,13 @@ def launch(
         if flags.multirun:
             from framework.cli.multirun import requested
 
-            refuse_too_many(runs_of(overrides, first))
+            refuse_too_many(runs := runs_of(overrides, first))
             if first.sweep.jobs != 1 and any(settings.trainer.workers > 1 for settings, _ in checked):
                 what = "runs of several workers, and several such runs at once"
                 raise BadInput(Problem(what, "trainer.workers", "sweep.jobs=1, or trainer.workers=1"))
             request = requested(arguments, overrides, first, typed)
             refuse_unwritable(request.folder, "hydra.sweep.dir")
-            return sweep(request)
+            return sweep(request, first, runs)
         unfinished, _ = _destination(overrides, first, composed)
         there = [f"{RUN_DIR}'{unfinished}'"] if unfinished else []
         arguments += there

@@ -84,9 +84,11 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings | None, list[Prob
 
 
 def read_part(config: Mapping[str, Any], key: str) -> tuple[Any, list[Problem]]:
-    """One node of a config that names a part, for who needs no other: its settings or None, and its problems."""
-    kind, record = SINGLE[key]
+    """One node of a config, for who needs no other: its settings or None, and its problems."""
     problems: list[Problem] = []
+    if key in PLAIN:
+        return _record(config.get(key), PLAIN[key], key, problems), problems
+    kind, record = SINGLE[key]
     return _part(config.get(key), kind, record, key, problems), problems
 
 

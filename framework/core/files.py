@@ -233,6 +233,48 @@ def is_locked(path: Path) -> bool:
         return not free
 
 
+@contextlib.contextmanager
+def in_use(root: Path, key: str) -> Iterator[None]:
+    """While entered, nobody removes what is kept by this key in a folder; waits for one that does so just now.
+
+    Plain locks, not one that is shared, so that they hold on every system alike: each user has a lock file of its own,
+    taken behind the key's lock, which whoever removes the key holds throughout. One that was killed leaves a file that
+    nobody holds, which counts for nothing.
+    """
+    own = root / "locks" / f"{key}.{uuid.uuid4().hex}.use"
+    with contextlib.ExitStack() as stack:
+        with locked(_lock_of(root, key)):
+            stack.callback(_forget, own)
+            stack.enter_context(locked(own))
+        yield
+
+
+@contextlib.contextmanager
+def held(root: Path, key: str) -> Iterator[bool]:
+    """Whether nobody uses the key or is about to; if so, nobody can begin to meanwhile."""
+    with lock_if_free(_lock_of(root, key)) as alone:
+        yield alone and not _used(root, key)
+
+
+def _lock_of(root: Path, key: str) -> Path:
+    return root / "locks" / f"{key}.use"
+
+
+def _used(root: Path, key: str) -> bool:
+    """Whether any user holds its file; asked behind the key's lock, where nobody begins to, the rest are removed."""
+    for own in (root / "locks").glob(f"{key}.*.use"):
+        if is_locked(own):
+            return True
+        _forget(own)
+    return False
+
+
+def _forget(own: Path) -> None:
+    # Windows removes no file that is open: one that somebody looks at just now is left to the next who does
+    with contextlib.suppress(OSError):
+        own.unlink()
+
+
 def wait_for(path: Path, seconds: float) -> None:
     """Wait until nobody holds the lock file ``path``, or so long."""
     deadline = time.monotonic() + seconds

@@ -100,6 +100,11 @@ class RunFolder:
         return self.path / "logits.npz"
 
     @property
+    def familiar(self) -> Path:
+        """What distances to the training images need, once they were asked for."""
+        return self.path / "familiar.npz"
+
+    @property
     def split(self) -> Path:
         """A row an image: which split it is in, with which label."""
         return self.path / "split.csv"

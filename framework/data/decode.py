@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from framework.core.backend import tf
+from framework.core.errors import many
 from framework.core.geometry import Geometry, Resize
 from framework.data import containers, fingerprint
 from framework.data.folders import CONVERT, HEIC_ADVICE, READS_HEIF
@@ -27,7 +28,7 @@ from framework.data.memo import by_threads, remembered
 from framework.data.upright import upright, whole
 
 # Part of the key of everything computed from decoded images: raise it with any change of the pixels.
-DECODER_VERSION = "2"
+DECODER_VERSION = "3"
 
 # reader of a file; _JPEG + n decodes at 1/2**n of the size, and _MEMBER + n a member of a container
 _PILLOW, _JPEG, _PNG, _MEMBER = 0, 1, 5, 6
@@ -41,15 +42,20 @@ _STREAM = re.compile(
 )  # Pillow's words
 
 
-def plan(paths: Sequence[str], geometry: Geometry) -> np.ndarray:
+def plan(paths: Sequence[str], geometry: Geometry, deep: list[str] | None = None) -> np.ndarray:
     """How each file is to be read for such images: what ``read_image`` takes.
 
     Looks at each file's bytes without decoding them. A file that can't be opened is left to Pillow, whose error says why.
 
+    Args:
+        paths: image files.
+        geometry: of the images that are wanted.
+        deep: files of more than 8 bits a channel are added here; None asks for none.
+
     Returns:
         int32 of shape (images,).
     """
-    return np.fromiter((_reader(path, geometry) for path in paths), np.int32, len(paths))
+    return np.fromiter((_reader(path, geometry, deep) for path in paths), np.int32, len(paths))
 
 
 def read_image(path: tf.Tensor, reader: tf.Tensor, geometry: Geometry) -> tf.Tensor:
@@ -193,6 +199,11 @@ def look(paths: Sequence[str], geometry: Geometry | None = None) -> Look:
     return Look([one for one in found if one[1] != _DEEP], [path for path, verdict in found if verdict == _DEEP])
 
 
+def told_depth(count: int) -> str:
+    """That so many images have more than 8 bits a channel."""
+    return f"{many(count, 'image has', 'images have')} more than 8 bits a channel, and 8 of them are read"
+
+
 def unreadable(paths: Sequence[str], geometry: Geometry | None = None) -> list[tuple[str, str]]:
     """Files that can't be decoded, each with the reason, in the order given; arguments as for ``look``."""
     return look(paths, geometry).unreadable
@@ -254,12 +265,14 @@ def _png(path: str, geometry: Geometry) -> np.ndarray:
         return _pillow(path, geometry)
 
 
-def _reader(path: str, geometry: Geometry) -> int:
+def _reader(path: str, geometry: Geometry, deep: list[str] | None) -> int:
     """TensorFlow's decoder for a sound file that it reads as Pillow does, and that needs no shrinking beyond it."""
     try:
         data, member = containers.fetched(path)
     except OSError:
         return _PILLOW
+    if deep is not None and is_deep(data):
+        deep.append(path)
     if (jpeg := jpeg_header(data)) and jpeg.plain and jpeg.upright and jpeg_skeleton(data):
         height, width = whole((jpeg.height, jpeg.width), geometry.size, geometry.resize)
         spare = min(jpeg.height // (2 * height), jpeg.width // (2 * width))

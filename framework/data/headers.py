@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 _ORIENTATION, _BITS = 0x0112, 0x0102
 _PIXELS = 2**27
+_PROPERTIES = 1 << 16  # bytes in which an ISO file says what its image is
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 # What may not follow FF inside a JPEG's entropy-coded data: anything but a stuffed zero, a restart or padding.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
@@ -147,11 +148,15 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def is_deep(data: bytes) -> bool:
-    """Whether a PNG, a TIFF or a PGM or PPM says of itself that it has more than 8 bits a channel."""
+    """Whether a PNG, a TIFF, an AVIF, a HEIC, or a PGM or PPM says of itself that it has more than 8 bits a channel."""
     if data.startswith(_PNG_START):
         return data[24:25] == b"\x10"
     if data[:4] in (b"II*\0", b"MM\0*"):
         return _tiff_bits(data) > 8
+    if data[4:8] == b"ftyp":
+        # the property "pixi" (ISO/IEC 23008-12, 6.5.6): version, flags, channels, and the bits of each
+        at = data.find(b"pixi", 0, _PROPERTIES)
+        return at >= 0 and data[at + 9 : at + 10] > b"\x08"
     numbers = _PNM.match(data)
     return numbers is not None and int(numbers.group(1)) > 255
 

@@ -3,7 +3,8 @@ folder, and read from there as any others.
 
 fsspec knows the protocols, and its libraries the credentials. Many files are fetched at once, each in pieces, again where
 that fails; what was fetched stays, so that the same command goes on after whatever stopped it. A file is fetched anew
-when its size or tag differs.
+when its size or tag differs. Copies of other addresses, and pieces of files that are not whole yet, make room where all
+together would take more than they may, the least recently used first; never those that a running process reads.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from framework.config.documents import read
 from framework.config.folders import conf_folder
 from framework.core.console import amount, progress, say
 from framework.core.errors import BadInput, Problem, RunFailed, listing, many
-from framework.core.files import cache_folder, is_full, locked, write_whole
+from framework.core.files import cache_folder, held, in_use, is_full, locked, write_whole
 
 T = TypeVar("T")
 GIB = 2**30
@@ -80,7 +81,8 @@ def local(address: str, limit: float, where: str) -> str:
     copy = _Copy(root, address)
     try:
         with locked(copy.lock, lambda: say(f"Waiting: another process fetches {address}.")):
-            _make_room(root, copy, size, limit * GIB)
+            _use(copy)
+            _make_room(copy, files, size, limit, where)
             wanted = copy.missing(files)
             more = sum(files[name].size for name in wanted)
             if shutil.disk_usage(root).free < more:
@@ -237,7 +239,7 @@ class _Copy:
 
     def __init__(self, root: Path, address: str):
         self.root, self.address = root, address
-        key = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
+        self.key = key = hashlib.blake2b(address.encode(), digest_size=8).hexdigest()
         self.record = root / "records" / f"{key}.json"
         self.lock = root / "locks" / key
         self.parts = root / "parts" / key  # pieces of files that are not whole yet
@@ -249,6 +251,7 @@ class _Copy:
 
     def fetch(self, names: list[str], files: Mapping[str, _File], where: str) -> None:
         """Fetch these; what could not be fetched is told at the end, and the others stay."""
+        self._save()  # so that the pieces are known to be of this address
         failed: dict[str, str] = {}
         saved = time.monotonic()
         with (
@@ -297,8 +300,20 @@ class _Copy:
 
     @property
     def size(self) -> int:
-        """Bytes that are here."""
-        return sum(size for size, _ in self.known.values())
+        """Bytes that are here, pieces of files that are not whole yet among them."""
+        pieces = 0
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.parts) as found:
+            for piece in found:
+                with contextlib.suppress(FileNotFoundError):
+                    pieces += piece.stat().st_size
+        return pieces + sum(size for size, _ in self.known.values())
+
+    def drop_pieces(self, files: Mapping[str, _File]) -> None:
+        """Remove pieces of files that are no more as they were then."""
+        wanted = {self._piece_of(name, file).name for name, file in files.items()}
+        for piece in self.parts.glob("*"):
+            if piece.name not in wanted:
+                piece.unlink(missing_ok=True)
 
     def _has(self, name: str, file: _File) -> bool:
         if self.known.get(name) != [file.size, file.tag]:
@@ -310,7 +325,7 @@ class _Copy:
     def _fetch(self, name: str, file: _File) -> None:
         """One file, piece by piece; a piece that is there from a run before is not asked for again."""
         path = self.root / name
-        part = self.parts / hashlib.blake2b(repr((name, file.size, file.tag)).encode(), digest_size=16).hexdigest()
+        part = self._piece_of(name, file)
         for folder in (path.parent, part.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with open(part, "ab") as opened:
@@ -322,6 +337,10 @@ class _Copy:
                     raise OSError(f"{len(data):,} bytes came in place of {stop - start:,}")
                 opened.write(data)
         os.replace(part, path)
+
+    def _piece_of(self, name: str, file: _File) -> Path:
+        """Where a file is put together."""
+        return self.parts / hashlib.blake2b(repr((name, file.size, file.tag)).encode(), digest_size=16).hexdigest()
 
     def _remove(self, name: str) -> None:
         (self.root / name).unlink(missing_ok=True)
@@ -345,18 +364,49 @@ def _read(record: Path) -> dict[str, list[Any]]:
     return found if isinstance(found, dict) else {}
 
 
-def _make_room(root: Path, own: _Copy, size: int, limit: float) -> None:
-    """Remove copies of other addresses until all keep to the limit, the least recently used first."""
+_USED = contextlib.ExitStack()  # what this process reads, to its end: paths are all that anybody keeps of a copy
+_KEYS: set[tuple[Path, str]] = set()
+
+
+def _use(copy: _Copy) -> None:
+    """Keep others from removing the copy as long as this process lives."""
+    if (copy.root, copy.key) not in _KEYS:
+        _USED.enter_context(in_use(copy.root, copy.key))
+        _KEYS.add((copy.root, copy.key))
+
+
+def _make_room(own: _Copy, files: Mapping[str, _File], size: int, limit: float, where: str) -> None:
+    """Remove copies of other addresses until all keep to the limit, the least recently used first, and none in use.
+
+    Raises:
+        BadInput: those that are in use leave too little room.
+    """
+    root = own.root
     root.mkdir(parents=True, exist_ok=True)
-    others = [record for record in (root / "records").glob("*.json") if record != own.record]
-    for record in sorted(others, key=lambda file: -file.stat().st_mtime):
-        try:
-            copy = _Copy(root, json.loads(record.read_bytes())["address"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        size += copy.size
-        if size > limit:
-            copy.clear()
+    own.drop_pieces(files)
+    records = [record for record in (root / "records").glob("*.json") if record != own.record]
+    copies: list[_Copy] = []
+    for record in sorted(records, key=lambda file: -file.stat().st_mtime):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            copies.append(_Copy(root, json.loads(record.read_bytes())["address"]))
+    used = [copy for copy in copies if _is_used(copy)]
+    size += sum(copy.size for copy in used)
+    if size > limit * GIB:
+        names = listing([copy.address for copy in used], 3)
+        what = f"{own.address} and copies that are in use now ({names}) come to {amount(size)}, more than {limit:g} GiB"
+        raise BadInput(Problem(what, where, f"data.disk_limit={-(-size // GIB)}, or wait for their end"))
+    for copy in copies:
+        if copy not in used:
+            size += copy.size
+            if size > limit * GIB:
+                with held(root, copy.key) as alone:
+                    if alone:
+                        copy.clear()
+
+
+def _is_used(copy: _Copy) -> bool:
+    with held(copy.root, copy.key) as alone:
+        return not alone
 
 
 def _asked(ask: Callable[[], T], address: str, where: str) -> T:

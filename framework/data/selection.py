@@ -12,7 +12,7 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem, many, suggestion
 from framework.data import folders
-from framework.data.decode import look
+from framework.data.decode import look, told_depth
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
 from framework.data.rows import unreadable_problem
@@ -117,9 +117,7 @@ def readable(images: Images, on_error: str, known: Mapping[str, str] | None = No
     found = {**dict(looked.unreadable), **(known or {})}
     bad = [(path, found[path]) for path in paths if path in found]
     if looked.deep:
-        verb = "has" if len(looked.deep) == 1 else "have"
-        note = f"{many(len(looked.deep), 'image')} {verb} more than 8 bits a channel, and 8 of them are read"
-        images = replace(images, notes=(*images.notes, note))
+        images = replace(images, notes=(*images.notes, told_depth(len(looked.deep))))
     if not bad:
         return images, {}
     if on_error == "stop":

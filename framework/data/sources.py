@@ -29,6 +29,7 @@ from framework.data.manifest import read_manifest
 from framework.data.parquet import list_parquet
 from framework.data.selection import narrow
 from framework.data.splits import Splitting, drawn
+from framework.data.tfds import list_tfds
 from framework.data.tfrecord import list_tfrecord
 from framework.data.webdataset import list_webdataset
 
@@ -215,6 +216,25 @@ def tfrecord(
     Files whose names say so (``train-*``, ``validation-*``, ``test-*``) are splits.
     """
     return list_tfrecord(files, image_key, label_key, text_key, names, validation, test)
+
+
+@source("tfds")
+def tfds(
+    seed: int,
+    *,
+    dataset: str,
+    folder: PathText | None,
+    download: bool,
+    image: str | None,
+    label: str | None,
+    validation: Share,
+    test: Share,
+) -> Images:
+    """A data set of TensorFlow Datasets by its name, as tfds has prepared it on this machine.
+
+    It is read without tfds, which only downloads what is not there, and only where that is asked for.
+    """
+    return list_tfds(dataset, folder, download, image, label, validation, test)
 
 
 @source("label_studio")

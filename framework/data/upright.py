@@ -107,9 +107,12 @@ def rgb(image: Image) -> Image:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, np.float64)
         top = values.max(initial=0)
-        # 16 bits by their mode; a mode of 32 bits has no stated range: the smallest usual one that holds it
-        scale = 65535 if image.mode.startswith("I;16") else next(s for s in (1, 255, 65535, max(top, 1)) if top <= s)
-        scale = 255 if image.mode == "I" and top <= 255 else scale
+        if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
+            scale = 65535  # as the mode says, and the format, whatever mode Pillow gives it
+        elif image.mode == "I" and top <= 255:
+            scale = 255
+        else:  # a mode of 32 bits has no stated range: the smallest usual one that holds it
+            scale = next(size for size in (1, 255, 65535, max(top, 1)) if top <= size)
         return Image.fromarray(np.clip(np.round(values * (255 / scale)), 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")

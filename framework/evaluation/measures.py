@@ -18,15 +18,30 @@ OVERALL = ("precision", "recall", "f1", "auc")
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """What a classifier gave for images that show none of the classes.
+
+    Attributes:
+        logits: float (images, units).
+        distances: to the training images, float (images,); None where they are not known.
+    """
+
+    logits: np.ndarray
+    distances: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Answers(Given):
     """What a classifier said of labelled images: labels int (images,), or one where a label applies (images, classes).
 
     Attributes:
-        unknown: logits of images that show none of the classes, float (other images, units); None where none were asked.
+        unknown: images that show none of the classes; None where none were asked.
+        distances: to the training images, float (images,); None where they are not known.
     """
 
     task: Classification
-    unknown: np.ndarray | None = None
+    unknown: Unknown | None = None
+    distances: np.ndarray | None = None
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -64,7 +79,7 @@ class Answers(Given):
     @cached_property
     def confidence_of_unknown(self) -> np.ndarray | None:
         """Probability of each answer to an image of none of the classes, (other images,)."""
-        return None if self.unknown is None else self.task.confidence(self.unknown)
+        return None if self.unknown is None else self.task.confidence(self.unknown.logits)
 
     @cached_property
     def confusion(self) -> np.ndarray:
@@ -149,8 +164,9 @@ def measure(answers: Answers, loss: float, top: Sequence[int]) -> dict[str, Any]
     measured["calibration"] = _calibration(answers.calibration)
     if "confusion" in task.measures:
         measured["coverage"] = rejection.told_coverage(answers.coverage)
-    if answers.confidence_of_unknown is not None:
-        measured["unknown"] = rejection.detection(answers.confidence, answers.confidence_of_unknown)
+    if answers.unknown is not None and answers.confidence_of_unknown is not None:
+        sure = answers.confidence, answers.confidence_of_unknown
+        measured["unknown"] = rejection.detections(*sure, answers.distances, answers.unknown.distances)
     return measured
 
 

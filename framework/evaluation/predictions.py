@@ -20,7 +20,7 @@ from framework.core.errors import BadInput, Problem
 from framework.core.files import whole
 from framework.core.names import cell, in_csv, path_in_csv, text, width
 from framework.core.task import Classification, Task
-from framework.evaluation.rejection import UNKNOWN
+from framework.evaluation.rejection import UNKNOWN, Rejection
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
 ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "table"}
@@ -45,8 +45,8 @@ class Form(ABC):
     """How the predictions of a task are made, and how one is written: as a line, a row, an object."""
 
     @abstractmethod
-    def predictions(self, paths: Sequence[str], logits: np.ndarray) -> Iterator[Prediction]:
-        """Those of a batch: ``logits`` float (files, units)."""
+    def predictions(self, paths: Sequence[str], rows: np.ndarray) -> Iterator[Prediction]:
+        """Those of a batch: ``rows`` float (files, units), as ``forward`` gives them, the distance last where it does."""
 
     @abstractmethod
     def line(self, one: Prediction) -> str:
@@ -75,20 +75,24 @@ class Form(ABC):
 
 @dataclass(frozen=True)
 class _Classes(Form):
-    """Classes with their probabilities, ``top`` of them; below ``threshold`` of the likeliest the answer is unknown."""
+    """Classes with their probabilities, ``top`` of them; the answer is unknown where ``unsure`` says so."""
 
     task: Classification
     top: int
-    threshold: float | None
+    unsure: Rejection | None
 
-    def predictions(self, paths: Sequence[str], logits: np.ndarray) -> Iterator[Prediction]:
-        task = self.task
+    def predictions(self, paths: Sequence[str], rows: np.ndarray) -> Iterator[Prediction]:
+        task, logits, distances = self.task, rows[:, : self.task.units], rows[:, self.task.units :]
         found = task.probabilities(logits)
+        unknown = np.zeros(len(rows), bool)
+        if self.unsure is not None:
+            unknown = self.unsure.unknown(task.confidence(logits), distances[:, 0] if distances.size else None)
         order = np.argsort(-found, axis=1, kind="stable")[:, : self.top]
-        for path, row, answer, likeliest in zip(paths, found, task.answers(logits), order, strict=True):
+        for path, row, answer, likeliest, not_known in zip(
+            paths, found, task.answers(logits), order, unknown, strict=True
+        ):
             shares = tuple((task.classes[place], float(row[place])) for place in likeliest)
-            unsure = self.threshold is not None and shares[0][1] < self.threshold
-            yield Prediction(path, (UNKNOWN,) if unsure else task.named(answer), shares)
+            yield Prediction(path, (UNKNOWN,) if not_known else task.named(answer), shares)
 
     @cached_property
     def _width(self) -> int:
@@ -96,7 +100,7 @@ class _Classes(Form):
 
     def line(self, one: Prediction) -> str:
         cells = "  ".join(f"{cell(name, self._width)} {share:6.1%}" for name, share in one.top)
-        if self.threshold is not None:
+        if self.unsure is not None:
             cells = f"{UNKNOWN if one.classes == (UNKNOWN,) else '':<{len(UNKNOWN)}}  {cells}"
         return cells + (f"  [{', '.join(map(text, one.classes))}]" if self.task.several else "")
 
@@ -129,8 +133,8 @@ class _Numbers(Form):
 
     task: Task
 
-    def predictions(self, paths: Sequence[str], logits: np.ndarray) -> Iterator[Prediction]:
-        for path, row in zip(paths, logits, strict=True):
+    def predictions(self, paths: Sequence[str], rows: np.ndarray) -> Iterator[Prediction]:
+        for path, row in zip(paths, rows, strict=True):
             yield Prediction(path, (), tuple(zip(self.task.classes, map(kept, row.tolist()), strict=True)))
 
     def line(self, one: Prediction) -> str:
@@ -152,15 +156,15 @@ class _Numbers(Form):
         return self.record(one)
 
 
-def form_of(task: Task, top: int, threshold: float | None = None) -> Form:
+def form_of(task: Task, top: int, unsure: Rejection | None = None) -> Form:
     """The form of a task's predictions.
 
     Args:
         task: what was asked.
         top: classes an image where it has classes.
-        threshold: the confidence below which an image's one answer is ``unknown``; None for never.
+        unsure: when an image's one answer is ``unknown``; None for never.
     """
-    return _Classes(task, top, threshold) if isinstance(task, Classification) else _Numbers(task)
+    return _Classes(task, top, unsure) if isinstance(task, Classification) else _Numbers(task)
 
 
 class Writer(ABC):

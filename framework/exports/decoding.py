@@ -67,13 +67,18 @@ def _jpeg(data: tf.Tensor, geometry: Geometry) -> tuple[tf.Tensor, tf.Tensor]:
 def _png(data: tf.Tensor) -> tf.Tensor:
     """On white, of 8 bits."""
 
+    def byte(place: int) -> tf.Tensor:
+        return tf.io.decode_raw(tf.strings.substr(data, place, 1), tf.uint8)[0]
+
     def deep() -> tf.Tensor:
-        return tf.round(tf.cast(tf.io.decode_png(data, channels=4, dtype=tf.uint16), tf.float32) / 257)
+        levels = tf.cast(tf.io.decode_png(data, channels=4, dtype=tf.uint16), tf.float32)
+        # as Pillow: grey scaled and rounded, of other colours the upper byte
+        return tf.cond(tf.equal(byte(25), 0), lambda: tf.round(levels / 257), lambda: tf.floor(levels / 256))
 
     def usual() -> tf.Tensor:
         return tf.cast(tf.io.decode_png(data, channels=4), tf.float32)
 
-    bits = tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8)[0]  # behind signature, chunk's head, two sides
+    bits = byte(24)  # behind signature, chunk's head, two sides; the kind of colours follows
     values = tf.cond(tf.equal(bits, 16), deep, usual)
     colours, opaque = values[..., :3], values[..., 3:] / 255
     # where there is no transparency and a colour has fewer than 8 bits, TensorFlow 2.21 fills in their largest number

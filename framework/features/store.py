@@ -27,7 +27,7 @@ import numpy as np
 
 from framework.core.console import amount, say, warn
 from framework.core.errors import BadInput, Problem, RunFailed
-from framework.core.files import is_full, locked, whole, write_whole
+from framework.core.files import in_use, is_full, locked, whole, write_whole
 from framework.features.key import digest
 from framework.features.shards import (
     FORMAT,
@@ -41,7 +41,7 @@ from framework.features.shards import (
     read_index,
     write_all,
 )
-from framework.features.upkeep import GIB, in_use, trim
+from framework.features.upkeep import GIB, trim
 
 SHARD_BYTES = 64 << 20
 SHARD_SECONDS = 20.0

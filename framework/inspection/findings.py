@@ -19,6 +19,7 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 HUGE, TINY, LONG = 50_000_000, 32, 4.0
 FEW, UNEVEN = 20, 10.0
+FAINT = 32  # of 255: an eighth
 COLOURS = {"CMYK": "CMYK", "P": "palette", "1": "black and white", "F": "32 bits", "I": "32 bits", "LAB": "Lab"}
 
 
@@ -170,6 +171,17 @@ def _files(looks: Sequence[Look], images: Images) -> Iterator[Finding]:
         "of more than 8 bits a channel",
         "know that 8 of them are read: the finest differences of level are lost",
         ((look.path, look.mode) for look in good if look.deep),
+    )
+    yield from _each(
+        "faint",
+        "warning",
+        "of more than 8 bits a channel that fill less than an eighth of their range: little is left of them in 8",
+        "stretch their levels first: 12 bits in a file of 16 want to be multiplied by 16",
+        (
+            (look.path, f"brightest {look.small.max()} of 255")
+            for look in good
+            if look.deep and look.small is not None and look.small.max() < FAINT
+        ),
     )
     yield from _each(
         "animated",

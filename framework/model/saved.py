@@ -20,7 +20,7 @@ from framework.config.data_only import config_of_run
 from framework.config.earlier import as_now
 from framework.config.recipe_parts import load_classes, load_parts
 from framework.config.recipes import recorded_recipes
-from framework.config.settings import DataSettings, PartSettings
+from framework.config.settings import CacheSettings, DataSettings, PartSettings
 from framework.core.backend import keras
 from framework.core.console import say
 from framework.core.digits import is_number
@@ -115,6 +115,14 @@ class Trained:
             BadInput: a foreign file has none, or ``config.yaml`` can't be read.
         """
         return self._part("loss")
+
+    def cache(self) -> tuple[CacheSettings, str]:
+        """The feature cache that the run used, and the precision of what is in it.
+
+        Raises:
+            BadInput: a foreign file has none, or ``config.yaml`` does not say.
+        """
+        return self._part("cache"), self._part("trainer").feature_precision
 
     def _part(self, key: str) -> Any:
         """One node of the run's config. Others are not looked at: a run outlives changes of what it does not need."""

@@ -16,9 +16,17 @@ from framework.core.better import Direction, Yardstick
 from framework.core.digits import brief, is_number, rounded
 from framework.core.schema import show
 from framework.core.task import TASKS, Multiclass
-from framework.reports.entries import NOT_MEASURED, Entry, Sweep, read_entries, read_sweep
+from framework.reports.entries import NOT_MEASURED, Entry, HeldOut, Sweep, read_entries, read_sweep
 from framework.reports.interval import OUTSIDE, Spread, pooled, wilson
-from framework.reports.paired import chance_between, common_images, mcnemar, right_alone, right_of
+from framework.reports.paired import (
+    chance,
+    chances_among,
+    common_images,
+    mcnemar,
+    most_between,
+    right_alone,
+    right_of,
+)
 from framework.reports.search import SearchTold
 from framework.reports.search import read as read_search
 
@@ -91,6 +99,7 @@ class Comparison:
         metric: the column that the sweep judges its runs by; None for the one that they judge their epochs by.
         direction: which way of it is better, as the sweep says.
         search: what the search says that drew them, where one did.
+        test: how good the best of them is on test images, where that was measured.
     """
 
     name: str
@@ -100,6 +109,7 @@ class Comparison:
     metric: str | None = None
     direction: Direction = "auto"
     search: SearchTold | None = None
+    test: HeldOut | None = None
 
     @cached_property
     def yardstick(self) -> Yardstick:
@@ -213,23 +223,35 @@ class Comparison:
 
     @property
     def level(self) -> float:
-        """What chance makes with more probability than this is a tie: 5 of 100, shared among all rivals.
+        """A rival whose scores alone leave chance no more than this is told apart, and those that are left are held against
+        each other: 5 of 100, shared among all.
 
-        Source: Bonferroni's bound; J. C. Hsu, Annals of Statistics 9 (1981), on comparisons with the best alone.
+        Source: Bonferroni's bound, as the first of the steps of Holm, Scandinavian Journal of Statistics 6 (1979).
         """
         return OUTSIDE / max(1, len(self.rivals))
 
     @cached_property
     def chances(self) -> Mapping[str, float]:
-        """By label, of each rival that was measured on the same images as the best: how probable chance is, at most."""
+        """By label, of each rival that was measured on the same images as the best: how probable chance is, at most.
+
+        Answers are read only where the scores alone leave it open.
+        """
         if self.best is None or not self._is_share_of(ANSWERED):
             return {}
-        first = self.best.scored(self.monitor)
-        found = {
-            rival.label: chance_between(first, rival.scored(self.monitor), self.monitor, self.seeds, self.level)
-            for rival in self.rivals
-        }
-        return {label: chance for label, chance in found.items() if chance is not None}
+        first, found, right = self.best.scored(self.monitor), {}, {}
+        for rival in self.rivals:
+            runs = rival.scored(self.monitor)
+            most = most_between(first, runs, self.monitor, self.seeds)
+            if most is not None and most <= self.level:
+                found[rival.label] = most
+            elif most is not None and (both := right_of([*first, *runs], self.monitor)) is not None:
+                right[rival.label] = both[len(first) :]
+                own = both[: len(first)]
+        if len(right) == 1:
+            found |= {label: chance(own, other, self.seeds) for label, other in right.items()}
+        elif right:
+            found |= dict(zip(right, chances_among([own, *right.values()], self.seeds), strict=True))
+        return found
 
     @cached_property
     def ties(self) -> frozenset[str]:
@@ -244,7 +266,7 @@ class Comparison:
         for rival in self.rivals:
             values = rival.all(self.monitor)
             if rival.label in self.chances:
-                near = self.chances[rival.label] > self.level
+                near = self.chances[rival.label] > OUTSIDE
             else:
                 score, top = statistics.fmean(values), statistics.fmean(first)
                 near = self.interval is not None and self.interval[0] <= score <= self.interval[1]
@@ -271,11 +293,14 @@ class Comparison:
     @property
     def _rule_of_answers(self) -> str:
         count = next((run.images for run in self.best.scored(self.monitor)), None) if self.best else None
-        several = f" for all {len(self.rivals):,} comparisons together" if len(self.rivals) > 1 else ""
+        several = f" for all {len(self.chances):,} comparisons together" if len(self.chances) > 1 else ""
         rule = (
             f"on the same {count:,} validation images, chance alone sets two that are equally good as far apart in more "
             f"than 5 of 100 cases{several} "
         )
+        if len(self.chances) > 1:
+            by_seeds = f" and that of the seeds, one variance over all variants, {self._freedom}"
+            return f"{rule}(bootstrap over the images{by_seeds if self.seeds.freedom else f'; {ONE_SEED}'})"
         if not self.seeds.freedom:
             return f"{rule}(McNemar's exact test of the images that only one has right; {ONE_SEED})"
         return (
@@ -383,6 +408,8 @@ class Comparison:
     def _flattery(self, best: Entry) -> str:
         """What to do where the best of many was chosen on the very images that it is measured on."""
         what = f"the best of {len(self.rivals) + 1:,} variants was chosen on the validation images, which flatters it"
+        if self.test is not None and self.test.run == best.name:
+            return f"{what}: {self.test.told}"
         once = f"python -m framework.evaluate run={shlex.quote(str(best.folder))} split=test"
         kept = best.tested
         return f"{what}: {once}, once, says more" if kept else f"{what}: with data.test=0.2 test images are kept back"
@@ -411,7 +438,7 @@ def compare(folders: Path | Sequence[Path]) -> Comparison:
     sweep = read_sweep(folders) if isinstance(folders, Path) else Sweep("comparison", "", (), read_entries(folders))
     keys = varied(sweep.entries, sweep.varied)
     search = read_search(folders) if isinstance(folders, Path) else None
-    return Comparison(sweep.name, sweep.command, sweep.entries, keys, sweep.metric, sweep.direction, search)
+    return Comparison(sweep.name, sweep.command, sweep.entries, keys, sweep.metric, sweep.direction, search, sweep.test)
 
 
 def varied(entries: Sequence[Entry], named: Sequence[str] = ()) -> tuple[str, ...]:

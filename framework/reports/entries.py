@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from framework.core import better
 from framework.core.better import Direction, Yardstick
 from framework.core.digits import is_number
-from framework.core.errors import BadInput, Problem, listing, suggestion
+from framework.core.errors import BadInput, Problem, listing, many, suggestion
 from framework.core.files import read_own
 from framework.core.names import from_csv
 from framework.core.runs import RunFolder
@@ -163,8 +163,26 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """How good a run is on test images, by which nothing was chosen: accuracy, the ends of its 95 % interval, images."""
+
+    run: str
+    accuracy: float
+    low: float
+    high: float
+    images: int
+
+    @property
+    def told(self) -> str:
+        """In a clause."""
+        interval = f"95 % interval {self.low:.4f} to {self.high:.4f}"
+        return f"accuracy {self.accuracy:.4f} on {many(self.images, 'image')} that nothing was chosen by ({interval})"
+
+
+@dataclass(frozen=True)
 class Sweep:
-    """A sweep's name, its command line, the keys it says it varies, its runs, and how it judges them if not as they do."""
+    """A sweep's name, its command line, the keys it says it varies, its runs, how it judges them if not as they do, and how
+    good the best of them is on test images, where that was measured."""
 
     name: str
     command: str
@@ -172,6 +190,7 @@ class Sweep:
     entries: tuple[Entry, ...]
     metric: str | None = None
     direction: Direction = "auto"
+    test: HeldOut | None = None
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -205,7 +224,16 @@ def read_sweep(folder: Path) -> Sweep:
         entries=tuple(read_entry(folder / name, name, run) for run in runs if (name := str(run.get("folder", "")))),
         metric=told.get("metric"),
         direction=told["direction"] if told.get("direction") in better.MODES else "auto",
+        test=_held_out(_mapping(told.get("test"))),
     )
+
+
+def _held_out(test: Mapping[str, Any]) -> HeldOut | None:
+    numbers: list[Any] = [test.get(key) for key in ("accuracy", "low", "high", "images")]
+    if not all(map(is_number, numbers)):
+        return None
+    accuracy, low, high, images = numbers
+    return HeldOut(str(test.get("run")), float(accuracy), float(low), float(high), int(images))
 
 
 def _list(value: Any) -> list[Any]:

@@ -55,7 +55,7 @@ def application(
     desk, locked = _Desk(classifier, limits), [Depends(key(token))]
     top, form = (
         len(classifier.task.classes),
-        form_of(classifier.task, len(classifier.task.classes), classifier.threshold),
+        form_of(classifier.task, len(classifier.task.classes), classifier.unsure),
     )
 
     @pages.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -108,7 +108,8 @@ def application(
             "height": height,
             "width": width,
             "explains": classifier.explains,
-            "unknown_below": classifier.threshold,
+            "unknown_below": classifier.unsure and classifier.unsure.threshold,
+            "unknown_beyond": classifier.unsure and classifier.unsure.farthest,
             "limits": {"bytes": limits.bytes, "pixels": limits.pixels, "images": limits.images},
         }
 

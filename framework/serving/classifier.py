@@ -15,8 +15,10 @@ import numpy as np
 from framework.core.backend import load_tensorflow
 from framework.core.errors import BadInput
 from framework.evaluation.attention import GradCam
+from framework.evaluation.familiar import Familiar
 from framework.evaluation.forward import inference
 from framework.evaluation.predictions import Prediction, form_of
+from framework.evaluation.rejection import Rejection
 from framework.model.saved import Trained
 from framework.reports.attention import overlay
 from framework.serving.batching import Batcher, Row
@@ -42,7 +44,8 @@ class Classifier:
         metrics: told of batches.
         batch: images that the network gets at once, at most.
         wait: seconds that an image waits for others at most.
-        threshold: the confidence below which the answer is ``unknown``; None for never.
+        unsure: when the answer is ``unknown``; None for never.
+        far: what distances are to; None where they are not asked for.
     """
 
     def __init__(
@@ -52,9 +55,10 @@ class Classifier:
         metrics: Metrics,
         batch: int,
         wait: float,
-        threshold: float | None = None,
+        unsure: Rejection | None = None,
+        far: Familiar | None = None,
     ):
-        self.threshold = threshold
+        self.unsure, self._far = unsure, far
         self.task, self.geometry = trained.task, trained.geometry
         self.ready = False
         self._trained, self._metrics, self._batch, self._wait = trained, metrics, batch, wait
@@ -84,7 +88,7 @@ class Classifier:
         """
         tensorflow = load_tensorflow()
         model = self._trained.load()
-        network = inference(model)
+        network = inference(model, far=self._far)
         try:
             self._cam = GradCam(model, self.task)
         except BadInput:
@@ -121,7 +125,7 @@ class Classifier:
                 rows.append(row)
         if failure is not None:
             raise failure
-        form = form_of(self.task, top, self.threshold)
+        form = form_of(self.task, top, self.unsure)
         return list(form.predictions([upload.name or "" for upload in uploads], np.stack(rows)))
 
     async def attention(self, upload: Upload, target: int | None) -> tuple[int, bytes]:

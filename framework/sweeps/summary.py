@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,22 +15,26 @@ from framework.reports.search import SearchTold, importance_lines
 
 if TYPE_CHECKING:
     from framework.reports.comparison import Comparison
+    from framework.reports.entries import HeldOut
 
 
-def tell_best(folder: Path, overrides: Mapping[str, Sequence[str]]) -> None:
+def tell_best(folder: Path, overrides: Mapping[str, Sequence[str]], test: Callable[[str], HeldOut | None]) -> None:
     """Say which of all runs in the folder is best, how to run it again, and compare them all.
 
     Args:
         folder: of the sweep.
         overrides: of its runs, by the names of their folders.
+        test: how good the run of this name, the best of many, is on test images.
     """
-    from framework.reports.comparison import compare
+    from framework.reports.comparison import MANY, compare
 
     comparison = compare(folder)
     best, run = comparison.best, comparison.best_run
     if best is None or run is None or best.cut_short:
         return
     say(f"best: {comparison.monitor} {best.mean(comparison.monitor):.4f}")
+    if len(comparison.rivals) >= MANY and run.tested:
+        comparison = replace(comparison, test=test(run.name))
     _tell_again(overrides[run.name])
     if comparison.search:
         _tell_found(comparison.search)

@@ -22,6 +22,7 @@ from framework.core.files import is_locked, locked, wait_for
 from framework.core.reporting import guarded
 from framework.core.runs import RunFolder
 from framework.core.schema import show
+from framework.reports.entries import HeldOut, read_sweep
 from framework.runs import resume
 from framework.runs.job import Job, load_recipe
 from framework.runs.preflight import OF_RUNS
@@ -40,6 +41,7 @@ from framework.sweeps.folder import (
     write_index,
 )
 from framework.sweeps.following import Following
+from framework.sweeps.held_out import held_out
 from framework.sweeps.log import LOG, say_to_log
 from framework.sweeps.naming import label
 from framework.sweeps.request import SweepRequest
@@ -76,6 +78,7 @@ class Sweep:
             "direction": request.settings.direction,
             "at_work": True,
         }
+        self.about |= {"test": before["test"]} if "test" in before else {}
         self.batch: list[str] = []
         self._begun = False
         self._engine: Engine | None = None
@@ -480,13 +483,28 @@ class Sweep:
                 say(f"  {shown(self.request.folder / name / LOG)}")
         for name, why in self._unusable.items():
             warn(f"{self._label(self.indexed[name].overrides)}: {why}")
-        tell_best(self.request.folder, {name: run.overrides for name, run in self.indexed.items()})
+        tell_best(self.request.folder, {name: run.overrides for name, run in self.indexed.items()}, self._held_out)
         if "failed" in statuses or (found and len(self._unusable) == len(found)):
             return FAILED
         if set(statuses) <= {*DONE_WITH, "no time left"}:
             return DONE
         self._tell_how_on()
         return STOPPED
+
+    def _held_out(self, best: str) -> HeldOut | None:
+        """The best of many on test images, measured once: which run that was stays in the index. None where it has none, or
+        where somebody else measures what came of all."""
+        known = read_sweep(self.request.folder).test
+        if "result" in self.about or (known is not None and known.run == best):
+            return known
+        try:
+            known = held_out(self.request.folder / best)
+        except (BadInput, RunFailed) as error:
+            warn(f"the best run can't be measured on the test images: {error}")
+            return None
+        if known is not None:
+            self.note(test=asdict(known))
+        return known
 
     def _cut_off(self, name: str, found: Outcome | None) -> bool:
         """Whether the deadline has kept a run from its end."""

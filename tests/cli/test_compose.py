@@ -119,7 +119,7 @@ def test_hydra_composes_a_run_once_and_starts_it_with_that(here, monkeypatch):
     )
     jobs = []
     overrides = ["optim.lr=0.5", "hydra.run.dir=where/${optim.lr}", "data.limit=4"]
-    assert command.launch(overrides, jobs.append, lambda _: [], lambda _: None, lambda _: 0) == 0
+    assert command.launch(overrides, jobs.append, lambda _: [], lambda _: None, lambda *_: 0) == 0
     assert jobs[0].folder == here / "where" / "0.5"
     assert len(composed) == 1
 
@@ -182,4 +182,4 @@ def test_a_folder_that_can_t_be_written_is_told_where_its_name_is_made_of_what_w
     (here / "0.5").touch()
     overrides = ["optim.lr=0.5", "hydra.run.dir=${optim.lr}/run"]
     with pytest.raises(BadInput, match=r"0\.5/run can't be written"):
-        command.launch(overrides, lambda _: None, lambda _: [], lambda _: None, lambda _: 0)
+        command.launch(overrides, lambda _: None, lambda _: [], lambda _: None, lambda *_: 0)

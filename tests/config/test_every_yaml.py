@@ -16,6 +16,7 @@ GIVEN = {
     "data=parquet": ["data.files=data"],
     "data=webdataset": ["data.files=data"],
     "data=tfrecord": ["data.files=data"],
+    "data=tfds": ["data.dataset=beans"],
     "data=label_studio": ["data.export=export.json"],
     "stages=finetune": ["stages.finetune.train=last:2"],
     **{f"search/pruner={name}": ["search=tpe"] for name in groups()["search/pruner"]},

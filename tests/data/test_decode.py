@@ -11,6 +11,7 @@ from framework.core.backend import tf
 from framework.core.geometry import Geometry
 from framework.data.decode import pixels, plan, read_image
 from framework.data.upright import bilinear, upright
+from tests.data import deep
 
 SIZE = (40, 60)
 
@@ -187,3 +188,29 @@ def test_no_file_is_handed_to_another_program(tmp_path, ending):
     file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     with pytest.raises(ValueError, match="not an image"):
         pixels(str(file))
+
+
+def test_sixteen_bits_are_scaled_by_their_whole_range_however_dark_they_are(tmp_path):
+    levels = np.array([[0, 200], [30_000, 65_535]], np.uint16)
+    expected = np.repeat(np.round(levels / 257).astype(np.uint8)[..., None], 3, axis=2)
+    for name, dark in (("a.png", False), ("b.png", True), ("c.tif", True), ("d.pgm", False), ("e.pgm", True)):
+        path, stored = str(tmp_path / name), np.minimum(levels, 255) if dark else levels
+        if name.endswith("pgm"):
+            Path(path).write_bytes(b"P5\n2 2\n65535\n" + stored.astype(">u2").tobytes())
+        else:
+            Image.fromarray(stored).save(path)
+        np.testing.assert_array_equal(pixels(path), np.minimum(expected, 1) if dark else expected, name)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_of_sixteen_bits_of_colours_the_upper_byte_is_read(tmp_path, channels):
+    levels = np.random.default_rng(0).integers(0, 65_536, (5, 4, channels), np.uint16)
+    if channels != 3:
+        levels[..., -1] = 65_535
+    file = tmp_path / "a.png"
+    file.write_bytes(deep.png(levels))
+    colours = (levels >> 8).astype(np.uint8)[..., :3] if channels > 2 else np.repeat(levels[..., :1] >> 8, 3, axis=2)
+    np.testing.assert_array_equal(pixels(str(file)), colours)
+    found = []
+    assert plan([str(file), str(file)], Geometry((4, 4)), found).tolist() == [0, 0]
+    assert found == [str(file)] * 2

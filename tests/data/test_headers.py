@@ -70,3 +70,13 @@ def test_sixteen_bits_of_colours_are_seen_though_pillow_reads_eight(tmp_path):
         assert is_deep(ppm) == deep
     for broken in (b"", b"II*\0", b"MM\0*\xff\xff\xff\xff", b"\x89PNG\r\n\x1a\n", b"P6 "):
         assert not is_deep(broken)
+
+
+def test_depth_of_an_avif_is_told_by_its_properties():
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "AVIF")
+    data = file.getvalue()
+    assert not is_deep(data)
+    at = data.index(b"pixi") + 9
+    assert is_deep(data[:at] + b"\x0a" * 3 + data[at + 3 :])
+    assert not is_deep(data[:16])

@@ -70,7 +70,14 @@ def weak(monkeypatch, tmp_path):
     monkeypatch.setattr(Weak, "reads", [])
     monkeypatch.setattr(remote, "PAUSE", 0.001)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own-cache"))
-    return Weak
+    yield Weak
+    ended()
+
+
+def ended() -> None:
+    """What comes is as in another process: this one reads none of its copies any more."""
+    remote._USED.close()
+    remote._KEYS.clear()
 
 
 def put(files: dict[str, bytes], protocol: str = "weak") -> None:
@@ -203,9 +210,53 @@ def test_copies_keep_to_their_limit(weak):
     os.utime(next((Path(a).parents[1] / "records").iterdir()), (1, 1))
     b = remote.local("weak://b", gib, "data.dir")
     assert os.listdir(a) == os.listdir(b) == ["file"]
+    ended()
     c = remote.local("weak://c", gib, "data.dir")
     assert not os.listdir(a)
     assert os.listdir(b) == os.listdir(c) == ["file"]
+
+
+def test_copies_that_are_in_use_stay(weak):
+    gib = 1000 / remote.GIB
+    for name in "abc":
+        put({f"/{name}/file": b"x" * 400})
+    a, b = (remote.local(f"weak://{name}", gib, "data.dir") for name in "ab")
+    with pytest.raises(BadInput) as caught:
+        remote.local("weak://c", gib, "data.dir")
+    (problem,) = caught.value.problems
+    assert problem.what.startswith(
+        "weak://c and copies that are in use now (weak://b, weak://a) come to 1.17 KiB, more than"
+    )
+    assert os.listdir(a) == os.listdir(b) == ["file"]
+    ended()
+    remote.local("weak://a", gib, "data.dir")  # by another process
+    c = remote.local("weak://c", gib, "data.dir")
+    assert os.listdir(a) == os.listdir(c) == ["file"]
+    assert not os.listdir(b)
+
+
+def test_pieces_of_what_was_not_fetched_to_its_end_count_too(weak, monkeypatch):
+    monkeypatch.setattr(remote, "PIECE", 100)
+    put({"/a/file": b"x" * 800, "/b/file": b"x" * 400})
+    read = Weak.cat_file
+
+    def stops(self, path, start=None, end=None, **more):
+        if start == 700:
+            raise KeyboardInterrupt
+        return read(self, path, start, end, **more)
+
+    monkeypatch.setattr(Weak, "cat_file", stops)
+    with pytest.raises(KeyboardInterrupt):
+        remote.local("weak://a", 1000 / remote.GIB, "data.dir")
+    (piece,) = (remote.cache_folder() / "remote" / "parts").glob("*/*")
+    assert piece.stat().st_size == 700
+    ended()
+    remote.local("weak://b", 1200 / remote.GIB, "data.dir")
+    assert piece.exists()
+    ended()
+    fsspec.filesystem("weak").pipe_file("/b/file", b"y" * 401)
+    remote.local("weak://b", 1000 / remote.GIB, "data.dir")
+    assert not piece.exists()
 
 
 @pytest.mark.parametrize(

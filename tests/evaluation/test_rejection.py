@@ -8,8 +8,9 @@ import pytest
 from framework.core.errors import BadInput
 from framework.core.runs import KeptLogits, RunFolder
 from framework.core.task import Multiclass, Multilabel
+from framework.evaluation.familiar import Familiar
 from framework.evaluation.predictions import form_of
-from framework.evaluation.rejection import coverage, detection, rejection, told_coverage
+from framework.evaluation.rejection import Rejection, asked, coverage, detection, detections, rejection, told_coverage
 from framework.model.saved import Trained
 
 TASK = Multiclass(("hat", "shoes"))
@@ -63,7 +64,7 @@ def test_what_can_t_be_rejected(tmp_path):
 
 
 def test_unknown_is_said_in_every_form():
-    form = form_of(TASK, 2, threshold=0.8)
+    form = form_of(TASK, 2, Rejection(0.8, None, 0, 10))
     known, unknown = form.predictions(["a", "b"], logits_of([0.9, 0.7]))
     assert (known.classes, unknown.classes) == (("hat",), ("unknown",))
     assert form.record(unknown)["class"] == "unknown"
@@ -89,3 +90,54 @@ def test_how_well_unknown_images_are_told_apart():
     assert (apart["images"], apart["auroc"], apart["detected"]) == (10, 1.0, {"0.01": 1.0, "0.02": 1.0, "0.05": 1.0})
     assert detection(known, known)["auroc"] == pytest.approx(0.5)
     assert detection(known, known)["detected"]["0.05"] == pytest.approx(0.05)
+
+
+def known(confidence, distances):
+    return Familiar(np.ones((3, 2), np.float16), logits_of(confidence), np.asarray(distances, np.float32))
+
+
+def test_distance_rejects_the_farthest_and_either_no_more_than_asked(tmp_path):
+    rng = np.random.default_rng(0)
+    sure, far = rng.permutation(np.linspace(0.5, 0.99, 100)), rng.permutation(np.linspace(0, 0.5, 100))
+    run = trained(tmp_path, logits_of(sure))
+    found = rejection(run, 0.05, known(sure, far), "distance")
+    assert (found.threshold, found.rejected, found.images) == (None, 5, 100)
+    assert found.farthest == pytest.approx(np.sort(far)[94], abs=1e-6)
+    assert found.told.startswith("unknown beyond a distance of 0.47")
+    either = rejection(run, 0.05, known(sure, far), "either")
+    assert 4 <= either.rejected <= 5  # of each so many that both together are no more
+    assert either.threshold < np.sort(sure)[5]
+    assert either.farthest > found.farthest
+    assert " or beyond a distance of " in either.told
+    with pytest.raises(BadInput, match="too few to go by confidence and distance"):
+        rejection(run, 0.01, known(sure, sure), "either")
+    with pytest.raises(BadInput, match="no validation images"):
+        rejection(run, 0.05, known([], []), "distance")
+
+
+def test_rejecting_by_something_needs_a_rate(tmp_path):
+    run = trained(tmp_path, logits_of([0.6] * 30))
+    assert asked(run, None, "confidence") == (None, None)
+    with pytest.raises(BadInput, match="reject_by=distance says what tells unknown images"):
+        asked(run, None, "distance")
+    with pytest.raises(BadInput, match="a model from elsewhere brings none"):
+        asked(Trained(tmp_path / "m", TASK, None, tmp_path), 0.1, "distance")
+
+
+def test_an_answer_far_from_all_that_is_known_is_unknown():
+    rows = np.concatenate([logits_of([0.9, 0.9, 0.6]), [[0.1], [0.4], [0.1]]], axis=1)
+    said = lambda unsure: [one.classes[0] for one in form_of(TASK, 1, unsure).predictions("abc", rows)]  # noqa: E731
+    assert said(Rejection(None, 0.3, 0, 10)) == ["hat", "unknown", "hat"]
+    assert said(Rejection(0.8, 0.3, 0, 10)) == ["hat", "unknown", "unknown"]
+
+
+def test_how_well_distance_tells_and_either():
+    rng = np.random.default_rng(0)
+    sure, near = rng.random(200), rng.random(200)
+    # half of the unknown are unsure, the other half far: each measure alone misses half
+    found = detections(sure, np.r_[np.full(50, -1), rng.random(50)], near, np.r_[rng.random(50), np.full(50, 2)])
+    assert found["auroc"] == pytest.approx(0.75, abs=0.06)
+    assert found["distance"]["auroc"] == pytest.approx(0.75, abs=0.06)
+    assert found["either"]["auroc"] > 0.9
+    assert set(found["either"]) == {"auroc", "detected"}
+    assert "distance" not in detections(sure, near, None, None)

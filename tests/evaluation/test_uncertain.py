@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from framework.core.task import Binary, Multiclass, Multilabel
-from framework.evaluation.uncertain import doubt, worth_labelling
+from framework.evaluation.uncertain import diverse, doubt, worth_labelling
 
 
 def logits(probabilities):
@@ -34,3 +34,16 @@ def test_the_classes_take_turns():
     found = logits([[0.51, 0.49], [0.52, 0.48], [0.53, 0.47], [0.1, 0.9], [0.2, 0.8]])
     assert worth_labelling(task, found, "margin", None).tolist() == [0, 4, 1, 3, 2]
     assert worth_labelling(task, found, "margin", 2).tolist() == [0, 4]
+
+
+def test_the_least_known_come_first_by_distance():
+    task = Multiclass(("a", "b"))
+    rows = np.concatenate([logits([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]), [[0.1], [0.7], [0.3]]], axis=1)
+    assert doubt(task, rows, "distance") == pytest.approx([0.1, 0.7, 0.3])
+    assert worth_labelling(task, rows, "distance", 2).tolist() == [1, 2]
+
+
+def test_those_that_are_alike_are_not_taken_twice():
+    vectors = np.array([[1, 0, 0], [0.999, 0.04, 0], [0, 1, 0], [0.04, 0.999, 0], [0, 0, 1]])
+    assert diverse(vectors, 3).tolist() == [0, 4, 2] or diverse(vectors, 3).tolist() == [0, 2, 4]
+    assert sorted(diverse(vectors, 9).tolist()) == [0, 1, 2, 3, 4]

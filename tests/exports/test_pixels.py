@@ -14,6 +14,7 @@ from framework.exports.calling import load, script
 from framework.exports.formats import Request, write
 from framework.serving.decoding import Decoder
 from framework.serving.limits import Limits
+from tests.data import deep
 from tests.data.test_decode import XMP, exif, scene
 from tests.evaluation.common import CLASSES, SIZE, colour_network
 
@@ -159,3 +160,19 @@ def test_a_saved_model_reads_bytes_alike_but_for_what_it_says(tmp_path, exported
 def test_the_script_says_what_bytes_are_read_otherwise(exported):
     said = " ".join(exported["answer_to_bytes"].__doc__.split())
     assert decoding.LIMITS in said
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_are_read_by_one_rule(tmp_path, exported, channels):
+    """What a pipeline, call.py, serve and the graph of a SavedModel make of them, to the bit."""
+    levels = np.random.default_rng(0).integers(0, 65_536, (SIZE, SIZE, channels), np.uint16)
+    if channels in (2, 4):
+        levels[..., -1] = 65_535
+    file, geometry = tmp_path / "a.png", Geometry((SIZE, SIZE))
+    file.write_bytes(deep.png(levels))
+    (trained,) = image_rows([str(file)], geometry, 100).images
+    np.testing.assert_array_equal(exported["pixels"](str(file)), trained)
+    decoder = Decoder(geometry, Limits())
+    np.testing.assert_array_equal(decoder(file.read_bytes(), "a"), trained)
+    decoder.close()
+    np.testing.assert_array_equal(decoding.decoded(tf.constant(file.read_bytes()), geometry).numpy(), trained)

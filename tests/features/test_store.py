@@ -19,8 +19,8 @@ import pytest
 
 from framework.core.console import amount
 from framework.core.errors import BadInput, RunFailed
-from framework.core.files import whole
-from framework.features import shards, upkeep
+from framework.core.files import held, whole
+from framework.features import shards
 from framework.features import store as module
 from framework.features.shards import Layout, numpy_type
 from framework.features.store import Store
@@ -469,14 +469,14 @@ def test_what_a_killed_process_used_can_be_cleared(tmp_path):
 def test_who_opens_what_is_being_removed_begins_after_that(tmp_path):
     (store,) = several(tmp_path, 1)
     with ThreadPoolExecutor(1) as pool:
-        with upkeep.held(tmp_path, store.key) as alone:
+        with held(tmp_path, store.key) as alone:
             assert alone
             again = pool.submit(opened, tmp_path, store.description)
             time.sleep(0.3)
             assert not again.done()
             shutil.rmtree(store.folder)
         assert again.result(60).missing(names(0)) == names(0)
-    with upkeep.held(tmp_path, store.key) as alone:
+    with held(tmp_path, store.key) as alone:
         assert not alone
     again.result().close()
     assert clear(tmp_path)[1] == []

@@ -208,6 +208,23 @@ def test_examples_of_records_are_images_and_labels(photos, tmp_path):
     )
 
 
+@effect("data=tfds", "data.tfds.dataset", "data.tfds.folder", "data.tfds.image", "data.tfds.label")
+@effect("data.tfds.validation", "data.tfds.test", "data.tfds.download")
+def test_a_data_set_of_tfds_is_known_by_its_name(photos, tmp_path):
+    place = sharded.tfds(photos, tmp_path, side=["left", "right"])
+    given = {"dataset": "colours", "folder": str(tmp_path), "image": "image"}
+    images = listed("tfds", **given, label="label", test=0.25)
+    assert (images.classes, counts(images)) == (("blue", "green", "red"), {"train": 18, "validation": 12, "test": 6})
+    (place / "colours-validation.tfrecord-00000-of-00001").unlink()
+    assert counts(listed("tfds", **given, label="label", validation=0.5)) == {"train": 12, "validation": 12}
+    with pytest.raises(BadInput, match="one class only"):
+        listed("tfds", **given, label="side")  # all of them are left
+    with pytest.raises(BadInput, match="nothing is downloaded unasked"):
+        listed("tfds", dataset="beans", folder=str(tmp_path))
+    with pytest.raises(BadInput, match="tensorflow-datasets|tfds can.t prepare"):
+        listed("tfds", dataset="no_such_set", folder=str(tmp_path), download=True)
+
+
 @effect("data=label_studio", "data.label_studio.export", "data.label_studio.folder", "data.label_studio.image")
 @effect("data.label_studio.choice", "data.label_studio.validation", "data.label_studio.test")
 def test_tasks_of_an_export_are_images_and_labels(photos, tmp_path):

@@ -53,7 +53,7 @@ def told(*overrides):
         lambda job: found.append((job.folder, Path.cwd())),
         preflight=lambda _: [],
         begin=lambda _: None,
-        sweep=lambda _: 0,
+        sweep=lambda *_: 0,
     )
     assert code == 0
     return found[0]

@@ -7,6 +7,7 @@ import pytest
 
 from framework.core.runs import RunFolder
 from framework.reports.comparison import compare, differences
+from framework.reports.paired import mcnemar, right_alone, right_of
 from framework.reports.table import label_of, with_spread
 from tests.reports.made import make_answered, make_run, make_sweep
 
@@ -208,8 +209,11 @@ def test_of_many_equal_variants_none_is_told_apart_by_luck(tmp_path):
         make_answered(tmp_path / str(number), rng.random(341) < 0.8, [f"optim.lr=0.{number + 1:02d}"])
     comparison = compare(tmp_path)
     # one by one, some lie further from the best of fifteen than chance would set two of them apart
-    assert min(comparison.chances.values()) < 0.05
+    own = comparison.best.scored("val_accuracy")
+    pairs = [right_of([*own, *rival.scored("val_accuracy")], "val_accuracy") for rival in comparison.rivals]
+    assert min(mcnemar(*right_alone(*pair)) for pair in pairs) < 0.05
     assert len(comparison.ties) == 14
+    assert "bootstrap over the images; what another seed would change is not in it" in comparison.tie_rule
     assert "for all 14 comparisons together" in comparison.tie_rule
 
 
@@ -463,6 +467,15 @@ def test_the_best_of_many_is_flattered(tmp_path, tested, says):
     for number in range(21):
         make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1:02}"], score=0.7 + number / 100, data=data)
     assert any(note.startswith("the best of 21 variants") and note.endswith(says) for note in compare(tmp_path).notes)
+    test = {"run": "20", "accuracy": 0.8, "low": 0.71, "high": 0.87, "images": 90}
+    index = {"runs": [{"folder": str(number)} for number in range(21)], "test": test}
+    (tmp_path / "sweep.json").write_text(json.dumps(index))
+    told = "accuracy 0.8000 on 90 images that nothing was chosen by (95 % interval 0.7100 to 0.8700)"
+    assert any(note.endswith(told) for note in compare(tmp_path).notes)
+    (tmp_path / "sweep.json").write_text(json.dumps({**index, "test": {**test, "run": "3"}}))
+    assert any(note.endswith(says) for note in compare(tmp_path).notes)
+    (tmp_path / "sweep.json").write_text(json.dumps({**index, "test": {**test, "low": "none"}}))
+    assert compare(tmp_path).test is None
     (tmp_path / "0" / "run.json").unlink()
     (tmp_path / "0" / "history.csv").unlink()
     assert not any("variants was chosen" in note for note in compare(tmp_path).notes)

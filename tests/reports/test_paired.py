@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from framework.reports.interval import OUTSIDE, Spread, pooled, wilson
-from framework.reports.paired import chance, mcnemar, most_chance, over_seeds, right_alone
+from framework.reports.paired import chance, chances_among, mcnemar, most_chance, over_seeds, right_alone
 
 NO_SEEDS = Spread()
 
@@ -108,3 +108,44 @@ def test_a_difference_of_some_points_is_seen_more_often_than_by_the_interval_of_
         seen += chance(first, second, NO_SEEDS) <= OUTSIDE
         outside += second.mean() < wilson(first.mean(), 341)[0]
     assert seen > 1.15 * outside
+
+
+@pytest.mark.parametrize(("repeats", "of_seeds"), [(1, 0.0), (3, 0.1)])
+def test_the_bootstrap_of_two_is_the_test_of_two(repeats, of_seeds):
+    rng = np.random.default_rng(6)
+    for skill in ((0.85, 0.8), (0.85, 0.75), (0.82, 0.81)):
+        first, second = answered(rng, repeats, 341, skill, of_seeds)
+        seeds = spread_of(first, second)
+        (found,) = chances_among([first, second], seeds)
+        assert found == pytest.approx(chance(first, second, seeds), abs=0.05)
+
+
+@pytest.mark.parametrize(("repeats", "of_seeds"), [(1, 0.0), (2, 0.1)])
+def test_of_many_equally_good_variants_few_sets_lose_one_by_chance(repeats, of_seeds):
+    rng, times = np.random.default_rng(7), 60
+    by_pairs = together = 0
+    for _ in range(times):
+        right = sorted(answered(rng, repeats, 341, (0.8,) * 8, of_seeds), key=lambda each: -each.mean())
+        seeds = pooled(right[0].mean(axis=1).tolist(), [each.mean(axis=1).tolist() for each in right[1:]])
+        by_pairs += min(chance(right[0], other, seeds) for other in right[1:]) <= OUTSIDE
+        together += min(chances_among(right, seeds)) <= OUTSIDE
+    assert by_pairs > 0.25 * times
+    assert together <= 0.15 * times  # 5 of 100 of each variant that is as good as the best
+
+
+def test_of_many_those_that_are_worse_are_told_apart_more_often_than_by_shares_of_the_level():
+    rng, times = np.random.default_rng(8), 40
+    by_shares = together = 0
+    for _ in range(times):
+        best, *others = answered(rng, 1, 341, (0.86, *[0.8] * 9), difficulty=0.9)
+        together += sum(found <= OUTSIDE for found in chances_among([best, *others], NO_SEEDS))
+        by_shares += sum(chance(best, other, NO_SEEDS) <= OUTSIDE / 9 for other in others)
+    assert together > by_shares
+
+
+def test_equal_answers_are_tied_and_the_draws_are_always_the_same():
+    right = [np.ones((1, 50), bool), np.ones((1, 50), bool), np.zeros((1, 50), bool)]
+    assert chances_among(right, NO_SEEDS)[0] == 1
+    assert chances_among(right, NO_SEEDS)[1] < 0.001
+    many = list(answered(np.random.default_rng(9), 1, 200, (0.8,) * 5))
+    assert chances_among(many, NO_SEEDS) == chances_among(many, NO_SEEDS)

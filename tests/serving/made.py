@@ -17,6 +17,7 @@ import uvicorn
 from PIL import Image
 
 from benchmarks.hostile.files import bomb
+from framework.evaluation.rejection import Rejection
 from framework.model.saved import ModelOptions, open_trained
 from framework.serving.application import application
 from framework.serving.classifier import Classifier
@@ -87,7 +88,8 @@ def server(
 ) -> Iterator[str]:
     """The address of a server that answers with a run's model."""
     metrics = Metrics()
-    classifier = Classifier(open_trained(ModelOptions(run=str(run))), limits, metrics, batch, wait, threshold)
+    unsure = None if threshold is None else Rejection(threshold, None, 0, 1)
+    classifier = Classifier(open_trained(ModelOptions(run=str(run))), limits, metrics, batch, wait, unsure)
     classifier.load()
     app = application(classifier, limits, metrics, called, **access)
     config = uvicorn.Config(app, port=0, log_level="error", http=punctual(limits), ws="none")

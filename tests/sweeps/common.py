@@ -87,7 +87,7 @@ def sweep(*arguments: str, begin=lambda: None, preflight=lambda settings: [], wo
     """Exit code of ``framework-train -m`` with one of the works above."""
     given = ["-m", "sweep.name=tried", *arguments]
 
-    def start(request: SweepRequest) -> int:
+    def start(request: SweepRequest, *_: object) -> int:
         return Sweep(request, work, begin).start(partial(multirun.launch_sweep, request))
 
     return launch(given, work, preflight, begin, start)

@@ -293,7 +293,7 @@ def test_what_answers_and_is_no_cluster_is_told(tmp_path):
 
 def test_a_single_run_goes_nowhere():
     with pytest.raises(BadInput, match="compute=ray is for the runs of a sweep, and this is a single run"):
-        launch(["compute=ray"], work, lambda _: [], lambda: None, lambda _: 0)
+        launch(["compute=ray"], work, lambda _: [], lambda: None, lambda *_: 0)
 
 
 def test_slurm_that_is_not_there_is_told(monkeypatch):
@@ -307,7 +307,7 @@ def test_where_runs_are_makes_it_no_other_sweep():
     names = []
     for more in ([], ["compute.cpus=1", "sweep.jobs=1"]):
         given = ["-m", "optim.lr=0.1,0.2", "trainer.epochs=3", *more]
-        launch(given, work, lambda _: [], lambda: None, lambda request: names.append(request.name) or 0)
+        launch(given, work, lambda _: [], lambda: None, lambda request, *_: names.append(request.name) or 0)
     assert names[0] == names[1]
 
 
