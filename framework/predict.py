@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -18,6 +18,7 @@ from framework.core.task import Classification, Task
 from framework.data.folders import told
 from framework.evaluation import inputs
 from framework.evaluation.forward import forward
+from framework.evaluation.kept import CacheOptions, ComputeOptions, refuse, spread
 from framework.evaluation.predictions import Format, chosen, form_of, writer
 from framework.evaluation.rejection import rejection
 from framework.evaluation.seeing import Tta, views
@@ -37,6 +38,10 @@ the end, and the others are predicted.
   find . -name '*.jpg' | python -m framework.predict - run=RUN format=jsonl | jq -r .class
   python -m framework.predict photos/ run=RUN output=classes.parquet
   python -m framework.predict photos/ run=RUN calibrate=true reject=0.02     photos of none of the classes are unknown
+
+With cache.compute=ray a Ray cluster computes the answers, and they stay in the cache: the same command goes on.
+
+  python -m framework.predict photos/ run=RUN cache.compute=ray cache.dir=SHARED output=classes.parquet
 
 order=margin, or entropy, begins with the images that the model is least sure of, of each class in turn, and budget=N
 stops after so many: those to label next. The CSV file, its classes put right, is one that data=csv reads:
@@ -63,6 +68,8 @@ class Options(ModelOptions):
     batch_size: Annotated[Count, "images at once"] = 32
     order: Annotated[Order, "given, or the least sure ones first: by margin or entropy"] = "given"
     budget: Annotated[Count | None, "so many of the least sure ones"] = None
+    cache: CacheOptions = field(default_factory=CacheOptions)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,6 +92,7 @@ def predict(options: Options) -> int:
     if unsure is not None:
         say(unsure.told)
     seen = views(trained.task, options.tta)
+    refuse(options.cache, options.compute, options.tta)
     form = form_of(trained.task, options.top, unsure.threshold if unsure is not None else None)
     for heading, text in told(inputs.unused(words)):
         say(f"{heading}: {text}")
@@ -97,7 +105,12 @@ def predict(options: Options) -> int:
     ):
         files = inputs.files(words)
         waiting: list[tuple[list[str], np.ndarray]] = []
-        for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable, seen):
+        answers = (
+            spread(model, files, trained.geometry, options.cache, options.compute, unreadable)
+            if options.cache.compute == "ray"
+            else forward(model, files, trained.geometry, options.batch_size, unreadable, seen)
+        )
+        for paths, logits in answers:
             if options.order == "given":
                 lines.write(list(form.predictions(paths, logits)))
             else:
