@@ -63,7 +63,7 @@ def main() -> None:
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            cache = CacheSettings(use="auto", dir=folder, dtype="float32", size_limit=20)
+            cache = CacheSettings(use="auto", dir=folder, dtype="float32", size_limit=20, compute="local")
             rows = features(prefix, paths, keys, geometry=geometry, cache=cache, precision="float32", about={})
             assert rows.computed == len(set(keys))
 

@@ -170,7 +170,7 @@ def _passes(options: argparse.Namespace) -> None:
 
     def kept(precision: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            cache = CacheSettings(use="auto", dir=folder, dtype="float32", size_limit=20)
+            cache = CacheSettings(use="auto", dir=folder, dtype="float32", size_limit=20, compute="local")
             features(prefix, paths, keys, geometry=geometry, cache=cache, precision=precision, about={})
 
     bare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,22 +19,27 @@ from framework.config.settings import Settings
 from framework.core.console import progress, say
 from framework.core.errors import DONE, BadInput, Problem, many
 from framework.core.files import whole
+from framework.data.embedded import MADE
 from framework.data.images import Images
-from framework.runs.preflight import experiment
+from framework.runs.preflight import experiment, network_of
 
 USAGE = """
 python -m framework.embed [overrides] [output=FILE]
 
 Writes what base and pooling make of each image, a row each: path, split, label, and the features as a list of fixed size
 (output, features.parquet by default). Nothing is trained. Features stay in the cache, where a training, and the same command
-after an interruption, find them. cache.dtype=float16 writes half the bytes.
+after an interruption, find them. cache.dtype=float16 writes half the bytes. With cache.compute=ray a Ray cluster computes
+them. data=features trains on the file.
 
   python -m framework.embed model=mobilenet data=image_folder data.dir=PHOTOS
   python -m framework.embed model=dinov2_small pooling=cls data=image_folder data.dir=PHOTOS output=photos.parquet
+  python -m framework.train model=mobilenet data=features data.files=features.parquet
 
 Exit code 0: done; 2: the command line or the data are wrong.
 """
 GROUP = 4096  # images of a row group: about 6 MB of 384 features
+# words that say what makes the features, for who trains on them
+NETWORK = ("model", "pooling", "recipe", "data.image_size", "data.resize", "data.fill", "data.channels", "trainer.seed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,9 +57,10 @@ def embed(overrides: Sequence[str], output: Path) -> int:
 
     start = look(_frozen(settings)).experiment
     images = start.images
-    features, shape = _features(start)
+    features, shape, made = _features(start)
     size = int(np.prod(shape))
     number = pyarrow.float16() if settings.cache.dtype == "float16" else pyarrow.float32()
+    made |= {"classes": list(images.classes), "words": [word for word in overrides if word.startswith(NETWORK)]}
     schema = pyarrow.schema(
         [
             ("path", pyarrow.string()),
@@ -61,7 +68,12 @@ def embed(overrides: Sequence[str], output: Path) -> int:
             ("label", _kind_of_labels(images, pyarrow)),
             ("features", pyarrow.list_(number, size)),
         ],
-        metadata={"model": settings.model.name, "pooling": settings.pooling.name, "shape": "x".join(map(str, shape))},
+        metadata={
+            "model": settings.model.name,
+            "pooling": settings.pooling.name,
+            "shape": "x".join(map(str, shape)),
+            MADE: json.dumps(made),
+        },
     )
     rows = list(_rows(images))
     with (
@@ -85,11 +97,12 @@ def embed(overrides: Sequence[str], output: Path) -> int:
     return DONE
 
 
-def _features(start: Any) -> tuple[Any, tuple[int, ...]]:
-    """The kept features of all splits, one after the other, and the shape of an image's."""
+def _features(start: Any) -> tuple[Any, tuple[int, ...], dict[str, Any]]:
+    """The kept features of all splits, one after the other, the shape of an image's, and by what they are made."""
     from framework.data import fingerprint
     from framework.features.compute import features
     from framework.features.graph import frozen_prefix, split
+    from framework.features.key import weights_of
     from framework.runs.prepare import network
     from framework.training.stages import stage_of
 
@@ -111,8 +124,9 @@ def _features(start: Any) -> tuple[Any, tuple[int, ...]]:
         cache=settings.cache,
         precision=settings.trainer.feature_precision,
         about={"base": settings.model.name, "cut": ", ".join(cut.names), "size": list(settings.data.size)},
+        compute=settings.compute,
     )
-    return found, cut.shapes[0]
+    return found, cut.shapes[0], {**network_of(settings), "cut": list(cut.names), "weights": weights_of(prefix)}
 
 
 def _frozen(settings: Settings) -> Settings:
@@ -152,6 +166,8 @@ def _preflight(settings: Settings) -> list[Problem]:
         problems.append(Problem("Parquet needs the package pyarrow, which is not installed", "environment", right))
     if settings.cache.use == "off":
         problems.append(Problem("cache=off keeps no features to write", "cache", "cache=auto"))
+    if settings.data.name == "features":
+        problems.append(Problem("data=features are features already", "data.name", "data=image_folder data.dir=PHOTOS"))
     try:
         experiment(_frozen(settings))
     except BadInput as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +20,7 @@ from framework.data.decode import told_depth
 from framework.data.folders import told
 from framework.evaluation import inputs
 from framework.evaluation.forward import forward
+from framework.evaluation.kept import CacheOptions, ComputeOptions, refuse, spread
 from framework.evaluation.predictions import Format, chosen, form_of, writer
 from framework.evaluation.rejection import By, asked
 from framework.evaluation.seeing import Tta, views
@@ -40,6 +41,10 @@ the end, and the others are predicted.
   python -m framework.predict photos/ run=RUN output=classes.parquet
   python -m framework.predict photos/ run=RUN calibrate=true reject=0.02     photos of none of the classes are unknown
   python -m framework.predict photos/ run=RUN reject=0.02 reject_by=either     also those unlike all that it was trained on
+
+With cache.compute=ray a Ray cluster computes the answers, and they stay in the cache: the same command goes on.
+
+  python -m framework.predict photos/ run=RUN cache.compute=ray cache.dir=SHARED output=classes.parquet
 
 order=margin, or entropy, begins with the images that the model is least sure of, of each class in turn; order=distance with
 those that differ most from what it was trained on. budget=N stops after so many, and takes such as differ from each other:
@@ -72,6 +77,8 @@ class Options(ModelOptions):
     ] = "given"
     budget: Annotated[Count | None, "so many of those, which differ from each other"] = None
     sheet: Annotated[PathText | None, "with order: a contact sheet of them, a PNG file"] = None
+    cache: CacheOptions = field(default_factory=CacheOptions)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,6 +101,7 @@ def predict(options: Options) -> int:
     if unsure is not None:
         say(unsure.told)
     seen = views(trained.task, options.tta)
+    refuse(options.cache, options.compute, options.tta, far is not None)
     form = form_of(trained.task, options.top, unsure)
     for heading, text in told(inputs.unused(words)):
         say(f"{heading}: {text}")
@@ -103,10 +111,14 @@ def predict(options: Options) -> int:
     deep: list[str] = []
     waiting: list[tuple[list[str], np.ndarray]] = []
     with writer(options.format, options.output, form) as lines:
+        files, geometry = inputs.files(words), trained.geometry
+        answers = (
+            spread(model, files, geometry, options.cache, options.compute, unreadable, deep)
+            if options.cache.compute == "ray"
+            else forward(model, files, geometry, options.batch_size, unreadable, seen, deep, far)
+        )
         with progress("Predicting", inputs.count(words), "images") as advance:
-            for paths, rows in forward(
-                model, inputs.files(words), trained.geometry, options.batch_size, unreadable, seen, deep, far
-            ):
+            for paths, rows in answers:
                 if options.order == "given":
                     lines.write(list(form.predictions(paths, rows)))
                 else:

@@ -37,7 +37,7 @@ PRIVATE_NAMES = {
     "framework.doctor": {"_replace"},  # public, of named tuples
     "framework.runs.workers": {"_exit"},  # public, of os: an end without what TensorFlow would wait for
     "framework.sweeps.processes": {"_clear", "_run_exitfuncs"},  # atexit's, as Python 3.13 does by itself
-    "framework.sweeps.on_ray": {
+    "framework.core.ray_cluster": {
         "_private",
         "_worker_logs_enabled",
     },  # Ray's: no option keeps its words from standard output

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow.parquet
 import pytest
 
-from framework import embed
+from framework import embed, evaluate, train
 from framework.core.backend import keras
+from framework.core.runs import RunFolder
+from framework.sweeps.folder import rows_of
 from tests.conftest import bash, make_images
 
 SMALL = ["model=mobilenet", "model.alpha=0.25", "model.weights=null", "data=image_folder", "data.image_size=32"]
@@ -79,3 +83,60 @@ def test_a_pooling_that_learns_gives_no_vector_yet(here, photos, capsys):
     assert embed.main(command) == 2
     assert "pooling 'gem' gives no vector that is known before a training" in capsys.readouterr().err
     assert not list(here.glob("*.parquet"))
+
+
+def history(run):
+    """All that a history says but how long it took."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows_of(RunFolder(Path(run)))]
+
+
+@pytest.fixture
+def embedded(here, photos):
+    """Words of a run on photos, of one on their features, and the photos."""
+    network = [*SMALL[:3], "model.trainable=false", "trainer.seed=3", "data.image_size=32"]
+    images = [*network, "data=image_folder", f"data.dir={photos}"]
+    assert embed.main(images) == 0
+    return images, [*network, "data=features", "data.files=features.parquet"], photos
+
+
+GIVEN = ["optim.lr=0.05", "trainer.epochs=3", "trainer.batch_size=5", "data.class_weights=balanced"]
+
+
+@pytest.mark.slow
+def test_a_head_on_features_is_that_on_the_images_and_its_model_takes_images(embedded, capsys):
+    images, features, photos = embedded
+    assert train.main([*images, *GIVEN, "hydra.run.dir=a"]) == 0
+    photos.rename(photos.with_name("moved"))
+    assert train.main([*features, *GIVEN, "trainer.epochs=2", "hydra.run.dir=b"]) == 0
+    assert train.main([*features, *GIVEN, "hydra.run.dir=b", "resume.allow=[trainer.epochs]"]) == 0
+    assert history("b") == history("a")
+    assert len(history("a")) == 3
+    logits = [RunFolder(Path(run)).read_logits().logits for run in ("a", "b")]
+    np.testing.assert_array_equal(*logits)
+    models = [keras.saving.load_model(f"{run}/model.keras", compile=False) for run in ("a", "b")]
+    noise = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(*(model(noise, training=False) for model in models))
+    capsys.readouterr()
+    assert evaluate.main(["run=b"]) == 2
+    said = capsys.readouterr().err
+    assert "the run was trained on features, and none of the images is there that they were made of" in said
+    assert evaluate.main(["run=b", f"data.dir={photos.with_name('moved')}", "split=validation"]) == 0
+
+
+REFUSED = {
+    "augment=light": "data=features has no images that augmentation could vary",
+    "model.trainable=true": "stage main trains the base, and data=features has no images to train it on",
+    "cache=off": "data=features lays features down in the cache, and cache=off has none",
+    "model.alpha=0.5": "were made with model.alpha=0.25, not 0.5",
+    "pooling=max": "were made with pooling.name=avg, not max",
+    "data.resize=crop": "were made with data.resize=stretch, not crop",
+    "trainer.seed=4": "were made with other weights than those of model.weights",
+}
+
+
+def test_what_features_can_t_be_trained_for_is_told(embedded, capsys):
+    for word, what in REFUSED.items():
+        assert train.main([*embedded[1], word, "hydra.run.dir=run"]) == 2, word
+        assert what in capsys.readouterr().err
+    assert embed.main([*embedded[1], "output=b.parquet"]) == 2
+    assert "data=features are features already" in capsys.readouterr().err

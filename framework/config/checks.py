@@ -36,6 +36,7 @@ PLAIN = {
     "compute": ComputeSettings,
     "sweep": SweepSettings,
 }
+ALONE: dict[str, Any] = {"mirror": str | None}  # keys that are no node
 SINGLE = {
     "task": ("task", TaskSettings),
     "model": ("base", ModelSettings),
@@ -59,7 +60,7 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings | None, list[Prob
     A problem's ``where`` is a config path; ``Origins.of`` says which file or override that is.
     """
     problems: list[Problem] = []
-    known = [*SINGLE, *NAMED, "augment", "stages", *PLAIN]
+    known = [*SINGLE, *NAMED, "augment", "stages", *PLAIN, *ALONE]
     for key in config:
         if key not in known and key != "recipe":
             problems.append(Problem(f"there is no key '{key}'", key, suggestion(key, known)))
@@ -70,6 +71,8 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings | None, list[Prob
         values[key] = _part(config.get(key), kind, node, key, problems)
     for key, kind in NAMED.items():
         values[key] = _named(config.get(key), kind, key, problems)
+    alone, wrong = schema.check({key: config.get(key) for key in ALONE}, ALONE, "", "the config")
+    problems += wrong
     values["augment"] = _augment(config.get("augment"), problems)
     values["stages"] = _stages(config.get("stages"), config.get("stage"), values["model"], problems)
     for node in (values["model"], values["data"]):
@@ -80,7 +83,7 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings | None, list[Prob
     del values["stage"]
     if problems or any(value is None for value in values.values()):
         return None, problems
-    return Settings(**values), problems
+    return Settings(**values, **alone), problems
 
 
 def read_part(config: Mapping[str, Any], key: str) -> tuple[Any, list[Problem]]:

@@ -32,7 +32,8 @@ TRAINER = {"gradient_accumulation_steps": 1, "workers": 1, "workers_timeout": 12
 STAGE = {"rank": 8, "targets": ["query", "value"]}
 MODELS = {name: {"drop_path_rate": 0.0} for name in ("dinov2", "dinov3")}
 
-# of the node sweep, likewise
+# of the nodes cache and sweep, likewise
+CACHE = {"compute": "local"}
 SWEEP = {"detach": False}
 CSV = {"folder": None, "names": None, "validation_file": None, "test_file": None}
 GONE = ("prune", "prune_after")  # of the node sweep: a search has a pruner
@@ -45,6 +46,8 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
         now["data"] = {**DATA, **(CSV if data.get("name") == "csv" else {}), **data}
     if isinstance(trainer := now.get("trainer"), Mapping):
         now["trainer"] = {**TRAINER, **trainer}
+    if isinstance(cache := now.get("cache"), Mapping):
+        now["cache"] = {**CACHE, **cache}
     if isinstance(stage := now.get("stage"), Mapping):
         now["stage"] = {**STAGE, **stage}
     if isinstance(model := now.get("model"), Mapping) and (of_base := MODELS.get(str(model.get("name")))):
@@ -53,6 +56,7 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
         now = {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **now}
     if "search" not in now:
         now["search"] = read(conf_folder() / "train.yaml").content["search"]
+    now.setdefault("mirror", None)
     if "compute" not in now:
         now["compute"] = here()
     if isinstance(now.get("sweep"), Mapping):

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from framework.config.checks import INNER, NAMED, PLAIN, SINGLE
+from framework.config.checks import ALONE, INNER, NAMED, PLAIN, SINGLE
 from framework.config.documents import read_option
 from framework.config.folders import conf_folder
 from framework.config.settings import PartSettings, StageSettings
@@ -25,6 +25,8 @@ def kinds(key: str) -> list[Any]:
     """The types that a key may have, by the schema and the signatures of all parts registered; none if it is unknown."""
     if key in OF_HYDRA:
         return [OF_HYDRA[key]]
+    if key in ALONE:
+        return [ALONE[key]]
     group, *names = key.split(".")
     if group in PLAIN and len(names) == 1:
         return _of(schema.fields(PLAIN[group]), names[0])

@@ -162,12 +162,14 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class CacheSettings:
-    """The feature cache: whether, where (None: the user's cache folder), in which dtype, and how many GiB at most."""
+    """The feature cache: whether, where (None: the user's cache folder), in which dtype, how many GiB at most, and what
+    computes the features: this process, or tasks of the Ray cluster that ``ComputeSettings`` names."""
 
     use: Literal["auto", "off", "only"]
     dir: PathText | None
     dtype: Literal["float32", "float16", "bfloat16"]
     size_limit: NonNegative
+    compute: Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ class ResumeSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """One run."""
+    """One run; ``mirror`` is the address of an object store that its folder is copied to, None for none."""
 
     task: TaskSettings
     model: ModelSettings
@@ -256,6 +258,7 @@ class Settings:
     compute: ComputeSettings
     sweep: SweepSettings
     search: SearchSettings
+    mirror: str | None
 
     def yardstick(self, validated: bool = True) -> Yardstick:
         """How the run's epochs are judged, with validation images or without."""

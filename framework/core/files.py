@@ -35,7 +35,7 @@ WINDOWS = os.name == "nt"
 MOST_TEXT = 64 << 20  # bytes of a small file of a run
 MOST_SPARE = 16 << 20  # bytes that a member of a ZIP may unpack to, however little is stored of it
 _EXPANDS = 100  # and beyond that how often its stored size
-_BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
+BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
 
 
 @contextlib.contextmanager
@@ -98,7 +98,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def sweep(folder: Path) -> None:
     """Remove what a killed writer has left half-written in a folder and below; only where nobody writes."""
     for path in folder.rglob(".*-*"):
-        if _BESIDE.fullmatch(path.name) and path.is_file():
+        if BESIDE.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 

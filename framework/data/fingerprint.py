@@ -28,6 +28,17 @@ def note(hashes: Mapping[str, str]) -> None:
     remembered(list(hashes), CONTENTS, lambda names: [hashes[name] for name in names])
 
 
+def identities(images: Images, paths: Sequence[str]) -> list[str]:
+    """What each of these images is: the hash of its file, or where the data are features the number of its row in them.
+
+    Raises:
+        BadInput: a file can't be read.
+    """
+    if images.features is None:
+        return contents(paths)
+    return [str(images.features.rows[path]) for path in paths]
+
+
 def dataset(images: Images) -> str:
     """One hash of a data set: its classes, and each split's images with their labels, whatever their order and names.
 
@@ -36,8 +47,10 @@ def dataset(images: Images) -> str:
     """
     total = hashlib.blake2b(digest_size=16)
     total.update(repr((images.classes, images.multilabel)).encode(errors="surrogateescape"))
+    if images.features is not None:
+        total.update(repr(images.features.digests()).encode())
     for name, split in sorted(images.splits.items()):
-        rows = zip(contents(split.paths), split.labels.tolist(), strict=True)
+        rows = zip(identities(images, split.paths), split.labels.tolist(), strict=True)
         total.update(repr((name, sorted(rows))).encode())
     return total.hexdigest()
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from framework.core.errors import Problem, listing
 from framework.data import containers, folders
 from framework.data.folders import Unused
+
+if TYPE_CHECKING:
+    from framework.data.embedded import Embedded
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Images:
             is not there.
         columns: their names.
         prepare: called once before the first image is read, for sources that make their files; None for others.
+        features: that the data bring of each image in place of the images themselves, which need not be there; None for others.
     """
 
     classes: tuple[str, ...]
@@ -76,6 +81,7 @@ class Images:
     draw: Draw | None = None
     column: Callable[[str], Mapping[str, str] | None] | None = None
     columns: tuple[str, ...] = ()
+    features: Embedded | None = None
 
     @property
     def root(self) -> str:

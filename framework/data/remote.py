@@ -111,19 +111,7 @@ class _File:
 def _listed(address: str, where: str) -> dict[str, _File]:
     """The files of an address, by their paths in the folder of all copies."""
     protocol = address.partition("://")[0].lower()
-    try:
-        import fsspec
-
-        system, path = fsspec.core.url_to_fs(address, **(_on_the_web(address) if protocol in _WEB else {}))
-    except ImportError as error:
-        package = _PACKAGES.get(protocol, getattr(error, "name", None) or "fsspec")
-        what = f"{protocol}:// is read by the package {package}, which is not installed"
-        extra = package in _OF_EXTRA
-        raise BadInput(
-            Problem(what, where, "pip install 'framework[remote]'" if extra else f"pip install {package}")
-        ) from None
-    except ValueError as error:
-        raise BadInput(Problem(f"{address}: {_first_line(error)}", where, "s3://, gs:// or https://")) from None
+    system, path = system_of(address, where)
     found = _asked(lambda: _find(system, path.rstrip("/"), protocol), address, where)
     if not found:
         raise BadInput(
@@ -141,6 +129,33 @@ def _listed(address: str, where: str) -> dict[str, _File]:
             raise BadInput(Problem(what, where, "a server that tells the length of its files"))
         files[inside] = _File(system, name, int(size), str(next((tag for tag in tags if tag), "")))
     return files
+
+
+def system_of(address: str, where: str) -> tuple[Any, str]:
+    """What fsspec reads an address by, and the path there.
+
+    Args:
+        address: with its protocol.
+        where: the key of the config that names it.
+
+    Raises:
+        BadInput: a package is missing, or nobody knows the protocol.
+    """
+    protocol = address.partition("://")[0].lower()
+    try:
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(address, **(_on_the_web(address) if protocol in _WEB else {}))
+    except ImportError as error:
+        package = _PACKAGES.get(protocol, getattr(error, "name", None) or "fsspec")
+        what = f"{protocol}:// is read by the package {package}, which is not installed"
+        extra = package in _OF_EXTRA
+        raise BadInput(
+            Problem(what, where, "pip install 'framework[remote]'" if extra else f"pip install {package}")
+        ) from None
+    except ValueError as error:
+        raise BadInput(Problem(f"{address}: {_first_line(error)}", where, "s3://, gs:// or https://")) from None
+    return system, path
 
 
 def _on_the_web(address: str) -> dict[str, Any]:
@@ -267,7 +282,7 @@ class _Copy:
                     except Exception as error:
                         if is_full(error):
                             raise
-                        failed[files[name].name] = _why(error)
+                        failed[files[name].name] = why(error)
                         if isinstance(error, PermissionError):
                             break  # the next ones are refused too
                     else:
@@ -425,7 +440,7 @@ def _asked(ask: Callable[[], T], address: str, where: str) -> T:
         right = (
             "access to it: credentials are read as its own tools do" if _refused(error) else "the same command again"
         )
-        raise BadInput(Problem(f"{address} can't be listed: {_why(error)}", where, right)) from None
+        raise BadInput(Problem(f"{address} can't be listed: {why(error)}", where, right)) from None
 
 
 def _again(ask: Callable[[], T]) -> T:
@@ -446,7 +461,8 @@ def _refused(error: BaseException) -> bool:
     return isinstance(error, PermissionError) or type(error).__name__ in ("NoCredentialsError", "ProfileNotFound")
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
+    """What a store's library says of a failure, in a clause."""
     if isinstance(error, PermissionError):
         return f"access is refused ({_first_line(error)})"
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:

@@ -102,7 +102,7 @@ def _gone(before: Images, after: Images) -> list[str]:
 
 
 def readable(images: Images, on_error: str, known: Mapping[str, str] | None = None) -> tuple[Images, dict[str, str]]:
-    """The images that can be decoded, and those left out with the reason. Loads no TensorFlow.
+    """The images that can be decoded, and those left out with the reason; all of those that are features. Loads no TensorFlow.
 
     Args:
         images: those that are to be looked at.
@@ -112,6 +112,8 @@ def readable(images: Images, on_error: str, known: Mapping[str, str] | None = No
     Raises:
         BadInput: some can't be decoded, and ``on_error`` says stop, or a split or a class to learn has none left.
     """
+    if images.features is not None:
+        return images, {}
     paths = [path for split in images.splits.values() for path in split.paths]
     looked = look(paths)
     found = {**dict(looked.unreadable), **(known or {})}

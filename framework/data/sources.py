@@ -20,6 +20,7 @@ from framework.core.schema import Count, PathText, Share
 from framework.core.task import Labels
 from framework.data import containers, folders, remote
 from framework.data.edits import edited
+from framework.data.embedded import list_embedded
 from framework.data.folders import EXTENSIONS, SPLIT_NAMES, Tally, not_learnt
 from framework.data.garments import NAMES, demonstration_files, demonstration_folder, write_demonstration
 from framework.data.images import Images, Split, to_draw
@@ -179,6 +180,21 @@ def parquet(
     ``validation-*``, ``test-*``) are splits.
     """
     return list_parquet(files, image_column, label_column, names, validation, test)
+
+
+def _numbers_of_features(seed: int, *, files: str, validation: float, test: float) -> Images:
+    """As ``features``, with numbers for labels."""
+    return list_embedded(files, "numbers", validation, test)
+
+
+@source("features", numbers=_numbers_of_features)
+def features(seed: int, *, files: PathText, validation: Share, test: Share) -> Images:
+    """Features in place of images, Parquet files that ``framework.embed`` has written: a head is trained on them.
+
+    Rows are called as the images were, and lie in the splits that those were in. The run's model takes images all the
+    same: the base that made the features, which the settings name, is put before the head.
+    """
+    return list_embedded(files, "classes", validation, test)
 
 
 @source("webdataset")

@@ -16,7 +16,7 @@ from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.names import in_file_name
 from framework.core.schema import PathText
 from framework.core.task import Classification, Task
-from framework.data import folders, remote, sources
+from framework.data import containers, folders, remote, sources
 from framework.data.folders import Tally, told
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
@@ -108,6 +108,9 @@ def _own(trained: Trained, split: SplitName) -> _Found:
         raise BadInput(Problem(what, images.origin, f"data of {listing(trained.task.classes)}"))
     if images.prepare:
         images.prepare()
+    if images.features is not None and not any(map(containers.is_file, _chosen(images, split).paths)):
+        what = "the run was trained on features, and none of the images is there that they were made of"
+        raise BadInput(Problem(what, images.origin, "data.dir=FOLDER or data.file=FILE of labelled images"))
     return _chosen(images, split), split, images.origin, images.told()
 
 

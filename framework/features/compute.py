@@ -9,20 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from framework.config.settings import CacheSettings
+from framework.config.settings import CacheSettings, ComputeSettings
 from framework.core.backend import keras, tf
 from framework.core.console import progress
-from framework.core.errors import BadInput, Problem, RunFailed
+from framework.core.errors import BadInput, Problem, RunFailed, listing
 from framework.core.geometry import Geometry
 from framework.core.keras_hub_private import config_of
 from framework.core.together import Alone
 from framework.data.decode import DECODER_VERSION
+from framework.data.embedded import Embedded
 from framework.data.rows import WORKERS, FileImages, undecodable, untuned
 from framework.features.folding import folded
 from framework.features.graph import has_kernel
-from framework.features.key import describe
+from framework.features.key import describe, weights_of
 from framework.features.rows import FeatureRows
-from framework.features.shards import Layout, names_checksum
+from framework.features.shards import Layout, names_checksum, numpy_type
 from framework.features.store import Store
 from framework.features.upkeep import root_folder
 from framework.model.build import precision as built_in
@@ -43,6 +44,7 @@ def features(
     precision: str,
     about: Mapping[str, Any],
     batches: Batches | None = None,
+    compute: ComputeSettings | None = None,
     team: Alone | None = None,
 ) -> FeatureRows:
     """The prefix's output on each image, computed where it is not kept yet, and then kept.
@@ -60,28 +62,103 @@ def features(
         precision: ``float32`` runs the prefix as it is, ``bfloat16`` in mixed_bfloat16.
         about: what ``listing`` shows of the features, such as the base's name and the cut.
         batches: gives batches of the images at some positions, in order, uint8 or float32; None reads ``paths``.
+        compute: of ``cache.compute=ray`` which cluster, and what each of its tasks gets; not with ``batches``.
         team: processes that all ask for these features now; None for this one alone.
 
     Raises:
         BadInput: images that can't be decoded, all named; features larger than the cache may be; a folder that
-            can't be used.
+            can't be used; no cluster answers.
         RunFailed: the disk is full or failing.
     """
     store = _store(prefix, geometry, cache, precision)
-    files, team = batches or image_batches(paths, geometry), team or Alone()
 
-    def records(own: Sequence[str]) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+    def add(missing: Sequence[str]) -> None:
         positions = {key: position for position, key in enumerate(keys)}
-        wanted = np.array([positions[key] for key in own], np.int64)
-        return _compute(prefix, geometry, files, paths, wanted, own, store.layout, precision)
+        wanted = np.array([positions[key] for key in missing], np.int64)
+        if cache.compute == "ray" and compute is not None and batches is None:
+            from framework.features.on_ray import spread
 
+            spread(store, prefix, [paths[place] for place in wanted], missing, geometry, precision, compute)
+            store.refresh()
+            return
+        dataset = (batches or image_batches(paths, geometry))(wanted)
+        forward = forward_of(prefix, store.layout, dataset.element_spec, precision)
+        with progress("Computing features", len(missing), "images") as advance:
+            files = [paths[place] for place in wanted]
+            store.add(records(forward, dataset, files, missing, geometry, store.layout, advance))
+
+    return _filled(store, keys, add, cache, about, team or Alone())
+
+
+def brought(
+    prefix: keras.Model,
+    cut: Sequence[str],
+    embedded: Embedded,
+    paths: Sequence[str],
+    *,
+    cache: CacheSettings,
+    about: Mapping[str, Any],
+) -> FeatureRows:
+    """Features that the data bring, kept as those are that are computed: they are read in any order in little memory.
+
+    Args:
+        prefix: whose output they are to be.
+        cut: names of the layers that give it.
+        embedded: where they are.
+        paths: the images.
+        cache: where they are kept, and how many GiB at most.
+        about: what ``listing`` shows of them.
+
+    Raises:
+        BadInput: they are another network's, a file is damaged, or they are larger than the cache may be.
+        RunFailed: the disk is full or failing.
+    """
+    _refuse_others(prefix, cut, embedded)
+    store = Store(root_folder(cache.dir), {"embedded": embedded.digests()}, Layout(((embedded.size,),), embedded.dtype))
+
+    def stream(missing: Sequence[str]) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+        with progress("Reading features", len(missing), "images") as advance:
+            for rows, values in embedded.read(np.sort(np.asarray(missing, np.int64))):
+                little = values.astype(numpy_type(embedded.dtype), copy=False)
+                yield list(map(str, rows.tolist())), np.ascontiguousarray(little).view(np.uint8)
+                advance(len(rows))
+
+    keys = [str(embedded.rows[path]) for path in paths]
+    return _filled(store, keys, lambda missing: store.add(stream(missing)), cache, about, Alone())
+
+
+def _refuse_others(prefix: keras.Model, cut: Sequence[str], embedded: Embedded) -> None:
+    """Let only features pass that this prefix gives, as far as can be told without an image.
+
+    Raises:
+        BadInput: they are of other weights, or end at another layer.
+    """
+    made, file = embedded.made, embedded.files[0]
+    if made["cut"] != list(cut):
+        what = f"the features in {file} end at {listing(made['cut'])}, and this network's at {listing(cut)}"
+        raise BadInput(Problem(what, "head.name", f"a head that begins there, or {' '.join(made['words'])}"))
+    if made["weights"] != weights_of(prefix):
+        what = f"the features in {file} were made with other weights than those of model.weights"
+        right = "the file of weights that embed was given, of random ones the same trainer.seed"
+        raise BadInput(Problem(what, "model.weights", right))
+
+
+def _filled(
+    store: Store,
+    keys: Sequence[str],
+    add: Callable[[Sequence[str]], None],
+    cache: CacheSettings,
+    about: Mapping[str, Any],
+    team: Alone,
+) -> FeatureRows:
+    """The kept rows of these keys, after those were added that were missing; arguments as for ``features``."""
     store.open(about)
     try:
         store.refresh()
-        computed, seconds = _fill(store, keys, cache.size_limit, records, team)
+        computed, seconds = _fill(store, keys, cache.size_limit, add, team)
         if team.count > 1 and store.missing(keys):
             # others of the team keep theirs on disks of their own
-            seconds += _fill(store, keys, cache.size_limit, records, Alone())[1]
+            seconds += _fill(store, keys, cache.size_limit, add, Alone())[1]
         if store.missing(keys):
             raise RunFailed(f"Features were written and can't be read back: the disk of {store.folder} may be failing.")
         return FeatureRows(store, keys, computed, seconds)
@@ -94,7 +171,7 @@ def _fill(
     store: Store,
     keys: Sequence[str],
     limit: float,
-    records: Callable[[Sequence[str]], Iterator[tuple[Sequence[str], np.ndarray]]],
+    add: Callable[[Sequence[str]], None],
     team: Alone,
 ) -> tuple[int, float]:
     """Compute what is missing, each of a team its share of it; how many features that were, and seconds.
@@ -111,7 +188,7 @@ def _fill(
         if missing:
             store.make_room(len(missing), limit)
         if len(set(team.said(names_checksum(missing)))) == 1 and (own := _share(missing, team)):
-            store.add(records(own))
+            add(own)
         team.said("done")
     store.refresh()
     return len(missing), time.perf_counter() - started
@@ -135,7 +212,7 @@ def measured(prefix: keras.Model, *, cache: CacheSettings, precision: str) -> tu
     layout = _layout(prefix, cache)
     noise = tf.cast(tf.random.uniform((BATCH_SIZE, *prefix.input_shape[1:]), 0, 256, tf.int32), tf.uint8)
     started = time.perf_counter()
-    forward = _forward(prefix, layout, noise, precision)
+    forward = forward_of(prefix, layout, noise, precision)
     forward(noise).numpy()
     ready = time.perf_counter()
     forward(noise).numpy()
@@ -192,42 +269,53 @@ def _layout(prefix: keras.Model, cache: CacheSettings) -> Layout:
     return Layout(tuple(tuple(tensor.shape[1:]) for tensor in prefix.outputs), cache.dtype)
 
 
-def _compute(
-    prefix: keras.Model,
-    geometry: Geometry,
-    batches: Batches,
-    paths: Sequence[str],
-    wanted: np.ndarray,
+Forward = Callable[["tf.Tensor"], "tf.Tensor"]
+
+
+def records(
+    forward: Forward,
+    dataset: tf.data.Dataset,
+    files: Sequence[str],
     keys: Sequence[str],
+    geometry: Geometry,
     layout: Layout,
-    precision: str,
+    advance: Callable[[int], object],
 ) -> Iterator[tuple[Sequence[str], np.ndarray]]:
-    """Keys and records, batch by batch."""
-    dataset = batches(wanted)
-    forward = _forward(prefix, layout, dataset.element_spec, precision)
+    """Keys and records of some images, batch by batch.
+
+    Args:
+        forward: as ``forward_of`` makes it.
+        dataset: of batches of them.
+        files: of the images, for messages.
+        keys: of the images.
+        geometry: how a file becomes one.
+        layout: of a record.
+        advance: told how many are done.
+
+    Raises:
+        BadInput: images that can't be decoded, all named; features too large for their dtype.
+        RunFailed: memory is too small, or files have changed meanwhile.
+    """
     done = 0
-    with progress("Computing features", len(keys), "images") as advance:
-        try:
-            for images in dataset:
-                records = forward(images).numpy()
-                if layout.dtype == "float16" and not np.isfinite(records.view(np.float16)).all():
-                    raise BadInput(
-                        Problem("features are too large for float16", "cache.dtype", "cache.dtype=bfloat16 or float32")
-                    )
-                yield keys[done : done + len(records)], records
-                done += len(records)
-                advance(len(records))
-        except tf.errors.ResourceExhaustedError as error:
-            raise RunFailed(f"The features can't be computed: {error.message.splitlines()[0]}") from None
-        except tf.errors.OpError:
-            raise undecodable([paths[position] for position in wanted], geometry) from None
+    try:
+        for images in dataset:
+            found = forward(images).numpy()
+            if layout.dtype == "float16" and not np.isfinite(found.view(np.float16)).all():
+                raise BadInput(
+                    Problem("features are too large for float16", "cache.dtype", "cache.dtype=bfloat16 or float32")
+                )
+            yield keys[done : done + len(found)], found
+            done += len(found)
+            advance(len(found))
+    except tf.errors.ResourceExhaustedError as error:
+        raise RunFailed(f"The features can't be computed: {error.message.splitlines()[0]}") from None
+    except tf.errors.OpError:
+        raise undecodable(files, geometry) from None
     if done != len(keys):
         raise RunFailed(f"{len(keys)} images were to be read, and {done} came: their files may have changed meanwhile")
 
 
-def _forward(
-    prefix: keras.Model, layout: Layout, spec: tf.TensorSpec | tf.Tensor, precision: str
-) -> Callable[[tf.Tensor], tf.Tensor]:
+def forward_of(prefix: keras.Model, layout: Layout, spec: tf.TensorSpec | tf.Tensor, precision: str) -> Forward:
     """From a batch of images to their records, uint8 of shape (batch, bytes), in one graph."""
     network = in_bfloat16(folded(prefix)) if precision == "bfloat16" else folded(prefix)
 

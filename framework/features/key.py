@@ -64,11 +64,22 @@ def fingerprint(model: keras.Model) -> str:
     total.update(json.dumps(graph, sort_keys=True, default=str).encode())
     for source in sorted({_source(type(operation)) for operation in model.operations}):
         total.update(source.encode())
+    _add_weights(total, model)
+    return total.hexdigest()
+
+
+def weights_of(model: keras.Model) -> str:
+    """Hash of a model's weights in their order: of one network the same in every version of this project."""
+    total = hashlib.blake2b(digest_size=16)
+    _add_weights(total, model)
+    return total.hexdigest()
+
+
+def _add_weights(total: Any, model: keras.Model) -> None:
     for weight in model.weights:
         value = np.ascontiguousarray(weight)
         total.update(f"{value.shape} {value.dtype}".encode())
         total.update(value.view(np.uint8).data)
-    return total.hexdigest()
 
 
 def instructions() -> list[str]:

@@ -1,12 +1,14 @@
-"""The feature cache on disk: a folder for each key, filled in whole shards, shared by all processes of a machine.
+"""The feature cache on disk: a folder for each key, filled in whole shards, shared by all processes of one or more machines.
 
     <root>/<key>/key.json      what the features depend on; its time is when they were last used
     <root>/<key>/<id>.rows     the features of some images: one record an image, one after another
     <root>/<key>/<id>.json     which images, in which order, with shapes, dtype, size and checksum of the rows
     <root>/locks/<key>.*       who writes, who uses (a file each), who removes: locks that die with their process
 
-A shard is there once its ``.json`` is, which is written last; both are written beside their names and renamed. What a
-killed writer leaves besides is never read, and swept by the next one.
+A shard is there once its ``.json`` is, which is written last; both are written beside their names and renamed. No two
+writers have a name in common, so any number of them may write one key: locks only keep processes of one machine, or of a
+disk that keeps locks between machines, from computing the same twice. What a killed writer leaves besides is never read, and
+swept by a later one once it is so old that nobody can be at work on it.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ from framework.features.upkeep import GIB, trim
 
 SHARD_BYTES = 64 << 20
 SHARD_SECONDS = 20.0
+# A half-written file that has not grown for so many seconds is a killed writer's.
+STALE = 3600.0
 # Opening a key compares so many bytes with their checksums, a tenth of a second's work; of the rest it checks the size.
 CHECKED_BYTES = 256 << 20
 
@@ -83,9 +87,7 @@ class Store:
                 os.utime(record)
             else:
                 content = {"format": FORMAT, "about": about, "depends_on": self.description}
-                # a writer that sweeps the folder meanwhile takes this half-written; its own record is there by then
-                with contextlib.suppress(FileNotFoundError):
-                    write_whole(record, json.dumps(content, indent=2) + "\n")
+                write_whole(record, json.dumps(content, indent=2) + "\n")
         except OSError as error:
             if is_full(error):
                 raise _disk_full(self.root, error) from None
@@ -140,15 +142,13 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one process that writes, after any other has ended; what a killed one left is swept."""
+        """Be the one process that writes, as far as the disk keeps locks; what was killed long ago has its leavings swept."""
 
         def waiting() -> None:
             say(f"Waiting: another process computes these features ({self.folder}).")
 
         with locked(self.root / "locks" / f"{self.key}.write", waiting):
-            for path in self.folder.iterdir():
-                if path.name.startswith(".") or (path.suffix == ".rows" and not path.with_suffix(".json").exists()):
-                    path.unlink(missing_ok=True)
+            self._sweep()
             self.refresh()
             yield
 
@@ -161,15 +161,32 @@ class Store:
         Raises:
             RunFailed: the disk is full; whole shards stay.
         """
+        self.write(stream)
+        self.refresh()
+
+    def write(self, stream: Iterable[tuple[Sequence[str], np.ndarray]], called: str = "") -> None:
+        """The same, without taking notice of the shards, for one of several writers.
+
+        Args:
+            stream: as for ``add``.
+            called: what the names of the shards begin with.
+        """
         stream = iter(stream)
         try:
             for first in stream:
-                self._write_shard(chain([first], stream))
+                self._write_shard(chain([first], stream), called)
         except OSError as error:
             if is_full(error):
                 raise _disk_full(self.root, error) from None
             raise
-        self.refresh()
+
+    def written(self, called: str) -> set[str]:
+        """The rows of all whole shards whose names begin so; one that can't be read has none."""
+        rows: set[str] = set()
+        for path in self.folder.glob(f"{called}*.json"):
+            with contextlib.suppress(*NO_INDEX):
+                rows.update(read_index(path)[0].rows)
+        return rows
 
     def make_room(self, images: int, limit: float) -> None:
         """Before so many images are added, clear other keys until all keep to ``limit``, least recently used first.
@@ -217,8 +234,18 @@ class Store:
         shard.remove()
         return None
 
-    def _write_shard(self, stream: Iterator[tuple[Sequence[str], np.ndarray]]) -> None:
-        path = self.folder / f"{uuid.uuid4().hex[:16]}.rows"
+    def _sweep(self) -> None:
+        """Remove what killed writers have left; by its age alone, for who writes may be on another machine."""
+        with contextlib.suppress(FileNotFoundError):
+            # set at ``open`` by the clock of the disk, which is that of its other files
+            now = (self.folder / "key.json").stat().st_mtime
+            for path in self.folder.iterdir():
+                half = path.name.startswith(".") or (path.suffix == ".rows" and not path.with_suffix(".json").exists())
+                if half and now - path.stat().st_mtime > STALE:
+                    path.unlink(missing_ok=True)
+
+    def _write_shard(self, stream: Iterator[tuple[Sequence[str], np.ndarray]], called: str) -> None:
+        path = self.folder / f"{called}{uuid.uuid4().hex[:16]}.rows"
         rows: list[str] = []
         size = checksum = 0
         started = time.monotonic()

@@ -146,8 +146,11 @@ def _program(job: Job) -> str:
 
 def _order(looked: Looked) -> str:
     """Hash of the images and their labels as they lie: workers take rows by their number."""
-    splits = looked.experiment.images.splits
-    rows = [(name, fingerprint.contents(split.paths), split.labels.tolist()) for name, split in sorted(splits.items())]
+    images = looked.experiment.images
+    rows = [
+        (name, fingerprint.identities(images, split.paths), split.labels.tolist())
+        for name, split in sorted(images.splits.items())
+    ]
     return fingerprint.digest(repr((looked.fingerprint, rows)).encode())
 
 

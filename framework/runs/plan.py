@@ -156,7 +156,7 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
         seconds = decoding * images * (1 if once else stage.epochs)
     else:
         assert prefix is not None
-        hits = _known(start, prefix, inputs) if known else None
+        hits = _known(start, prefix, inputs) if known or start.images.features is not None else None
         size = cut.numbers * BYTES[settings.cache.dtype] * images
         seconds = 0.0
         if images > (hits or 0):
@@ -172,6 +172,8 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
 def _known(start: Experiment, prefix: keras.Model, inputs: InputBuilder) -> int:
     """How many images' features are kept; none where the images are still to be made."""
     paths = [path for split in inputs.splits.values() for path in split.paths]
+    if start.images.features is not None:
+        return len(paths)
     if start.images.prepare and not all(Path(path).exists() for path in paths[:1]):
         return 0
     settings = start.settings

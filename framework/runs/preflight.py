@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import os
 import string
 import uuid
@@ -20,7 +21,8 @@ from framework.core.digits import seconds
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
 from framework.core.task import Classification, Task
-from framework.data import fingerprint, sources
+from framework.data import fingerprint, remote, sources
+from framework.data.embedded import Embedded, unlike
 from framework.data.images import Images
 from framework.data.labels import class_name
 from framework.data.selection import left_out, readable
@@ -177,6 +179,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
         *_schedule(settings),
         *_cache(settings),
         *_written(settings),
+        *_mirror(settings.mirror),
         *_fitted(settings),
         *_averaged(settings),
         *_texts(settings),
@@ -188,6 +191,8 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     except BadInput as error:
         problems += [*_callbacks(settings, True), *error.problems]
         return None, [*problems, *_weights(settings, demonstration, hurried=True)]
+    if images.features is not None:
+        problems += _features(settings, images.features)
     problems += _callbacks(settings, "validation" in images.splits)
     problems += _sweep(settings, "validation" in images.splits)
     task, wrong = _task(settings, images)
@@ -385,12 +390,25 @@ def _shipped_compute() -> dict[str, Any]:
 def _compute(settings: Settings) -> Iterator[Problem]:
     """An engine whose package is missing, and keys that its runs have no use for."""
     compute, engine = settings.compute, settings.compute.engine
-    package = PACKAGES.get(engine)
-    if package and importlib.util.find_spec(package) is None:
-        what = f"compute={engine} needs {package}, which is not installed"
-        yield Problem(what, "compute.engine", f"pip install 'framework[{engine}]'")
+    spread = settings.cache.compute
+    for key, chosen in {"compute": engine, "cache.compute": spread}.items():
+        package = PACKAGES.get(chosen)
+        if package and importlib.util.find_spec(package) is None:
+            where = "compute.engine" if key == "compute" else key
+            what = f"{key}={chosen} needs {package}, which is not installed"
+            yield Problem(what, where, f"pip install 'framework[{chosen}]'")
+    if spread != "local" and engine != "local":
+        what = f"cache.compute={spread} with compute={engine}: each run would hold a place while it waits for others"
+        yield Problem(
+            what, "cache.compute", f"cache=only cache.compute={spread} first, then the sweep with compute={engine}"
+        )
+    if spread != "local" and settings.augment.parts and settings.augment.copies:
+        what = f"augment.copies={settings.augment.copies}: varied copies are computed by this process, not by cache.compute"
+        yield Problem(what, "cache.compute", "cache.compute=local, or augment.copies=0")
     for key, engines in OF_ENGINE.items():
         value = getattr(compute, key)
+        if key == "address" and spread == "ray":
+            continue
         if engine not in engines and value != _shipped_compute()[key]:
             what = f"compute.{key}={show(value)} changes nothing with compute={engine}"
             yield Problem(what, f"compute.{key}", f"compute={engines[0]}, or leave it out")
@@ -481,6 +499,39 @@ def _cache(settings: Settings) -> Iterator[Problem]:
         yield Problem(what, "cache.dir", "cache.dir=<another folder>, or cache=off")
 
 
+def _features(settings: Settings, embedded: Embedded) -> Iterator[Problem]:
+    """What data that are features can't do, and a base that did not make them."""
+    if settings.augment.parts:
+        what = "data=features has no images that augmentation could vary"
+        yield Problem(what, "augment", "augment=none, or images varied before: embed once for each copy")
+    for name, stage in settings.stages.items():
+        if stage.train not in ("head", "fit") and (stage.train != "auto" or settings.model.trainable):
+            what = f"stage {name} trains the base, and data=features has no images to train it on"
+            yield Problem(what, f"stages.{name}.train", "model.trainable=false stages=default")
+    if settings.cache.use == "off":
+        yield Problem(
+            "data=features lays features down in the cache, and cache=off has none", "cache.use", "cache=auto"
+        )
+    now, words = network_of(settings), " ".join(embedded.made["words"])
+    for key in unlike(embedded.made, now):
+        (group, name), made = key.split("."), embedded.made
+        was, wanted = (of["geometry" if group == "data" else group].get(name) for of in (made, now))
+        what = f"the features in {embedded.files[0]} were made with {key}={show(was)}, not {show(wanted)}"
+        yield Problem(what, key, f"as they were made: {words}" if words else f"{key}={show(was)}")
+
+
+def network_of(settings: Settings) -> dict[str, Any]:
+    """The network that makes an image's features, as ``data.embedded`` holds it against that of others, as plain values."""
+    model, pooling, geometry = settings.model, settings.pooling, settings.data.geometry
+    found = {
+        "model": {"name": model.name, **model.parameters},
+        "pooling": {"name": pooling.name, **pooling.parameters},
+        "geometry": {"image_size": list(geometry.size), "resize": geometry.resize, "channels": geometry.channels}
+        | ({"fill": geometry.fill} if geometry.resize == "pad" else {}),
+    }
+    return dict(json.loads(json.dumps(found)))
+
+
 def _balance(settings: Settings, task: Task) -> Iterator[Problem]:
     how = settings.data.balance
     if how == "none":
@@ -503,6 +554,20 @@ def _written(settings: Settings) -> Iterator[Problem]:
         yield Problem(f"{where}={file} is a folder", where, os.path.join(file, "split.csv"))
     elif reason := unwritable(Path(file).absolute().parent):
         yield Problem(f"{where}={file} can't be written: {reason}", where, "a file in a folder that can be written")
+
+
+def _mirror(address: str | None) -> Iterator[Problem]:
+    """A mirror that is no address, or whose package is missing."""
+    if address is None:
+        return
+    if not remote.is_address(address):
+        what = f"mirror={address} is no address of an object store"
+        yield Problem(what, "mirror", "mirror=s3://bucket/path; a folder of this machine is hydra.run.dir=FOLDER")
+        return
+    try:
+        remote.system_of(address, "mirror")
+    except BadInput as error:
+        yield from error.problems
 
 
 def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:

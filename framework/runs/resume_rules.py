@@ -21,6 +21,7 @@ _STORE = "the run is in the other store"
 # a stage under what has become of it. Anything else than FREE and MAY is the reason why the key can't change.
 RULES = {
     "compute.*": FREE,
+    "mirror": FREE,
     "sweep.*": FREE,
     "search.*": FREE,
     "resume.*": FREE,

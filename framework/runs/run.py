@@ -26,6 +26,7 @@ from framework.runs.cautions import cautions
 from framework.runs.job import Job
 from framework.runs.keeping import FolderStore, make_callbacks
 from framework.runs.meeting import SharedStore, meet, tell
+from framework.runs.mirror import Mirror, address_of
 from framework.runs.preflight import Data
 from framework.runs.prepare import Looked, look, network, train
 from framework.runs.record import Record
@@ -62,7 +63,7 @@ class Run:
             what = f"trainer.workers={wanted}, and this trains in one process"
             raise BadInput(Problem(what, "trainer.workers", "the command framework.train, or trainer.workers=1"))
         try:
-            with locked(self.folder.lock, self._refuse):
+            with locked(self.folder.lock, self._refuse), self._mirrored():
                 if not self._is_done():
                     sweep(self.folder.path)
                     self._train_here()
@@ -71,6 +72,13 @@ class Run:
             raise BadInput(
                 Problem(f"the run folder {where} can't be written: {error.strerror}", "hydra.run.dir")
             ) from None
+
+    def _mirrored(self) -> contextlib.AbstractContextManager[object]:
+        """While entered, the folder is copied to where the settings say."""
+        address = self.job.settings.mirror
+        if address is None:
+            return contextlib.nullcontext()
+        return Mirror(address_of(address, self.folder.path), self.folder)
 
     def _train_here(self) -> None:
         before = [file for file in (self.folder.run_json, self.folder.config) if file.is_file()]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,24 +191,3 @@ def all_ended(
             stopping(len(began))
         # always: what was being started when this was interrupted is none of those that began
         engine.interrupt()
-
-
-def threads(cpus: int | None) -> dict[str, str]:
-    """Variables by which a process computes with as many threads as it has cores: its numbers hold on any machine."""
-    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    return dict.fromkeys(names, str(cpus)) if cpus else {}
-
-
-# what a command's environment says of the work, not of its machine
-TRAVELS = ("PYTHONPATH", "XDG_CACHE_HOME", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
-TRAVEL = ("FRAMEWORK_", "KERAS_", "TF_", "XLA_", "ONEDNN_", "HF_", "KAGGLE_", "AWS_", "GOOGLE_", "FSSPEC_", "MLFLOW_")
-STAYS = ("TF_CONFIG",)  # says which process of several this one is
-
-
-def travelling(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that go along to another machine."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if (name.upper() in TRAVELS or name.startswith(TRAVEL)) and name not in STAYS
-    }

@@ -12,25 +12,19 @@ https://docs.ray.io/en/latest/ray-core/actors/named-actors.html (detached actors
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import signal
-import socket
-import threading
 from pathlib import Path
 from typing import Any
 
 from framework.config.settings import ComputeSettings
-from framework.core.errors import FAILED, STOPPED, BadInput, Problem, RunFailed, many
+from framework.core import ray_cluster
+from framework.core.errors import FAILED, STOPPED, BadInput, RunFailed, many
 from framework.sweeps import attending
 from framework.sweeps.attending import Keeping, Order, attend
 from framework.sweeps.engines import Call, Elsewhere
 from framework.sweeps.processes import PATIENCE
 from framework.sweeps.worker import DRIVER_LOG, ordered
 
-NAMESPACE = "framework"
-ANSWERS = 3.0  # seconds in which a cluster's address answers
-JOINS = 20.0  # seconds in which a command is part of the cluster
 BEGINS = 60.0  # seconds in which what is handed over begins
 
 
@@ -47,47 +41,17 @@ class OnRay(Elsewhere):
     def __init__(self, compute: ComputeSettings):
         self.compute, self.cpus = compute, compute.cpus or 1
         self._running: dict[Any, int] = {}
-        _refuse_silent(compute.address)
-        import ray
-
-        ray.cloudpickle.register_pickle_by_value(attending)
-        self._connect(ray)
-        self.ray: Any = ray
+        self.ray: Any = ray_cluster.join(compute.address)
+        self.ray.cloudpickle.register_pickle_by_value(attending)
         placed = {"num_cpus": self.cpus, "num_gpus": compute.gpus or 0, "max_retries": compute.retries}
         # the types that Ray declares know of no exceptions that are tried again
         self._attend: Any = self.ray.remote(retry_exceptions=[ChildProcessError], **placed)(attend)
 
-    def _connect(self, ray: Any) -> None:
-        """Join the cluster; where something else answers than a cluster, Ray itself would go on trying for ever."""
-        failed: list[Exception] = []
-
-        def join() -> None:
-            try:
-                ray.init(
-                    address=self.compute.address,
-                    namespace=NAMESPACE,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    ignore_reinit_error=True,
-                )
-            except Exception as error:  # of many kinds
-                failed.append(error)
-
-        joining = threading.Thread(target=join, daemon=True)
-        joining.start()
-        joining.join(JOINS)
-        if joining.is_alive() or failed:
-            reason = str(failed[0]).strip().split("\n", 1)[0] if failed else f"nothing of Ray's within {JOINS:.0f} s"
-            raise BadInput(_unreachable(self.compute.address, reason))
-        # else the traceback of each task that is begun again goes to standard output, where results go
-        ray._private.worker._worker_logs_enabled = False
-
     def __enter__(self) -> OnRay:
         if not self.room:
-            largest = max((node["Resources"].get("CPU", 0) for node in self._machines()), default=0)
+            problem = ray_cluster.no_room(self.ray, "a run", self.cpus, self.compute.gpus)
             self.ray.shutdown()
-            what = f"a run needs {self._needs()}, and no machine of the cluster has that: the largest has {largest:g} cores"
-            raise BadInput(Problem(what, "compute.cpus", f"compute.cpus={max(1, int(largest))}"))
+            raise BadInput(problem)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,7 +60,7 @@ class OnRay(Elsewhere):
     @property
     def told(self) -> str:
         """The cluster, for messages."""
-        machines = self._machines()
+        machines = ray_cluster.machines(self.ray)
         cores = sum(node["Resources"].get("CPU", 0) for node in machines)
         size = f"{many(len(machines), 'machine')} with {many(int(cores), 'core')}"
         return f"the Ray cluster at {self.ray.get_runtime_context().gcs_address}, {size}"
@@ -109,20 +73,7 @@ class OnRay(Elsewhere):
     @property
     def room(self) -> int:
         """As many as fit on the machines that are there now."""
-        needs = {"CPU": float(self.cpus), "GPU": float(self.compute.gpus or 0)}
-        return sum(
-            min(int(node["Resources"].get(name, 0) // needed) for name, needed in needs.items() if needed)
-            for node in self._machines()
-        )
-
-    def _needs(self, places: int = 1) -> str:
-        """What so many calls take, in words."""
-        cards = f" and {many(places, 'graphics card')}" if self.compute.gpus == 1 else ""
-        cards = cards or (f" and {self.compute.gpus * places:g} graphics cards" if self.compute.gpus else "")
-        return many(places * self.cpus, "core") + cards
-
-    def _machines(self) -> list[dict[str, Any]]:
-        return [node for node in self.ray.nodes() if node["Alive"]]
+        return ray_cluster.room(self.ray, self.cpus, self.compute.gpus or 0)
 
     def start(self, place: int, call: Call) -> None:
         """Have Ray place a task for the call."""
@@ -193,27 +144,3 @@ class OnRay(Elsewhere):
             return self.ray.get_actor(str(folder))
         except ValueError:
             return None
-
-
-def _refuse_silent(address: str) -> None:
-    """Let no address pass that nothing answers at: Ray would ask it for minutes.
-
-    Raises:
-        BadInput: it is none, or nothing does.
-    """
-    asked = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    if asked == "auto":
-        return
-    host, _, port = asked.rpartition("://")[2].rpartition(":")
-    if not host or not port.isdigit():
-        what = f"compute.address={asked} is no address of a Ray cluster"
-        raise BadInput(Problem(what, "compute.address", "HOST:6379, or auto for the cluster that this machine is in"))
-    try:
-        socket.create_connection((host, int(port)), ANSWERS).close()
-    except OSError as error:
-        raise BadInput(_unreachable(asked, error.strerror or str(error))) from None
-
-
-def _unreachable(address: str, reason: str) -> Problem:
-    what = f"no Ray cluster answers at {address}: {reason}"
-    return Problem(what, "compute.address", "compute.address=HOST:6379, as ray start --head says it")

@@ -18,6 +18,7 @@ from typing import Any
 
 from framework.config.folders import shown
 from framework.config.settings import ComputeSettings
+from framework.core import ray_cluster
 from framework.core.console import say, warn
 from framework.core.errors import BAD_INPUT, DONE, FAILED, STOPPED, BadInput, Problem, RunStopped
 from framework.core.files import wait_for
@@ -82,8 +83,8 @@ class Placed(OnRay):
     def __enter__(self) -> Placed:
         if (room := self.room) < self.count:
             self.ray.shutdown()
-            what = f"trainer.workers={self.count} need {self._needs(self.count)}"
-            what += f", {self._needs()} each on one machine, and the cluster has room for {room} of them"
+            what = f"trainer.workers={self.count} need {ray_cluster.needs(self.cpus, self.compute.gpus, self.count)}"
+            what += f", {ray_cluster.needs(self.cpus, self.compute.gpus)} each on one machine, and the cluster has room for {room} of them"
             raise BadInput(Problem(what, "trainer.workers", f"trainer.workers={max(1, room)}"))
         return self
 
@@ -100,11 +101,11 @@ class Placed(OnRay):
         self._group = placement_group([bundle] * self.count)
         try:
             if not self._group.wait(seconds):
-                what = f"{self._needs(self.count)} of the cluster were not free within {seconds:g} s"
+                what = f"{ray_cluster.needs(self.cpus, self.compute.gpus, self.count)} of the cluster were not free within {seconds:g} s"
                 raise RunStopped(
                     f"{what} (trainer.workers_timeout): nothing was trained; the same command begins again"
                 )
-            hosts = {node["NodeID"]: node["NodeManagerAddress"] for node in self._machines()}
+            hosts = {node["NodeID"]: node["NodeManagerAddress"] for node in ray_cluster.machines(self.ray)}
             where = placement_group_table(self._group)["bundles_to_node_id"]
             asked = self.ray.remote(num_cpus=0, max_retries=0)(free_port)
             ports = self.ray.get([asked.options(**self._at(place)).remote() for place in range(self.count)])

@@ -31,8 +31,9 @@ from typing import Any
 
 from framework.core.errors import DONE, INTERRUPTED
 from framework.core.forking import FORKS, HEARD, context, deaf, forks, is_copy
+from framework.core.travelling import threads
 from framework.sweeps.cards import NONE, VARIABLE, Cards
-from framework.sweeps.engines import Call, Ended, Engine, all_ended, threads
+from framework.sweeps.engines import Call, Ended, Engine, all_ended
 
 PATIENCE = 20.0
 MOST_CALLS = 20  # that one process does: TensorFlow gives back not all that it takes

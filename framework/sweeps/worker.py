@@ -17,9 +17,10 @@ from pathlib import Path
 import framework
 from framework.core.console import say
 from framework.core.errors import BAD_INPUT
+from framework.core.travelling import found, threads, travelling
 from framework.sweeps.attending import Order
 from framework.sweeps.cards import NONE, VARIABLE
-from framework.sweeps.engines import Call, threads, travelling
+from framework.sweeps.engines import Call
 from framework.sweeps.log import LOG
 from framework.sweeps.processes import alone
 
@@ -40,8 +41,6 @@ def ordered(
     """
     call.folder.mkdir(parents=True, exist_ok=True)
     unseen = {} if gpus else {VARIABLE: NONE}
-    # found as it was found here, also where it is not installed
-    found = [str(Path(framework.__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return Order(
         python=sys.executable,
         arguments=("-m", __name__, framework.__version__),
@@ -49,7 +48,7 @@ def ordered(
         folder=str(call.folder),
         home=os.getcwd(),
         log=log,
-        environment={**travelling(), "PYTHONPATH": os.pathsep.join(found), **threads(cpus), **unseen},
+        environment={**travelling(), "PYTHONPATH": os.pathsep.join(found()), **threads(cpus), **unseen},
         stop=stop,
     )
 

@@ -20,7 +20,7 @@ from framework.data import fingerprint, pipeline
 from framework.data.containers import ready
 from framework.data.pipeline import Augmentation
 from framework.data.rows import FileImages, Rows, image_rows
-from framework.features.compute import BATCH_SIZE, Batches, features
+from framework.features.compute import BATCH_SIZE, Batches, brought, features
 from framework.features.folding import folded
 from framework.features.graph import Cut, frozen_prefix, split
 from framework.features.key import bfloat16_supported
@@ -92,6 +92,8 @@ class InputBuilder:
 
     def why_not_kept(self, cut: Cut) -> str | None:
         """Why features are not kept in this stage; empty if there is nothing worth a word, None if they are."""
+        if self.experiment.images.features is not None:
+            return None
         if cut.at_input:
             return ""
         if self.settings.cache.use == "off":
@@ -131,6 +133,9 @@ class InputBuilder:
         """Features of all splits in one pass, so that the prefix is traced once; of the training images' copies first."""
         settings = self.settings
         paths = [path for split_ in self.splits.values() for path in split_.paths]
+        about = {"base": settings.model.name, "cut": ", ".join(cut.names), "size": list(settings.data.size)}
+        if self.experiment.images.features is not None:
+            return brought(prefix, cut.names, self.experiment.images.features, paths, cache=settings.cache, about=about)
         keys, batches = fingerprint.contents(paths), None
         if copies:
             count = len(self.splits["train"])
@@ -143,8 +148,9 @@ class InputBuilder:
             geometry=settings.data.geometry,
             cache=settings.cache,
             precision=self._precision(),
-            about={"base": settings.model.name, "cut": ", ".join(cut.names), "size": list(settings.data.size)},
+            about=about,
             batches=batches,
+            compute=settings.compute,
             team=self.team,
         )
 

@@ -14,6 +14,7 @@ GIVEN = {
     "data=image_folder": ["data.dir=photos"],
     "data=csv": ["data.file=labels.csv"],
     "data=parquet": ["data.files=data"],
+    "data=features": ["data.files=data"],
     "data=webdataset": ["data.files=data"],
     "data=tfrecord": ["data.files=data"],
     "data=tfds": ["data.dataset=beans"],

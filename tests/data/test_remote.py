@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -298,30 +297,6 @@ def test_a_name_that_leads_out_of_the_store_is_refused(weak):
     weak.store["/b/../../x.jpg"] = fsspec.implementations.memory.MemoryFile(None, "/b/../../x.jpg", b"x")
     with pytest.raises(BadInput, match="weak://b has a name that leads out of it"):
         remote.local("weak://b", 1, "data.dir")
-
-
-@pytest.fixture
-def s3(monkeypatch, tmp_path):
-    """An S3 server on this machine, with an empty bucket."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "me"),
-        ("AWS_SECRET_ACCESS_KEY", "me"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own-cache"))
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    system = fsspec.filesystem("s3")
-    system.mkdir("bucket")
-    yield system
-    server.stop()
 
 
 def test_a_bucket_of_s3_is_read_as_a_folder(photos, s3):

@@ -32,7 +32,7 @@ features, kept = partial(compute.features, geometry=GEOMETRY), partial(compute.k
 
 @pytest.fixture
 def cache(tmp_path):
-    return CacheSettings(use="auto", dir=str(tmp_path / "features"), dtype="float32", size_limit=1.0)
+    return CacheSettings(use="auto", dir=str(tmp_path / "features"), dtype="float32", size_limit=1.0, compute="local")
 
 
 def network(seed=0, scale=1 / 255):
@@ -265,7 +265,7 @@ from framework.features import store
 from tests.features.test_compute import Source, network, features
 store.SHARD_SECONDS = 0.2
 source = Source(count=60)
-cache = CacheSettings("auto", sys.argv[1], "float32", 1.0)
+cache = CacheSettings("auto", sys.argv[1], "float32", 1.0, "local")
 def batches(positions):
     def slowly(number):
         time.sleep(0.02)

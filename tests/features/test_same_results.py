@@ -39,7 +39,7 @@ def test_mobilenet_on_real_photos(shared, tmp_path, trained):
     whole = model(images, training=False)
     np.testing.assert_allclose(tail(prefix(images, training=False), training=False), whole, atol=1e-6)
 
-    cache = CacheSettings("auto", str(tmp_path), "float32", 1.0)
+    cache = CacheSettings("auto", str(tmp_path), "float32", 1.0, "local")
     rows = features(prefix, paths, paths, geometry=geometry, cache=cache, precision="float32", about={})
     # folding batch normalisation into convolutions rounds otherwise
     np.testing.assert_allclose(tail(rows.arrays(), training=False), whole, atol=1e-4)

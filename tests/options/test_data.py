@@ -16,6 +16,7 @@ from framework.data.containers import contents
 from framework.data.pipeline import MemoryImages, training_dataset
 from tests.conftest import COLOURS, make_images
 from tests.data import archived, sharded
+from tests.data.test_embedded import written
 from tests.options.counted import effect
 from tests.options.made import prepared, settings, trained
 
@@ -168,6 +169,15 @@ def test_rows_of_parquet_are_images_and_labels(photos, tmp_path):
     (tmp_path / "names.txt").write_text("small\nlarge\n")
     named = listed("parquet", files=str(file), label_column="size", names=f"{tmp_path}/names.txt")
     assert named.classes == ("small", "large")
+
+
+@effect("data=features", "data.features.files", "data.features.validation", "data.features.test")
+def test_rows_of_features_are_images_and_labels(tmp_path):
+    file = written(tmp_path / "a.parquet", 24, splits=["train"] * 24)
+    assert listed("features", files=str(file)).splits["train"].paths[0] == "/gone/000.jpg"
+    assert counts(listed("features", files=str(file), validation=0.25)) == {"train": 18, "validation": 6}
+    found = listed("features", files=str(file), validation=0.25, test=0.25)
+    assert counts(found) == {"train": 12, "validation": 6, "test": 6}
 
 
 @effect("data=webdataset", "data.webdataset.files", "data.webdataset.label", "data.webdataset.label_key")

@@ -24,11 +24,12 @@ from framework.cli.primary import take_primary_config
 from framework.cli.unfinished import take_resume
 from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
+from framework.core.travelling import travelling
 from framework.runs.preflight import preflight
 from framework.sweeps import cards, on_slurm, summary
 from framework.sweeps.attending import UNFIT, Attending
 from framework.sweeps.cards import Cards
-from framework.sweeps.engines import Call, Engine, all_ended, engine_of, travelling
+from framework.sweeps.engines import Call, Engine, all_ended, engine_of
 from framework.sweeps.on_slurm import OnSlurm
 from framework.sweeps.request import SweepRequest
 from framework.sweeps.worker import driver, ordered
@@ -242,6 +243,13 @@ def test_slurm_is_told_what_a_job_needs(tmp_path, monkeypatch):
 def test_what_makes_no_sense_is_told(given, what):
     problems = preflight(dataclasses.replace(settings(), compute=compute(**given)))
     assert what in [problem.what for problem in problems]
+
+
+def test_a_feature_pass_on_a_cluster_takes_an_address_and_no_place_of_a_run():
+    spread = dataclasses.replace(settings(), cache=dataclasses.replace(settings().cache, compute="ray"))
+    assert not preflight(dataclasses.replace(spread, compute=compute(address="host:1")))
+    (problem,) = preflight(dataclasses.replace(spread, compute=compute(engine="ray")))
+    assert problem.what == "cache.compute=ray with compute=ray: each run would hold a place while it waits for others"
 
 
 def test_an_extra_that_is_missing_is_told(monkeypatch):

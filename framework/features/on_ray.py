@@ -1,0 +1,231 @@
+"""The feature pass as tasks of a Ray cluster, which write the shards of the store themselves.
+
+A task computes some hundred images and has them whole in the store before it ends, a shard every 20 seconds at least. One
+whose process is killed, or whose machine is lost, Ray begins again elsewhere; it looks first what it has left. What the
+killed command itself had computed is in the store, and the same command asks for the rest.
+
+Source: https://docs.ray.io/en/latest/ray-core/fault_tolerance/tasks.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import framework
+from framework.config.settings import ComputeSettings
+from framework.core import ray_cluster
+from framework.core.backend import keras, load_tensorflow
+from framework.core.console import progress, say
+from framework.core.errors import BadInput, Problem, RunFailed, many
+from framework.core.geometry import Geometry
+from framework.core.travelling import found, threads, travelling
+from framework.data.rows import Undecodable
+from framework.features import errand
+from framework.features.compute import BATCH_SIZE, forward_of, image_batches, records
+from framework.features.shards import Layout
+from framework.features.store import SHARD_BYTES, Store
+from framework.model.saving import load_model
+
+MOST = 2048  # images of a task: a minute of a small network on one core
+PARTS = 4  # so many tasks for each that runs at a time, where there are few images, so that all end together
+NAME = "framework-features"  # of the tasks, as Ray's tools and ps show them
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all tasks of a pass have in common.
+
+    Attributes:
+        root: the cache's folder.
+        description: all that the features depend on.
+        layout: of a record.
+        geometry: how a file becomes an image.
+        precision: of the pass.
+        classes: layers that are neither Keras's nor this package's, by the names that they are saved under.
+    """
+
+    root: Path
+    description: Mapping[str, Any]
+    layout: Layout
+    geometry: Geometry
+    precision: str
+    classes: Mapping[str, type]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of a task: their files and their keys in the store."""
+
+    paths: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What its shards are called first: of the same images the same."""
+        return hashlib.blake2b("\n".join(self.keys).encode(), digest_size=8).hexdigest() + "-"
+
+
+def spread(
+    store: Store,
+    prefix: keras.Model,
+    paths: Sequence[str],
+    keys: Sequence[str],
+    geometry: Geometry,
+    precision: str,
+    compute: ComputeSettings,
+) -> None:
+    """Have a cluster compute features and write them to the store, which is opened, on a disk that all machines share.
+
+    Args:
+        store: where to.
+        prefix: from images to what is kept.
+        paths: the images' files, on such a disk too.
+        keys: of the images, none twice.
+        geometry: how a file becomes an image.
+        precision: as for ``features``.
+        compute: ``address`` of the cluster, ``cpus`` and ``gpus`` of a task.
+
+    Raises:
+        BadInput: no cluster answers, no machine of it has room, one lacks what a task needs; or images can't be decoded.
+        RunFailed: a disk or a memory is too small, or Ray gave a task up.
+    """
+    cpus, gpus = compute.cpus or 1, compute.gpus or 0
+    with ray_cluster.joined(compute.address) as ray:
+        places = ray_cluster.room(ray, cpus, gpus)
+        if not places:
+            raise BadInput(ray_cluster.no_room(ray, "a task", cpus, gpus))
+        say(f"features: {many(places, 'task')} at a time on {many(len(ray_cluster.machines(ray)), 'machine')} of Ray's")
+        ray.cloudpickle.register_pickle_by_value(errand)
+        root = store.root.absolute()
+        classes = _foreign(prefix, ray)
+        work = Work(root, store.description, store.layout, geometry, precision, classes)
+        common = ray.put(ray.cloudpickle.dumps(work)), ray.put(_saved(prefix))
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1)(errand.run).options(name=NAME)
+        parts = iter(list(_parts([str(Path(path).absolute()) for path in paths], keys, store.layout, places)))
+        environment = {**travelling(), **threads(compute.cpus or 1)}
+        running: dict[Any, Part] = {}
+        problems: list[Undecodable] = []
+        try:
+            with progress("Computing features", len(keys), "images") as advance:
+                while True:
+                    while len(running) < 2 * places and (part := next(parts, None)) is not None:
+                        given = found(), environment, framework.__version__, *common, pickle.dumps(part)
+                        running[task.remote(*given)] = part
+                    if not running:
+                        break
+                    over, _ = ray.wait(list(running), num_returns=1, timeout=0.5)
+                    for one in over:
+                        try:
+                            _heed(*ray.get(one))
+                        except Undecodable as error:
+                            problems.append(error)
+                        except ray.exceptions.RayError as error:
+                            first = str(error).strip().split("\n", 1)[0]
+                            raise RunFailed(f"Ray gave a task of the feature pass up: {first}") from None
+                        advance(len(running.pop(one).keys))
+        finally:
+            for one in running:
+                ray.cancel(one, force=True)
+    if problems:
+        raise Undecodable([bad for error in problems for bad in error.reasons.items()])
+
+
+def compute_part(work: bytes, model: bytes, part: bytes) -> tuple[str, Any]:
+    """Compute a part and keep it, at the machine of a task.
+
+    Args:
+        work: the pickled ``Work``.
+        model: the prefix as Keras saves it; loaded once a process.
+        part: the pickled ``Part``.
+
+    Returns:
+        ``done``; or what is wrong and the particulars of it, for ``_heed``.
+    """
+    wanted: Work = pickle.loads(work)
+    images: Part = pickle.loads(part)
+    store = Store(wanted.root, wanted.description, wanted.layout)
+    if not (store.folder / "key.json").is_file():
+        return "unfit", f"{wanted.root} is not there on {platform.node()}"
+    there = store.written(images.name)
+    left = [place for place, key in enumerate(images.keys) if key not in there]
+    if not left:
+        return "done", None
+    load_tensorflow()
+    paths, keys = [images.paths[place] for place in left], [images.keys[place] for place in left]
+    try:
+        dataset = image_batches(paths, wanted.geometry)(np.arange(len(paths)))
+        forward = _loaded(wanted, model, dataset.element_spec)
+        stream = records(forward, dataset, paths, keys, wanted.geometry, wanted.layout, lambda count: None)
+        store.write(stream, images.name)
+    except Undecodable as error:
+        return "undecodable", list(error.reasons.items())
+    except BadInput as error:
+        return "bad", [(one.what, one.where, one.right) for one in error.problems]
+    except RunFailed as error:
+        return "failed", f"{error} (on {platform.node()})"
+    return "done", None
+
+
+_forwards: dict[tuple[str, str], Any] = {}
+
+
+def _loaded(work: Work, model: bytes, spec: Any) -> Any:
+    """The pass of this process, traced once; that of another prefix before it is forgotten."""
+    key = hashlib.blake2b(model, digest_size=16).hexdigest(), repr((work.layout, work.precision))
+    if key not in _forwards:
+        _forwards.clear()
+        with tempfile.TemporaryDirectory(prefix="framework-") as folder:
+            file = Path(folder, "prefix.keras")
+            file.write_bytes(model)
+            with keras.utils.custom_object_scope(dict(work.classes)):
+                prefix = load_model(file)
+        _forwards[key] = forward_of(prefix, work.layout, spec, work.precision)
+    return _forwards[key]
+
+
+def _heed(said: str, more: Any) -> None:
+    """Raise what a task has found wrong, here."""
+    if said == "undecodable":
+        raise Undecodable(more)
+    if said == "bad":
+        raise BadInput(Problem(*one) for one in more)
+    if said == "failed":
+        raise RunFailed(more)
+    if said == "unfit":
+        right = "this version on all machines, and a cache.dir on a disk that they share"
+        raise BadInput(Problem(more, "cache.compute", right))
+
+
+def _parts(paths: Sequence[str], keys: Sequence[str], layout: Layout, places: int) -> Iterator[Part]:
+    """The images in parts of whole batches: about a shard each, fewer where there would be too few parts for all places."""
+    size = min(SHARD_BYTES // layout.bytes, MOST, -(-len(keys) // (PARTS * places)))
+    size = max(1, -(-size // BATCH_SIZE)) * BATCH_SIZE
+    for start in range(0, len(keys), size):
+        yield Part(tuple(paths[start : start + size]), tuple(keys[start : start + size]))
+
+
+def _saved(prefix: keras.Model) -> bytes:
+    """The prefix as Keras saves it."""
+    with tempfile.TemporaryDirectory(prefix="framework-") as folder:
+        file = Path(folder, "prefix.keras")
+        prefix.save(file)
+        return file.read_bytes()
+
+
+def _foreign(prefix: keras.Model, ray: Any) -> dict[str, type]:
+    """Classes of layers that are a recipe's own: they travel by value, for the recipe may not be there."""
+    kinds = {type(operation) for operation in prefix.operations}
+    foreign = {kind for kind in kinds if kind.__module__.split(".")[0] not in ("keras", "keras_hub", "framework")}
+    for kind in foreign:
+        ray.cloudpickle.register_pickle_by_value(sys.modules[kind.__module__])
+    return {keras.saving.get_registered_name(kind): kind for kind in foreign}
