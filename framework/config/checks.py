@@ -14,6 +14,7 @@ from framework.config.settings import (
     CacheSettings,
     ComputeSettings,
     DataSettings,
+    DistillSettings,
     ModelSettings,
     OptimSettings,
     PartSettings,
@@ -31,6 +32,7 @@ from framework.core.errors import Problem, suggestion
 PLAIN = {
     "stage": StageSettings,
     "trainer": TrainerSettings,
+    "distill": DistillSettings,
     "cache": CacheSettings,
     "resume": ResumeSettings,
     "compute": ComputeSettings,
@@ -103,7 +105,7 @@ def _record(node: Any, record: type, path: str, problems: list[Problem]) -> Any:
         return None
     given, wrong = schema.check(mapping, schema.fields(record), path, path)
     problems += wrong
-    return None if wrong else record(**given)
+    return None if wrong else record(*(given[name] for name in schema.fields(record)))
 
 
 def _part(node: Any, kind: str, record: type[Node], path: str, problems: list[Problem]) -> Node | None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from framework.core import better, registry
 from framework.core.better import Direction, Yardstick
 from framework.core.geometry import Channels, Geometry, Level, Resize
-from framework.core.schema import Count, NonNegative, PathText, Positive, Seed, Whole
+from framework.core.schema import Count, NonNegative, PathText, Portion, Positive, Seed, Whole
 from framework.core.task import Labels
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
@@ -161,6 +161,18 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True)
+class DistillSettings:
+    """Knowledge distillation: the run ``from_``, in config ``from``, teaches; None for none.
+
+    Both logits are divided by ``temperature``; ``weight`` is the teacher's share of the loss.
+    """
+
+    from_: PathText | None
+    temperature: Positive
+    weight: Portion
+
+
+@dataclass(frozen=True)
 class CacheSettings:
     """The feature cache: whether, where (None: the user's cache folder), in which dtype, and how many GiB at most."""
 
@@ -251,6 +263,7 @@ class Settings:
     data: DataSettings
     stages: Mapping[str, StageSettings]
     trainer: TrainerSettings
+    distill: DistillSettings
     cache: CacheSettings
     resume: ResumeSettings
     compute: ComputeSettings

@@ -86,6 +86,14 @@ def features(
         raise
 
 
+def outputs(model: keras.Model, paths: Sequence[str], *, geometry: Geometry) -> np.ndarray:
+    """What a model with one output gives for each image, float32 (images, …), kept nowhere; raises as ``features``."""
+    layout = Layout((tuple(model.outputs[0].shape[1:]),), "float32")
+    files, wanted = image_batches(paths, geometry), np.arange(len(paths))
+    batches = _compute(model, geometry, files, paths, wanted, paths, layout, "float32")
+    return np.concatenate([layout.tensors(records)[0] for _, records in batches])
+
+
 def kept(prefix: keras.Model, keys: Sequence[str], *, geometry: Geometry, cache: CacheSettings, precision: str) -> int:
     """How many of these images' features are kept already."""
     store = _store(prefix, geometry, cache, precision)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from framework.config.settings import CacheSettings
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.errors import Problem
+from framework.core.geometry import Geometry
 from framework.core.registry import get
 from framework.data import fingerprint, pipeline
 from framework.data.rows import untuned
@@ -20,6 +22,7 @@ from framework.features.graph import Cut, frozen_prefix, split
 from framework.model import weights
 from framework.model.build import Network, build
 from framework.training.compiling import balance, make_loss, make_metrics, make_optimizer
+from framework.training.distilling import PRECISION, kept_as
 from framework.training.experiment import Experiment
 from framework.training.inputs import SPLITS, InputBuilder, with_prefix
 from framework.training.loop import StepLoop
@@ -107,7 +110,14 @@ def plan(start: Experiment) -> RunPlan:
     images = min(read * math.prod(start.settings.data.geometry.shape), start.settings.data.memory_limit << 20)
     held = max([stage.bytes if not stage.why else images for stage in planned], default=0)
     model_bytes = 4 * (total + 2 * trained)
-    seconds = START + ready + sum(stage.seconds for stage in planned) + END + 2 * model_bytes / WRITTEN
+    seconds = (
+        START
+        + ready
+        + sum(stage.seconds for stage in planned)
+        + _taught(start, decoding)
+        + END
+        + 2 * model_bytes / WRITTEN
+    )
     return RunPlan(start, network, note, planned, 4 * (total + 3 * trained) + held, model_bytes, seconds)
 
 
@@ -170,15 +180,35 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
 
 
 def _known(start: Experiment, prefix: keras.Model, inputs: InputBuilder) -> int:
-    """How many images' features are kept; none where the images are still to be made."""
-    paths = [path for split in inputs.splits.values() for path in split.paths]
+    """How many images' features are kept."""
+    settings, paths = start.settings, [path for split in inputs.splits.values() for path in split.paths]
+    return _kept(start, prefix, paths, settings.data.geometry, settings.cache, settings.trainer.feature_precision)
+
+
+def _kept(
+    start: Experiment,
+    prefix: keras.Model,
+    paths: Sequence[str],
+    geometry: Geometry,
+    cache: CacheSettings,
+    precision: str,
+) -> int:
+    """Of how many images what a network gives is kept; of none where the images are still to be made."""
     if start.images.prepare and not all(Path(path).exists() for path in paths[:1]):
         return 0
-    settings = start.settings
-    keys = fingerprint.contents(paths)
-    geometry = settings.data.geometry
-    found = kept(prefix, keys, geometry=geometry, cache=settings.cache, precision=settings.trainer.feature_precision)
+    found = kept(prefix, fingerprint.contents(paths), geometry=geometry, cache=cache, precision=precision)
     return min(found, len(paths))
+
+
+def _taught(start: Experiment, decoding: float) -> float:
+    """Seconds of the teacher's pass over the training images, as far as its answers are not kept."""
+    if start.teacher is None:
+        return 0.0
+    model, geometry, cache = start.teacher.load(), start.teacher.geometry, kept_as(start.settings.cache)
+    paths = start.images.splits["train"].paths
+    known = 0 if cache.use == "off" else _kept(start, model, paths, geometry, cache, PRECISION)
+    begin, forward = measured(model, cache=cache, precision=PRECISION)
+    return begin + (len(paths) - known) * (decoding + forward)
 
 
 def training_times(

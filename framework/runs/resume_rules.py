@@ -39,6 +39,7 @@ RULES = {
     "optim.schedule.*": MAY,
     "optim.*": "the optimizer's memory was made with the other",
     "loss.*": "losses before and after could not be compared",
+    "distill.*": "losses before and after could not be compared",
     "metrics.*": "the epochs so far were not measured so",
     "callbacks.*.name": "another callback would take its place",
     "callbacks.checkpoint.filename": MAY,

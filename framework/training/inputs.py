@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from framework.features.key import bfloat16_supported
 from framework.features.rows import FeatureRows
 from framework.model.build import Network
 from framework.training.collaborators import Recorder, Unrecorded
+from framework.training.distilling import answers
 from framework.training.experiment import Experiment
 from framework.training.stages import Stage
 
@@ -43,6 +44,7 @@ class StageInputs:
         augmentations: by name, applied to what is read; empty where features are.
         cached: whether rows are kept features.
         copies: how many rows of each training image there are, one augmented version after the other.
+        answers: a teacher's logits of the training images, float32 (images, units); None where none teaches.
         says: a clause for the person who waits.
     """
 
@@ -52,6 +54,7 @@ class StageInputs:
     augmentations: Mapping[str, Augmentation] = field(default_factory=dict)
     cached: bool = False
     copies: int = 1
+    answers: np.ndarray | None = None
     says: str = ""
 
 
@@ -77,14 +80,17 @@ class InputBuilder:
         self.settings = experiment.settings
         self.splits = {name: experiment.images.splits[name] for name in SPLITS if name in experiment.images.splits}
         self._images: dict[str, Rows] = {}
+        self._answers: np.ndarray | None = None
 
     def build(self, stage: Stage) -> StageInputs:
         """Rows for this stage, computed or read with progress, and the part of the network that they go into."""
         cut = frozen_prefix(self.network.flat, stage.trained, stage.inference)
         why = self.why_not_kept(cut)
-        if why is not None:
-            return self._from_images(stage, cut, why)
-        return self._from_features(stage, cut)
+        inputs = self._from_features(stage, cut) if why is None else self._from_images(stage, cut, why)
+        if self.experiment.teacher is not None and self._answers is None:
+            with self.recorder.phase("teacher"):
+                self._answers = answers(self.experiment)
+        return replace(inputs, answers=self._answers)
 
     def why_not_kept(self, cut: Cut) -> str | None:
         """Why features are not kept in this stage; empty if there is nothing worth a word, None if they are."""

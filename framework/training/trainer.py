@@ -25,6 +25,7 @@ from framework.features.graph import has_kernel
 from framework.model.build import Network
 from framework.training.collaborators import Recorder, Store, Unrecorded, Unstored
 from framework.training.compiling import balance, check_formats, class_weights, make_loss, make_metrics, make_optimizer
+from framework.training.distilling import teach
 from framework.training.experiment import Experiment
 from framework.training.inputs import InputBuilder, StageInputs
 from framework.training.interruption import Interruption
@@ -199,6 +200,7 @@ class Trainer:
             copies=inputs.copies,
             balance=self.balance,
             share=self.workers.share(blended),
+            answers=inputs.answers,
         )
 
     def _targets(self, split: str) -> np.ndarray:
@@ -236,6 +238,7 @@ class Trainer:
         whole.compile(metrics=make_metrics(self.settings, task), **compiled)
         whole.stop_training = False
         inputs.tail.compile(metrics=metrics, steps_per_execution=at_once, jit_compile=False, **compiled)
+        teach(inputs.tail, self.experiment)
         # before the first step: one that makes variables is traced twice
         optimizer.build(inputs.tail.trainable_variables)
         self.workers.join(inputs.tail, trainer.batch_size)

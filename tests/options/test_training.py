@@ -12,6 +12,7 @@ from framework.core.runs import RunFolder
 from framework.runs.job import Job
 from framework.training.progress import Progress
 from framework.training.state import State
+from tests.evaluation.common import make_run
 from tests.options.counted import effect, effects
 from tests.options.made import SMALL, prepared, settings, trained
 
@@ -296,3 +297,24 @@ def test_so_many_augmented_copies_of_each_training_image_are_kept(photos, tmp_pa
     assert not np.allclose(first, second)
     trainer = prepared(photos, tmp_path / "anew", *given, "augment.copies=0")
     assert not trainer.inputs.build(trainer.stages[0]).cached
+
+
+@effect("distill.from", "distill.temperature", "distill.weight")
+@pytest.mark.parametrize(("temperature", "weight"), [(2.0, 0.25), (5.0, 1.0)])
+def test_so_much_of_the_loss_is_the_distance_from_the_softened_teacher(photos, tmp_path, eager, temperature, weight):
+    teacher = make_run(tmp_path / "teacher", photos)
+    given = (f"distill.from={teacher}", f"distill.temperature={temperature}", f"distill.weight={weight}")
+    # one step on all images: the loss is that of the first weights
+    trainer = trained(photos, tmp_path / "run", "trainer.batch_size=24", "optim.lr=0.0000001", *given)
+    inputs = trainer.inputs.build(trainer.stages[0])
+    labels, logits = trainer.experiment.images.splits["train"].labels, inputs.answers
+    found = np.asarray(trainer.network.model(np.asarray(inputs.train.read(np.arange(24)), np.float32)), np.float64)
+    task = trainer.experiment.task
+    p, q = task.probabilities(logits / temperature), task.probabilities(found / temperature)
+    far = temperature**2 * (p * np.log(p / q)).sum(1).mean()
+    (row,) = trainer.history
+    assert row["loss"] == pytest.approx((1 - weight) * task.surprise(found, labels) + weight * far, rel=1e-4)
+    # what validates is judged by its labels alone
+    validation = trainer.experiment.images.splits["validation"].labels
+    assert row["val_loss"] == pytest.approx(task.surprise(trainer.answers(), validation), rel=1e-4)
+    assert row["accuracy"] == pytest.approx((found.argmax(1) == labels).mean())

@@ -384,6 +384,7 @@ REFUSED = [
     ("optim.schedule.name", "optim.schedule=step"),
     ("optim.*", "optim.beta_1=0.8"),
     ("loss.*", "loss=focal"),
+    ("distill.*", "distill.temperature=2"),
     ("metrics.*", "metrics=[accuracy,f1]"),
     ("callbacks.checkpoint", "~callbacks.checkpoint"),
     ("callbacks.mlflow.*", "callbacks.mlflow.experiment=b"),
