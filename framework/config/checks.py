@@ -74,9 +74,10 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings | None, list[Prob
         values[key] = _named(config.get(key), kind, key, problems)
     values["augment"] = _augment(config.get("augment"), problems)
     values["stages"] = _stages(config.get("stages"), config.get("stage"), values["model"], problems)
-    for node in (values["model"], values["data"]):
+    sized: dict[str, Any] = {"model": values["model"], "data": values["data"]}
+    sized |= {f"stages.{name}": stage for name, stage in (values["stages"] or {}).items()}
+    for path, node in sized.items():
         if node is not None and isinstance(node.image_size, list) and len(node.image_size) != 2:
-            path = "model" if isinstance(node, ModelSettings) else "data"
             what = f"{path}.image_size={schema.show(node.image_size)} is neither one side nor [height,width]"
             problems.append(Problem(what, f"{path}.image_size", "150 or [150,200]"))
     del values["stage"]

@@ -29,7 +29,7 @@ DATA = {
 }
 # the same of ``trainer``, of ``stage``, and of bases
 TRAINER = {"gradient_accumulation_steps": 1, "workers": 1, "workers_timeout": 120}
-STAGE = {"rank": 8, "targets": ["query", "value"]}
+STAGE = {"rank": 8, "targets": ["query", "value"], "image_size": None, "label_smoothing": None, "mixup": None}
 DISTILL = {"from": None, "temperature": 4.0, "weight": 0.9}
 MODELS = {name: {"drop_path_rate": 0.0} for name in ("dinov2", "dinov3")}
 

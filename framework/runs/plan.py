@@ -18,7 +18,7 @@ from framework.core.registry import get
 from framework.data import fingerprint, pipeline
 from framework.data.rows import untuned
 from framework.features.compute import BATCH_SIZE, image_batches, kept, measured
-from framework.features.graph import Cut, frozen_prefix, split
+from framework.features.graph import Cut
 from framework.model import weights
 from framework.model.build import Network, build
 from framework.training.compiling import balance, make_loss, make_metrics, make_optimizer
@@ -146,43 +146,38 @@ def with_local_weights(start: Experiment) -> tuple[Experiment, str]:
 def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decoding: float) -> StagePlan:
     settings = start.settings
     freeze(network, stage)
-    cut = frozen_prefix(network.flat, stage.trained, stage.inference)
     inputs = InputBuilder(start, network)
-    why = inputs.why_not_kept(cut)
+    passes = inputs.passes(stage)
+    cut, tail = passes[0].cut, passes[0].tail
+    why = inputs.why_not_kept(cut, stage)
     if why == "":
         why = "nothing is kept: what trains begins at the images"
-    prefix, tail = split(network.flat, cut, stage.inference)
-    if why and prefix is not None:
-        tail = with_prefix(prefix, tail)
-    counts = {name: len(split) for name, split in inputs.splits.items()}
-    images = sum(counts.values())
+    if why and passes[0].prefix is not None:
+        tail = with_prefix(passes[0].prefix, tail)
+    images = sum(map(len, inputs.splits.values()))
     trained = sum(int(np.prod(weight.shape)) for weight in network.model.trainable_variables)
     steps = pipeline.steps(len(balance(start) or start.images.splits["train"]), settings.trainer.batch_size)
     hits: int | None = None
-    size = 0
+    size, precision = 0, settings.trainer.feature_precision
     if why:
         # read once where they fit into memory, else in every epoch
         once = images * math.prod(settings.data.geometry.shape) <= settings.data.memory_limit << 20
         seconds = decoding * images * (1 if once else stage.epochs)
     else:
-        assert prefix is not None
-        hits = _known(start, prefix, inputs) if known else None
-        size = cut.numbers * BYTES[settings.cache.dtype] * images
+        hits = 0 if known else None
         seconds = 0.0
-        if images > (hits or 0):
-            precision = settings.trainer.feature_precision
-            begin, forward = measured(prefix, cache=settings.cache, precision=precision)
-            seconds = begin + (images - (hits or 0)) * (decoding + forward)
+        for one in passes:
+            paths = [path for name in one.names for path in inputs.splits[name].paths]
+            found = _kept(start, one.prefix, paths, one.geometry, settings.cache, precision) if known else 0
+            hits = hits + found if hits is not None else None
+            size += one.cut.numbers * BYTES[settings.cache.dtype] * len(paths)
+            if len(paths) > found:
+                begin, forward = measured(one.prefix, cache=settings.cache, precision=precision)
+                seconds += begin + (len(paths) - found) * (decoding + forward)
     begin, epoch = training_times(start, network, stage, tail, not why)
     seconds += begin + stage.epochs * epoch
     total = network.model.count_params()
     return StagePlan(stage, trained, total - trained, cut, why or "", hits, images, size, steps, seconds)
-
-
-def _known(start: Experiment, prefix: keras.Model, inputs: InputBuilder) -> int:
-    """How many images' features are kept."""
-    settings, paths = start.settings, [path for split in inputs.splits.values() for path in split.paths]
-    return _kept(start, prefix, paths, settings.data.geometry, settings.cache, settings.trainer.feature_precision)
 
 
 def _kept(
@@ -231,7 +226,7 @@ def training_times(
     at_once = min(steps, AT_ONCE) if cached else 1
     tail.compile(
         optimizer=make_optimizer(settings, stage, network.flat, steps),
-        loss=make_loss(settings, task),
+        loss=make_loss(settings, task, stage),
         metrics=make_metrics(settings, task),
         auto_scale_loss=False,
         jit_compile=False,

@@ -175,6 +175,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     problems = [
         *_compute(settings),
         *_size(settings),
+        *_stage_sizes(settings),
         *_pooling(settings),
         *_backbone(settings.model),
         *_schedule(settings),
@@ -244,15 +245,20 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
         what = f"loss '{loss.name}' does not fit a {task.kind} head"
         fitting = [part.name for part in registry.parts("loss") if task.fits(part)]
         yield Problem(what, "loss.name", f"loss=auto (or one of: {listing(fitting)})")
-    smoothing = settings.loss.parameters.get("label_smoothing")
-    if smoothing and not isinstance(task, Classification):
-        what = f"loss.label_smoothing={smoothing:g} smooths over classes, and the labels are numbers"
-        yield Problem(what, "loss.label_smoothing", "loss.label_smoothing=0")
-    for name, chosen in settings.augment.parts.items():
-        if registry.get("augmentation", chosen.name).details["mixes"] and task.labels == "index":
+    smoothed = {"loss.label_smoothing": settings.loss.parameters.get("label_smoothing")}
+    smoothed |= {f"stages.{name}.label_smoothing": stage.label_smoothing for name, stage in settings.stages.items()}
+    for where, smoothing in smoothed.items():
+        if smoothing and not isinstance(task, Classification):
+            what = f"{where}={smoothing:g} smooths over classes, and the labels are numbers"
+            yield Problem(what, where, f"{where}=0")
+        elif smoothing is not None and "label_smoothing" not in loss.parameters and where.startswith("stages."):
+            what = f"{where}={smoothing:g}: loss '{loss.name}' smooths no labels"
+            yield Problem(what, where, "loss=auto, or leave it out")
+    for where, name in _blending(settings).items():
+        if task.labels == "index":
             what = f"augmentation '{name}' blends labels, which loss '{loss.name}' can't take"
-            yield Problem(what, f"augment.{name}", "loss=categorical_crossentropy")
-        if registry.get("augmentation", chosen.name).details["mixes"] and settings.augment.copies:
+            yield Problem(what, where, "loss=categorical_crossentropy")
+        if settings.augment.copies:
             what = f"augment.copies keeps each image by itself, but augmentation '{name}' blends several"
             yield Problem(what, "augment.copies", f"augment.copies=0, or leave '{name}' out")
     for name, chosen in settings.metrics.items():
@@ -309,11 +315,48 @@ def _teacher(settings: Settings, task: Task | None) -> tuple[Trained | None, lis
     if all(map(settings.fits, settings.stages.values())):
         what = f"{where} changes nothing: head '{settings.head.name}' is fitted to labels, without a loss"
         problems.append(Problem(what, where, "a head that is trained"))
-    for name, chosen in settings.augment.parts.items():
-        if registry.get("augmentation", chosen.name).details["mixes"]:
-            what = f"augmentation '{name}' blends images, and the teacher is asked about each by itself"
-            problems.append(Problem(what, f"augment.{name}", f"leave '{name}' out, or no {where}"))
+    for place, name in _blending(settings).items():
+        what = f"augmentation '{name}' blends images, and the teacher is asked about each by itself"
+        problems.append(Problem(what, place, f"leave '{name}' out, or no {where}"))
     return teacher, problems
+
+
+def _blending(settings: Settings) -> dict[str, str]:
+    """By where they are said, the augmentations that blend images, of any stage."""
+    found = {}
+    for name, stage in settings.stages.items():
+        for key, part in settings.augment_of(stage).parts.items():
+            if registry.get("augmentation", part.name).details["mixes"]:
+                said = settings.augment.parts.get(key) == part
+                found[f"augment.{key}" if said else f"stages.{name}.mixup"] = key
+    return found
+
+
+def _stage_sizes(settings: Settings) -> Iterator[Problem]:
+    """Sizes that a stage's images can't have, as far as that is known of the parts."""
+    base, pooling = registry.get("base", settings.model.name), registry.get("pooling", settings.pooling.name)
+    smallest, gives = base.details["minimum_size"], base.details["gives"]
+    for name, stage in settings.stages.items():
+        size, where = settings.geometry_of(stage).size, f"stages.{name}.image_size"
+        if size == settings.data.size:
+            continue
+        given, right = f"{where}={show(stage.image_size)}", "leave it out"
+        try:
+            output = gives(settings.data.size, settings.model.parameters) if gives else None
+        except BadInput:
+            continue  # the size of the data is told already
+        if output is not None and output.kind != "maps":
+            what = f"base '{base.name}' takes images of one size, that of its patches' places"
+            yield Problem(f"{given}: {what}", where, f"{right}, or a convolutional base such as model=mobilenet")
+        elif min(size) < smallest:
+            what = f"{given} is too small: base '{base.name}' needs sides of {smallest} at least"
+            yield Problem(what, where, f"{where}={smallest}")
+        elif not pooling.details["any_size"]:
+            what = f"pooling '{pooling.name}' gives vectors of a length that depends on the size"
+            yield Problem(f"{given}: {what}", where, f"{right}, or pooling=avg")
+        elif registry.get("head", settings.head.name).details["fit"] is not None:
+            what = f"head '{settings.head.name}' is made of images as it will be asked about them"
+            yield Problem(f"{given}: {what}", where, right)
 
 
 def _size(settings: Settings) -> Iterator[Problem]:
@@ -490,6 +533,10 @@ def _fitted(settings: Settings) -> Iterator[Problem]:
             elif stage.epochs is not None:
                 what = f"stages.{name}.epochs={stage.epochs} changes nothing: a head is fitted in one pass"
                 yield Problem(what, f"stages.{name}.epochs", "leave it out")
+            for key, value in (("label_smoothing", stage.label_smoothing), ("mixup", stage.mixup)):
+                if value is not None:
+                    what = f"stages.{name}.{key}={value:g} changes nothing: the head is fitted to each image, without a loss"
+                    yield Problem(what, f"stages.{name}.{key}", "leave it out")
         elif head.details["remembers"]:
             what = f"head '{head.name}' remembers the training images and can't be trained: {where}={stage.train}"
             yield Problem(what, where, "stages=default and model.trainable=false")

@@ -66,7 +66,7 @@ def range_test(trainer: Trainer) -> RangeTest:
     )
     optimizer = make_optimizer(settings, stage, trainer.network.flat, STEPS)
     tail = inputs.tail
-    tail.compile(optimizer=optimizer, loss=make_loss(settings, trainer.experiment.task), auto_scale_loss=False)
+    tail.compile(optimizer=optimizer, loss=make_loss(settings, trainer.experiment.task, stage), auto_scale_loss=False)
     teach(tail, trainer.experiment)
     rates: list[float] = []
     losses: list[float] = []
