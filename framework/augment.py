@@ -48,7 +48,9 @@ def draw(overrides: Sequence[str], preview: Path) -> int:
     images = start.images
     train = images.splits["train"]
     shown = _spread(len(train), IMAGES)
-    rows = FileImages(train.paths, settings.data.geometry)
+    first = next(iter(settings.stages.values()))
+    augment = settings.augment_of(first)
+    rows = FileImages(train.paths, settings.geometry_of(first))
 
     def seen(epoch: int, varied: bool) -> np.ndarray:
         """uint8 (images, height, width, 3)."""
@@ -58,7 +60,7 @@ def draw(overrides: Sequence[str], preview: Path) -> int:
             batch_size=len(shown),
             seed=settings.trainer.seed,
             epoch=epoch,
-            augmentations=augmentations(settings) if varied else {},
+            augmentations=augmentations(augment) if varied else {},
             positions=shown,
         ).map(lambda x, _: x)
         pixels = np.clip(np.rint(np.asarray(batch)), 0, 255).astype(np.uint8)
@@ -72,7 +74,7 @@ def draw(overrides: Sequence[str], preview: Path) -> int:
         for row, path in enumerate(train.paths[place] for place in shown)
         for epoch, column in enumerate(columns)
     ]
-    names = ", ".join(settings.augment.parts)
+    names = ", ".join(augment.parts)
     below = f"{len(shown)} of {many(len(train), 'training image')}, seed {settings.trainer.seed}, {names}"
     contact_sheet.draw(preview, frames, "What training sees", below)
     say(f"drawn in {preview}")
@@ -89,7 +91,7 @@ def _preflight(settings: Settings) -> list[Problem]:
         experiment(settings)
     except BadInput as error:
         return list(error.problems)
-    if not settings.augment.parts:
+    if not settings.augment_of(next(iter(settings.stages.values()))).parts:
         return [Problem("augment=none varies nothing: there is nothing to draw", "augment", "augment=light")]
     return []
 

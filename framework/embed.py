@@ -136,7 +136,7 @@ def _frozen(settings: Settings) -> Settings:
         settings,
         model=replace(settings.model, trainable=False),
         augment=replace(settings.augment, parts={}),
-        stages={first[0]: replace(first[1], train="head")},
+        stages={first[0]: replace(first[1], train="head", image_size=None, label_smoothing=None, mixup=None)},
     )
 
 

@@ -14,6 +14,7 @@ from framework.config.settings import (
     CacheSettings,
     ComputeSettings,
     DataSettings,
+    DistillSettings,
     ModelSettings,
     OptimSettings,
     PartSettings,
@@ -31,6 +32,7 @@ from framework.core.errors import Problem, suggestion
 PLAIN = {
     "stage": StageSettings,
     "trainer": TrainerSettings,
+    "distill": DistillSettings,
     "cache": CacheSettings,
     "resume": ResumeSettings,
     "compute": ComputeSettings,
@@ -75,9 +77,10 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings | None, list[Prob
     problems += wrong
     values["augment"] = _augment(config.get("augment"), problems)
     values["stages"] = _stages(config.get("stages"), config.get("stage"), values["model"], problems)
-    for node in (values["model"], values["data"]):
+    sized: dict[str, Any] = {"model": values["model"], "data": values["data"]}
+    sized |= {f"stages.{name}": stage for name, stage in (values["stages"] or {}).items()}
+    for path, node in sized.items():
         if node is not None and isinstance(node.image_size, list) and len(node.image_size) != 2:
-            path = "model" if isinstance(node, ModelSettings) else "data"
             what = f"{path}.image_size={schema.show(node.image_size)} is neither one side nor [height,width]"
             problems.append(Problem(what, f"{path}.image_size", "150 or [150,200]"))
     del values["stage"]
@@ -108,7 +111,7 @@ def _record(node: Any, record: type, path: str, problems: list[Problem]) -> Any:
         return None
     given, wrong = schema.check(mapping, schema.fields(record), path, path)
     problems += wrong
-    return None if wrong else record(**given)
+    return None if wrong else record(*(given[name] for name in schema.fields(record)))
 
 
 def _part(node: Any, kind: str, record: type[Node], path: str, problems: list[Problem]) -> Node | None:

@@ -29,7 +29,8 @@ DATA = {
 }
 # the same of ``trainer``, of ``stage``, and of bases
 TRAINER = {"gradient_accumulation_steps": 1, "workers": 1, "workers_timeout": 120}
-STAGE = {"rank": 8, "targets": ["query", "value"]}
+STAGE = {"rank": 8, "targets": ["query", "value"], "image_size": None, "label_smoothing": None, "mixup": None}
+DISTILL = {"from": None, "temperature": 4.0, "weight": 0.9}
 MODELS = {name: {"drop_path_rate": 0.0} for name in ("dinov2", "dinov3")}
 
 # of the nodes cache and sweep, likewise
@@ -56,7 +57,7 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
         now = {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **now}
     if "search" not in now:
         now["search"] = read(conf_folder() / "train.yaml").content["search"]
-    now.setdefault("mirror", None)
+    now = {"mirror": None, "distill": DISTILL, **now}
     if "compute" not in now:
         now["compute"] = here()
     if isinstance(now.get("sweep"), Mapping):

@@ -7,14 +7,16 @@ part has the keys of its class here and, beside them, the parameters of the part
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from framework.core import better, registry
 from framework.core.better import Direction, Yardstick
 from framework.core.geometry import Channels, Geometry, Level, Resize
-from framework.core.schema import Count, NonNegative, PathText, Positive, Seed, Whole
+from framework.core.schema import Count, NonNegative, PathText, Portion, Positive, Seed, Share, Whole
 from framework.core.task import Labels
+
+MIXUP = "mixup"  # the augmentation that a stage can have of its own
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -128,6 +130,8 @@ class StageSettings:
     ``epochs`` None means ``trainer.epochs``. The rate is ``lr``, or ``optim.lr`` times ``lr_factor``; with
     ``layer_decay`` each layer below the head has that times the rate of the one above it. ``batch_norm`` of the base
     keeps its statistics (``inference``) or renews them (``train``); ``auto`` keeps those that came with weights.
+    ``image_size`` is that of the images that train; ``label_smoothing``, and ``mixup``, its alpha or 0 for none, stand in
+    place of what loss and augment say. None means what holds for the run.
     """
 
     train: str
@@ -138,6 +142,9 @@ class StageSettings:
     batch_norm: Literal["auto", "inference", "train"]
     rank: Count
     targets: list[str]
+    image_size: Count | list[Count] | None
+    label_smoothing: Share | None
+    mixup: NonNegative | None
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,18 @@ class TrainerSettings:
     steps_per_execution: Count | Literal["auto"]
     workers: Count
     workers_timeout: Positive
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """Knowledge distillation: the run ``from_``, in config ``from``, teaches; None for none.
+
+    Both logits are divided by ``temperature``; ``weight`` is the teacher's share of the loss.
+    """
+
+    from_: PathText | None
+    temperature: Positive
+    weight: Portion
 
 
 @dataclass(frozen=True)
@@ -253,6 +272,7 @@ class Settings:
     data: DataSettings
     stages: Mapping[str, StageSettings]
     trainer: TrainerSettings
+    distill: DistillSettings
     cache: CacheSettings
     resume: ResumeSettings
     compute: ComputeSettings
@@ -292,8 +312,34 @@ class Settings:
         return (
             (frozen or not of_base)
             and self.cache.use == "auto"
-            and not (self.augment.parts and not self.augment.copies)
+            and not any(self.draws_anew(stage) for stage in self.stages.values())
         )
+
+    def draws_anew(self, stage: StageSettings) -> bool:
+        """Whether the stage's images are others in each epoch."""
+        augment = self.augment_of(stage)
+        return bool(augment.parts) and not augment.copies
+
+    def augment_of(self, stage: StageSettings) -> AugmentSettings:
+        """How the stage varies its images."""
+        if stage.mixup is None:
+            return self.augment
+        own = PartSettings(MIXUP, parameters={"alpha": stage.mixup})
+        parts = {key: own if part.name == MIXUP else part for key, part in self.augment.parts.items()}
+        if own not in parts.values():
+            parts[MIXUP] = own
+        return replace(self.augment, parts={key: part for key, part in parts.items() if part is not own or stage.mixup})
+
+    def loss_of(self, stage: StageSettings) -> PartSettings:
+        """What the stage makes small."""
+        if stage.label_smoothing is None:
+            return self.loss
+        return replace(self.loss, parameters={**self.loss.parameters, "label_smoothing": stage.label_smoothing})
+
+    def geometry_of(self, stage: StageSettings) -> Geometry:
+        """How a file becomes an image that trains in the stage."""
+        whole = self.data.geometry
+        return whole if stage.image_size is None else replace(whole, size=_size(stage.image_size))
 
     def fits(self, stage: StageSettings) -> bool:
         """Whether a stage fits the head, and trains nothing."""

@@ -93,7 +93,9 @@ def needs(cpus: int, gpus: float | None, places: int = 1) -> str:
 def no_room(ray: Any, what: str, cpus: int, gpus: float | None) -> Problem:
     """That no machine has room for ``what``, which needs so many cores and graphics cards."""
     largest = max((node["Resources"].get("CPU", 0) for node in machines(ray)), default=0)
-    text = f"{what} needs {needs(cpus, gpus)}, and no machine of the cluster has that: the largest has {largest:g} cores"
+    text = (
+        f"{what} needs {needs(cpus, gpus)}, and no machine of the cluster has that: the largest has {largest:g} cores"
+    )
     return Problem(text, "compute.cpus", f"compute.cpus={max(1, int(largest))}")
 
 

@@ -170,13 +170,14 @@ def base(
     )
 
 
-def pooling(name: str, *, takes: Need = "maps") -> Callable[[Function], Function]:
+def pooling(name: str, *, takes: Need = "maps", any_size: bool = True) -> Callable[[Function], Function]:
     """Register a pooling: ``(feature_maps, *, …) -> vectors``.
 
     One that takes ``tokens``, or ``class`` if it needs the class token, is ``(class_token, patches, *, …)``: tensors of
     shape (batch, channels), None where the base has no class token, and (batch, patches, channels).
+    ``any_size`` says whether its vectors are as long whatever the size of the images.
     """
-    return register("pooling", name, takes=takes)
+    return register("pooling", name, takes=takes, any_size=any_size)
 
 
 def head(

@@ -24,6 +24,7 @@ Seed = Annotated[int, Ge(0), Lt(2**32)]  # what NumPy takes
 Depth = Annotated[int, Gt(0), Le(1000)]
 Share = Annotated[float, Ge(0), Lt(1)]
 PositiveShare = Annotated[float, Gt(0), Lt(1)]
+Portion = Annotated[float, Gt(0), Le(1)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +150,9 @@ def _path_marks(kind: Any) -> list[_Path]:
 
 
 def fields(record: type) -> dict[str, Any]:
-    """Name and type of each field of a dataclass."""
+    """Name and type of each field of a dataclass, in order; a word of Python is a field with a ``_`` behind it."""
     hints = typing.get_type_hints(record, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(record)}
+    return {field.name.removesuffix("_"): hints[field.name] for field in dataclasses.fields(record)}
 
 
 def show(value: Any) -> str:

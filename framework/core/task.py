@@ -179,6 +179,13 @@ class Classification(Task):
         """Mean negative log-likelihood of labels, in nats, of several a logit; ``smoothing`` of each spread over all."""
 
     @abstractmethod
+    def divergence(self, wanted: Any, found: Any) -> Any:
+        """How far each image's probabilities are from those that are wanted, both as logits, float (batch, units): the
+        Kullback-Leibler divergence, of several logits that are a question each the mean of theirs. A tensor (batch,), in
+        Keras's own operations.
+        """
+
+    @abstractmethod
     def mean(self, logits: Sequence[Any], weights: Sequence[float]) -> Any:
         """Logits of the weighted mean of several classifiers' probabilities, as a tensor, in Keras's own operations.
 
@@ -249,6 +256,11 @@ class Multiclass(Classification):
         own = np.take_along_axis(logits, labels[:, None].astype(np.int64), axis=1)[:, 0]
         return float(np.mean(whole - (1 - smoothing) * own - smoothing * logits.mean(axis=1)))
 
+    def divergence(self, wanted: Any, found: Any) -> Any:
+        logarithms = keras.ops.log_softmax(wanted, axis=-1)
+        far = keras.ops.exp(logarithms) * (logarithms - keras.ops.log_softmax(found, axis=-1))
+        return keras.ops.sum(far, axis=-1)
+
     def mean(self, logits: Sequence[Any], weights: Sequence[float]) -> Any:
         return _log_mean([keras.ops.log_softmax(one, axis=-1) for one in logits], weights)
 
@@ -305,6 +317,9 @@ class Binary(Classification):
     def surprise(self, logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> float:
         return _surprise_of_each(logits, labels[:, None], smoothing)
 
+    def divergence(self, wanted: Any, found: Any) -> Any:
+        return _divergence_of_each(wanted, found)
+
     def mean(self, logits: Sequence[Any], weights: Sequence[float]) -> Any:
         return _mean_of_each(logits, weights)
 
@@ -355,6 +370,9 @@ class Multilabel(Classification):
 
     def surprise(self, logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> float:
         return _surprise_of_each(logits, labels, smoothing)
+
+    def divergence(self, wanted: Any, found: Any) -> Any:
+        return _divergence_of_each(wanted, found)
 
     def mean(self, logits: Sequence[Any], weights: Sequence[float]) -> Any:
         return _mean_of_each(logits, weights)
@@ -482,6 +500,15 @@ def _mean_of_each(logits: Sequence[Any], weights: Sequence[float]) -> Any:
     """``mean`` where each logit is a question of its own: the log-odds of the mean."""
     yes = _log_mean([keras.ops.log_sigmoid(one) for one in logits], weights)
     return yes - _log_mean([keras.ops.log_sigmoid(-one) for one in logits], weights)
+
+
+def _divergence_of_each(wanted: Any, found: Any) -> Any:
+    """``divergence`` where each logit is a question of its own."""
+    yes, no = (
+        keras.ops.sigmoid(sign * wanted) * (keras.ops.log_sigmoid(sign * wanted) - keras.ops.log_sigmoid(sign * found))
+        for sign in (1.0, -1.0)
+    )
+    return keras.ops.mean(yes + no, axis=-1)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -140,6 +140,7 @@ def training_dataset(
     copies: int = 1,
     balance: Balance | None = None,
     share: Share | None = None,
+    answers: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Training batches, epoch after epoch, without end: to be read with ``fit(steps_per_epoch=...)``.
 
@@ -158,6 +159,8 @@ def training_dataset(
         balance: which images an epoch has; None: each once. What augmentations draw then is a function of (seed, epoch,
             place among the epoch's images), so that an image that is repeated is varied each time.
         share: the rows of each batch that are read; None: all.
+        answers: a teacher's logits, float32, a row for each label; ``y`` is then a pair of labels and these. What varies the
+            images leaves them as they are.
 
     Returns:
         Batches ``(x, y)`` or ``(x, y, sample_weight)``. Images (uint8) become float32 in 0–255, other rows stay as
@@ -182,7 +185,7 @@ def training_dataset(
 
     epochs = tf.data.Dataset.range(start[0], np.iinfo(np.int64).max)
     late = share if share is not None and share.blended else None
-    return _parallel(epochs.flat_map(_as_it_is(batches)), _Batch(rows, labels, parts, class_weights, late))
+    return _parallel(epochs.flat_map(_as_it_is(batches)), _Batch(rows, labels, parts, class_weights, late, answers))
 
 
 def augmented_dataset(
@@ -223,18 +226,29 @@ class _Batch:
     augmentations: Mapping[str, Augmentation]
     class_weights: np.ndarray | None
     share: Share | None = None
+    answers: np.ndarray | None = None
 
     def __call__(self, indices: tf.Tensor, uniforms: tf.Tensor) -> tuple[Any, ...]:
         x = tf.nest.map_structure(_as_float, self.rows.read(indices))
-        y = tf.gather(tf.constant(self.labels), indices % len(self.labels))
+        places = indices % len(self.labels)
+        y, told = tf.gather(tf.constant(self.labels), places), self._told(places)
         start = 0
         for part in self.augmentations.values():
             x, y = part.apply(x, y, uniforms[:, start : start + part.draws])
             start += part.draws
         share = self.share
         if share is not None:
-            x, y = tf.nest.map_structure(lambda tensor: tensor[share.of(tf.shape(tensor)[0])], (x, y))
-        return (x, y) if self.class_weights is None else (x, y, _sample_weights(y, self.class_weights))
+            x, y, told = tf.nest.map_structure(lambda tensor: tensor[share.of(tf.shape(tensor)[0])], (x, y, told))
+        weights = () if self.class_weights is None else (_sample_weights(y, self.class_weights),)
+        return (x, (y, *told) if told else y, *weights)
+
+    def _told(self, places: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """What a teacher answers, if there is one; gathered by NumPy, for a graph copies its constants."""
+        answers = self.answers
+        if answers is None:
+            return ()
+        found = tf.numpy_function(lambda rows: answers[rows], [places], tf.float32, stateful=False)
+        return (tf.ensure_shape(found, (None, answers.shape[1])),)
 
 
 def _batches(order: tf.Tensor, uniforms: tf.Tensor, batch_size: int, share: Share | None = None) -> tf.data.Dataset:

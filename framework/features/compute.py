@@ -200,6 +200,16 @@ def _share(keys: Sequence[str], team: Alone) -> list[str]:
     return [key for start in starts for key in keys[start : start + BATCH_SIZE]]
 
 
+def outputs(model: keras.Model, paths: Sequence[str], *, geometry: Geometry) -> np.ndarray:
+    """What a model with one output gives for each image, float32 (images, …), kept nowhere; raises as ``features``."""
+    layout = Layout((tuple(model.outputs[0].shape[1:]),), "float32")
+    dataset = image_batches(paths, geometry)(np.arange(len(paths)))
+    forward = forward_of(model, layout, dataset.element_spec, "float32")
+    with progress("Computing features", len(paths), "images") as advance:
+        found = records(forward, dataset, paths, paths, geometry, layout, advance)
+        return np.concatenate([layout.tensors(one)[0] for _, one in found])
+
+
 def kept(prefix: keras.Model, keys: Sequence[str], *, geometry: Geometry, cache: CacheSettings, precision: str) -> int:
     """How many of these images' features are kept already."""
     store = _store(prefix, geometry, cache, precision)

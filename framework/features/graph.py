@@ -139,6 +139,23 @@ def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tupl
     return prefix, tail
 
 
+def resized(model: keras.Model, size: tuple[int, int]) -> keras.Model:
+    """The same layers, with their weights, called on images of another height and width.
+
+    Args:
+        model: a functional model that takes images.
+        size: height and width.
+
+    Raises:
+        ValueError: a layer is made for images of the model's own size.
+    """
+    (images,) = model.inputs
+    inputs = keras.Input((*size, images.shape[-1]), dtype=images.dtype)
+    values = {id(images): inputs}
+    repeat(nodes_of(model), values, lambda operation: operation)
+    return keras.Model(inputs, one_or_all([values[id(tensor)] for tensor in model.outputs]), name=model.name)
+
+
 def repeat(nodes: Iterable[Any], values: dict[int, Any], instead: Callable[[Any], Any]) -> None:
     """Make these calls again on other tensors.
 

@@ -44,7 +44,7 @@ def gem(maps: keras.KerasTensor, *, p: Positive) -> keras.KerasTensor:
     return GeneralizedMean(p, dtype="float32", name="pooling")(_maps(maps))
 
 
-@pooling("flatten")
+@pooling("flatten", any_size=False)
 def flatten(maps: keras.KerasTensor) -> keras.KerasTensor:
     """Every place of every channel: (batch, height · width · channels)."""
     return keras.layers.Flatten(name="pooling")(_maps(maps))

@@ -30,6 +30,7 @@ def announce(experiment: Experiment, network: Network, folder: RunFolder, keeps_
         (heading, f"{asked}: {listing(task.classes)}"),
         ("model", f"{layers}, {total:,} parameters, {weights}"),
         ("optimizer", f"{settings.optim.name}, {_schedule(settings.optim.schedule)}, loss {settings.loss.name}"),
+        *_teacher(experiment),
         ("batches", f"of {settings.trainer.batch_size}, augmentation {augment}, {settings.trainer.precision}"),
         ("results", [shown(folder.path)]),
         *([] if keeps_best else [("kept", "the last epoch: no checkpoint callback keeps the best")]),
@@ -53,6 +54,13 @@ def summarise(folder: RunFolder, run: Mapping[str, Any]) -> None:
     # without validation images there is nothing to measure it on
     command = "evaluate" if any(key.startswith("val_") for key in best["metrics"]) else "export"
     follow("python", "-m", f"framework.{command}", f"run={shown(folder.path)}")
+
+
+def _teacher(experiment: Experiment) -> list[tuple[str, str]]:
+    teacher, distill = experiment.teacher, experiment.settings.distill
+    if teacher is None:
+        return []
+    return [("teacher", f"{teacher.name}, temperature {distill.temperature:g}, {distill.weight:g} of the loss")]
 
 
 def _schedule(schedule: Any) -> str:

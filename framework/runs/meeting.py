@@ -27,6 +27,7 @@ from framework.runs.keeping import FolderStore, make_callbacks
 from framework.runs.preflight import Data
 from framework.runs.prepare import Looked, look, network, train
 from framework.runs.resume_rules import FREE, rule
+from framework.training import distilling
 from framework.training.state import State
 from framework.training.trainer import Trainer
 from framework.training.workers import OneWorker
@@ -35,6 +36,7 @@ _OTHERS = {
     "program": ("another version of this project or of its packages", "the same versions for all workers"),
     "data": ("other images or labels, or in another order,", "the same data for all workers"),
     "network": ("other first weights", "the same file of weights, and machines of one kind, for all workers"),
+    "teacher": ("another teacher", "the same model in distill.from for all workers"),
 }
 
 
@@ -78,6 +80,7 @@ def meet(workers: OneWorker, job: Job, looked: Looked, built: Network) -> None:
         "program": _program(job),
         "data": _order(looked),
         "network": _weights(built),
+        "teacher": distilling.record(looked.experiment.teacher).get("teacher", {}).get("fingerprint"),
         "config": _config(job),
     }
     first, *others = workers.said(own)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from framework.config.settings import CacheSettings
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.errors import Problem
+from framework.core.geometry import Geometry
 from framework.core.registry import get
 from framework.data import fingerprint, pipeline
 from framework.data.rows import untuned
 from framework.features.compute import BATCH_SIZE, image_batches, kept, measured
-from framework.features.graph import Cut, frozen_prefix, split
+from framework.features.graph import Cut
 from framework.model import weights
 from framework.model.build import Network, build
 from framework.training.compiling import balance, make_loss, make_metrics, make_optimizer
+from framework.training.distilling import PRECISION, kept_as
 from framework.training.experiment import Experiment
 from framework.training.inputs import SPLITS, InputBuilder, with_prefix
 from framework.training.loop import StepLoop
@@ -107,7 +110,14 @@ def plan(start: Experiment) -> RunPlan:
     images = min(read * math.prod(start.settings.data.geometry.shape), start.settings.data.memory_limit << 20)
     held = max([stage.bytes if not stage.why else images for stage in planned], default=0)
     model_bytes = 4 * (total + 2 * trained)
-    seconds = START + ready + sum(stage.seconds for stage in planned) + END + 2 * model_bytes / WRITTEN
+    seconds = (
+        START
+        + ready
+        + sum(stage.seconds for stage in planned)
+        + _taught(start, decoding)
+        + END
+        + 2 * model_bytes / WRITTEN
+    )
     return RunPlan(start, network, note, planned, 4 * (total + 3 * trained) + held, model_bytes, seconds)
 
 
@@ -136,51 +146,67 @@ def with_local_weights(start: Experiment) -> tuple[Experiment, str]:
 def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decoding: float) -> StagePlan:
     settings = start.settings
     freeze(network, stage)
-    cut = frozen_prefix(network.flat, stage.trained, stage.inference)
     inputs = InputBuilder(start, network)
-    why = inputs.why_not_kept(cut)
+    passes = inputs.passes(stage)
+    cut, tail = passes[0].cut, passes[0].tail
+    why = inputs.why_not_kept(cut, stage)
     if why == "":
         why = "nothing is kept: what trains begins at the images"
-    prefix, tail = split(network.flat, cut, stage.inference)
-    if why and prefix is not None:
-        tail = with_prefix(prefix, tail)
-    counts = {name: len(split) for name, split in inputs.splits.items()}
-    images = sum(counts.values())
+    if why and passes[0].prefix is not None:
+        tail = with_prefix(passes[0].prefix, tail)
+    images = sum(map(len, inputs.splits.values()))
     trained = sum(int(np.prod(weight.shape)) for weight in network.model.trainable_variables)
     steps = pipeline.steps(len(balance(start) or start.images.splits["train"]), settings.trainer.batch_size)
     hits: int | None = None
-    size = 0
+    size, precision = 0, settings.trainer.feature_precision
     if why:
         # read once where they fit into memory, else in every epoch
         once = images * math.prod(settings.data.geometry.shape) <= settings.data.memory_limit << 20
         seconds = decoding * images * (1 if once else stage.epochs)
     else:
-        assert prefix is not None
-        hits = _known(start, prefix, inputs) if known or start.images.features is not None else None
-        size = cut.numbers * BYTES[settings.cache.dtype] * images
+        known = known or start.images.features is not None
+        hits = 0 if known else None
         seconds = 0.0
-        if images > (hits or 0):
-            precision = settings.trainer.feature_precision
-            begin, forward = measured(prefix, cache=settings.cache, precision=precision)
-            seconds = begin + (images - (hits or 0)) * (decoding + forward)
+        for one in passes:
+            paths = [path for name in one.names for path in inputs.splits[name].paths]
+            found = _kept(start, one.prefix, paths, one.geometry, settings.cache, precision) if known else 0
+            hits = hits + found if hits is not None else None
+            size += one.cut.numbers * BYTES[settings.cache.dtype] * len(paths)
+            if len(paths) > found:
+                begin, forward = measured(one.prefix, cache=settings.cache, precision=precision)
+                seconds += begin + (len(paths) - found) * (decoding + forward)
     begin, epoch = training_times(start, network, stage, tail, not why)
     seconds += begin + stage.epochs * epoch
     total = network.model.count_params()
     return StagePlan(stage, trained, total - trained, cut, why or "", hits, images, size, steps, seconds)
 
 
-def _known(start: Experiment, prefix: keras.Model, inputs: InputBuilder) -> int:
-    """How many images' features are kept; none where the images are still to be made."""
-    paths = [path for split in inputs.splits.values() for path in split.paths]
+def _kept(
+    start: Experiment,
+    prefix: keras.Model,
+    paths: Sequence[str],
+    geometry: Geometry,
+    cache: CacheSettings,
+    precision: str,
+) -> int:
+    """Of how many images what a network gives is kept; of none where the images are still to be made."""
     if start.images.features is not None:
         return len(paths)
     if start.images.prepare and not all(Path(path).exists() for path in paths[:1]):
         return 0
-    settings = start.settings
-    keys = fingerprint.contents(paths)
-    geometry = settings.data.geometry
-    found = kept(prefix, keys, geometry=geometry, cache=settings.cache, precision=settings.trainer.feature_precision)
+    found = kept(prefix, fingerprint.contents(paths), geometry=geometry, cache=cache, precision=precision)
     return min(found, len(paths))
+
+
+def _taught(start: Experiment, decoding: float) -> float:
+    """Seconds of the teacher's pass over the training images, as far as its answers are not kept."""
+    if start.teacher is None:
+        return 0.0
+    model, geometry, cache = start.teacher.load(), start.teacher.geometry, kept_as(start.settings.cache)
+    paths = start.images.splits["train"].paths
+    known = 0 if cache.use == "off" else _kept(start, model, paths, geometry, cache, PRECISION)
+    begin, forward = measured(model, cache=cache, precision=PRECISION)
+    return begin + (len(paths) - known) * (decoding + forward)
 
 
 def training_times(
@@ -203,7 +229,7 @@ def training_times(
     at_once = min(steps, AT_ONCE) if cached else 1
     tail.compile(
         optimizer=make_optimizer(settings, stage, network.flat, steps),
-        loss=make_loss(settings, task),
+        loss=make_loss(settings, task, stage),
         metrics=make_metrics(settings, task),
         auto_scale_loss=False,
         jit_compile=False,

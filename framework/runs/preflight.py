@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
+from framework.config.documents import read
 from framework.config.earlier import here
-from framework.config.folders import unwritable
+from framework.config.folders import conf_folder, unwritable
 from framework.config.settings import ModelSettings, Settings
 from framework.core import keras_hub_private, registry
 from framework.core.digits import seconds
@@ -29,6 +31,7 @@ from framework.data.selection import left_out, readable
 from framework.features.upkeep import root_folder
 from framework.model import weights
 from framework.model.bases import Bases
+from framework.model.saved import Trained, open_run
 from framework.parts import presets
 from framework.runs import capacity, cluster
 from framework.training.experiment import Experiment
@@ -174,6 +177,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     problems = [
         *_compute(settings),
         *_size(settings),
+        *_stage_sizes(settings),
         *_pooling(settings),
         *_backbone(settings.model),
         *_schedule(settings),
@@ -201,10 +205,12 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     if task is not None:
         problems += [*_fit_to_task(settings, task), *_class_weights(settings, task), *_balance(settings, task)]
         problems += capacity.faults(settings, task)
+    teacher, wrong = _teacher(settings, task)
+    problems += wrong
     problems += _weights(settings, demonstration, hurried=bool(problems))
     if task is None:
         return None, problems
-    return Experiment(settings, images, task, demonstration), problems
+    return Experiment(settings, images, task, demonstration, teacher), problems
 
 
 def _count(images: Images) -> int:
@@ -244,15 +250,20 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
         what = f"loss '{loss.name}' does not fit a {task.kind} head"
         fitting = [part.name for part in registry.parts("loss") if task.fits(part)]
         yield Problem(what, "loss.name", f"loss=auto (or one of: {listing(fitting)})")
-    smoothing = settings.loss.parameters.get("label_smoothing")
-    if smoothing and not isinstance(task, Classification):
-        what = f"loss.label_smoothing={smoothing:g} smooths over classes, and the labels are numbers"
-        yield Problem(what, "loss.label_smoothing", "loss.label_smoothing=0")
-    for name, chosen in settings.augment.parts.items():
-        if registry.get("augmentation", chosen.name).details["mixes"] and task.labels == "index":
+    smoothed = {"loss.label_smoothing": settings.loss.parameters.get("label_smoothing")}
+    smoothed |= {f"stages.{name}.label_smoothing": stage.label_smoothing for name, stage in settings.stages.items()}
+    for where, smoothing in smoothed.items():
+        if smoothing and not isinstance(task, Classification):
+            what = f"{where}={smoothing:g} smooths over classes, and the labels are numbers"
+            yield Problem(what, where, f"{where}=0")
+        elif smoothing is not None and "label_smoothing" not in loss.parameters and where.startswith("stages."):
+            what = f"{where}={smoothing:g}: loss '{loss.name}' smooths no labels"
+            yield Problem(what, where, "loss=auto, or leave it out")
+    for where, name in _blending(settings).items():
+        if task.labels == "index":
             what = f"augmentation '{name}' blends labels, which loss '{loss.name}' can't take"
-            yield Problem(what, f"augment.{name}", "loss=categorical_crossentropy")
-        if registry.get("augmentation", chosen.name).details["mixes"] and settings.augment.copies:
+            yield Problem(what, where, "loss=categorical_crossentropy")
+        if settings.augment.copies:
             what = f"augment.copies keeps each image by itself, but augmentation '{name}' blends several"
             yield Problem(what, "augment.copies", f"augment.copies=0, or leave '{name}' out")
     for name, chosen in settings.metrics.items():
@@ -263,6 +274,94 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
             )
             fitting = [part.name for part in registry.parts("metric") if task.fits(part)]
             yield Problem(what, f"metrics.{name}", f"one of: {listing(fitting)}")
+
+
+@functools.cache
+def _shipped_distill() -> dict[str, Any]:
+    """The node ``distill`` as it is where nobody says anything, read once for all variants of a sweep."""
+    node: dict[str, Any] = read(conf_folder() / "train.yaml").content["distill"]
+    return node
+
+
+def _teacher(settings: Settings, task: Task | None) -> tuple[Trained | None, list[Problem]]:
+    """The classifier that the run learns from, and what is wrong with it; it answers the same question."""
+    distill = settings.distill
+    where = "distill.from"
+    if distill.from_ is None:
+        given = {"temperature": distill.temperature, "weight": distill.weight}
+        return None, [
+            Problem(f"distill.{key}={show(value)} changes nothing: none teaches", f"distill.{key}", f"{where}=RUN")
+            for key, value in given.items()
+            if value != _shipped_distill()[key]
+        ]
+    if task is None:
+        return None, []
+    if not isinstance(task, Classification):
+        return None, [Problem(f"{where}: a teacher softens classes, and the labels are numbers", where, "null")]
+    try:
+        teacher = open_run(os.path.abspath(distill.from_))
+    except BadInput as error:
+        # they tell of a command's run=
+        told = {"run=latest": "the folder of a finished run", "run=": f"{where}="}
+        rights = [
+            functools.reduce(lambda text, pair: text.replace(*pair), told.items(), one.right) for one in error.problems
+        ]
+        pairs = zip(error.problems, rights, strict=True)
+        return None, [dataclasses.replace(one, where=where, right=right) for one, right in pairs]
+    problems = []
+    if teacher.task.kind != task.kind:
+        what = f"the teacher {teacher.name} answers a {teacher.task.kind} question, and the data ask a {task.kind} one"
+        problems.append(Problem(what, where, f"a run of the same task ({task.counted})"))
+    elif teacher.task.classes != task.classes:
+        known, same = teacher.task.classes, sorted(teacher.task.classes) == sorted(task.classes)
+        what = f"the teacher {teacher.name} knows {'the classes in another order' if same else 'other classes'}"
+        right = f"data.classes=[{','.join(known)}]" if same else f"a run that was trained on {listing(task.classes)}"
+        problems.append(Problem(f"{what}: {listing(known)}", where, right))
+    if all(map(settings.fits, settings.stages.values())):
+        what = f"{where} changes nothing: head '{settings.head.name}' is fitted to labels, without a loss"
+        problems.append(Problem(what, where, "a head that is trained"))
+    for place, name in _blending(settings).items():
+        what = f"augmentation '{name}' blends images, and the teacher is asked about each by itself"
+        problems.append(Problem(what, place, f"leave '{name}' out, or no {where}"))
+    return teacher, problems
+
+
+def _blending(settings: Settings) -> dict[str, str]:
+    """By where they are said, the augmentations that blend images, of any stage."""
+    found = {}
+    for name, stage in settings.stages.items():
+        for key, part in settings.augment_of(stage).parts.items():
+            if registry.get("augmentation", part.name).details["mixes"]:
+                said = settings.augment.parts.get(key) == part
+                found[f"augment.{key}" if said else f"stages.{name}.mixup"] = key
+    return found
+
+
+def _stage_sizes(settings: Settings) -> Iterator[Problem]:
+    """Sizes that a stage's images can't have, as far as that is known of the parts."""
+    base, pooling = registry.get("base", settings.model.name), registry.get("pooling", settings.pooling.name)
+    smallest, gives = base.details["minimum_size"], base.details["gives"]
+    for name, stage in settings.stages.items():
+        size, where = settings.geometry_of(stage).size, f"stages.{name}.image_size"
+        if size == settings.data.size:
+            continue
+        given, right = f"{where}={show(stage.image_size)}", "leave it out"
+        try:
+            output = gives(settings.data.size, settings.model.parameters) if gives else None
+        except BadInput:
+            continue  # the size of the data is told already
+        if output is not None and output.kind != "maps":
+            what = f"base '{base.name}' takes images of one size, that of its patches' places"
+            yield Problem(f"{given}: {what}", where, f"{right}, or a convolutional base such as model=mobilenet")
+        elif min(size) < smallest:
+            what = f"{given} is too small: base '{base.name}' needs sides of {smallest} at least"
+            yield Problem(what, where, f"{where}={smallest}")
+        elif not pooling.details["any_size"]:
+            what = f"pooling '{pooling.name}' gives vectors of a length that depends on the size"
+            yield Problem(f"{given}: {what}", where, f"{right}, or pooling=avg")
+        elif registry.get("head", settings.head.name).details["fit"] is not None:
+            what = f"head '{settings.head.name}' is made of images as it will be asked about them"
+            yield Problem(f"{given}: {what}", where, right)
 
 
 def _size(settings: Settings) -> Iterator[Problem]:
@@ -452,6 +551,10 @@ def _fitted(settings: Settings) -> Iterator[Problem]:
             elif stage.epochs is not None:
                 what = f"stages.{name}.epochs={stage.epochs} changes nothing: a head is fitted in one pass"
                 yield Problem(what, f"stages.{name}.epochs", "leave it out")
+            for key, value in (("label_smoothing", stage.label_smoothing), ("mixup", stage.mixup)):
+                if value is not None:
+                    what = f"stages.{name}.{key}={value:g} changes nothing: the head is fitted to each image, without a loss"
+                    yield Problem(what, f"stages.{name}.{key}", "leave it out")
         elif head.details["remembers"]:
             what = f"head '{head.name}' remembers the training images and can't be trained: {where}={stage.train}"
             yield Problem(what, where, "stages=default and model.trainable=false")
@@ -504,7 +607,12 @@ def _features(settings: Settings, embedded: Embedded) -> Iterator[Problem]:
     if settings.augment.parts:
         what = "data=features has no images that augmentation could vary"
         yield Problem(what, "augment", "augment=none, or images varied before: embed once for each copy")
+    if settings.distill.from_ is not None:
+        yield Problem("data=features has no images that a teacher could see", "distill.from", "distill.from=null")
     for name, stage in settings.stages.items():
+        if stage.image_size is not None:
+            what = f"stage {name} has images of a size of its own, and data=features has no images"
+            yield Problem(what, f"stages.{name}.image_size", f"stages.{name}.image_size=null")
         if stage.train not in ("head", "fit") and (stage.train != "auto" or settings.model.trainable):
             what = f"stage {name} trains the base, and data=features has no images to train it on"
             yield Problem(what, f"stages.{name}.train", "model.trainable=false stages=default")

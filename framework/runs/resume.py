@@ -108,6 +108,23 @@ def refuse_data(job: Job, state: State, said: Config, now: Config) -> None:
         raise BadInput(Problem(what, "data", right))
 
 
+def refuse_teacher(job: Job, said: Config, now: Config) -> None:
+    """Let the run go on only with the teacher that it was begun with.
+
+    Args:
+        job: what is asked for.
+        said: what ``run.json`` said.
+        now: what ``training.distilling.record`` says.
+
+    Raises:
+        BadInput: the teacher's model is another now.
+    """
+    then = said.get("teacher")
+    if then is not None and now and then["fingerprint"] != now["teacher"]["fingerprint"]:
+        what = f"{job.folder} learns from {then['run']}, whose model is another now"
+        raise BadInput(Problem(what, "distill.from", "the model as it was, or another folder for a new run"))
+
+
 def _config_then(job: Job) -> dict[str, Any]:
     folder = RunFolder(job.folder)
     try:

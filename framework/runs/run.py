@@ -31,6 +31,7 @@ from framework.runs.preflight import Data
 from framework.runs.prepare import Looked, look, network, train
 from framework.runs.record import Record
 from framework.runs.repeat import tell_differences
+from framework.training import distilling
 from framework.training.state import State
 from framework.training.trainer import Trainer
 from framework.training.workers import OneWorker
@@ -139,6 +140,7 @@ class Run:
             counts = {name: len(split) for name, split in start.images.splits.items()}
             now = {"data": digest, "images": counts, "classes": list(start.task.classes)}
             resume.refuse_data(self.job, state, before, now)
+            resume.refuse_teacher(self.job, before, distilling.record(start.teacher))
         return False
 
     def _train(self) -> None:
@@ -190,6 +192,7 @@ class Run:
         self.record.note(
             title=title(start.settings, start.task),
             **start.task.record(),
+            **distilling.record(start.teacher),
             data={
                 "origin": images.origin,
                 "fingerprint": looked.fingerprint,

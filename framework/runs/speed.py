@@ -18,7 +18,7 @@ from framework.training.experiment import Experiment
 from framework.training.inputs import SPLITS, InputBuilder, with_prefix
 from framework.training.stages import Stage, freeze, stage_of
 
-EVERYTHING = StageSettings("all", None, None, 1.0, None, "auto", 1, [])
+EVERYTHING = StageSettings("all", None, None, 1.0, None, "auto", 1, [], None, None, None)
 HEAD = replace(EVERYTHING, train="head")
 
 
@@ -76,7 +76,7 @@ def speed(start: Experiment) -> Speed:
     first_step, head_epoch = training_times(start, network, stage, tail, cached=True)
     later = ready + first_step + epochs * head_epoch
     first = later + begin + count * (decoding + forward)
-    if InputBuilder(start, network).why_not_kept(cut) is not None:
+    if InputBuilder(start, network).why_not_kept(cut, stage) is not None:
         later = first
     full_epoch = _everything(start, network)
     after = _peak()

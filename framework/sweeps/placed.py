@@ -83,10 +83,13 @@ class Placed(OnRay):
     def __enter__(self) -> Placed:
         if (room := self.room) < self.count:
             self.ray.shutdown()
-            what = f"trainer.workers={self.count} need {ray_cluster.needs(self.cpus, self.compute.gpus, self.count)}"
-            what += f", {ray_cluster.needs(self.cpus, self.compute.gpus)} each on one machine, and the cluster has room for {room} of them"
+            what = f"trainer.workers={self.count} need {self._needs(self.count)}, {self._needs()} each on one machine"
+            what += f", and the cluster has room for {room} of them"
             raise BadInput(Problem(what, "trainer.workers", f"trainer.workers={max(1, room)}"))
         return self
+
+    def _needs(self, places: int = 1) -> str:
+        return ray_cluster.needs(self.cpus, self.compute.gpus, places)
 
     @contextlib.contextmanager
     def held(self, seconds: float) -> Iterator[None]:
@@ -101,7 +104,7 @@ class Placed(OnRay):
         self._group = placement_group([bundle] * self.count)
         try:
             if not self._group.wait(seconds):
-                what = f"{ray_cluster.needs(self.cpus, self.compute.gpus, self.count)} of the cluster were not free within {seconds:g} s"
+                what = f"{self._needs(self.count)} of the cluster were not free within {seconds:g} s"
                 raise RunStopped(
                     f"{what} (trainer.workers_timeout): nothing was trained; the same command begins again"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from framework.config.settings import Settings
@@ -69,9 +70,28 @@ def _scale_rates(optimizer: keras.optimizers.Optimizer, rates: dict[str, float],
     optimizer.update_step = scaled
 
 
-def make_loss(settings: Settings, task: Task) -> keras.losses.Loss:
-    """The loss of this task."""
-    return registry.get("loss", settings.loss.name)(task, **settings.loss.parameters)
+def make_loss(settings: Settings, task: Task, stage: Stage | None = None) -> keras.losses.Loss:
+    """The loss of this task: the run's, or that of a stage, which may have its own."""
+    chosen = (stage.loss if stage else None) or settings.loss
+    return registry.get("loss", chosen.name)(task, **chosen.parameters)
+
+
+def validation_step(tail: keras.Model, judge: keras.Model, loss: keras.losses.Loss) -> Callable[[Any], Any]:
+    """What ``tail.test_step`` does, by the answers of another model that shares its layers, and by another loss.
+
+    Args:
+        tail: compiled, whose metrics are updated.
+        judge: takes what is evaluated.
+        loss: the run's own, so that epochs of all stages are judged alike.
+    """
+
+    def step(data: Any) -> Any:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        found = judge(x, training=False)
+        tail.metrics[0].update_state(loss(y, found, sample_weight), sample_weight=tf.shape(found)[0])
+        return tail.compute_metrics(x, y, found, sample_weight)
+
+    return step
 
 
 def make_metrics(settings: Settings, task: Task) -> list[keras.metrics.Metric]:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from framework.config.settings import Settings
 from framework.core.task import Task
 from framework.data.images import Images
+from framework.model.saved import Trained
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Settings that fit their data: what training starts from."""
+    """Settings that fit their data: what training starts from; ``teacher`` is the classifier that it learns from, if any."""
 
     settings: Settings
     images: Images
     task: Task
     demonstration: bool
+    teacher: Trained | None = None
 
     @property
     def examples(self) -> int:

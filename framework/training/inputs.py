@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from framework.config.settings import Settings
+from framework.config.settings import AugmentSettings
 from framework.core import registry
 from framework.core.backend import keras
 from framework.core.console import warn
+from framework.core.errors import BadInput, Problem
+from framework.core.geometry import Geometry
 from framework.core.together import Alone
 from framework.data import fingerprint, pipeline
 from framework.data.containers import ready
@@ -22,11 +24,12 @@ from framework.data.pipeline import Augmentation
 from framework.data.rows import FileImages, Rows, image_rows
 from framework.features.compute import BATCH_SIZE, Batches, brought, features
 from framework.features.folding import folded
-from framework.features.graph import Cut, frozen_prefix, split
+from framework.features.graph import Cut, frozen_prefix, resized, split
 from framework.features.key import bfloat16_supported
 from framework.features.rows import FeatureRows
 from framework.model.build import Network
 from framework.training.collaborators import Recorder, Unrecorded
+from framework.training.distilling import answers
 from framework.training.experiment import Experiment
 from framework.training.stages import Stage
 
@@ -39,20 +42,27 @@ class StageInputs:
 
     Attributes:
         tail: takes a row; shares its layers with the whole network.
+        judge: takes a row of the validation images, where those are of another size than the training images; None where
+            ``tail`` does.
         train: rows of the training images.
         validation: of the validation images, None where there are none.
         augmentations: by name, applied to what is read; empty where features are.
+        blended: whether they blend the rows of a batch.
         cached: whether rows are kept features.
         copies: how many rows of each training image there are, one augmented version after the other.
+        answers: a teacher's logits of the training images, float32 (images, units); None where none teaches.
         says: a clause for the person who waits.
     """
 
     tail: keras.Model
     train: Rows
     validation: Rows | None
+    judge: keras.Model | None = None
     augmentations: Mapping[str, Augmentation] = field(default_factory=dict)
+    blended: bool = False
     cached: bool = False
     copies: int = 1
+    answers: np.ndarray | None = None
     says: str = ""
 
 
@@ -64,9 +74,33 @@ def with_prefix(prefix: keras.Model, tail: keras.Model) -> keras.Model:
     return keras.Model(images, tail(Inference(folded(prefix), autocast=False)(images)), name="tail")
 
 
-def augmentations(settings: Settings) -> dict[str, Augmentation]:
+@dataclass(frozen=True)
+class Pass:
+    """The images of some splits, and what they go through.
+
+    Attributes:
+        names: of the splits.
+        geometry: how a file becomes an image here.
+        prefix: from images to the cut; None where that is at the input.
+        tail: from there on.
+        cut: where the graph is cut.
+    """
+
+    names: tuple[str, ...]
+    geometry: Geometry
+    prefix: keras.Model | None
+    tail: keras.Model
+    cut: Cut
+
+
+def told(size: tuple[int, int]) -> str:
+    """Height and width for people."""
+    return "×".join(map(str, size))
+
+
+def augmentations(augment: AugmentSettings) -> dict[str, Augmentation]:
     """The chosen ways to vary images, by their keys, in the order in which they are applied."""
-    chosen = settings.augment.parts.items()
+    chosen = augment.parts.items()
     return {key: registry.get("augmentation", part.name)(**part.parameters) for key, part in chosen}
 
 
@@ -80,17 +114,62 @@ class InputBuilder:
         self.team = team or Alone()
         self.settings = experiment.settings
         self.splits = {name: experiment.images.splits[name] for name in SPLITS if name in experiment.images.splits}
-        self._images: dict[str, Rows] = {}
+        self._images: dict[str, tuple[Geometry, Rows]] = {}
+        self._answers: np.ndarray | None = None
+        self._graphs: dict[tuple[int, int], keras.Model] = {}
 
     def build(self, stage: Stage) -> StageInputs:
-        """Rows for this stage, computed or read with progress, and the part of the network that they go into."""
-        cut = frozen_prefix(self.network.flat, stage.trained, stage.inference)
-        why = self.why_not_kept(cut)
-        if why is not None:
-            return self._from_images(stage, cut, why)
-        return self._from_features(stage, cut)
+        """Rows for this stage, computed or read with progress, and the part of the network that they go into.
 
-    def why_not_kept(self, cut: Cut) -> str | None:
+        Raises:
+            BadInput: the network takes no images of the stage's size, or some can't be decoded.
+        """
+        passes = self.passes(stage)
+        why = self.why_not_kept(passes[0].cut, stage)
+        inputs = self._from_features(stage, passes) if why is None else self._from_images(stage, passes, why)
+        if self.experiment.teacher is not None and self._answers is None:
+            with self.recorder.phase("teacher"):
+                self._answers = answers(self.experiment)
+        return replace(inputs, answers=self._answers)
+
+    def passes(self, stage: Stage) -> tuple[Pass, ...]:
+        """All splits as one; where the stage trains on images of a size of its own, those first, then the others.
+
+        Raises:
+            BadInput: the network takes no images of that size.
+        """
+        flat, geometry, names = self.network.flat, self.settings.data.geometry, tuple(self.splits)
+        if stage.size is None:
+            return (self._pass(stage, flat, names, geometry),)
+        own = self._pass(stage, self.graph(stage), names[:1], replace(geometry, size=stage.size))
+        return own, self._pass(stage, flat, names[1:], geometry)
+
+    def graph(self, stage: Stage) -> keras.Model:
+        """The network, flat, for images of the stage's size.
+
+        Raises:
+            BadInput: it takes none of that size.
+        """
+        size = stage.size
+        if size is None:
+            return self.network.flat
+        if size not in self._graphs:
+            try:
+                self._graphs[size] = resized(self.network.flat, size)
+            except ValueError as error:
+                where, base = f"stages.{stage.name}.image_size", self.settings.model.name
+                what = (
+                    f"base '{base}' takes no images of {told(size)} with the weights of {told(self.settings.data.size)}"
+                )
+                reason = f"{what}: {str(error).strip().splitlines()[0]}"
+                raise BadInput(Problem(reason, where, "multiples of 32, or no size of its own")) from error
+        return self._graphs[size]
+
+    def _pass(self, stage: Stage, flat: keras.Model, names: tuple[str, ...], geometry: Geometry) -> Pass:
+        cut = frozen_prefix(flat, stage.trained, stage.inference)
+        return Pass(names, geometry, *split(flat, cut, stage.inference), cut)
+
+    def why_not_kept(self, cut: Cut, stage: Stage) -> str | None:
         """Why features are not kept in this stage; empty if there is nothing worth a word, None if they are."""
         if self.experiment.images.features is not None:
             return None
@@ -98,54 +177,74 @@ class InputBuilder:
             return ""
         if self.settings.cache.use == "off":
             return "features are not kept: cache=off"
-        if self.settings.augment.parts and not self.settings.augment.copies:
-            names = ", ".join(self.settings.augment.parts)
+        if stage.augment.parts and not stage.augment.copies:
+            names = ", ".join(stage.augment.parts)
             return f"features are not kept: augmentation ({names}) changes the images each epoch"
         return None
 
-    def _from_images(self, stage: Stage, cut: Cut, why: str) -> StageInputs:
-        prefix, tail = split(self.network.flat, cut, stage.inference)
-        if prefix is not None:
-            tail = with_prefix(prefix, tail)
-        rows = {name: self._rows(name) for name in self.splits}
+    def _from_images(self, stage: Stage, passes: Sequence[Pass], why: str) -> StageInputs:
+        tail, *judge = [one.tail if one.prefix is None else with_prefix(one.prefix, one.tail) for one in passes]
+        rows = {name: self._rows(name, one.geometry) for one in passes for name in one.names}
+        chosen = stage.augment.parts.values()
         return StageInputs(
-            tail, rows["train"], rows.get("validation"), augmentations(self.settings), says=self._says(why)
+            tail,
+            rows["train"],
+            rows.get("validation"),
+            judge=judge[0] if judge else None,
+            augmentations=augmentations(stage.augment),
+            blended=any(registry.get("augmentation", part.name).details["mixes"] for part in chosen),
+            says=self._says(stage, why),
         )
 
-    def _from_features(self, stage: Stage, cut: Cut) -> StageInputs:
-        prefix, tail = split(self.network.flat, cut, stage.inference)
-        copies = self.settings.augment.copies if self.settings.augment.parts else 0
-        with self.recorder.phase("features"):
-            rows = self._features(prefix, cut, copies)
-        parts, start = {}, 0
-        for name, split_ in self.splits.items():
-            count = len(split_) * (max(copies, 1) if name == "train" else 1)
-            parts[name] = rows.part(start, start + count)
-            start += count
-        known = len(rows) - rows.computed
-        self.recorder.note(features={"computed": rows.computed, "from_cache": known, "cut": list(cut.names)})
+    def _from_features(self, stage: Stage, passes: Sequence[Pass]) -> StageInputs:
+        copies = stage.augment.copies if stage.augment.parts else 0
+        parts: dict[str, FeatureRows] = {}
+        known = computed = 0
+        for one in passes:
+            if not one.names:
+                continue
+            with self.recorder.phase("features"):
+                rows = self._features(one, stage, copies if "train" in one.names else 0)
+            start = 0
+            for name in one.names:
+                count = len(self.splits[name]) * (max(copies, 1) if name == "train" else 1)
+                parts[name] = rows.part(start, start + count)
+                start += count
+            known, computed = known + len(rows) - rows.computed, computed + rows.computed
+        cut = passes[0].cut
+        self.recorder.note(features={"computed": computed, "from_cache": known, "cut": list(cut.names)})
         what = f"features kept after {', '.join(cut.names)}" + (f" of {copies} augmented copies" if copies else "")
-        says = self._says(f"{what} ({known:,} known, {rows.computed:,} computed)")
-        train, validation = parts["train"], parts.get("validation")
-        return StageInputs(tail, train, validation, cached=True, copies=copies or 1, says=says)
+        says = self._says(stage, f"{what} ({known:,} known, {computed:,} computed)")
+        tail, *judge = [one.tail for one in passes]
+        return StageInputs(
+            tail,
+            parts["train"],
+            parts.get("validation"),
+            judge=judge[0] if judge else None,
+            cached=True,
+            copies=copies or 1,
+            says=says,
+        )
 
-    def _features(self, prefix: Any, cut: Cut, copies: int) -> FeatureRows:
-        """Features of all splits in one pass, so that the prefix is traced once; of the training images' copies first."""
-        settings = self.settings
-        paths = [path for split_ in self.splits.values() for path in split_.paths]
-        about = {"base": settings.model.name, "cut": ", ".join(cut.names), "size": list(settings.data.size)}
+    def _features(self, one: Pass, stage: Stage, copies: int) -> FeatureRows:
+        """Features of the pass's splits at once, so that the prefix is traced once; of the training images' copies first."""
+        settings, prefix = self.settings, one.prefix
+        assert prefix is not None
+        paths = [path for name in one.names for path in self.splits[name].paths]
+        about = {"base": settings.model.name, "cut": ", ".join(one.cut.names), "size": list(one.geometry.size)}
         if self.experiment.images.features is not None:
-            return brought(prefix, cut.names, self.experiment.images.features, paths, cache=settings.cache, about=about)
+            given = self.experiment.images.features
+            return brought(prefix, one.cut.names, given, paths, cache=settings.cache, about=about)
         keys, batches = fingerprint.contents(paths), None
         if copies:
             count = len(self.splits["train"])
-            copied, batches = self._copies(keys[:count], copies, paths[count:])
+            copied, batches = self._copies(keys[:count], copies, paths[count:], one.geometry, stage.augment)
             keys, paths = [*copied, *keys[count:]], [*paths[:count] * copies, *paths[count:]]
         return features(
             prefix,
             paths,
             keys,
-            geometry=settings.data.geometry,
+            geometry=one.geometry,
             cache=settings.cache,
             precision=self._precision(),
             about=about,
@@ -154,16 +253,16 @@ class InputBuilder:
             team=self.team,
         )
 
-    def _copies(self, contents: list[str], copies: int, others: list[str]) -> tuple[list[str], Batches]:
+    def _copies(
+        self, contents: list[str], copies: int, others: list[str], geometry: Geometry, augment: AugmentSettings
+    ) -> tuple[list[str], Batches]:
         """Keys of the augmented copies, and batches of them and of ``others`` as they are, one after the other.
 
         The k-th copy is what epoch k would have drawn.
         """
-        parts, count = augmentations(self.settings), len(contents)
+        parts, count = augmentations(augment), len(contents)
         seed = self.settings.trainer.seed
-        what = repr(
-            [(key, part.name, sorted(part.parameters.items())) for key, part in self.settings.augment.parts.items()]
-        )
+        what = repr([(key, part.name, sorted(part.parameters.items())) for key, part in augment.parts.items()])
         keys = []
         for copy in range(copies):
             uniforms = pipeline.all_draws(parts, count, seed, copy)
@@ -171,7 +270,7 @@ class InputBuilder:
                 f"{content}-{hashlib.blake2b(what.encode() + row.tobytes(), digest_size=8).hexdigest()}"
                 for content, row in zip(contents, uniforms, strict=True)
             ]
-        files = FileImages([*self.splits["train"].paths, *others], self.settings.data.geometry)
+        files = FileImages([*self.splits["train"].paths, *others], geometry)
 
         def some(copy: int, positions: np.ndarray) -> Any:
             varied = copy < copies
@@ -203,19 +302,23 @@ class InputBuilder:
             warn("this processor does not compute in bfloat16: features are computed in it all the same, and slowly")
         return wanted
 
-    def _rows(self, name: str) -> Rows:
-        if name not in self._images:
+    def _rows(self, name: str, geometry: Geometry) -> Rows:
+        read, rows = self._images.get(name, (None, None))
+        if rows is None or read != geometry:
+            self._images.pop(name, None)  # what an earlier stage has held
             with self.recorder.phase("reading"):
                 data = self.settings.data
                 share = data.memory_limit * len(self.splits[name]) // sum(map(len, self.splits.values()))
-                self._images[name] = rows = image_rows(self.splits[name].paths, data.geometry, share)
+                rows = image_rows(self.splits[name].paths, geometry, share)
                 if isinstance(rows, FileImages):
                     ready(rows.paths, data.disk_limit)
-        return self._images[name]
+            self._images[name] = geometry, rows
+        return rows
 
-    def _says(self, why: str) -> str:
+    def _says(self, stage: Stage, why: str) -> str:
         model = self.network.model
         trained = sum(weight.shape.num_elements() or 0 for weight in model.trainable_variables)
         counts = f"{trained:,} of {model.count_params():,} parameters"
         text = f"{counts} train" if trained else "the head is fitted to the training images, nothing trains"
-        return f"{text}; {why}" if why else text
+        size = f"on images of {told(stage.size)}" if stage.size else ""
+        return "; ".join(filter(None, [text, size, why]))

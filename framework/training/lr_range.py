@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from framework.config.settings import PartSettings, Settings
+from framework.core.backend import keras
 from framework.core.console import progress
 from framework.core.errors import Problem, RunFailed
 from framework.training.compiling import make_loss, make_optimizer
+from framework.training.distilling import teach
 from framework.training.inputs import StageInputs
 from framework.training.stages import freeze
 from framework.training.trainer import Trainer
@@ -64,7 +66,8 @@ def range_test(trainer: Trainer) -> RangeTest:
     )
     optimizer = make_optimizer(settings, stage, trainer.network.flat, STEPS)
     tail = inputs.tail
-    tail.compile(optimizer=optimizer, loss=make_loss(settings, trainer.experiment.task), auto_scale_loss=False)
+    tail.compile(optimizer=optimizer, loss=make_loss(settings, trainer.experiment.task, stage), auto_scale_loss=False)
+    teach(tail, trainer.experiment)
     rates: list[float] = []
     losses: list[float] = []
     ran_away = False
@@ -129,4 +132,4 @@ def suggest(rates: Sequence[float], losses: Sequence[float], ran_away: bool) -> 
 def _batches(trainer: Trainer, inputs: StageInputs) -> Iterator[Any]:
     """Whole training batches, epoch after epoch."""
     size = trainer.settings.trainer.batch_size
-    return (batch for batch in trainer.batches(inputs) if len(batch[1]) == size)
+    return (batch for batch in trainer.batches(inputs) if len(keras.tree.flatten(batch)[0]) == size)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from framework.config.settings import Settings, StageSettings
+from framework.config.settings import AugmentSettings, PartSettings, Settings, StageSettings
 from framework.core.backend import keras
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.keras_private import layers_within
@@ -26,6 +26,9 @@ class Stage:
         rates: share of that rate for each trained layer of the base; empty where all have the whole.
         fits: whether the head is only fitted, and nothing learns.
         adapters: what learns in the trained layers of the base, where those themselves do not.
+        size: height and width of the images that train, where they are of another size than the network's; None where not.
+        augment: how these are varied.
+        loss: what is made small, where that is not the run's own; None where it is.
     """
 
     name: str
@@ -36,6 +39,9 @@ class Stage:
     rates: dict[str, float]
     fits: bool = False
     adapters: Adapters | None = None
+    size: tuple[int, int] | None = None
+    augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(0))
+    loss: PartSettings | None = None
 
 
 def stage_of(name: str, stage: StageSettings, settings: Settings, network: Network) -> Stage:
@@ -53,6 +59,7 @@ def stage_of(name: str, stage: StageSettings, settings: Settings, network: Netwo
     # one that is inside of a layer keeps its statistics too, and learns with it
     around = {layer for layer in base if keeps and layer not in norms and _has_norm(network.flat.get_layer(layer))}
     trained = [layer for layer in base if layer not in still]
+    size, loss = settings.geometry_of(stage).size, settings.loss_of(stage)
     return Stage(
         name=name,
         trained=frozenset([*trained, *network.head_layers]),
@@ -62,6 +69,9 @@ def stage_of(name: str, stage: StageSettings, settings: Settings, network: Netwo
         rates=_rates(trained, stage.layer_decay, network),
         fits=settings.fits(stage),
         adapters=_adapters(stage, settings),
+        size=None if size == settings.data.size else size,
+        augment=settings.augment_of(stage),
+        loss=None if loss == settings.loss else loss,
     )
 
 

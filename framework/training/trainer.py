@@ -24,7 +24,16 @@ from framework.data.rows import Rows
 from framework.features.graph import has_kernel
 from framework.model.build import Network
 from framework.training.collaborators import Recorder, Store, Unrecorded, Unstored
-from framework.training.compiling import balance, check_formats, class_weights, make_loss, make_metrics, make_optimizer
+from framework.training.compiling import (
+    balance,
+    check_formats,
+    class_weights,
+    make_loss,
+    make_metrics,
+    make_optimizer,
+    validation_step,
+)
+from framework.training.distilling import teach
 from framework.training.experiment import Experiment
 from framework.training.inputs import InputBuilder, StageInputs
 from framework.training.interruption import Interruption
@@ -63,7 +72,8 @@ class Trainer:
         workers: that train together; by default this process alone.
 
     Raises:
-        BadInput: a stage names a layer that the base has not, or a checkpoint's format can't hold this network.
+        BadInput: a stage names a layer that the base has not or a size that it can't take, or a checkpoint's format can't
+            hold this network.
     """
 
     def __init__(
@@ -83,6 +93,8 @@ class Trainer:
         check_formats(self.settings, network.model)
         self.stages = [stage_of(name, stage, self.settings, network) for name, stage in self.settings.stages.items()]
         self.inputs = InputBuilder(experiment, network, self.recorder, self.workers)
+        for stage in self.stages:
+            self.inputs.graph(stage)  # a size that can't be is told before anything trains
         self.balance = balance(experiment)
         self.images = len(self.balance or experiment.images.splits["train"])
         self.steps = pipeline.steps(self.images, self.settings.trainer.batch_size)
@@ -181,13 +193,10 @@ class Trainer:
         """
         if self._last is None or self._last.validation is None:
             return None
-        return _outputs(self._last.tail, self._last.validation, self._last.cached)
+        return _outputs(self._last.judge or self._last.tail, self._last.validation, self._last.cached)
 
     def batches(self, inputs: StageInputs, start: tuple[int, int] = (0, 0)) -> tf.data.Dataset:
         """Training batches without end, or this worker's share of them, from this epoch (from 0) and this step of it on."""
-        blended = any(
-            registry.get("augmentation", one.name).details["mixes"] for one in self.settings.augment.parts.values()
-        )
         return pipeline.training_dataset(
             inputs.train,
             self._targets("train"),
@@ -198,7 +207,8 @@ class Trainer:
             class_weights=class_weights(self.experiment),
             copies=inputs.copies,
             balance=self.balance,
-            share=self.workers.share(blended),
+            share=self.workers.share(inputs.blended),
+            answers=inputs.answers,
         )
 
     def _targets(self, split: str) -> np.ndarray:
@@ -232,10 +242,12 @@ class Trainer:
         whole = self.network.model
         optimizer = make_optimizer(self.settings, stage, self.network.flat, self.steps)
         metrics = make_metrics(self.settings, task)
-        compiled = dict(optimizer=optimizer, loss=make_loss(self.settings, task), auto_scale_loss=False)
-        whole.compile(metrics=make_metrics(self.settings, task), **compiled)
+        compiled = dict(optimizer=optimizer, auto_scale_loss=False)
+        whole.compile(loss=make_loss(self.settings, task), metrics=make_metrics(self.settings, task), **compiled)
         whole.stop_training = False
-        inputs.tail.compile(metrics=metrics, steps_per_execution=at_once, jit_compile=False, **compiled)
+        loss = make_loss(self.settings, task, stage)
+        inputs.tail.compile(loss=loss, metrics=metrics, steps_per_execution=at_once, jit_compile=False, **compiled)
+        teach(inputs.tail, self.experiment)
         # before the first step: one that makes variables is traced twice
         optimizer.build(inputs.tail.trainable_variables)
         self.workers.join(inputs.tail, trainer.batch_size)
@@ -330,7 +342,11 @@ class Trainer:
             batches = pipeline.steps(len(inputs.validation), batch_size)
             look = callbacks.look_while_validating
             loop = self.workers.loop(at, interruption, len(inputs.validation), batch_size)
-            tail.test_function = loop(tail.test_step, batches, at_once, look=look)
+            step = tail.test_step
+            if inputs.judge is not None or at.stage.loss is not None:
+                loss = make_loss(self.settings, self.experiment.task)
+                step = validation_step(tail, inputs.judge or tail, loss)
+            tail.test_function = loop(step, batches, at_once, look=look)
         if not left:
             self._finish_epoch(at, callbacks, validation, batches)
         end = at.start + at.stage.epochs

@@ -18,6 +18,9 @@ TAKEN = {
     "batch_norm": "train",
     "rank": 4,
     "targets": ["key"],
+    "image_size": [64, 48],
+    "label_smoothing": 0.1,
+    "mixup": 0.2,
 }
 OF_LORA = ("rank", "targets")
 
@@ -73,3 +76,9 @@ def test_what_no_stage_takes_is_refused():
 
 def test_a_frozen_base_keeps_its_statistics_and_asking_for_that_is_right():
     assert said(*FROZEN, "stage.batch_norm=inference") == []
+
+
+def test_a_size_has_one_side_or_two():
+    assert said("stages.main.image_size=[8,8,8]") == [
+        "stages.main.image_size=[8,8,8] is neither one side nor [height,width]"
+    ]

@@ -16,11 +16,11 @@ from tests.options.made import settings
 
 
 def before_there_were_tasks(folder):
-    """A run folder whose config says of no task and of no image's aspect, and the same config as it is composed now."""
+    """A run folder whose config says of no task, teacher or aspect of an image, and the same config as it is composed now."""
     composed = OmegaConf.to_container(compose([]).node, resolve=True)
     run = RunFolder(folder)
     run.write_run({"status": "finished", "task": "multiclass", "classes": ["a", "b"]})
-    old = {key: value for key, value in composed.items() if key != "task"}
+    old = {key: value for key, value in composed.items() if key not in ("task", "distill")}
     old["data"] = {key: value for key, value in old["data"].items() if key not in DATA}
     old["stage"] = {key: value for key, value in old["stage"].items() if key not in STAGE}
     run.config.write_text(yaml.safe_dump(old))

@@ -112,3 +112,20 @@ def test_a_run_that_goes_on_keeps_its_scale():
     assert other.as_begun(None) == other
     assert other.as_begun({"task": "regression", "classes": ["height"]}) == other
     assert Binary(("no", "yes")).as_begun(AGE.record()) == Binary(("no", "yes"))
+
+
+def test_divergence_is_that_of_the_probabilities():
+    wanted, found = np.float32([[1.0, 2.0, -1.0], [0.0, 0.5, 3.0]]), np.float32([[0.0, 2.5, -1.0], [0.0, 0.5, 3.0]])
+
+    def of(task, wanted, found):
+        return np.asarray(task.divergence(wanted, found))
+
+    many, each, binary = Multiclass(("a", "b", "c")), Multilabel(("a", "b", "c")), Binary(("no", "yes"))
+    p, q = many.probabilities(wanted), many.probabilities(found)
+    np.testing.assert_allclose(of(many, wanted, found), (p * np.log(p / q)).sum(1), rtol=1e-5, atol=1e-7)
+    p, q = each.probabilities(wanted), each.probabilities(found)
+    both = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    np.testing.assert_allclose(of(each, wanted, found), both.mean(1), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(of(binary, wanted[:, :1], found[:, :1]), both[:, 0], rtol=1e-5, atol=1e-7)
+    assert np.isfinite(of(many, wanted * 100, found)).all()
+    assert np.isfinite(of(each, wanted * 100, found)).all()

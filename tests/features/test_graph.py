@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from framework.core.backend import keras
-from framework.features.graph import frozen_prefix, split
+from framework.features.graph import frozen_prefix, resized, split
 
 ATTEMPTS = ("nothing", "all", "last block", "named layer")
 
@@ -346,3 +346,29 @@ def test_importing_the_room_loads_no_tensorflow():
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_same_layers_take_images_of_another_size():
+    model = small()
+    large = resized(model, (20, 16))
+    assert large.input_shape == (None, 20, 16, 3)
+    assert [id(one) for one in large.weights] == [id(one) for one in model.weights]
+    images = np.random.default_rng(0).uniform(0, 255, (2, 20, 16, 3)).astype(np.float32)
+    again = keras.models.clone_model(large)
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(large(images), again(images), rtol=1e-6)
+    flat = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="incompatible"):
+        resized(keras.Model(flat.inputs, flat.outputs), (20, 16))
+
+
+def test_of_a_real_base_it_is_what_would_be_built_for_that_size():
+    def built(side):
+        images = keras.Input((side, side, 3))
+        maps = keras.applications.MobileNet(include_top=False, weights=None, alpha=0.25, input_tensor=images).output
+        return keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
+
+    model, larger = built(64), built(96)
+    larger.set_weights(model.get_weights())
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 96, 96, 3)).astype(np.float32)
+    np.testing.assert_allclose(resized(model, (96, 96))(images), larger(images), rtol=1e-5, atol=1e-6)

@@ -12,6 +12,7 @@ from framework.core.runs import RunFolder
 from framework.runs.job import Job
 from framework.training.progress import Progress
 from framework.training.state import State
+from tests.evaluation.common import make_run
 from tests.options.counted import effect, effects
 from tests.options.made import SMALL, prepared, settings, trained
 
@@ -296,3 +297,87 @@ def test_so_many_augmented_copies_of_each_training_image_are_kept(photos, tmp_pa
     assert not np.allclose(first, second)
     trainer = prepared(photos, tmp_path / "anew", *given, "augment.copies=0")
     assert not trainer.inputs.build(trainer.stages[0]).cached
+
+
+@effect("distill.from", "distill.temperature", "distill.weight")
+@pytest.mark.parametrize(("temperature", "weight"), [(2.0, 0.25), (5.0, 1.0)])
+def test_so_much_of_the_loss_is_the_distance_from_the_softened_teacher(photos, tmp_path, eager, temperature, weight):
+    teacher = make_run(tmp_path / "teacher", photos)
+    given = (f"distill.from={teacher}", f"distill.temperature={temperature}", f"distill.weight={weight}")
+    # one step on all images: the loss is that of the first weights
+    trainer = trained(photos, tmp_path / "run", "trainer.batch_size=24", "optim.lr=0.0000001", *given)
+    inputs = trainer.inputs.build(trainer.stages[0])
+    labels, logits = trainer.experiment.images.splits["train"].labels, inputs.answers
+    found = np.asarray(trainer.network.model(np.asarray(inputs.train.read(np.arange(24)), np.float32)), np.float64)
+    task = trainer.experiment.task
+    p, q = task.probabilities(logits / temperature), task.probabilities(found / temperature)
+    far = temperature**2 * (p * np.log(p / q)).sum(1).mean()
+    (row,) = trainer.history
+    assert row["loss"] == pytest.approx((1 - weight) * task.surprise(found, labels) + weight * far, rel=1e-4)
+    # what validates is judged by its labels alone
+    validation = trainer.experiment.images.splits["validation"].labels
+    assert row["val_loss"] == pytest.approx(task.surprise(trainer.answers(), validation), rel=1e-4)
+    assert row["accuracy"] == pytest.approx((found.argmax(1) == labels).mean())
+
+
+STAGED = ("stages=head_then_all", "stages.head.epochs=1", "stages.all.epochs=1", "stages.all.lr=0.1", "optim.lr=0.1")
+
+
+@effect("stage.image_size")
+@pytest.mark.parametrize("trained_size", [12, [16, 8]])
+def test_images_of_a_stage_s_own_size_train_and_those_of_the_model_s_validate(photos, tmp_path, eager, trained_size):
+    given = (*DEEP, *STAGED, "model.trainable=false", f"stages.all.image_size={trained_size}")
+    trainer = prepared(photos, tmp_path, *given, "stages.head.image_size=10", f"cache.dir={tmp_path / 'cache'}")
+    head, everything = (trainer.inputs.build(stage) for stage in trainer.stages)
+    size = tuple(trained_size) if isinstance(trained_size, list) else (trained_size, trained_size)
+    assert next(iter(trainer.batches(everything)))[0].shape[1:] == (*size, 3)
+    assert everything.validation.read([0]).shape[1:] == (8, 8, 3)
+    # a frozen base's output is kept for either size
+    assert head.cached
+    assert len(kept(tmp_path / "cache")) == 2
+    before = weights(trainer)
+    trainer.train()
+    after = weights(trainer)
+    assert trainer.network.model.input_shape[1:] == (8, 8, 3)
+    assert not any(np.array_equal(before[name][0], after[name][0]) for name in before if before[name])
+    split, task = trainer.experiment.images.splits["validation"], trainer.experiment.task
+    pixels = np.asarray(everything.validation.read(np.arange(12)), np.float32)
+    logits = np.asarray(trainer.network.model(pixels))
+    np.testing.assert_allclose(trainer.answers(), logits, rtol=1e-4, atol=1e-5)
+    assert trainer.history[1]["val_loss"] == pytest.approx(task.surprise(logits, split.labels), rel=1e-4)
+    assert trainer.history[1]["val_accuracy"] == pytest.approx((logits.argmax(1) == split.labels).mean())
+
+
+@effect("stage.label_smoothing")
+@pytest.mark.parametrize(("run", "stage", "expected"), [(0.0, 0.3, 0.3), (0.2, "null", 0.2), (0.2, 0.0, 0.0)])
+def test_a_stage_smooths_its_labels_and_is_judged_as_the_run_is(photos, tmp_path, eager, run, stage, expected):
+    one_step = ("trainer.batch_size=24", "optim.lr=0.0000001", f"loss.label_smoothing={run}")
+    trainer = trained(photos, tmp_path, *one_step, f"stages.main.label_smoothing={stage}")
+    rows = trainer.inputs.build(trainer.stages[0])
+    task, splits = trainer.experiment.task, trainer.experiment.images.splits
+    (row,) = trainer.history
+    for name, images, column, smoothing in (
+        ("train", rows.train, "loss", expected),
+        ("validation", rows.validation, "val_loss", run),
+    ):
+        found = np.asarray(trainer.network.model(np.asarray(images.read(np.arange(len(images))), np.float32)))
+        assert row[column] == pytest.approx(task.surprise(found, splits[name].labels, smoothing), rel=1e-4)
+
+
+@effect("stage.mixup")
+@pytest.mark.parametrize("augment", ["none", "mixup"])
+def test_a_stage_blends_images_by_its_own_alpha_or_not_at_all(photos, tmp_path, augment):
+    given = (*DEEP, *STAGED, "model.trainable=false", f"augment={augment}")
+    trainer = prepared(photos, tmp_path, *given, "stages.head.mixup=0", "stages.all.mixup=1.0")
+    head, everything = (trainer.inputs.build(stage) for stage in trainer.stages)
+    # nothing changes the head's images, and its base is frozen
+    assert head.cached
+
+    def largest(inputs):
+        return np.asarray(next(iter(trainer.batches(inputs)))[1]).max(axis=1)
+
+    assert (largest(head) == 1).all()
+    assert (largest(everything) < 0.99).any()
+    assert [stage.augment.parts.keys() for stage in trainer.stages] == [set(), {"mixup"}]
+    usual = prepared(photos, tmp_path / "usual", *given).stages[0].augment.parts
+    assert [part.parameters["alpha"] for part in usual.values()] == [0.2] * (augment == "mixup")

@@ -229,6 +229,7 @@ EFFECTS = {
     "stages.now.epochs": ("staged", "stages.head.epochs=4", lambda one, _: len(rows(one)) == 5),
     "stages.now.lr": ("staged", "stages.head.lr=0.5", lambda one, _: rates(one)[1] > 0.3),
     "stages.now.lr_factor": ("staged", "stages.head.lr_factor=100.0", lambda one, _: rates(one)[1] > 0.03),
+    "stages.now.mixup": ("staged", "stages.head.mixup=1.0", lambda one, whole: losses(one)[1] != losses(whole)[1]),
     "stages.later.*": ("staged", "stages.all.lr=0.5", lambda one, _: rates(one)[3] > 0.3 > rates(one)[2]),
 }
 ELSEWHERE = {"data.dir", "data.file", "data.files", "data.export", "data.on_error", "trainer.workers"}
@@ -384,6 +385,7 @@ REFUSED = [
     ("optim.schedule.name", "optim.schedule=step"),
     ("optim.*", "optim.beta_1=0.8"),
     ("loss.*", "loss=focal"),
+    ("distill.*", "distill.temperature=2"),
     ("metrics.*", "metrics=[accuracy,f1]"),
     ("callbacks.checkpoint", "~callbacks.checkpoint"),
     ("callbacks.mlflow.*", "callbacks.mlflow.experiment=b"),
@@ -392,6 +394,8 @@ REFUSED = [
     ("callbacks.*.monitor", "callbacks.checkpoint.monitor=val_loss"),
     ("callbacks.*.mode", "callbacks.checkpoint.mode=max"),
     ("data.*", "data.limit=5"),
+    ("stages.now.image_size", "stages.main.image_size=32"),
+    ("stages.now.label_smoothing", "stages.main.label_smoothing=0.1"),
     ("stages.now.*", "stages.main.train=head"),
     ("stages.over.*", "stages.before.train=all"),
     ("trainer.*", "trainer.precision=mixed_bfloat16"),

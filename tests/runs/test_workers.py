@@ -117,6 +117,7 @@ class Two(OneWorker):
         ),
         ({"data": "x"}, ["worker 1 has other images or labels, or in another order, than the first worker"]),
         ({"network": "x"}, ["worker 1 has other first weights than the first worker"]),
+        ({"teacher": "x"}, ["worker 1 has another teacher than the first worker"]),
         (
             {"config": {"optim.lr": 0.5, "trainer.epochs": 9}},
             ["worker 1 has optim.lr=0.5, the first worker optim.lr=0.01", "trainer.epochs=9"],

@@ -47,12 +47,16 @@ def test_the_batches_of_all_workers_together_are_those_of_one(blended):
 
     def batches(share=None):
         weights = np.array([1.0, 2.0, 3.0], np.float32)
+        told = None if blended else np.arange(COUNT, dtype=np.float32)[:, None]
         given = dict(batch_size=BATCH, seed=SEED, augmentations=mixup, class_weights=weights, start=(1, 1), share=share)
+        given["answers"] = told
         # to the end of the second epoch, whose last batch has five images, and into the third
-        return list(training_dataset(Numbers(), LABELS, **given).take(3).as_numpy_iterator())
+        found = training_dataset(Numbers(), LABELS, **given).take(3).as_numpy_iterator()
+        return [keras.tree.flatten(batch) for batch in found]
 
     whole, shares = batches(), [batches(Share(place, 3, blended)) for place in range(3)]
-    assert [len(x) for x, _, _ in whole] == [8, 5, 8]
+    assert [len(batch[0]) for batch in whole] == [8, 5, 8]
+    assert len(whole[0]) == (3 if blended else 4)
     for step, expected in enumerate(whole):
         for part, array in enumerate(expected):
             np.testing.assert_array_equal(np.concatenate([share[step][part] for share in shares]), array)
