@@ -104,6 +104,7 @@ def test_which_features_are_meant(photos, tmp_path):
 
 def test_it_is_checked_by_name_without_tensorflow(photos, tmp_path):
     tfds(photos, tmp_path)
-    code = "import sys; from framework import check; assert not check.main(sys.argv[1:]); assert 'tensorflow' not in sys.modules"
+    code = "import sys; from framework import check; assert not check.main(sys.argv[1:])"
+    code += "; assert 'tensorflow' not in sys.modules"
     done = bash(f'python -c "{code}" data=tfds data.dataset=colours data.folder={tmp_path}', tmp_path)
     assert done.stderr.endswith("all right\n"), done.stderr
