@@ -117,9 +117,8 @@ class OnRay(Elsewhere):
 
     def _needs(self, places: int = 1) -> str:
         """What so many calls take, in words."""
-        cards = f" and {many(places, 'graphics card')}" if self.compute.gpus == 1 else ""
-        cards = cards or (f" and {self.compute.gpus * places:g} graphics cards" if self.compute.gpus else "")
-        return many(places * self.cpus, "core") + cards
+        gpus = places * (self.compute.gpus or 0)
+        return many(places * self.cpus, "core") + (f" and {gpus:g} graphics card{'s' * (gpus != 1)}" if gpus else "")
 
     def _machines(self) -> list[dict[str, Any]]:
         return [node for node in self.ray.nodes() if node["Alive"]]
