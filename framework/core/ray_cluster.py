@@ -85,9 +85,8 @@ def room(ray: Any, cpus: float, gpus: float) -> int:
 
 def needs(cpus: int, gpus: float | None, places: int = 1) -> str:
     """What so many places take that have so many cores and graphics cards each, in words."""
-    cards = f" and {many(places, 'graphics card')}" if gpus == 1 else ""
-    cards = cards or (f" and {gpus * places:g} graphics cards" if gpus else "")
-    return many(places * cpus, "core") + cards
+    cards = places * (gpus or 0)
+    return many(places * cpus, "core") + (f" and {cards:g} graphics card{'s' * (cards != 1)}" if cards else "")
 
 
 def no_room(ray: Any, what: str, cpus: int, gpus: float | None) -> Problem:

@@ -85,7 +85,8 @@ class Placed(OnRay):
             self.ray.shutdown()
             what = f"trainer.workers={self.count} need {self._needs(self.count)}, {self._needs()} each on one machine"
             what += f", and the cluster has room for {room} of them"
-            raise BadInput(Problem(what, "trainer.workers", f"trainer.workers={max(1, room)}"))
+            right = f"trainer.workers={room}" if room > 1 else "more machines: ray start --address=HOST:6379 on each"
+            raise BadInput(Problem(what, "trainer.workers", right))
         return self
 
     def _needs(self, places: int = 1) -> str:

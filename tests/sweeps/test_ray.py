@@ -47,7 +47,7 @@ cluster.shutdown()
 
 
 class Nodes:
-    """A cluster, in a process of its own: one that has spoken to Ray can't be forked, which other tests do."""
+    """A cluster, in a process of its own: one that has loaded Ray begins others anew, which would make other tests slow."""
 
     def __init__(self):
         self.process = subprocess.Popen(
