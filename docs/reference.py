@@ -57,7 +57,8 @@ def settings() -> str:
     ]
     for section, entries in sections.items():
         lines += ["", f"## {section}", ""]
-        if says := documents.read(file).keys[section].comment:
+        # of a key that is no node the table says it
+        if entries[0].path != section and (says := documents.read(file).keys[section].comment):
             lines += [f"{_plain(says).capitalize()}.", ""]
         lines += _table(entries)
     return "\n".join(lines)

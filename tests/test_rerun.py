@@ -48,6 +48,11 @@ def again(folder, *overrides):
     return compose(take_primary_config([f"from={folder}", *overrides])).config
 
 
+def test_where_a_run_was_and_where_its_copy_is_are_not_repeated(tmp_path):
+    config = again(whole(tmp_path, "mirror=s3://bucket/run", "cache.compute=ray", "compute=ray"))
+    assert (config["mirror"], config["cache"]["compute"], config["compute"]["engine"]) == (None, "local", "local")
+
+
 def test_the_config_is_the_same(tmp_path):
     overrides = [
         "optim=sgd",

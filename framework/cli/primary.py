@@ -76,10 +76,10 @@ def _repeat(argument: str, overrides: Sequence[str]) -> PrimaryConfig:
 
 
 def _alone(saved: dict[str, Any]) -> dict[str, Any]:
-    """The config of one run here, also of one that was a seed of several, or was on a cluster."""
-    sweep = saved.get("sweep")
-    alone = {**saved, "compute": here()}
-    return {**alone, "sweep": {**sweep, "seeds": None, "detach": False}} if isinstance(sweep, Mapping) else alone
+    """The config of one run here, also of one that was a seed of several, was on a cluster, or had a copy elsewhere."""
+    changed: dict[str, dict[str, Any]] = {"sweep": {"seeds": None, "detach": False}, "cache": {"compute": "local"}}
+    nodes = {key: {**saved[key], **more} for key, more in changed.items() if isinstance(saved.get(key), Mapping)}
+    return {**saved, **nodes, "compute": here(), "mirror": None}
 
 
 def _primary(saved: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:

@@ -122,8 +122,11 @@ def spread(
                 compute=where,
             )
         except Undecodable as error:
+            left = [path for path in paths if path not in error.reasons]
+            if len(left) == len(paths):
+                raise
             unreadable += error.reasons.items()
-            paths = [path for path in paths if path not in error.reasons]
+            paths = left
             continue
         for start in range(0, len(paths), ROWS):
             some = paths[start : start + ROWS]

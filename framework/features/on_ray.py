@@ -111,7 +111,8 @@ def spread(
         work = Work(root, store.description, store.layout, geometry, precision, classes)
         common = ray.put(ray.cloudpickle.dumps(work)), ray.put(_saved(prefix))
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1)(errand.run).options(name=NAME)
-        parts = iter(list(_parts([str(Path(path).absolute()) for path in paths], keys, store.layout, places)))
+        given = {str(Path(path).absolute()): path for path in paths}
+        parts = _parts([str(Path(path).absolute()) for path in paths], keys, store.layout, places)
         environment = {**travelling(), **threads(compute.cpus or 1)}
         running: dict[Any, Part] = {}
         problems: list[Undecodable] = []
@@ -119,8 +120,8 @@ def spread(
             with progress("Computing features", len(keys), "images") as advance:
                 while True:
                     while len(running) < 2 * places and (part := next(parts, None)) is not None:
-                        given = found(), environment, framework.__version__, *common, pickle.dumps(part)
-                        running[task.remote(*given)] = part
+                        order = found(), environment, framework.__version__, *common, pickle.dumps(part)
+                        running[task.remote(*order)] = part
                     if not running:
                         break
                     over, _ = ray.wait(list(running), num_returns=1, timeout=0.5)
@@ -137,7 +138,7 @@ def spread(
             for one in running:
                 ray.cancel(one, force=True)
     if problems:
-        raise Undecodable([bad for error in problems for bad in error.reasons.items()])
+        raise Undecodable([(given.get(path, path), why) for error in problems for path, why in error.reasons.items()])
 
 
 def compute_part(work: bytes, model: bytes, part: bytes) -> tuple[str, Any]:
