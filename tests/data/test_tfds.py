@@ -48,7 +48,7 @@ def test_nothing_is_downloaded_unasked(photos, tmp_path, monkeypatch):
     tfds(photos, root)
     problem = complaint("colour", folder=str(root))
     assert problem.what == f"tfds has prepared no colour in {root}, and nothing is downloaded unasked"
-    assert problem.right == "colours; or data.download=true, which lets tfds download it"
+    assert problem.right == "colours (one of: colours); or data.download=true, which lets tfds download it"
     assert complaint("beans", folder=str(tmp_path / "none")).right == "data.download=true, which lets tfds download it"
     monkeypatch.setattr("framework.data.tfds.find_spec", lambda name: None)
     problem = complaint("beans", folder=str(tmp_path), download=True)
@@ -104,6 +104,7 @@ def test_which_features_are_meant(photos, tmp_path):
 
 def test_it_is_checked_by_name_without_tensorflow(photos, tmp_path):
     tfds(photos, tmp_path)
-    code = "import sys; from framework import check; assert not check.main(sys.argv[1:]); assert 'tensorflow' not in sys.modules"
+    code = "import sys; from framework import check; assert not check.main(sys.argv[1:])"
+    code += "; assert 'tensorflow' not in sys.modules"
     done = bash(f'python -c "{code}" data=tfds data.dataset=colours data.folder={tmp_path}', tmp_path)
     assert done.stderr.endswith("all right\n"), done.stderr

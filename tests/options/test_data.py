@@ -221,7 +221,7 @@ def test_a_data_set_of_tfds_is_known_by_its_name(photos, tmp_path):
         listed("tfds", **given, label="side")  # all of them are left
     with pytest.raises(BadInput, match="nothing is downloaded unasked"):
         listed("tfds", dataset="beans", folder=str(tmp_path))
-    with pytest.raises(BadInput, match="tensorflow-datasets|tfds can.t prepare"):
+    with pytest.raises(BadInput, match=r"tensorflow-datasets|tfds can.t prepare"):
         listed("tfds", dataset="no_such_set", folder=str(tmp_path), download=True)
 
 
