@@ -122,7 +122,7 @@ def test_the_least_sure_come_first_of_each_class_in_turn(run, photos, tmp_path, 
     for name in {one["class"] for one in rows}:
         own = sorted(margin[one["path"]] for one in everything if one["class"] == name)
         chosen = [margin[one["path"]] for one in rows if one["class"] == name]
-        assert chosen == pytest.approx(own, abs=1e-6)
+        assert chosen == pytest.approx(own, abs=3e-6)
     assert {one["class"] for one in rows[:3]} == {one["class"] for one in rows[3:6]} == {"blue", "green", "red"}
     first = [one["path"] for one in rows]
     assert main([*given, "order=margin", "budget=7", f"output={file}"]) == 0

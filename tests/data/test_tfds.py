@@ -48,7 +48,7 @@ def test_nothing_is_downloaded_unasked(photos, tmp_path, monkeypatch):
     tfds(photos, root)
     problem = complaint("colour", folder=str(root))
     assert problem.what == f"tfds has prepared no colour in {root}, and nothing is downloaded unasked"
-    assert problem.right == "colours; or data.download=true, which lets tfds download it"
+    assert problem.right == "colours (one of: colours); or data.download=true, which lets tfds download it"
     assert complaint("beans", folder=str(tmp_path / "none")).right == "data.download=true, which lets tfds download it"
     monkeypatch.setattr("framework.data.tfds.find_spec", lambda name: None)
     problem = complaint("beans", folder=str(tmp_path), download=True)
