@@ -21,7 +21,7 @@ from framework.evaluation.forward import forward
 from framework.evaluation.predictions import Format, chosen, form_of, writer
 from framework.evaluation.rejection import rejection
 from framework.evaluation.seeing import Tta, views
-from framework.evaluation.uncertain import Order, worth_labelling
+from framework.evaluation.uncertain import Order, Surest, worth_labelling
 from framework.model.saved import ModelOptions, open_trained
 
 USAGE = """
@@ -44,6 +44,12 @@ stops after so many: those to label next. The CSV file, its classes put right, i
   python -m framework.predict photos/ run=RUN order=margin budget=100 output=label.csv
   python -m framework.train data=csv data.file=label.csv data.label_column=class
 
+min_confidence=0.95 leaves out what the model is less sure of, of several labels of any one, and counts what is left by class. A
+training takes that file beside its own data: these images train, and never validate:
+
+  python -m framework.predict UNLABELLED run=RUN calibrate=true min_confidence=0.95 output=pseudo.csv
+  python -m framework.train data=image_folder data.dir=PHOTOS data.pseudo=pseudo.csv
+
 Exit code 0: done; 1: some images could not be read; 2: the command line or the run are wrong.
 """
 
@@ -63,6 +69,7 @@ class Options(ModelOptions):
     batch_size: Annotated[Count, "images at once"] = 32
     order: Annotated[Order, "given, or the least sure ones first: by margin or entropy"] = "given"
     budget: Annotated[Count | None, "so many of the least sure ones"] = None
+    min_confidence: Annotated[PositiveShare | None, "only images of whose answer the model is as sure as this"] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,6 +85,7 @@ def predict(options: Options) -> int:
     """
     trained = open_trained(options)
     _refuse_order(options, trained.task)
+    _refuse_confidence(options, trained.task)
     words = inputs.here(options.inputs)
     inputs.check(words)
     chosen(options.format, options.output)
@@ -91,6 +99,10 @@ def predict(options: Options) -> int:
     load_tensorflow()
     model = trained.load()
     unreadable: list[tuple[str, str]] = []
+    surest = None
+    if options.min_confidence is not None:
+        assert isinstance(trained.task, Classification)
+        surest = Surest(trained.task, options.min_confidence)
     with (
         writer(options.format, options.output, form) as lines,
         progress("Predicting", inputs.count(words), "images") as advance,
@@ -98,11 +110,13 @@ def predict(options: Options) -> int:
         files = inputs.files(words)
         waiting: list[tuple[list[str], np.ndarray]] = []
         for paths, logits in forward(model, files, trained.geometry, options.batch_size, unreadable, seen):
+            advance(len(paths))
+            if surest is not None:
+                paths, logits = surest.of(paths, logits)
             if options.order == "given":
                 lines.write(list(form.predictions(paths, logits)))
             else:
                 waiting.append((paths, logits))
-            advance(len(paths))
         if waiting:
             assert isinstance(trained.task, Classification)
             names = [path for paths, _ in waiting for path in paths]
@@ -110,6 +124,8 @@ def predict(options: Options) -> int:
             places = worth_labelling(trained.task, found, options.order, options.budget)
             ordered = [names[place] for place in places]
             lines.write(list(form.predictions(ordered, found[places])))
+    if surest is not None:
+        say(surest.told)
     if not unreadable:
         return DONE
     listed = "".join(f"\n    {path}: {reason}" for path, reason in unreadable)
@@ -125,6 +141,21 @@ def _refuse_order(options: Options, task: Task) -> None:
     if options.order != "given" and not isinstance(task, Classification):
         what = f"order={options.order}: the model gives numbers, and does not say how sure it is"
         raise BadInput(Problem(what, "order", "order=given"))
+
+
+def _refuse_confidence(options: Options, task: Task) -> None:
+    if options.min_confidence is None:
+        return
+    where, given = "min_confidence", f"min_confidence={options.min_confidence:g}"
+    if not isinstance(task, Classification):
+        what = f"{given}: the model gives numbers, and does not say how sure it is"
+        raise BadInput(Problem(what, where, "leave it out"))
+    if options.order != "given" or options.reject is not None:
+        other = f"reject={options.reject:g}" if options.order == "given" else f"order={options.order}"
+        does = (
+            "calls the least sure images unknown" if options.order == "given" else "begins with the least sure images"
+        )
+        raise BadInput(Problem(f"{given} leaves out the least sure images, and {other} {does}", where, "one of them"))
 
 
 if __name__ == "__main__":
