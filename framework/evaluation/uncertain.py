@@ -60,7 +60,7 @@ class Surest:
         found = logits[places]
         self.asked, self.kept = self.asked + len(paths), self.kept + len(places)
         self.counts.update(name for answer in self.task.answers(found) for name in self.task.named(answer))
-        return [paths[place] for place in places], found
+        return [paths[place] for place in places.tolist()], found
 
     @property
     def told(self) -> str:
