@@ -24,6 +24,7 @@ from framework.evaluation.kept import CacheOptions, ComputeOptions, refuse, spre
 from framework.evaluation.predictions import Format, chosen, form_of, writer
 from framework.evaluation.rejection import By, asked
 from framework.evaluation.seeing import Tta, views
+from framework.evaluation.surest import Surest
 from framework.evaluation.uncertain import Order, draw_sheet, most_worth
 from framework.model.saved import ModelOptions, open_trained
 
@@ -53,6 +54,12 @@ those to label next. The CSV file, its classes put right, is one that data=csv r
   python -m framework.predict photos/ run=RUN order=margin budget=100 output=label.csv sheet=label.png
   python -m framework.train data=csv data.file=label.csv data.label_column=class
 
+min_confidence=0.95 leaves out what the model is less sure of, of several labels of any one, and counts what is left by class. A
+training takes that file beside its own data: these images train, and never validate:
+
+  python -m framework.predict UNLABELLED run=RUN calibrate=true min_confidence=0.95 output=pseudo.csv
+  python -m framework.train data=image_folder data.dir=PHOTOS data.pseudo=pseudo.csv
+
 Exit code 0: done; 1: some images could not be read; 2: the command line or the run are wrong.
 """
 
@@ -77,6 +84,7 @@ class Options(ModelOptions):
     ] = "given"
     budget: Annotated[Count | None, "so many of those, which differ from each other"] = None
     sheet: Annotated[PathText | None, "with order: a contact sheet of them, a PNG file"] = None
+    min_confidence: Annotated[PositiveShare | None, "only images of whose answer the model is as sure as this"] = None
     cache: CacheOptions = field(default_factory=CacheOptions)
     compute: ComputeOptions = field(default_factory=ComputeOptions)
 
@@ -94,6 +102,7 @@ def predict(options: Options) -> int:
     """
     trained = open_trained(options)
     _refuse_order(options, trained.task)
+    _refuse_confidence(options, trained.task)
     words = inputs.here(options.inputs)
     inputs.check(words)
     chosen(options.format, options.output)
@@ -110,6 +119,10 @@ def predict(options: Options) -> int:
     unreadable: list[tuple[str, str]] = []
     deep: list[str] = []
     waiting: list[tuple[list[str], np.ndarray]] = []
+    surest = None
+    if options.min_confidence is not None:
+        assert isinstance(trained.task, Classification)
+        surest = Surest(trained.task, options.min_confidence)
     with writer(options.format, options.output, form) as lines:
         files, geometry = inputs.files(words), trained.geometry
         answers = (
@@ -119,11 +132,13 @@ def predict(options: Options) -> int:
         )
         with progress("Predicting", inputs.count(words), "images") as advance:
             for paths, rows in answers:
+                advance(len(paths))
+                if surest is not None:
+                    paths, rows = surest.of(paths, rows)
                 if options.order == "given":
                     lines.write(list(form.predictions(paths, rows)))
                 else:
                     waiting.append((paths, rows))
-                advance(len(paths))
         if waiting:
             names = [path for paths, _ in waiting for path in paths]
             found = np.concatenate([rows for _, rows in waiting])
@@ -135,6 +150,8 @@ def predict(options: Options) -> int:
                 say(f"written: {draw_sheet(Path(options.sheet), first, title, trained.name)}")
     if deep:
         say(f"note: {told_depth(len(deep))}")
+    if surest is not None:
+        say(surest.told)
     if not unreadable:
         return DONE
     listed = "".join(f"\n    {path}: {reason}" for path, reason in unreadable)
@@ -153,6 +170,21 @@ def _refuse_order(options: Options, task: Task) -> None:
     if options.order != "given" and not isinstance(task, Classification):
         what = f"order={options.order}: the model gives numbers, and does not say how sure it is"
         raise BadInput(Problem(what, "order", "order=given"))
+
+
+def _refuse_confidence(options: Options, task: Task) -> None:
+    if options.min_confidence is None:
+        return
+    where, given = "min_confidence", f"min_confidence={options.min_confidence:g}"
+    if not isinstance(task, Classification):
+        what = f"{given}: the model gives numbers, and does not say how sure it is"
+        raise BadInput(Problem(what, where, "leave it out"))
+    if options.order != "given" or options.reject is not None:
+        other = f"reject={options.reject:g}" if options.order == "given" else f"order={options.order}"
+        does = (
+            "calls the least sure images unknown" if options.order == "given" else "begins with the least sure images"
+        )
+        raise BadInput(Problem(f"{given} leaves out the least sure images, and {other} {does}", where, "one of them"))
 
 
 if __name__ == "__main__":

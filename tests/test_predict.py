@@ -17,7 +17,7 @@ from PIL import Image
 from framework.data.manifest import read_manifest
 from framework.predict import main
 from tests.data.archived import archive
-from tests.evaluation.common import colour_network, make_run
+from tests.evaluation.common import colour_network, make_run, weighed
 
 
 @pytest.fixture
@@ -158,3 +158,27 @@ def test_depth_that_is_lost_is_told_once(run, tmp_path, capsys):
         Image.fromarray(np.full((30, 30), 40_000, np.uint16)).save(tmp_path / f"{number}.png")
     assert main([str(tmp_path / "0.png"), str(tmp_path / "1.png"), str(tmp_path / "2.png"), f"run={run}"]) == 0
     assert capsys.readouterr().err.count("note: 3 images have more than 8 bits a channel, and 8 of them are read") == 1
+
+
+def test_only_what_the_model_is_sure_of_is_written_and_counted(tmp_path, photos, capsys):
+    run = make_run(tmp_path / "run", photos, weighed(np.eye(3)[::-1]))
+    given = [str(photos / "validation"), f"run={run}", "format=csv"]
+    assert main(given) == 0
+    everything = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    middle = sorted(float(row["probability"]) for row in everything)[5]
+    assert main([*given, f"min_confidence={middle + 1e-6:.7f}"]) == 0
+    out, err = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert rows == [row for row in everything if float(row["probability"]) > middle]
+    counts = ", ".join(f"{name} {sum(row['class'] == name for row in rows)}" for name in ("blue", "green", "red"))
+    assert f"6 of 12 images with a confidence of {middle:.6g}" in err.replace(f"{middle + 1e-6:g}", f"{middle:.6g}")
+    assert f"or more: {counts}" in err
+    several = make_run(tmp_path / "several", photos, weighed(np.eye(3)[::-1]), task="multilabel")
+    assert main([str(photos / "validation"), f"run={several}", "format=csv", "min_confidence=0.999999"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["path,labels,class_1,probability_1"]
+    for other, said in (
+        ("order=margin", "order=margin begins with the least sure images"),
+        ("reject=0.1", "reject=0.1 calls"),
+    ):
+        assert main([*given, "min_confidence=0.9", other]) == 2
+        assert said in capsys.readouterr().err

@@ -18,6 +18,7 @@ DATA = {
     "channels": 3,
     "exclude": None,
     "relabel": None,
+    "pseudo": None,
     "group": None,
     "time": None,
     "folds": None,

@@ -68,13 +68,13 @@ class DataSettings(PartSettings):
     """The source, and what holds for any source.
 
     ``resize``, ``fill`` and ``channels`` are those of ``core.geometry.Geometry``; ``exclude`` and ``relabel`` are the
-    lists of ``data.edits``; ``group``, ``time``, ``folds`` and ``fold`` are those of ``data.splits.Splitting``; ``write_split``
-    is a CSV file that says who is where; ``balance`` is that of ``data.pipeline.Balance``; ``classes`` keeps only
-    these, in this order; ``prompts`` makes texts of their names for head ``text``; ``positive`` makes it a yes-or-no
-    question about one class; ``limit`` keeps so many images a split, spread over the classes; ``memory_limit`` is how
-    many MiB of decoded images are kept in memory before files are read again each epoch; ``disk_limit`` is how many GiB
-    copies of data that lie elsewhere may take; ``seed`` decides splits and what is drawn, apart from ``trainer.seed``,
-    so that repeats of a training see the same data.
+    lists of ``data.edits``, ``pseudo`` is that of ``data.pseudo``; ``group``, ``time``, ``folds`` and ``fold`` are those of
+    ``data.splits.Splitting``; ``write_split`` is a CSV file that says who is where; ``balance`` is that of
+    ``data.pipeline.Balance``; ``classes`` keeps only these, in this order; ``prompts`` makes texts of their names for head
+    ``text``; ``positive`` makes it a yes-or-no question about one class; ``limit`` keeps so many images a split, spread over
+    the classes; ``memory_limit`` is how many MiB of decoded images are kept in memory before files are read again each
+    epoch; ``disk_limit`` is how many GiB copies of data that lie elsewhere may take; ``seed`` decides splits and what is
+    drawn, apart from ``trainer.seed``, so that repeats of a training see the same data.
     """
 
     image_size: Count | list[Count]
@@ -86,6 +86,7 @@ class DataSettings(PartSettings):
     limit: Count | None
     exclude: PathText | None
     relabel: PathText | None
+    pseudo: PathText | None
     group: str | None
     time: str | None
     folds: Count | None
@@ -329,6 +330,17 @@ class Settings:
         if own not in parts.values():
             parts[MIXUP] = own
         return replace(self.augment, parts={key: part for key, part in parts.items() if part is not own or stage.mixup})
+
+    @property
+    def blending(self) -> dict[str, str]:
+        """By where they are said, the augmentations of any stage that blend the images of a batch."""
+        found = {}
+        for name, stage in self.stages.items():
+            for key, part in self.augment_of(stage).parts.items():
+                if registry.get("augmentation", part.name).details["mixes"]:
+                    usual = self.augment.parts.get(key) == part
+                    found[f"augment.{key}" if usual else f"stages.{name}.mixup"] = key
+        return found
 
     def loss_of(self, stage: StageSettings) -> PartSettings:
         """What the stage makes small."""

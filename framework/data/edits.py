@@ -58,12 +58,20 @@ class _Rows:
     notes: tuple[str, ...]
 
 
-def _read(file: str, images: Images, key: str) -> _Rows:
-    path = os.path.abspath(file)
+def table_of(path: str, key: str) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV file that are not empty, each with its line.
+
+    Args:
+        path: in full.
+        key: of the config, that names it.
+
+    Raises:
+        BadInput: it can't be read.
+    """
     try:
         refuse_device(path)
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as opened:
-            table = [(place, row) for place, row in enumerate(csv.reader(opened), start=1) if any(row)]
+            return [(place, row) for place, row in enumerate(csv.reader(opened), start=1) if any(row)]
     except (OSError, csv.Error) as error:
         folder, name = os.path.split(path)
         near = nearest(name, os.listdir(folder)) if os.path.isdir(folder) else None
@@ -72,6 +80,11 @@ def _read(file: str, images: Images, key: str) -> _Rows:
             f"{why} {path}" if why.startswith("there") else f"{path} {why} {getattr(error, 'strerror', error) or error}"
         )
         raise BadInput(Problem(what, key, os.path.join(folder, near) if near else "the path of a list")) from None
+
+
+def _read(file: str, images: Images, key: str) -> _Rows:
+    path = os.path.abspath(file)
+    table = table_of(path, key)
     header = [cell.strip() for cell in table[0][1]] if table else []
     wanted = [PATH] if key == "data.exclude" else [PATH, LABEL]
     if PATH not in header and len(wanted) == 1:

@@ -28,6 +28,7 @@ from framework.data.label_studio import list_label_studio
 from framework.data.labels import class_name
 from framework.data.manifest import read_manifest
 from framework.data.parquet import list_parquet
+from framework.data.pseudo import with_pseudo
 from framework.data.selection import narrow
 from framework.data.splits import Splitting, drawn
 from framework.data.tfds import list_tfds
@@ -36,7 +37,8 @@ from framework.data.webdataset import list_webdataset
 
 
 def read(settings: DataSettings, labels: Labels = "classes") -> Images:
-    """The images that the settings ask for: what their source lists, narrowed to classes, question and limit.
+    """The images that the settings ask for: what their source lists, narrowed to classes, question and limit, and what a model
+    has labelled beside them.
 
     Args:
         settings: of the source.
@@ -58,7 +60,8 @@ def read(settings: DataSettings, labels: Labels = "classes") -> Images:
     images = replace(images, notes=(*images.notes, *copies))
     images = edited(images, settings.exclude, settings.relabel)
     images = drawn(images, Splitting(settings.seed, settings.group, settings.folds, settings.fold, settings.time))
-    return narrow(images, settings.classes, settings.positive, settings.limit, settings.seed)
+    images = narrow(images, settings.classes, settings.positive, settings.limit, settings.seed)
+    return with_pseudo(images, settings.pseudo)
 
 
 def read_all(name: str, seed: int, **parameters: Any) -> Images:

@@ -102,7 +102,7 @@ def _own(trained: Trained, split: SplitName) -> _Found:
     if trained.run is None:
         raise BadInput(Problem("a model from elsewhere brings no images", "command line", "data.dir=FOLDER"))
     _refuse_moved(trained)
-    images = sources.read(trained.data(), trained.task.asks)
+    images = sources.read(_of_people(trained), trained.task.asks)
     if tuple(images.classes) != trained.task.classes:
         what = f"the data has other {trained.task.told[0]} than the run was trained on: {listing(images.classes)}"
         raise BadInput(Problem(what, images.origin, f"data of {listing(trained.task.classes)}"))
@@ -244,7 +244,7 @@ def _settings(
 
     ``taking`` is a key that it takes besides, where several take what is given.
     """
-    own = trained.data() if trained.run else None
+    own = _of_people(trained) if trained.run else None
     if own is not None and own.parameters.keys() >= {*given, taking} - {""}:
         return replace(own, parameters={**own.parameters, **given}, limit=None)
     usual = usual_part("data", taking or next(iter(given)))
@@ -260,6 +260,7 @@ def _settings(
         limit=None,
         exclude=None,
         relabel=None,
+        pseudo=None,
         group=own.group if own else None,
         time=own.time if own else None,
         folds=own.folds if own else None,
@@ -273,6 +274,11 @@ def _settings(
         disk_limit=_disk_limit(trained),
         on_error="stop",
     )
+
+
+def _of_people(trained: Trained) -> DataSettings:
+    """The run's data without what a model has labelled, which measures nothing."""
+    return replace(trained.data(), pseudo=None)
 
 
 def _disk_limit(trained: Trained) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib.util
 import json
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
-from framework.config.documents import read
 from framework.config.earlier import here
-from framework.config.folders import conf_folder, unwritable
+from framework.config.folders import unwritable
 from framework.config.settings import ModelSettings, Settings
 from framework.core import keras_hub_private, registry
 from framework.core.digits import seconds
@@ -31,9 +29,8 @@ from framework.data.selection import left_out, readable
 from framework.features.upkeep import root_folder
 from framework.model import weights
 from framework.model.bases import Bases
-from framework.model.saved import Trained, open_run
 from framework.parts import presets
-from framework.runs import capacity, cluster
+from framework.runs import capacity, cluster, teaching
 from framework.training.experiment import Experiment
 
 T = TypeVar("T")
@@ -205,7 +202,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     if task is not None:
         problems += [*_fit_to_task(settings, task), *_class_weights(settings, task), *_balance(settings, task)]
         problems += capacity.faults(settings, task)
-    teacher, wrong = _teacher(settings, task)
+    teacher, wrong = teaching.teacher(settings, task)
     problems += wrong
     problems += _weights(settings, demonstration, hurried=bool(problems))
     if task is None:
@@ -259,7 +256,7 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
         elif smoothing is not None and "label_smoothing" not in loss.parameters and where.startswith("stages."):
             what = f"{where}={smoothing:g}: loss '{loss.name}' smooths no labels"
             yield Problem(what, where, "loss=auto, or leave it out")
-    for where, name in _blending(settings).items():
+    for where, name in settings.blending.items():
         if task.labels == "index":
             what = f"augmentation '{name}' blends labels, which loss '{loss.name}' can't take"
             yield Problem(what, where, "loss=categorical_crossentropy")
@@ -274,67 +271,6 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
             )
             fitting = [part.name for part in registry.parts("metric") if task.fits(part)]
             yield Problem(what, f"metrics.{name}", f"one of: {listing(fitting)}")
-
-
-@functools.cache
-def _shipped_distill() -> dict[str, Any]:
-    """The node ``distill`` as it is where nobody says anything, read once for all variants of a sweep."""
-    node: dict[str, Any] = read(conf_folder() / "train.yaml").content["distill"]
-    return node
-
-
-def _teacher(settings: Settings, task: Task | None) -> tuple[Trained | None, list[Problem]]:
-    """The classifier that the run learns from, and what is wrong with it; it answers the same question."""
-    distill = settings.distill
-    where = "distill.from"
-    if distill.from_ is None:
-        given = {"temperature": distill.temperature, "weight": distill.weight}
-        return None, [
-            Problem(f"distill.{key}={show(value)} changes nothing: none teaches", f"distill.{key}", f"{where}=RUN")
-            for key, value in given.items()
-            if value != _shipped_distill()[key]
-        ]
-    if task is None:
-        return None, []
-    if not isinstance(task, Classification):
-        return None, [Problem(f"{where}: a teacher softens classes, and the labels are numbers", where, "null")]
-    try:
-        teacher = open_run(os.path.abspath(distill.from_))
-    except BadInput as error:
-        # they tell of a command's run=
-        told = {"run=latest": "the folder of a finished run", "run=": f"{where}="}
-        rights = [
-            functools.reduce(lambda text, pair: text.replace(*pair), told.items(), one.right) for one in error.problems
-        ]
-        pairs = zip(error.problems, rights, strict=True)
-        return None, [dataclasses.replace(one, where=where, right=right) for one, right in pairs]
-    problems = []
-    if teacher.task.kind != task.kind:
-        what = f"the teacher {teacher.name} answers a {teacher.task.kind} question, and the data ask a {task.kind} one"
-        problems.append(Problem(what, where, f"a run of the same task ({task.counted})"))
-    elif teacher.task.classes != task.classes:
-        known, same = teacher.task.classes, sorted(teacher.task.classes) == sorted(task.classes)
-        what = f"the teacher {teacher.name} knows {'the classes in another order' if same else 'other classes'}"
-        right = f"data.classes=[{','.join(known)}]" if same else f"a run that was trained on {listing(task.classes)}"
-        problems.append(Problem(f"{what}: {listing(known)}", where, right))
-    if all(map(settings.fits, settings.stages.values())):
-        what = f"{where} changes nothing: head '{settings.head.name}' is fitted to labels, without a loss"
-        problems.append(Problem(what, where, "a head that is trained"))
-    for place, name in _blending(settings).items():
-        what = f"augmentation '{name}' blends images, and the teacher is asked about each by itself"
-        problems.append(Problem(what, place, f"leave '{name}' out, or no {where}"))
-    return teacher, problems
-
-
-def _blending(settings: Settings) -> dict[str, str]:
-    """By where they are said, the augmentations that blend images, of any stage."""
-    found = {}
-    for name, stage in settings.stages.items():
-        for key, part in settings.augment_of(stage).parts.items():
-            if registry.get("augmentation", part.name).details["mixes"]:
-                said = settings.augment.parts.get(key) == part
-                found[f"augment.{key}" if said else f"stages.{name}.mixup"] = key
-    return found
 
 
 def _stage_sizes(settings: Settings) -> Iterator[Problem]:

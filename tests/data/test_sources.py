@@ -456,6 +456,7 @@ def test_read_narrows_what_the_source_lists(photos):
         limit=6,
         exclude=None,
         relabel=None,
+        pseudo=None,
         group=None,
         time=None,
         folds=None,

@@ -17,6 +17,7 @@ from framework.data.pipeline import MemoryImages, training_dataset
 from tests.conftest import COLOURS, make_images
 from tests.data import archived, sharded
 from tests.data.test_embedded import written
+from tests.evaluation.common import make_run
 from tests.options.counted import effect
 from tests.options.made import prepared, settings, trained
 
@@ -505,3 +506,23 @@ def test_an_image_that_cannot_be_read_stops_or_is_left_out(tmp_path):
         prepared(photos, tmp_path / "stop", "data.on_error=stop")
     trainer = prepared(photos, tmp_path / "skip", "data.on_error=skip")
     assert sum(map(len, trainer.experiment.images.splits.values())) == 5 * len(COLOURS)
+
+
+@effect("data.pseudo")
+def test_what_a_model_has_labelled_trains_too_and_measures_nothing(photos, tmp_path, capsys):
+    from framework.evaluation.labelled import DataOptions, labelled
+    from framework.model.saved import open_run
+    from framework.predict import main
+
+    make_images(tmp_path / "more", count=4, size=12, seed=7)
+    run = make_run(tmp_path / "run", photos)
+    file = tmp_path / "pseudo.csv"
+    assert main([f"{tmp_path}/more", f"run={run}", "min_confidence=0.5", f"output={file}"]) == 0
+    assert "12 of 12 images with a confidence of 0.5 or more: blue 4, green 4, red 4" in capsys.readouterr().err
+    images = listed("image_folder", dir=str(photos), pseudo=str(file), limit=6)
+    # the limit is one of what people have labelled
+    assert counts(images) == {"train": 6 + 12, "validation": 6}
+    assert images.splits["train"].labels[6:].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    taught = open_run(str(make_run(tmp_path / "taught", photos, pseudo=str(file))))
+    file.unlink()
+    assert [len(labelled(taught, DataOptions(), split).split) for split in ("train", "validation")] == [24, 12]
