@@ -1,7 +1,7 @@
 """What 10^6, 10^8 and 10^9 images would cost, and where more workers stop helping: rates of this machine, then arithmetic.
 
     python -m benchmarks.scale                                 measures, in some minutes, then prints four tables
-    python -m benchmarks.scale --card-images 3000              and hours of cards that do so many images a second
+    python -m benchmarks.scale --card-images 3000 --card-trains 1000     for cards that do so many images a second
     python -m benchmarks.scale --bandwidths 1 25 --latency 50
 
 Measured: processor seconds and bytes of an image in ``framework.embed``, seconds of a step's images by
@@ -112,7 +112,12 @@ def main() -> None:
     parser.add_argument("--bandwidths", type=float, nargs="+", default=[1.0, 10.0, 100.0], help="gigabits a second")
     parser.add_argument("--latency", type=float, default=100.0, help="microseconds of a turn of a ring over a network")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--card-images", type=float, help="images a second of a card, that you have measured")
+    parser.add_argument(
+        "--card-images", type=float, help="images a second of a card's feature pass, that you have measured"
+    )
+    parser.add_argument(
+        "--card-trains", type=float, help="images a second that a card trains on, in place of this machine"
+    )
     parser.add_argument("--sums", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.sums:
@@ -123,7 +128,7 @@ def main() -> None:
     rows = [[f"{size:,}", f"{1000 * seconds:.2f} ms"] for size, seconds in sums]
     note = f"fitted: {1e6 * turn:.0f} µs a turn, {speed:.2f} gigabits a second"
     report("a sum over two workers, processes on loopback, best of nine", ["bytes", "takes"], rows, note)
-    _tell_steps(options.batch, options.bandwidths, options.latency / 1e6)
+    _tell_steps(options.batch, options.bandwidths, options.latency / 1e6, options.card_trains)
 
 
 def _tell_images(one: Image, bandwidths: Sequence[float], card: float | None) -> None:
@@ -145,10 +150,10 @@ def _tell_images(one: Image, bandwidths: Sequence[float], card: float | None) ->
     report(title, ["images", "gigabits/s", "10", "100", "1,000"], rows)
 
 
-def _tell_steps(batch: int, bandwidths: Sequence[float], latency: float) -> None:
+def _tell_steps(batch: int, bandwidths: Sequence[float], latency: float, card: float | None) -> None:
     """How many times faster a step is, everything trained."""
     rows = []
-    for name, image, gradients in _steps():
+    for name, image, gradients in _steps(card):
         for gigabits in bandwidths:
             alone = step(1, batch, image, gradients, gigabits, latency)
             times = [alone / step(workers, batch, image, gradients, gigabits, latency) for workers in WORKERS]
@@ -184,8 +189,11 @@ def _image(data: Path, weights: str | None) -> Image:
     return Image(float(np.mean(files)), *each)
 
 
-def _steps() -> list[tuple[str, float, float]]:
+def _steps(card: float | None) -> list[tuple[str, float, float]]:
     """Of each base its name, seconds of an image forward and back, and bytes of gradients, everything trained."""
+    gradients = {name: 4 * (facts(name).parameters or 0) for name in BASES}
+    if card:
+        return [(name, 1 / card, gradients[name]) for name in BASES]
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": f"{folder}/cache"}
         words = [f"model={','.join(BASES)}", "model.weights=null", "data.train=320", "data.validation=10"]
@@ -193,10 +201,7 @@ def _steps() -> list[tuple[str, float, float]]:
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
         with open(f"{folder}/benchmark/benchmark.csv", newline="") as table:
             found: list[dict[str, Any]] = list(csv.DictReader(table))
-    parameters = {name: facts(name).parameters for name in BASES}
-    return [
-        (row["model"], float(row["full_epoch"]) / float(row["images"]), 4 * parameters[row["model"]]) for row in found
-    ]
+    return [(row["model"], float(row["full_epoch"]) / float(row["images"]), gradients[row["model"]]) for row in found]
 
 
 def _measured_sums() -> list[tuple[float, float]]:
