@@ -77,7 +77,7 @@ def _repeat(argument: str, overrides: Sequence[str]) -> PrimaryConfig:
 
 def _alone(saved: dict[str, Any]) -> dict[str, Any]:
     """The config of one run here, also of one that was a seed of several, was on a cluster, or had a copy elsewhere."""
-    changed = {"sweep": {"seeds": None, "detach": False}, "cache": {"compute": "local"}}
+    changed: dict[str, dict[str, Any]] = {"sweep": {"seeds": None, "detach": False}, "cache": {"compute": "local"}}
     nodes = {key: {**saved[key], **more} for key, more in changed.items() if isinstance(saved.get(key), Mapping)}
     return {**saved, **nodes, "compute": here(), "mirror": None}
 
