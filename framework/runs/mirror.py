@@ -67,7 +67,7 @@ class Mirror:
         self._there: dict[str, tuple[int, int, int]] = {}  # what was copied, by name, and what it was then
         self._lost = self._fault = ""
         self._over = threading.Event()
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time, self._speaking = threading.Lock(), threading.Lock()
 
     def __enter__(self) -> Mirror:
         """Claim the copy, and take it up where this folder holds no run.
@@ -273,8 +273,10 @@ class Mirror:
         return not self._lost
 
     def _say(self, over: bool = False) -> None:
-        self._beats += 1
-        self._system.pipe_file(self._claim, self._said(over))
+        with self._speaking:
+            if over or not self._over.is_set():  # a beat behind the last word would take it back
+                self._beats += 1
+                self._system.pipe_file(self._claim, self._said(over))
 
     def _said(self, over: bool = False) -> bytes:
         said = {"token": self._token, "beat": self._beats, "over": over}

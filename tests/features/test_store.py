@@ -332,7 +332,7 @@ def indexes(root) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_leaves_only_what_is_right(tmp_path):
+def test_killed_at_any_moment_leaves_only_what_is_right(tmp_path, monkeypatch):
     rng = random.Random(0)
     kept = 0
     for _ in range(8):
@@ -348,6 +348,7 @@ def test_killed_at_any_moment_leaves_only_what_is_right(tmp_path):
         assert len(rows) >= kept
         kept = len(rows)
     assert kept
+    monkeypatch.setattr(module, "STALE", -60.0)  # as if all that was left were old
     with store.writing():
         store.add(stream(store.missing(names(*range(400)))))
     assert_right(opened(tmp_path), names(*range(400)))
