@@ -108,9 +108,7 @@ def _prepare(dataset: str, root: Path) -> None:
         what = "downloading needs the package tensorflow-datasets, which is not installed"
         raise BadInput(Problem(what, "data.download", "pip install 'framework[tfds]'"))
     say(f"tfds prepares {dataset} in {root}")
-    done = subprocess.run(
-        [sys.executable, "-c", _PREPARE, dataset, str(root)], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", _PREPARE, dataset, str(root)], capture_output=True, text=True)
     if done.returncode:
         last = ([line for line in done.stderr.strip().splitlines() if line.strip()] or ["no word of why"])[-1]
         raise BadInput(
