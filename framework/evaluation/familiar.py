@@ -67,7 +67,7 @@ def familiar(trained: Trained) -> Familiar:
     """What a run was trained on: as its folder keeps it, else of the run's own images, and kept there from then on.
 
     Raises:
-        BadInput: it is no run, its images can't be had, or its logits are made of no single vector.
+        BadInput: it is no run, its images can't be had, or its logits are not made of vectors.
     """
     if trained.run is None:
         what = "distances are those to a run's training images, and a model from elsewhere brings none"
@@ -78,24 +78,33 @@ def familiar(trained: Trained) -> Familiar:
 
 
 def vector_of(model: keras.Model) -> Any:
-    """The symbolic vector that a model's logits are made of, (batch, features): what its last layer with a matrix takes.
+    """The symbolic vector that a model's logits are made of, (batch, features): what its last layer with a matrix takes; of
+    several networks as one all of theirs, each of length 1.
 
     Raises:
-        BadInput: there is none, as where several networks are one.
+        BadInput: there is none.
     """
     makers = makers_of(nodes_of(model)) if is_functional(model) else {}
-    tensor, found = model.outputs[0], None
-    while (node := makers.get(id(tensor))) is not None and len(node.input_tensors) == 1:
-        (tensor,) = node.input_tensors
-        # what draws at random in training lets all through now; without it the vector may be one that the cache holds
-        if found is not None and not isinstance(node.operation, keras.layers.Dropout):
-            break
-        if found is not None or has_kernel(node.operation):
-            found = tensor
-    if found is None or len(found.shape) != 2:
-        what = "there is no distance between images here: the model's answer is made of no single vector"
-        raise BadInput(Problem(what, "command line", "a run of one network that ends in a dense layer"))
-    return found
+
+    def before(tensor: Any) -> list[Any]:
+        node = makers.get(id(tensor))
+        if node is None or not node.input_tensors:
+            return [None]
+        if has_kernel(node.operation):
+            (tensor,) = node.input_tensors[:1]
+            # what draws at random in training lets all through now; without it the vector may be one that the cache holds
+            while (node := makers.get(id(tensor))) and isinstance(node.operation, keras.layers.Dropout):
+                (tensor,) = node.input_tensors
+            return [tensor]
+        return [one for each in node.input_tensors for one in before(each)]
+
+    found = list({id(one): one for one in before(model.outputs[0])}.values())
+    if any(one is None or len(one.shape) != 2 for one in found):
+        what = "there is no distance between images here: the model's answer is not made of vectors"
+        raise BadInput(Problem(what, "command line", "a run whose network ends in a dense layer"))
+    if len(found) == 1:
+        return found[0]
+    return keras.layers.Concatenate()([keras.layers.UnitNormalization()(one) for one in found])
 
 
 def vectors_of(model: keras.Model, paths: Sequence[str], geometry: Geometry) -> np.ndarray:

@@ -59,9 +59,11 @@ def test_what_the_logits_are_made_of():
     x = keras.layers.Dropout(0.5)(model.get_layer("pooling").output)
     cooled = keras.layers.Rescaling(0.5)(keras.layers.Dense(3)(x))
     assert vector_of(keras.Model(model.input, cooled)) is model.get_layer("pooling").output
-    twice = keras.layers.Average()([model.output, keras.layers.Dense(3)(model.get_layer("pooling").output)])
-    with pytest.raises(BadInput, match="made of no single vector"):
-        vector_of(keras.Model(model.input, twice))
+    hidden = keras.layers.Dense(2)(model.get_layer("pooling").output)
+    several = keras.layers.Average()([model.output, keras.layers.Dense(3)(hidden)])  # as ensembles are
+    assert vector_of(keras.Model(model.input, several)).shape == (None, 3 + 2)
+    with pytest.raises(BadInput, match="not made of vectors"):
+        vector_of(keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()]))
 
 
 def test_features_of_a_frozen_base_are_those_that_its_training_keeps(photos, tmp_path):
