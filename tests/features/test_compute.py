@@ -133,6 +133,7 @@ def test_the_key_is_what_it_was_before_there_was_a_choice_and_another_for_other_
     monkeypatch.setattr(key, "fingerprint", lambda model: "prefix")
     monkeypatch.setattr(key, "version", lambda name: "1")
     monkeypatch.setattr(key, "_machine", lambda: {})
+    monkeypatch.setattr(compute, "DECODER_VERSION", "2")
 
     def digest(*given, **more):
         store = compute._store(network(), Geometry((32, 24), *given, **more), cache, "float32")

@@ -40,7 +40,7 @@ def test_each_image_comes_with_the_teachers_answer_to_it_as_its_file_is(made, ph
     # computed once: kept for the next training, whatever its images become; without a cache they are the same
     expected = inputs.answers
     with monkeypatch.context() as patch:
-        patch.setattr(compute, "_compute", None)
+        patch.setattr(compute, "forward_of", None)
         again = made("augment=none", "distill.temperature=2.0")
         np.testing.assert_array_equal(again.inputs.build(again.stages[0]).answers, expected)
     without = made("cache=off")
