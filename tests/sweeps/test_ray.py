@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.kills import fingerprint
 from framework.core.runs import RunFolder
-from framework.sweeps.engines import threads
+from framework.core.travelling import threads
 from framework.sweeps.folder import read_index, rows_of
 from tests.conftest import CLONE, bash
 from tests.options.counted import effect
