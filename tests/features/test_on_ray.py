@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from framework import embed, predict
 from framework.features import shards
 from tests.conftest import bash, make_images
 from tests.evaluation.common import make_run
@@ -64,7 +65,7 @@ def until(seen, patience=300):
 
 
 @effect("cache.compute")
-def test_killed_processes_and_a_killed_command_lose_no_whole_shard(address, tmp_path, own_cache):
+def test_killed_processes_and_a_killed_command_lose_no_whole_shard(address, here, tmp_path):
     make_images(tmp_path / "photos", count=200, size=40)
     (tmp_path / "photos" / "red" / "red-0-000.jpg").write_bytes(b"\xff\xd8\xff none")
     spread = f"cache.compute=ray cache.dir=kept compute.address={address}"
@@ -92,22 +93,21 @@ def test_killed_processes_and_a_killed_command_lose_no_whole_shard(address, tmp_
     assert f"599 images, 256 features each ({count} known, {599 - count} computed)" in done.stderr
     assert 0 < count < 599
     spread_out = pyarrow.parquet.read_table(tmp_path / "features.parquet")
-    done = bash(f"{line} cache.dir=here output=here.parquet", tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert embed.main([*line.split()[3:], "cache.dir=here", "output=here.parquet"]) == 0
     alone = pyarrow.parquet.read_table(tmp_path / "here.parquet")
     assert spread_out.drop(["features"]).equals(alone.drop(["features"]))
     found = [np.stack(table["features"].to_numpy()) for table in (spread_out, alone)]
     np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
 
 
-def test_predictions_of_the_cluster_are_those_of_this_machine(address, tmp_path, photos):
+def test_predictions_of_the_cluster_are_those_of_this_machine(address, here, tmp_path, photos):
     make_run(tmp_path / "run", photos)
     (photos / "train" / "red" / "zz.jpg").write_bytes(b"\xff\xd8\xff none")
     line = "python -m framework.predict photos gone.jpg run=run top=3"
-    alone = bash(f"{line} output=alone.csv", tmp_path)
+    assert predict.main([*line.split()[3:], "output=alone.csv"]) == 1
     command = f"{line} output=spread.csv cache.compute=ray cache.dir=kept compute.address={address}"
     spread = bash(command, tmp_path)
-    assert (alone.returncode, spread.returncode) == (1, 1), spread.stderr
+    assert spread.returncode == 1, spread.stderr
     assert "2 images can't be read:" in spread.stderr
     assert (tmp_path / "spread.csv").read_text() == (tmp_path / "alone.csv").read_text()
     (photos / "train" / "red" / "zz.jpg").unlink()
