@@ -223,7 +223,7 @@ def test_images_of_no_class_are_told_apart(run, photos, tmp_path, capsys):
     assert unknown["images"] == 6
     assert 0 <= unknown["auroc"] <= 1
     out, err = capsys.readouterr()
-    assert "unknown images     6, ROC area" in out
+    assert "unknown images     6, by confidence: ROC area" in out
     assert "data.unknown" not in err.splitlines()[-1]
     assert main([f"run={run}", f"data.unknown={tmp_path / 'nowhere'}"]) == 2
 

@@ -143,12 +143,12 @@ def summary(measured: Mapping[str, Any], name: str, origin: str) -> str:
         lines.append((f"surest {SUREST:.0%}", f"{surest['accuracy']:.4f} of them right"))
     if "unknown" in measured:
         unknown = measured["unknown"]
-        for name in ("confidence", "distance", "either"):
-            one = unknown if name == "confidence" else unknown.get(name)
+        for by in ("confidence", "distance", "either"):
+            one = unknown if by == "confidence" else unknown.get(by)
             if one is not None:
                 found = ", ".join(f"{share:.1%} at reject={rate}" for rate, share in one["detected"].items())
-                what = f"{unknown['images']:,}, by {name}: ROC area {_number(one['auroc'])}; found: {found}"
-                lines.append(("unknown images" if name == "confidence" else "", what))
+                what = f"{unknown['images']:,}, by {by}: ROC area {_number(one['auroc'])}; found: {found}"
+                lines.append(("unknown images" if by == "confidence" else "", what))
     wide = max(len(key) for key, _ in lines)
     said = [f"{key:<{wide}}  {value}" for key, value in lines]
     said += ["", *_class_table(measured)]
