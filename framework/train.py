@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(given: list[str]) -> int:
         data = Data()
         work = partial(train, data=data)
-        one, several = partial(single, work), partial(sweep, work, data)
-        return launch(given, one, partial(preflight, data=data), begin=begin, sweep=several)
+        one, many = partial(single, work), partial(sweep, work, data)
+        return launch(given, one, partial(preflight, data=data), begin=begin, sweep=many)
 
     return run_command(lambda: overview(USAGE), arguments, work)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -119,6 +120,15 @@ def bash(line: str, folder: Path | None = None, **environment: str) -> subproces
     return subprocess.run(
         ["bash", "-c", line], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True
     )
+
+
+def until(seen, patience: float = 400):
+    """What ``seen`` gives as soon as that is something; fails after so many seconds."""
+    deadline = time.monotonic() + patience
+    while not (found := seen()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:

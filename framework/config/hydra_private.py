@@ -82,12 +82,8 @@ def saving_by(save: Callable[[DictConfig, Path], None]) -> Iterator[None]:
     def save_config(cfg: DictConfig, filename: str, output_dir: Path) -> None:
         save(cfg, Path(output_dir, filename))
 
-    before = utils._save_config
-    utils._save_config = save_config
-    try:
+    with _in_place(utils, "_save_config", save_config):
         yield
-    finally:
-        utils._save_config = before
 
 
 @contextlib.contextmanager
@@ -95,12 +91,8 @@ def composed_already(config: DictConfig) -> Iterator[None]:
     """While entered, Hydra takes this for what it would compose: in place of ``ConfigLoaderImpl.load_configuration``."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-    before = ConfigLoaderImpl.load_configuration
-    ConfigLoaderImpl.load_configuration = lambda *_, **__: config  # type: ignore[method-assign]
-    try:
+    with _in_place(ConfigLoaderImpl, "load_configuration", lambda *_, **__: config):
         yield
-    finally:
-        ConfigLoaderImpl.load_configuration = before  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
@@ -108,9 +100,16 @@ def mode_by_flags() -> Iterator[None]:
     """While entered, Hydra does a run, and a sweep with ``-m``: by itself it composes once more to read ``hydra.mode``."""
     from hydra._internal.hydra import Hydra
 
-    before = Hydra.get_mode
-    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
+    with _in_place(Hydra, "get_mode", lambda *_, **__: None):
+        yield
+
+
+@contextlib.contextmanager
+def _in_place(owner: Any, name: str, own: Callable[..., Any]) -> Iterator[None]:
+    """While entered, a function of ours stands in place of one of Hydra's."""
+    before = getattr(owner, name)
+    setattr(owner, name, own)
     try:
         yield
     finally:
-        Hydra.get_mode = before  # type: ignore[method-assign]
+        setattr(owner, name, before)

@@ -15,7 +15,7 @@ from framework.data.decode import told_depth
 from framework.data.selection import left_out
 from framework.evaluation import inputs
 from framework.evaluation.familiar import Familiar
-from framework.evaluation.forward import forward
+from framework.evaluation.forward import apart, forward
 from framework.evaluation.given import Given, mean_loss
 from framework.evaluation.kinds import EVALUATIONS
 from framework.evaluation.labelled import Labelled
@@ -56,7 +56,7 @@ def answer(
         warn(f"{left_out(len(bad))}: {listing([path for path, _ in bad], 3)}")
     unread = dict(bad)
     kept = [place for place, path in enumerate(images.split.paths) if path not in unread]
-    logits, distances = _split(trained, rows)
+    logits, distances = apart(rows, trained.task.units)
     made = EVALUATIONS[trained.task.asks].answers(trained.task, paths, images.split.labels[kept], logits)
     if far is not None:
         assert isinstance(made, Answers)
@@ -84,7 +84,7 @@ def of_unknown(
         raise BadInput(Problem(f"no image in {folder} can be read", "command line: data.unknown"))
     if bad:
         warn(f"{left_out(len(bad))}: {listing([path for path, _ in bad], 3)}")
-    return Unknown(*_split(trained, rows))
+    return Unknown(*apart(rows, trained.task.units))
 
 
 def _ask(
@@ -111,12 +111,6 @@ def _ask(
     if strange := int((~np.isfinite(found)).any(axis=1).sum()):
         raise RunFailed(f"for {strange:,} of {many(len(paths), 'image')} the model's answer is no finite number")
     return paths, found
-
-
-def _split(trained: Trained, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Logits, and distances where there are such."""
-    units = trained.task.units
-    return rows[:, :units], rows[:, units] if rows.shape[1] > units else None
 
 
 def measured(

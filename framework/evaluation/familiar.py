@@ -23,7 +23,7 @@ from framework.core.keras_private import is_functional, nodes_of
 from framework.core.runs import NO_ARRAYS, RunFolder, arrays
 from framework.data import fingerprint
 from framework.data.decode import unreadable
-from framework.evaluation.forward import forward
+from framework.evaluation.forward import apart, forward
 from framework.evaluation.labelled import DataOptions, SplitName, labelled
 from framework.features.compute import features
 from framework.features.graph import has_kernel, makers_of
@@ -142,22 +142,20 @@ def _made(trained: Trained, run: RunFolder, hashed: str) -> Familiar:
         others = _spread(_paths(trained, "validation"), MOST)
     except BadInput:  # there are none, and nothing is to be rejected by them
         others = []
-    found, rows = Familiar(vectors, *_split(np.zeros((0, trained.task.units + 1), np.float32))), []
+    units = trained.task.units
+    found, rows = Familiar(vectors, np.zeros((0, units), np.float32), np.zeros(0, np.float32)), []
     with progress("Measuring distances", len(others), "images") as advance:
         for names, batch in forward(model, others, trained.geometry, BATCH, [], far=found):
             rows.append(batch)
             advance(len(names))
     if rows:
-        found = Familiar(vectors, *_split(np.concatenate(rows)))
+        logits, distances = apart(np.concatenate(rows), units)
+        assert distances is not None
+        found = Familiar(vectors, logits, distances)
     _write(run, found, hashed)
     what = f"{many(len(vectors), 'training image')} and distances of {many(len(found.distances), 'validation image')}"
     say(f"kept in {run.familiar.name} of the run folder: features of {what}, {amount(run.familiar.stat().st_size)}")
     return found
-
-
-def _split(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, and the distances in the last column."""
-    return rows[:, :-1], rows[:, -1]
 
 
 def _paths(trained: Trained, split: SplitName) -> list[str]:

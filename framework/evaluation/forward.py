@@ -53,6 +53,11 @@ def forward(
         yield names, network(images).numpy()
 
 
+def apart(rows: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Of what ``forward`` gives, the logits and the distances; None where there are none."""
+    return rows[:, :units], rows[:, units] if rows.shape[1] > units else None
+
+
 def batches(
     paths: Iterable[str],
     geometry: Geometry,

@@ -20,6 +20,7 @@ from framework.core.errors import BadInput, Problem
 from framework.core.files import whole
 from framework.core.names import cell, in_csv, path_in_csv, text, width
 from framework.core.task import Classification, Task
+from framework.evaluation.forward import apart
 from framework.evaluation.rejection import UNKNOWN, Rejection
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
@@ -82,11 +83,12 @@ class _Classes(Form):
     unsure: Rejection | None
 
     def predictions(self, paths: Sequence[str], rows: np.ndarray) -> Iterator[Prediction]:
-        task, logits, distances = self.task, rows[:, : self.task.units], rows[:, self.task.units :]
+        task = self.task
+        logits, distances = apart(rows, task.units)
         found = task.probabilities(logits)
         unknown = np.zeros(len(rows), bool)
         if self.unsure is not None:
-            unknown = self.unsure.unknown(task.confidence(logits), distances[:, 0] if distances.size else None)
+            unknown = self.unsure.unknown(task.confidence(logits), distances)
         order = np.argsort(-found, axis=1, kind="stable")[:, : self.top]
         for path, row, answer, likeliest, not_known in zip(
             paths, found, task.answers(logits), order, unknown, strict=True

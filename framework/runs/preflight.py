@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import json
 import os
 import string
@@ -13,36 +11,22 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
-from framework.config.earlier import here
-from framework.config.folders import unwritable
 from framework.config.settings import ModelSettings, Settings
-from framework.core import keras_hub_private, registry
-from framework.core.digits import seconds
+from framework.core import registry
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.schema import show
 from framework.core.task import Classification, Task
-from framework.data import fingerprint, remote, sources
+from framework.data import fingerprint, sources
 from framework.data.embedded import Embedded, unlike
 from framework.data.images import Images
 from framework.data.labels import class_name
 from framework.data.selection import left_out, readable
-from framework.features.upkeep import root_folder
 from framework.model import weights
 from framework.model.bases import Bases
-from framework.parts import presets
-from framework.runs import capacity, cluster, teaching
+from framework.runs import capacity, cluster, heads, networks, places, teaching
 from framework.training.experiment import Experiment
 
 T = TypeVar("T")
-# of engines that are no process of this machine's: the package, and the keys of ``compute`` that only some have a use for
-PACKAGES = {"ray": "ray", "slurm": "submitit"}
-OF_ENGINE = {
-    "retries": ("ray", "slurm"),
-    "address": ("ray",),
-    "partition": ("slurm",),
-    "time": ("slurm",),
-    "array": ("slurm",),
-}
 # Where something else is wrong already, nobody waits for a first look at more images than these.
 QUICK = 5_000
 USUAL_HEAD = "dense"  # named first where another head is advised
@@ -172,18 +156,11 @@ def columns(settings: Settings, validated: bool) -> list[str]:
 
 def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Problem]]:
     problems = [
-        *_compute(settings),
-        *_size(settings),
-        *_stage_sizes(settings),
-        *_pooling(settings),
-        *_backbone(settings.model),
+        *places.computed(settings),
+        *networks.faults(settings),
         *_schedule(settings),
-        *_cache(settings),
-        *_written(settings),
-        *_mirror(settings.mirror),
-        *_fitted(settings),
-        *_averaged(settings),
-        *_texts(settings),
+        *places.kept(settings),
+        *heads.faults(settings),
         *cluster.faults(settings),
     ]
     demonstration = bool(registry.get("source", settings.data.name).details["demonstration"])
@@ -198,7 +175,7 @@ def _examine(settings: Settings, data: Data) -> tuple[Experiment | None, list[Pr
     problems += _sweep(settings, "validation" in images.splits)
     task, wrong = _task(settings, images)
     problems += wrong
-    problems += _neighbours(settings, len(images.splits["train"]))
+    problems += heads.neighbours(settings, len(images.splits["train"]))
     if task is not None:
         problems += [*_fit_to_task(settings, task), *_class_weights(settings, task), *_balance(settings, task)]
         problems += capacity.faults(settings, task)
@@ -273,84 +250,6 @@ def _fit_to_task(settings: Settings, task: Task) -> Iterator[Problem]:
             yield Problem(what, f"metrics.{name}", f"one of: {listing(fitting)}")
 
 
-def _stage_sizes(settings: Settings) -> Iterator[Problem]:
-    """Sizes that a stage's images can't have, as far as that is known of the parts."""
-    base, pooling = registry.get("base", settings.model.name), registry.get("pooling", settings.pooling.name)
-    smallest, gives = base.details["minimum_size"], base.details["gives"]
-    for name, stage in settings.stages.items():
-        size, where = settings.geometry_of(stage).size, f"stages.{name}.image_size"
-        if size == settings.data.size:
-            continue
-        given, right = f"{where}={show(stage.image_size)}", "leave it out"
-        try:
-            output = gives(settings.data.size, settings.model.parameters) if gives else None
-        except BadInput:
-            continue  # the size of the data is told already
-        if output is not None and output.kind != "maps":
-            what = f"base '{base.name}' takes images of one size, that of its patches' places"
-            yield Problem(f"{given}: {what}", where, f"{right}, or a convolutional base such as model=mobilenet")
-        elif min(size) < smallest:
-            what = f"{given} is too small: base '{base.name}' needs sides of {smallest} at least"
-            yield Problem(what, where, f"{where}={smallest}")
-        elif not pooling.details["any_size"]:
-            what = f"pooling '{pooling.name}' gives vectors of a length that depends on the size"
-            yield Problem(f"{given}: {what}", where, f"{right}, or pooling=avg")
-        elif registry.get("head", settings.head.name).details["fit"] is not None:
-            what = f"head '{settings.head.name}' is made of images as it will be asked about them"
-            yield Problem(f"{given}: {what}", where, right)
-
-
-def _size(settings: Settings) -> Iterator[Problem]:
-    smallest = registry.get("base", settings.model.name).details["minimum_size"]
-    if min(settings.data.size) < smallest:
-        given = show(settings.data.image_size)
-        what = f"data.image_size={given} is too small: base '{settings.model.name}' needs sides of {smallest} at least"
-        yield Problem(what, "data.image_size", f"data.image_size={smallest}")
-
-
-def _pooling(settings: Settings) -> Iterator[Problem]:
-    """A size that the base can't take, or a pooling that asks for what it does not give."""
-    gives = registry.get("base", settings.model.name).details["gives"]
-    if gives is None:
-        return
-    try:
-        output = gives(settings.data.size, settings.model.parameters)
-    except BadInput as error:
-        yield from error.problems
-        return
-    if output.offers(registry.get("pooling", settings.pooling.name).details["takes"]):
-        return
-    fitting = [part.name for part in registry.parts("pooling") if output.offers(part.details["takes"])]
-    what = f"pooling '{settings.pooling.name}' does not fit base '{settings.model.name}', which gives {output}"
-    yield Problem(what, "pooling.name", f"pooling={fitting[0]} (one of: {listing(fitting)})")
-
-
-def _backbone(model: ModelSettings) -> Iterator[Problem]:
-    """Of a base of Keras Hub: the package is missing, or its preset is none, of another network or of another size."""
-    part = registry.get("base", model.name)
-    backbone = part.details["backbone"]
-    if backbone is None:
-        return
-    if not keras_hub_private.installed():
-        what = f"base '{model.name}' needs the package keras-hub, which is not installed"
-        yield Problem(what, "model.name", "pip install 'framework[hub]'")
-        return
-    preset = model.parameters["preset"]
-    if preset is None or (backbone.described and model.weights != weights.PRESET):
-        return
-    try:
-        found = presets.find(preset, model.name, backbone)
-        if isinstance(found, Path):
-            presets.stated(found, model.name, backbone, model.parameters)
-    except BadInput as error:
-        yield from error.problems
-    else:
-        # what it is made of is in the preset: without that not even one of random weights can be built
-        if isinstance(found, presets.Remote) and not backbone.described:
-            problem = weights.find(part, weights.PRESET, model.size, model.parameters)
-            yield from [problem] if isinstance(problem, Problem) else []
-
-
 def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
     names = columns(settings, validated)
     for key, chosen in settings.callbacks.items():
@@ -365,37 +264,6 @@ def _callbacks(settings: Settings, validated: bool) -> Iterator[Problem]:
             if chosen.name == "checkpoint" and _leads_out(template):
                 what = f"{path}={template} leads out of the run's checkpoints/"
                 yield Problem(what, path, f"{os.path.basename(template)}; hydra.run.dir=FOLDER says where the run goes")
-
-
-def _texts(settings: Settings) -> Iterator[Problem]:
-    """Head ``text`` for a base whose preset has no texts, or for vectors that are not compared with any."""
-    model, prompts = settings.model, settings.data.prompts
-    if not registry.get("head", settings.head.name).details["texts"]:
-        return
-    backbone = registry.get("base", model.name).details["backbone"]
-    if backbone is None or not backbone.whole:
-        what = f"head '{settings.head.name}' needs a base that was trained with texts, and '{model.name}' was not"
-        yield Problem(what, "head.name", "model=siglip2_base or model=clip_base")
-        return
-    if model.weights != weights.PRESET:
-        what = f"head '{settings.head.name}' takes its texts from the preset, and model.weights={model.weights}"
-        yield Problem(what, "model.weights", "model.weights=preset")
-    if backbone.family == "clip" and settings.pooling.name != "cls":
-        what = f"CLIP compares its class token with texts, and pooling is '{settings.pooling.name}'"
-        yield Problem(what, "pooling.name", "pooling=cls")
-    for prompt in [prompts] if isinstance(prompts, str) else prompts:
-        if "{}" not in prompt:
-            what = f"data.prompts: '{prompt}' has no place for a class's name"
-            yield Problem(what, "data.prompts", "'a photo of a {}'")
-
-
-def _averaged(settings: Settings) -> Iterator[Problem]:
-    """Adapters are factors: the product of their averages is not the average of what they add."""
-    averaging = [key for key, chosen in settings.callbacks.items() if chosen.name == "weight_averaging"]
-    adapted = [name for name, stage in settings.stages.items() if stage.train.partition(":")[0] == "lora"]
-    if averaging and adapted:
-        what = f"callback '{averaging[0]}' averages each weight by itself, and stage {adapted[0]} trains factors of weights"
-        yield Problem(what, f"callbacks.{averaging[0]}.name", f"~callbacks.{averaging[0]}, or another train than lora")
 
 
 def _leads_out(name: str) -> bool:
@@ -416,49 +284,6 @@ def _sweep(settings: Settings, validated: bool) -> Iterator[Problem]:
             yield Problem(what, "search.objectives", suggestion(objective, known))
 
 
-@functools.cache
-def _shipped_compute() -> dict[str, Any]:
-    """The node ``compute`` as it is where nobody says anything, read once for all variants of a sweep."""
-    return here()
-
-
-def _compute(settings: Settings) -> Iterator[Problem]:
-    """An engine whose package is missing, and keys that its runs have no use for."""
-    compute, engine = settings.compute, settings.compute.engine
-    spread = settings.cache.compute
-    for key, chosen in {"compute": engine, "cache.compute": spread}.items():
-        package = PACKAGES.get(chosen)
-        if package and importlib.util.find_spec(package) is None:
-            where = "compute.engine" if key == "compute" else key
-            what = f"{key}={chosen} needs {package}, which is not installed"
-            yield Problem(what, where, f"pip install 'framework[{chosen}]'")
-    if spread != "local" and engine != "local":
-        what = f"cache.compute={spread} with compute={engine}: each run would hold a place while it waits for others"
-        yield Problem(
-            what, "cache.compute", f"cache=only cache.compute={spread} first, then the sweep with compute={engine}"
-        )
-    if spread != "local" and settings.augment.parts and settings.augment.copies:
-        what = f"augment.copies={settings.augment.copies}: varied copies are computed by this process, not by cache.compute"
-        yield Problem(what, "cache.compute", "cache.compute=local, or augment.copies=0")
-    for key, engines in OF_ENGINE.items():
-        value = getattr(compute, key)
-        if key == "address" and spread == "ray":
-            continue
-        if engine not in engines and value != _shipped_compute()[key]:
-            what = f"compute.{key}={show(value)} changes nothing with compute={engine}"
-            yield Problem(what, f"compute.{key}", f"compute={engines[0]}, or leave it out")
-    try:
-        seconds(compute.time)
-    except ValueError:
-        yield Problem(f"compute.time={compute.time} is no time", "compute.time", "30m, 2h, 1d")
-    if engine == "slurm" and compute.gpus is not None and compute.gpus != int(compute.gpus):
-        what = f"compute.gpus={compute.gpus:g}: Slurm gives whole cards"
-        yield Problem(what, "compute.gpus", f"compute.gpus={int(compute.gpus) + 1}")
-    if settings.sweep.detach and engine == "local":
-        what = "sweep.detach hands a sweep over to a cluster, and compute=local is this machine"
-        yield Problem(what, "sweep.detach", "compute=ray or compute=slurm")
-
-
 def _template(template: str, path: str, names: list[str]) -> Iterator[Problem]:
     example = "{epoch:02d}_{val_accuracy:.3f}"
     try:
@@ -476,46 +301,6 @@ def _template(template: str, path: str, names: list[str]) -> Iterator[Problem]:
             yield Problem(f"{path}={template} can't be filled in: {error}", path, example)
 
 
-def _fitted(settings: Settings) -> Iterator[Problem]:
-    """Of heads that are made of examples: a stage that can't have this head, and what would change nothing."""
-    head = registry.get("head", settings.head.name)
-    for name, stage in settings.stages.items():
-        where = f"stages.{name}.train"
-        if settings.fits(stage):
-            if head.details["fit"] is None:
-                yield Problem(f"{where}=fit: head '{head.name}' is trained, not fitted", where, f"{where}=head")
-            elif stage.epochs is not None:
-                what = f"stages.{name}.epochs={stage.epochs} changes nothing: a head is fitted in one pass"
-                yield Problem(what, f"stages.{name}.epochs", "leave it out")
-            for key, value in (("label_smoothing", stage.label_smoothing), ("mixup", stage.mixup)):
-                if value is not None:
-                    what = f"stages.{name}.{key}={value:g} changes nothing: the head is fitted to each image, without a loss"
-                    yield Problem(what, f"stages.{name}.{key}", "leave it out")
-        elif head.details["remembers"]:
-            what = f"head '{head.name}' remembers the training images and can't be trained: {where}={stage.train}"
-            yield Problem(what, where, "stages=default and model.trainable=false")
-    if not all(map(settings.fits, settings.stages.values())) or head.details["fit"] is None:
-        return
-    drawn = bool(settings.augment.parts) and not settings.augment.copies
-    idle = {
-        "augment": (drawn, "augment", "augment.copies=N, which it is fitted to, or augment=none"),
-        "data.balance": (settings.data.balance != "none", f"data.balance={settings.data.balance}", "data.balance=none"),
-        "data.class_weights": (settings.data.class_weights is not None, "data.class_weights", "null"),
-    }
-    for where, (given, shown, right) in idle.items():
-        if given:
-            what = f"{shown} changes nothing: head '{head.name}' is fitted to each image once, without a loss"
-            yield Problem(what, where, right)
-
-
-def _neighbours(settings: Settings, images: int) -> Iterator[Problem]:
-    """More neighbours than an image can have; augmented copies count."""
-    wanted, copies = settings.head.parameters.get("neighbours"), settings.augment.copies or 1
-    if isinstance(wanted, int) and wanted >= images * copies:
-        what = f"head.neighbours={wanted}: an image has {images * copies - 1} others in training"
-        yield Problem(what, "head.neighbours", f"head.neighbours={max(1, (images * copies - 1) // 2)}")
-
-
 def _schedule(settings: Settings) -> Iterator[Problem]:
     schedule = settings.optim.schedule.name
     if registry.get("schedule", schedule).details["constant"]:
@@ -524,18 +309,6 @@ def _schedule(settings: Settings) -> Iterator[Problem]:
         if chosen.name == "reduce_on_plateau":
             what = f"callback '{key}' sets the learning rate, and so does schedule '{schedule}'"
             yield Problem(what, f"callbacks.{key}.name", "optim.schedule=constant, or leave the callback out")
-
-
-def _cache(settings: Settings) -> Iterator[Problem]:
-    """A cache folder that features are likely to be kept in, and can't be."""
-    cache, model = settings.cache, settings.model
-    if cache.use == "off" or (cache.dir is None and (model.weights is None or model.trainable)):
-        return
-    folder = root_folder(cache.dir).absolute()
-    reason = unwritable(folder)
-    if reason:
-        what = f"the feature cache can't be kept in {folder}: {reason}"
-        yield Problem(what, "cache.dir", "cache.dir=<another folder>, or cache=off")
 
 
 def _features(settings: Settings, embedded: Embedded) -> Iterator[Problem]:
@@ -586,32 +359,6 @@ def _balance(settings: Settings, task: Task) -> Iterator[Problem]:
     elif settings.data.class_weights == "balanced":
         what = f"data.balance={how} and data.class_weights=balanced both make classes equal: together they overdo it"
         yield Problem(what, "data.balance", "one of them")
-
-
-def _written(settings: Settings) -> Iterator[Problem]:
-    """A file of the split that can't be written."""
-    file = settings.data.write_split
-    if file is None:
-        return
-    where = "data.write_split"
-    if os.path.isdir(file):
-        yield Problem(f"{where}={file} is a folder", where, os.path.join(file, "split.csv"))
-    elif reason := unwritable(Path(file).absolute().parent):
-        yield Problem(f"{where}={file} can't be written: {reason}", where, "a file in a folder that can be written")
-
-
-def _mirror(address: str | None) -> Iterator[Problem]:
-    """A mirror that is no address, or whose package is missing."""
-    if address is None:
-        return
-    if not remote.is_address(address):
-        what = f"mirror={address} is no address of an object store"
-        yield Problem(what, "mirror", "mirror=s3://bucket/path; a folder of this machine is hydra.run.dir=FOLDER")
-        return
-    try:
-        remote.system_of(address, "mirror")
-    except BadInput as error:
-        yield from error.problems
 
 
 def _class_weights(settings: Settings, task: Task) -> Iterator[Problem]:

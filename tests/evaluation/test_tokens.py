@@ -28,6 +28,7 @@ GRIDS = {
 
 
 def made(option):
+    keras.utils.set_random_seed(0)  # of other weights Grad-CAM may find no evidence at all
     network = build(settings("data=image_folder", "data.dir=x", *overrides(option, Path())), TASKS["one_hot"])
     rng = np.random.default_rng(0)
     for weight in network.model.weights:

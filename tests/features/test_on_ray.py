@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import pytest
 
 from framework import embed, predict
 from framework.features import shards
-from tests.conftest import bash, make_images
+from tests.conftest import bash, make_images, until
 from tests.evaluation.common import make_run
 from tests.options.counted import effect
 
@@ -53,14 +52,6 @@ def at_work() -> list[int]:
                 found.append(int(file.parent.name))
         except OSError:
             continue
-    return found
-
-
-def until(seen, patience=300):
-    deadline = time.monotonic() + patience
-    while not (found := seen()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
     return found
 
 

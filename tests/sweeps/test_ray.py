@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from benchmarks.kills import fingerprint
 from framework.core.runs import RunFolder
 from framework.core.travelling import threads
 from framework.sweeps.folder import read_index, rows_of
-from tests.conftest import CLONE, bash
+from tests.conftest import CLONE, bash, until
 from tests.options.counted import effect
 from tests.sweeps.common import calls, swept
 
@@ -92,14 +91,6 @@ def started(line, folder):
     return subprocess.Popen(
         ["bash", "-c", f"exec {line}"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
     )
-
-
-def until(seen, patience=400):
-    deadline = time.monotonic() + patience
-    while not (found := seen()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return found
 
 
 def history(folder):

@@ -8,8 +8,6 @@ import pytest
 from framework.core.errors import BadInput
 from framework.runs.plan import plan
 from framework.runs.preflight import experiment, preflight
-from framework.runs.prepare import look, network
-from framework.training.trainer import Trainer
 from tests.options.made import SMALL, settings
 from tests.training.test_trainer import Memory, weights, without_seconds
 
@@ -20,15 +18,6 @@ OWN = (
     "stages.all.mixup=0.4",
     "stages.all.label_smoothing=0.1",
 )
-
-
-@pytest.fixture
-def made(photos, here):
-    def make(*overrides, **given):
-        looked = look(settings(*SMALL, f"data.dir={photos}", *overrides))
-        return Trainer(looked.experiment, network(looked.experiment), data=looked.fingerprint, **given)
-
-    return make
 
 
 def test_it_goes_on_within_a_stage_of_its_own_size_to_the_same_bits(made):

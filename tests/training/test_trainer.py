@@ -9,9 +9,7 @@ import pytest
 
 from framework.core.backend import keras
 from framework.core.errors import RunFailed
-from framework.runs.prepare import look, network
-from framework.training.trainer import Trainer
-from tests.options.made import SMALL, Noted, settings
+from tests.options.made import Noted
 
 STAGES = ["stages=head_then_all", "stages.head.epochs=1", "stages.all.epochs=2"]
 
@@ -42,15 +40,6 @@ class Phases(Noted):
     def phase(self, name):
         self.phases.append(name)
         return super().phase(name)
-
-
-@pytest.fixture
-def made(photos, here):
-    def make(*overrides, **given):
-        looked = look(settings(*SMALL, f"data.dir={photos}", *overrides))
-        return Trainer(looked.experiment, network(looked.experiment), data=looked.fingerprint, **given)
-
-    return make
 
 
 def weights(trainer):
