@@ -18,6 +18,7 @@ from PIL import Image
 
 from framework.cli.primary import take_primary_config
 from framework.core import registry
+from tests import copies
 
 # a shell lets its background jobs ignore Ctrl-C, and their children inherit that
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -114,8 +115,8 @@ def s3(monkeypatch, tmp_path):
 
 
 def bash(line: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command line run as it is typed, quotes and all; ``python`` is the one of these tests."""
-    bin = str(Path(sys.executable).parent)
+    """A command line run as it is typed, quotes and all; ``python`` is the one of these tests, or a copy of it."""
+    bin = f"{copies.folder()}{os.pathsep}{Path(sys.executable).parent}"
     environment = {"PATH": f"{bin}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(CLONE), **environment}
     return subprocess.run(
         ["bash", "-c", line], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True

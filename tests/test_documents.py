@@ -1,9 +1,9 @@
 """Every command in the documents runs, in order, in an empty folder with some photos; set-up lines stand as CI runs them."""
 
 import functools
-import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +16,7 @@ import framework
 from docs import reference
 from framework.__main__ import COMMANDS
 from framework.core import keras_hub_private
-from tests.conftest import make_images
+from tests.conftest import bash, make_images
 
 CLONE = Path(framework.__file__).parents[1]
 # what a reader goes through from its beginning; the site's pages are one, in the order of a reader who starts with README
@@ -48,28 +48,6 @@ CHEAPER = {
 }
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CLONE)}
-# Runs ``-m MODULE ARGUMENT…`` of each line of JSON in a fork, what it says goes to a file; prints the exit code.
-FORKS = """
-import json, os, runpy, sys
-from framework.train import ready
-ready()
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        _, module, *arguments = json.loads(line)
-        said = os.open("said.txt", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-        os.dup2(said, 1), os.dup2(said, 2)
-        sys.argv = [module, *arguments]
-        code = 0
-        try:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        except SystemExit as end:
-            code = end.code or 0
-        finally:
-            sys.stdout.flush(), sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else 1)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
 
 
 def made_quick(arguments: list[str]) -> list[str]:
@@ -110,24 +88,6 @@ def test_there_are_commands_in_all():
     assert {*COMMANDS, "data", "weights", "python", "sweep"} - {"complete"} <= named  # a page for each command
 
 
-@pytest.fixture
-def type_in(tmp_path):
-    """Runs a line as bash reads it, in the test's folder, by a process that has loaded TensorFlow once for all lines."""
-    command = [sys.executable, "-c", FORKS]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as forks:
-
-        def run(words: list[str]) -> tuple[int, str]:
-            forks.stdin.write(json.dumps(words) + "\n")
-            forks.stdin.flush()
-            code = int(forks.stdout.readline())
-            return code, (tmp_path / "said.txt").read_text()
-
-        yield run
-        forks.stdin.close()
-
-
 def words_of(line: str) -> list[str]:
     """What follows ``python`` once bash has read the line."""
     read = ["bash", "-c", f"python() {{ printf '%s\\0' \"$@\"; }}; {line}"]
@@ -136,7 +96,7 @@ def words_of(line: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("documents", DOCUMENTS)
-def test_every_command_of_the_documents_runs(documents, tmp_path, type_in):
+def test_every_command_of_the_documents_runs(documents, tmp_path):
     make_images(tmp_path / "PHOTOS" / "train", count=8)
     make_images(tmp_path / "PHOTOS" / "validation", count=4, seed=1)
     shutil.make_archive(tmp_path / "PHOTOS", "zip", tmp_path / "PHOTOS")
@@ -156,8 +116,8 @@ def test_every_command_of_the_documents_runs(documents, tmp_path, type_in):
         if "framework.serve" in arguments:
             serve(arguments, tmp_path)
             continue
-        code, said = type_in(arguments)
-        assert code == 0, f"{line}\n{said}"
+        done = bash(shlex.join(["python", *arguments]), tmp_path)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
 def serve(arguments: list[str], folder: Path) -> None:

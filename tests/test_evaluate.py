@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ from framework.core.runs import RunFolder
 from framework.evaluate import main
 from framework.evaluation.forward import forward
 from framework.model.saved import open_run
-from tests.conftest import make_images
+from tests.conftest import bash, make_images
 from tests.evaluation.common import CLASSES, answered, colour_network, make_run
 
 IMAGES = ("confusion.png", "classes.png", "reliability.png", "mistakes.png")
@@ -125,8 +126,7 @@ SMALL = "model.filters=[4,8] data.image_size=32 trainer.epochs=2 trainer.batch_s
 def test_every_number_of_a_run_s_history_is_that_of_evaluate(here, photos, more, metrics):
     names = f"{metrics}accuracy,auc,f1,precision,recall"
     train = f"framework.train {SMALL} data=image_folder data.dir={photos} metrics=[{names}] {more} hydra.run.dir=run"
-    command = f"{sys.executable} -m {train} && {sys.executable} -m framework.evaluate run=run top=[2]"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    done = bash(f"python -m {train} && python -m framework.evaluate run=run top=[2]")
     assert done.returncode == 0, done.stderr
     best = json.loads((here / "run" / "run.json").read_text())["best"]["metrics"]
     said = json.loads((here / "run" / "evaluation" / "validation" / "metrics.json").read_text())
@@ -142,7 +142,7 @@ def clothing(shared, tmp_path_factory):
     weights = shared / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
     given = ["recipe=clothing_mobilenet", f"data.dir={shared / 'data/clothing'}", f"model.weights={weights}"]
     given += ["trainer.epochs=2", "optim.lr=0.01", f"hydra.run.dir={folder / 'run'}"]
-    subprocess.run([sys.executable, "-m", "framework.train", *given], check=True, capture_output=True)
+    assert bash(shlex.join(["python", "-m", "framework.train", *given])).returncode == 0
     return folder / "run"
 
 

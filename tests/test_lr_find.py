@@ -1,10 +1,6 @@
 """The range test as its user sees it."""
 
 import itertools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +11,7 @@ from framework.lr_find import main
 from framework.runs.prepare import trainer
 from framework.training.lr_range import _batches, smoothed, suggest
 from framework.training.stages import freeze
+from tests.conftest import bash
 
 RATES = [10 ** (-6 + step / 10) for step in range(60)]
 
@@ -76,15 +73,8 @@ def test_bad_input_is_said_without_a_plot(tmp_path, monkeypatch, capsys):
 def test_it_prints_an_override_and_leaves_a_plot_and_nothing_else(photos, tmp_path):
     here = tmp_path / "here"
     here.mkdir()
-    arguments = ["data=image_folder", f"data.dir={photos}", "model.image_size=32", "trainer.batch_size=4"]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-m", "framework.lr_find", *arguments, "plot=range.png"],
-        cwd=here,
-        env=env,
-        capture_output=True,
-        text=True,
-    )
+    line = f"data=image_folder data.dir={photos} model.image_size=32 trainer.batch_size=4 plot=range.png"
+    done = bash(f"python -m framework.lr_find {line}", here)
     assert done.returncode == 0, done.stderr
     key, rate = done.stdout.strip().split("=")
     assert key == "optim.lr"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import bash
 
 TRAIN = """python -m framework.train data=image_folder "data.dir='my photos'" "hydra.run.dir='my runs/its one'" """
 SMALL = "model.filters=[4] data.image_size=32 trainer.epochs=2 trainer.batch_size=8"
@@ -16,10 +15,7 @@ SMALL = "model.filters=[4] data.image_size=32 trainer.epochs=2 trainer.batch_siz
 
 def typed(line: str, folder: Path) -> list[str]:
     """What a line says on standard error, line by line, typed in a shell."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # where nothing is installed the package is found beside the tests
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True)
+    done = bash(line, folder)
     assert done.returncode == 0, done.stderr
     return done.stderr.splitlines()
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from framework.data.manifest import read_manifest
 from framework.predict import main
+from tests.conftest import bash
 from tests.data.archived import archive
 from tests.evaluation.common import colour_network, make_run, weighed
 
@@ -92,10 +93,7 @@ def test_parquet(run, photos, tmp_path):
 
 @pytest.mark.slow
 def test_a_pipe_feeds_it_and_a_closed_one_ends_it_quietly(run, photos):
-    command = (
-        f"find {photos} -name '*.jpg' | {sys.executable} -m framework.predict - run={run} format=jsonl | head -n 2"
-    )
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    done = bash(f"find {photos} -name '*.jpg' | python -m framework.predict - run={run} format=jsonl | head -n 2")
     assert [json.loads(line)["path"].endswith(".jpg") for line in done.stdout.splitlines()] == [True, True]
     assert "Traceback" not in done.stderr
 

@@ -1,9 +1,7 @@
 """The train command on small images: what a run leaves, and that the same command leaves the same."""
 
 import csv
-import os
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ from framework.core.backend import keras
 from framework.core.geometry import Geometry
 from framework.core.runs import RunFolder
 from framework.data.rows import FileImages, decode_all
-from tests.conftest import make_images
+from tests.conftest import bash, make_images
 
 SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8"]
 
@@ -201,11 +199,7 @@ def test_missing_imagenet_weights_stop_a_run_on_ones_own_data(photos, capsys, mo
 
 @pytest.mark.slow
 def test_the_first_line_of_the_readme_says_what_happens_and_nothing_else(photos):
-    environment = {**os.environ, "PYTHONPATH": str(Path(train.__file__).parents[1])}
-    arguments = [*SMALL, "data=image_folder", f"data.dir={photos}", "hydra.run.dir=run"]
-    done = subprocess.run(
-        [sys.executable, "-m", "framework.train", *arguments], capture_output=True, text=True, env=environment
-    )
+    done = bash(f"python -m framework.train {shlex.join(SMALL)} data=image_folder data.dir={photos} hydra.run.dir=run")
     assert done.returncode == 0
     assert done.stdout == ""
     known = ("data ", "classes", "model", "optimizer", "batches", "results", "stage main", "epoch", "best", "time")

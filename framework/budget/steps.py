@@ -1,4 +1,4 @@
-"""What auto does in steps: heads on frozen bases, the best one's last layers, then all of it, as far as that fits.
+"""What auto does in steps: heads on frozen bases, the best one's last layers several times, all of it as far as that fits.
 
 Each step is some ordinary runs of one ordinary sweep. What a step may take is decided from what the steps before it
 took; a run ends within its time by the callback ``time_limit``, and past that it is stopped with its state saved.
@@ -53,6 +53,7 @@ class Steps:
         self._best: dict[str, float] = {}  # by base, the best value of its heads
         self._seconds_a_gflop: float | None = None
         self._took: dict[str, float] | None = None  # by the first run of last layers, phase by phase
+        self._epoch: tuple[float | None, str] | None = None  # of everything, and how its seconds are known
 
     @property
     def usable(self) -> float:
@@ -71,8 +72,11 @@ class Steps:
         lines.append(f"{many(len(trials.HEADS), 'head')} on each of: {names}, frozen, as far as a base's pass fits")
         lines.append(f"the last {trials.LAST[0][0]} layers with weights of the best one, on kept features")
         if self.asked.budget >= SHORT:
-            lines.append("all of it on varied images, if enough epochs fit by its speed, which is measured")
-        return [*lines, f"in what is left at most {len(trials.LAST) - 1} more runs of last layers, which differ"]
+            lines.append(f"all of it on varied images, if {trials.ENOUGH_EPOCHS} epochs fit by its speed, which is measured")
+        lines.append(f"in what is left at most {len(trials.LAST) - 1} more runs of last layers, which differ")
+        if self.asked.budget >= SHORT:
+            lines.append(f"all of it after these, if it was not before and {trials.FEWEST_EPOCHS} epochs fit")
+        return lines
 
     def run(self, sweep: Sweep) -> None:
         """The steps, one after the other, as far as there is time."""
@@ -92,10 +96,12 @@ class Steps:
         best = known[min(self._best, key=lambda name: self.yardstick.order(self._best[name]))]
         self._last(sweep, best)
         if self.asked.budget >= SHORT:
-            self._everything(sweep, best)
+            self._everything(sweep, best, trials.ENOUGH_EPOCHS)
         for variant in range(1, len(trials.LAST)):
             if not self._more(sweep, best, variant):
                 break
+        if self.asked.budget >= SHORT and not self.journal.knows("all"):
+            self._everything(sweep, best, trials.FEWEST_EPOCHS)
 
     def _heads(self, sweep: Sweep, base: Base, place: int) -> None:
         name, share = f"heads-{base.name}", SHARE_OF_A_BASE if place else SHARE_OF_FIRST
@@ -151,17 +157,19 @@ class Steps:
         """Seconds of a base's pass over all images, as those of before show it."""
         return (self._seconds_a_gflop or 0.0) * base.gflops * self.asked.images
 
-    def _everything(self, sweep: Sweep, base: Base) -> None:
-        """Train all of it, if that fits."""
+    def _everything(self, sweep: Sweep, base: Base, fewest: int) -> None:
+        """Train all of it, if at least so many epochs fit."""
 
         def decide() -> list[Lines]:
-            epoch, how = self._epoch(base)
+            if self._epoch is None:
+                self._epoch = self._measured(base)
+            epoch, how = self._epoch
             if epoch is None:
                 say(f"{how}: not all of {base.name} is trained")
                 return []
-            runs, epochs = trials.epochs_that_fit(self.usable, epoch)
+            runs, epochs = trials.epochs_that_fit(self.usable, epoch, fewest)
             said = f"{epoch:.1f} s an epoch of everything ({how}), {clock(max(self.usable, 0))} left"
-            say(f"{said}: {many(runs, 'run')} of {epochs} epochs" if runs else f"{said}: too few epochs fit")
+            say(f"{said}: {many(runs, 'run')} of {epochs} epochs" if runs else f"{said}: fewer than {fewest} epochs fit")
             return (
                 trials.everything(base.lines, base.parameters, epochs, SPARE * self.usable / runs, runs) if runs else []
             )
@@ -169,7 +177,7 @@ class Steps:
         if self.usable > LEAST_LAST or self.journal.knows("all"):
             self._step(sweep, "all", decide, self.usable, 1)
 
-    def _epoch(self, base: Base) -> tuple[float | None, str]:
+    def _measured(self, base: Base) -> tuple[float | None, str]:
         """Seconds of an epoch of everything, None if they can't be known, and how they are known."""
         example = self.make(self._lines(base.lines)[0], self.asked.folder / "speed").settings
         found = next(speeds([example], time.monotonic() + MEASURING * self.usable))[1]

@@ -24,7 +24,8 @@ LAST: tuple[tuple[int, Lines], ...] = (
     (16, HIDDEN),
     (16, ("head=dense",)),
 )
-FEWEST_EPOCHS, MOST_EPOCHS = 4, 20  # of everything
+# of everything: with fewer than enough of them, more runs of last layers make the better ensemble, and come first
+FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS = 4, 15, 20
 MOST_RUNS = 4
 SMALL = 6e6  # parameters; a larger base is changed more gently
 # an epoch of a training takes so much longer than one on noise: images are varied, statistics renewed, weights averaged
@@ -93,16 +94,17 @@ def limited(seconds: float, *callbacks: str) -> Lines:
     )
 
 
-def epochs_that_fit(usable: float, epoch: float) -> tuple[int, int]:
-    """How many runs of everything, and of how many epochs each; 0 runs where not even a short one fits.
+def epochs_that_fit(usable: float, epoch: float, fewest: int) -> tuple[int, int]:
+    """How many runs of everything, and of how many epochs each; 0 runs where fewer epochs than these fit.
 
     Args:
         usable: seconds.
         epoch: seconds of an epoch on noise.
+        fewest: epochs that are worth a run.
     """
     each = epoch * SLOWER
     fit = math.floor(usable / each) - 1
-    if fit < FEWEST_EPOCHS:
+    if fit < fewest:
         return 0, 0
     runs = min(MOST_RUNS, max(1, fit // (MOST_EPOCHS + 1)))
     return runs, min(MOST_EPOCHS, fit // runs)

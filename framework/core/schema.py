@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from framework.core.errors import Problem, nearest, suggestion
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 MISSING = "???"
 
@@ -52,7 +56,7 @@ def check(
             or override set it.
         owner: what the node describes, for the message: "base 'mobilenet'".
     """
-    from pydantic import ConfigDict, ValidationError, create_model
+    from pydantic import ValidationError
 
     problems: list[Problem] = []
     given: dict[str, Any] = {}
@@ -70,23 +74,24 @@ def check(
         if key not in values:
             where = f"{path}.{key}" if path else str(key)
             problems.append(Problem(f"{where} is missing: {owner} needs it", path, f"{where}=<{describe(types[key])}>"))
-    fields: dict[str, Any] = {f"field_{key}": (types[key], ...) for key in given}
-    model = create_model("Node", __config__=ConfigDict(strict=True, arbitrary_types_allowed=True), **fields)
-    try:
-        node = model(**{f"field_{key}": value for key, value in given.items()})
-        # as read: a whole number given for a number becomes one
-        given = {key: getattr(node, f"field_{key}") for key in given}
-    except ValidationError as error:
-        wrong: dict[str, str] = {}
-        for entry in error.errors(include_url=False):
-            key = str(entry["loc"][0]).removeprefix("field_")
-            wrong.setdefault(key, entry["msg"])
-        for key in wrong:
+    for key, value in list(given.items()):
+        try:
+            # as read: a whole number given for a number becomes one
+            given[key] = _reader(types[key]).validate_python(value)
+        except ValidationError:
             where = f"{path}.{key}" if path else key
-            what = f"{where}={show(given[key])} is not {describe(types[key])}"
-            problems.append(Problem(what, where, _example(given[key], types[key])))
+            what = f"{where}={show(value)} is not {describe(types[key])}"
+            problems.append(Problem(what, where, _example(value, types[key])))
             del given[key]
     return given, problems
+
+
+@functools.cache
+def _reader(kind: Any) -> TypeAdapter[Any]:
+    """Made once a type: that takes longer than what it then reads, and a sweep asks for the same ones in each run."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(kind, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
 
 
 def as_meant(value: Any, kind: Any) -> Any:

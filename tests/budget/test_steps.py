@@ -121,14 +121,25 @@ def test_where_everything_would_be_too_short_the_last_layers_are_trained_again_a
         "last-1",
         *(f"more-{number}" for number in range(1, 5)),
     ]
-    assert "200.0 s an epoch of everything (measured), 7:28 left: too few epochs fit" in capsys.readouterr().err
+    assert "200.0 s an epoch of everything (measured), 7:28 left: fewer than 15 epochs fit" in capsys.readouterr().err
+
+
+def test_a_few_epochs_of_everything_come_after_the_last_layers_and_many_before(tmp_path, monkeypatch, capsys):
+    _, runs = carried_out(tmp_path, monkeypatch, lambda name: 40.0, epoch=25.0)
+    first = ["heads-mobilenet-1", "last-1"]
+    assert [names[0] for names in runs.batches] == [*first, *(f"more-{number}" for number in range(1, 5)), "all-1"]
+    # 448 s were enough for 12 epochs; of the 288 that four more runs leave, as many as fit
+    assert "7:28 left: fewer than 15 epochs fit" in (said := capsys.readouterr().err)
+    assert "4:48 left: 1 run of 7 epochs" in said
+    _, runs = carried_out(tmp_path / "quick", monkeypatch, lambda name: 40.0, epoch=20.0)
+    assert [names[0] for names in runs.batches][:3] == [*first, "all-1"]
 
 
 def test_a_speed_that_could_not_be_measured_is_taken_from_the_pass(tmp_path, monkeypatch, capsys):
-    _, runs = carried_out(tmp_path, monkeypatch, usual, epoch=None)
+    _, runs = carried_out(tmp_path, monkeypatch, lambda name: 10.0 if "heads" in name else usual(name), epoch=None)
     assert ["all-1"] in runs.batches
-    # three heads at once took 20 s, each 6.7, half of it a pass
-    assert "26.7 s an epoch of everything (not measured in time, but taken for 8 passes" in capsys.readouterr().err
+    # three heads at once took 10 s, each 3.3, half of it a pass
+    assert "13.3 s an epoch of everything (not measured in time, but taken for 8 passes" in capsys.readouterr().err
 
 
 def test_where_no_speed_is_known_all_of_it_is_left_out(tmp_path, monkeypatch, capsys):

@@ -58,7 +58,7 @@ def test_of_a_transformer_the_last_blocks_are_fewer():
     ],
 )
 def test_so_many_epochs_fit(usable, epoch, expected):
-    runs, epochs = trials.epochs_that_fit(usable, epoch)
+    runs, epochs = trials.epochs_that_fit(usable, epoch, 4)
     assert (runs, epochs) == expected
     assert runs * epochs * epoch * trials.SLOWER <= usable
 

@@ -1,6 +1,7 @@
 """A run that was stopped goes on as if it had not been, and only where it is the same run."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from benchmarks import kills, whole_files
 from framework import train
 from framework.core.files import locked
 from framework.core.runs import RunFolder
+from tests.conftest import bash
 from tests.options.counted import effect
 
 SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8", "data=image_folder"]
@@ -60,13 +62,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(photos, number, code, statu
     done = len(run.read_history())
     assert 0 < done < 40
 
-    again = subprocess.run(
-        [sys.executable, "-m", "framework.train", *given],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=300,
-    )
+    again = bash(shlex.join(["python", "-m", "framework.train", *given]))
     assert again.returncode == 0, again.stderr
     assert f"going on with {folder}" in again.stderr
     assert f"resuming after epoch {done}" in again.stderr

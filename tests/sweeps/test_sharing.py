@@ -1,14 +1,11 @@
 """Runs of one sweep compute the frozen base's features once, whoever launches them."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import shlex
 
 import pytest
 
-from framework import train
 from framework.core.runs import RunFolder
+from tests.conftest import bash
 
 
 @pytest.mark.slow
@@ -18,10 +15,7 @@ def test_one_run_computes_what_the_others_read(tmp_path, photos, launcher):
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     given = ["-m", *launcher, "data=image_folder", f"data.dir={photos}", "data.image_size=32", "model.filters=[4,8]"]
     given += ["model.trainable=false", "trainer.epochs=1", "optim.lr=0.1,0.2,0.3", "hydra.sweep.dir=rates"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(train.__file__).parents[1]), "XDG_CACHE_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "framework.train", *given], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    done = bash(shlex.join(["python", "-m", "framework.train", *given]), tmp_path, XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     told = [RunFolder(path.parent).read_run()["features"] for path in (tmp_path / "rates").glob("*/run.json")]
     assert sorted((one["computed"], one["from_cache"]) for one in told) == [(0, 36), (0, 36), (36, 0)]
