@@ -72,7 +72,9 @@ class Steps:
         lines.append(f"{many(len(trials.HEADS), 'head')} on each of: {names}, frozen, as far as a base's pass fits")
         lines.append(f"the last {trials.LAST[0][0]} layers with weights of the best one, on kept features")
         if self.asked.budget >= SHORT:
-            lines.append(f"all of it on varied images, if {trials.ENOUGH_EPOCHS} epochs fit by its speed, which is measured")
+            lines.append(
+                f"all of it on varied images, if {trials.ENOUGH_EPOCHS} epochs fit by its speed, which is measured"
+            )
         lines.append(f"in what is left at most {len(trials.LAST) - 1} more runs of last layers, which differ")
         if self.asked.budget >= SHORT:
             lines.append(f"all of it after these, if it was not before and {trials.FEWEST_EPOCHS} epochs fit")
@@ -169,7 +171,9 @@ class Steps:
                 return []
             runs, epochs = trials.epochs_that_fit(self.usable, epoch, fewest)
             said = f"{epoch:.1f} s an epoch of everything ({how}), {clock(max(self.usable, 0))} left"
-            say(f"{said}: {many(runs, 'run')} of {epochs} epochs" if runs else f"{said}: fewer than {fewest} epochs fit")
+            say(
+                f"{said}: {many(runs, 'run')} of {epochs} epochs" if runs else f"{said}: fewer than {fewest} epochs fit"
+            )
             return (
                 trials.everything(base.lines, base.parameters, epochs, SPARE * self.usable / runs, runs) if runs else []
             )
