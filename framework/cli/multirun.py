@@ -99,7 +99,7 @@ class Together(Launcher):
             if basic:
                 values = self.task.sweep.run(jobs, lambda place: self._start(configs[place]))
             else:
-                values = self.task.sweep.hand_over(
+                values = self.task.sweep.by_launcher(
                     jobs, lambda places: self._launch([job_overrides[place] for place in places], initial_job_idx)
                 )
         except Exception as error:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SHOWN_ON_A_TERMINAL = 50
 GAP = 2  # between two columns
+MOST_FOLDED = 1.5  # of the width: a long name or two are folded, but many side by side would be columns of syllables
+IN_WORDS = "what differs"  # the head of keys that stand in one column
 
 
 def results() -> Console:
@@ -57,7 +59,8 @@ class _Column:
 def show_variants(comparison: Comparison, console: Console) -> None:
     """Print one line a variant, best first: what varies, then what was measured; failures and notes below.
 
-    Names are never left out and numbers never cut: what has no room is named below the table.
+    Names are never left out and numbers never cut: what has no room is named below the table. Keys that have no room side by
+    side stand one after the other, each variant's own.
     """
     from rich.text import Text
 
@@ -65,6 +68,8 @@ def show_variants(comparison: Comparison, console: Console) -> None:
     if measured:
         shown = measured[:SHOWN_ON_A_TERMINAL]
         names, numbers = _names(comparison, shown), _numbers(comparison, shown)
+        if len(names) > 2 and _side_by_side(names) > MOST_FOLDED * console.width:
+            names = [names[0], _in_words(names[1:])]
         numbers, left_out = _fitting(names, numbers, console.width)
         table = _table()
         for column in names:
@@ -97,7 +102,7 @@ def show_pair(comparison: Comparison, console: Console) -> None:
 
     first, second = comparison.entries
     table = _table()
-    table.add_column("what differs")
+    table.add_column(IN_WORDS)
     for entry in (first, second):
         table.add_column(Text(entry.name), justify="right", overflow="fold")
     table.add_column("difference", justify="right")
@@ -190,6 +195,20 @@ def _names(comparison: Comparison, variants: Sequence[Variant]) -> list[_Column]
     return [_Column("", tuple(marks)), *keys]
 
 
+def _side_by_side(columns: Sequence[_Column]) -> int:
+    """Cells of the terminal that columns take, each with the gap behind it."""
+    return sum(column.width + GAP for column in columns)
+
+
+def _in_words(keys: Sequence[_Column]) -> _Column:
+    """All keys as one column: of each variant those that it has, as they are typed."""
+    rows = zip(*(key.cells for key in keys), strict=True)
+    texts = (
+        " ".join(f"{key.name}={cell}" for key, cell in zip(keys, row, strict=True) if cell != "null") for row in rows
+    )
+    return _Column(IN_WORDS, tuple(texts), "left")
+
+
 def _numbers(comparison: Comparison, variants: Sequence[Variant]) -> list[_Column]:
     """What was measured, the most important first: the compared column, the best epoch, then the others."""
 
@@ -213,7 +232,8 @@ def _fitting(names: Sequence[_Column], numbers: Sequence[_Column], width: int) -
     """The numbers that there is room for, at least the first, and the names of those left out; names may be folded."""
     kept = list(numbers)
     # names keep all their width where that leaves room for a number; the longest are folded where it does not
-    wanted = min(sum(name.width + GAP for name in names), width - numbers[0].width)
+    room = width // 2 if names[-1].name == IN_WORDS else width - numbers[0].width
+    wanted = min(_side_by_side(names), room)
     while len(kept) > 1 and wanted + sum(column.width + GAP for column in kept) - GAP > width:
         kept.pop()
     return kept, [column.name for column in numbers[len(kept) :]]

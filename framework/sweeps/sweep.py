@@ -98,7 +98,7 @@ class Sweep:
         """Do the whole sweep; returns its exit code.
 
         Args:
-            launch: brings the sweep its jobs: calls ``run`` or ``hand_over`` with batch after batch, or ``search``.
+            launch: brings the sweep its jobs: calls ``run`` or ``by_launcher`` with batch after batch, or ``search``.
         """
         folder, settings = self.request.folder, self.request.settings
         with engine_of(self.request) as self._engine:
@@ -257,7 +257,7 @@ class Sweep:
         """Hand trials to a launcher, which waits for all that it is given at once."""
         while batch := list(itertools.islice(trials, at_once)):
             jobs = [one.job for one in batch]
-            self.hand_over(jobs, lambda places, batch=batch: launch([batch[place] for place in places]))  # type: ignore[misc]
+            self.by_launcher(jobs, lambda places, batch=batch: launch([batch[place] for place in places]))  # type: ignore[misc]
             for job in jobs:
                 trials.end(job, self._outcome(job) or Outcome("failed", "the launcher's process left nothing"))
 
@@ -266,7 +266,7 @@ class Sweep:
         self._enter(job, found)
         self._view.skip(job.overrides, found)
 
-    def hand_over(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float | None]:
+    def by_launcher(self, jobs: Sequence[Job], launch: Callable[[list[int]], None]) -> list[float | None]:
         """Have a launcher run those jobs of a batch that are not finished.
 
         Args:

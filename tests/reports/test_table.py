@@ -47,6 +47,23 @@ def test_names_stay_and_numbers_are_whole_or_named_below(tmp_path, width):
     assert not left_out or ("params: in comparison.csv" in " ".join(text.split()) and "no room" not in everything)
 
 
+def test_many_keys_stand_one_after_the_other_where_they_have_no_room_side_by_side(tmp_path):
+    heads = ("a-head-with-a-long-name", "another-head-with-a-very-long-name")
+    comparison = compare(make_sweep(tmp_path, heads=heads, dropouts=(0.1, 0.2)))
+    narrow, wide = printed(show_variants, comparison, 40), printed(show_variants, comparison, 100)
+    assert "optim.lr" in wide.splitlines()[1]
+    lines = narrow.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.split()[:1] == ["1"])
+    assert "what differs" in "".join(lines[:first])
+    assert lines[first].split()[:3] == [
+        "1",
+        "optim.lr=0.01",
+        "0.854",
+    ]  # what they are compared by is there all the same
+    assert "".join(line.strip() for line in lines[first + 1 : first + 3]) == "head=a-head-with-a-long-name"
+    assert max(map(len, lines)) <= 40
+
+
 def printed_rows(text):
     """Cells of each variant; a name that is folded to several lines is put together again."""
     lines = text.splitlines()
