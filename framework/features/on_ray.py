@@ -29,9 +29,10 @@ from framework.core.console import progress, say
 from framework.core.errors import BadInput, Problem, RunFailed, many
 from framework.core.geometry import Geometry
 from framework.core.travelling import found, threads, travelling
+from framework.data.columns import Keys, at
 from framework.data.rows import Undecodable
 from framework.features import errand
-from framework.features.compute import BATCH_SIZE, forward_of, image_batches, records
+from framework.features.compute import BATCH_SIZE, forward_of, image_batches, listed, records, unchanged
 from framework.features.shards import Layout
 from framework.features.store import SHARD_BYTES, Store
 from framework.model.saving import load_model
@@ -49,6 +50,7 @@ class Work:
         root: the cache's folder.
         description: all that the features depend on.
         layout: of a record.
+        by_shard: whether images are known by their shards.
         geometry: how a file becomes an image.
         precision: of the pass.
         classes: layers that are neither Keras's nor this package's, by the names that they are saved under.
@@ -57,6 +59,7 @@ class Work:
     root: Path
     description: Mapping[str, Any]
     layout: Layout
+    by_shard: bool
     geometry: Geometry
     precision: str
     classes: Mapping[str, type]
@@ -64,10 +67,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Part:
-    """The images of a task: their files and their keys in the store."""
+    """The images of a task: their files, their keys in the store, and the shards that they lie in, as ``listed`` has them."""
 
     paths: tuple[str, ...]
-    keys: tuple[str, ...]
+    keys: Sequence[str]
+    shards: Sequence[tuple[str, tuple[int, int]]]
 
     @property
     def name(self) -> str:
@@ -108,11 +112,10 @@ def spread(
         ray.cloudpickle.register_pickle_by_value(errand)
         root = store.root.absolute()
         classes = _foreign(prefix, ray)
-        work = Work(root, store.description, store.layout, geometry, precision, classes)
+        work = Work(root, store.description, store.layout, store.by_shard, geometry, precision, classes)
         common = ray.put(ray.cloudpickle.dumps(work)), ray.put(_saved(prefix))
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1)(errand.run).options(name=NAME)
-        given = {str(Path(path).absolute()): path for path in paths}
-        parts = _parts([str(Path(path).absolute()) for path in paths], keys, store.layout, places)
+        parts = _parts(paths, keys, store.layout, places)
         environment = {**travelling(), **threads(compute.cpus or 1)}
         running: dict[Any, Part] = {}
         problems: list[Undecodable] = []
@@ -138,7 +141,9 @@ def spread(
             for one in running:
                 ray.cancel(one, force=True)
     if problems:
-        raise Undecodable([(given.get(path, path), why) for error in problems for path, why in error.reasons.items()])
+        reasons = {path: why for error in problems for path, why in error.reasons.items()}
+        given = {full: path for path in paths if (full := _full(path)) in reasons}
+        raise Undecodable([(given.get(path, path), why) for path, why in reasons.items()])
 
 
 def compute_part(work: bytes, model: bytes, part: bytes) -> tuple[str, Any]:
@@ -154,7 +159,7 @@ def compute_part(work: bytes, model: bytes, part: bytes) -> tuple[str, Any]:
     """
     wanted: Work = pickle.loads(work)
     images: Part = pickle.loads(part)
-    store = Store(wanted.root, wanted.description, wanted.layout)
+    store = Store(wanted.root, wanted.description, wanted.layout, wanted.by_shard)
     if not (store.folder / "key.json").is_file():
         return "unfit", f"{wanted.root} is not there on {platform.node()}"
     there = store.written(images.name)
@@ -162,12 +167,12 @@ def compute_part(work: bytes, model: bytes, part: bytes) -> tuple[str, Any]:
     if not left:
         return "done", None
     load_tensorflow()
-    paths, keys = [images.paths[place] for place in left], [images.keys[place] for place in left]
+    paths, keys = [images.paths[place] for place in left], at(images.keys, np.array(left))
     try:
         dataset = image_batches(paths, wanted.geometry)(np.arange(len(paths)))
         forward = _loaded(wanted, model, dataset.element_spec)
         stream = records(forward, dataset, paths, keys, wanted.geometry, wanted.layout, lambda count: None)
-        store.write(stream, images.name)
+        store.write(unchanged(stream, images.shards), images.name)
     except Undecodable as error:
         return "undecodable", list(error.reasons.items())
     except BadInput as error:
@@ -212,7 +217,13 @@ def _parts(paths: Sequence[str], keys: Sequence[str], layout: Layout, places: in
     size = min(SHARD_BYTES // layout.bytes, MOST, -(-len(keys) // (PARTS * places)))
     size = max(1, -(-size // BATCH_SIZE)) * BATCH_SIZE
     for start in range(0, len(keys), size):
-        yield Part(tuple(paths[start : start + size]), tuple(keys[start : start + size]))
+        files, some = paths[start : start + size], keys[start : start + size]
+        own = some.alone() if isinstance(some, Keys) else tuple(some)
+        yield Part(tuple(map(_full, files)), own, listed(files))
+
+
+def _full(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def _saved(prefix: keras.Model) -> bytes:
