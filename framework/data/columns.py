@@ -7,6 +7,7 @@ are asked for. Values of which few are different stand once each.
 from __future__ import annotations
 
 import copy
+import os
 import zlib
 from array import array
 from bisect import bisect_left
@@ -119,8 +120,10 @@ class ShardPaths(InShards):
 
     def told(self, shard: Shard, rows: np.ndarray) -> Iterable[str]:
         """Paths of some rows."""
-        paths = shard.called(rows)
-        return (relative(path, self.root) for path in paths) if self.root else paths
+        paths, before = shard.called(rows), os.path.join(self.root, "")
+        if not self.root:
+            return paths
+        return (path[len(before) :] if path.startswith(before) else relative(path, self.root) for path in paths)
 
     def below(self, root: str) -> ShardPaths:
         """The same as seen from a folder."""
