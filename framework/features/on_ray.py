@@ -1,8 +1,9 @@
 """The feature pass as tasks of a Ray cluster, which write the shards of the store themselves.
 
 A task computes some hundred images and has them whole in the store before it ends, a shard every 20 seconds at least. One
-whose process is killed, or whose machine is lost, Ray begins again elsewhere; it looks first what it has left. What the
-killed command itself had computed is in the store, and the same command asks for the rest.
+whose process dies, or whose machine is lost, is begun again elsewhere; it looks first what it has left. One whose process has
+died several times is given up, for it may be an image that ends it; a lost machine is nobody's fault. What the killed command
+itself had computed is in the store, and the same command asks for the rest.
 
 Source: https://docs.ray.io/en/latest/ray-core/fault_tolerance/tasks.html
 """
@@ -14,6 +15,7 @@ import pickle
 import platform
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,7 @@ from framework.features.store import SHARD_BYTES, Store
 from framework.model.saving import load_model
 
 MOST = 2048  # images of a task: a minute of a small network on one core
+DEATHS = 4  # of a part's process, after which it is given up
 PARTS = 4  # so many tasks for each that runs at a time, where there are few images, so that all end together
 NAME = "framework-features"  # of the tasks, as Ray's tools and ps show them
 
@@ -114,29 +117,45 @@ def spread(
         classes = _foreign(prefix, ray)
         work = Work(root, store.description, store.layout, store.by_shard, geometry, precision, classes)
         common = ray.put(ray.cloudpickle.dumps(work)), ray.put(_saved(prefix))
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1)(errand.run).options(name=NAME)
+        # begun again here: Ray counts deaths of a process and lost machines as one
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(errand.run).options(name=NAME)
         parts = _parts(paths, keys, store.layout, places)
         environment = {**travelling(), **threads(compute.cpus or 1)}
         running: dict[Any, Part] = {}
+        died: Counter[str] = Counter()
         problems: list[Undecodable] = []
+
+        def begin(part: Part) -> None:
+            order = found(), environment, framework.__version__, *common, pickle.dumps(part)
+            running[task.remote(*order)] = part
+
         try:
             with progress("Computing features", len(keys), "images") as advance:
                 while True:
                     while len(running) < 2 * places and (part := next(parts, None)) is not None:
-                        order = found(), environment, framework.__version__, *common, pickle.dumps(part)
-                        running[task.remote(*order)] = part
+                        begin(part)
                     if not running:
                         break
                     over, _ = ray.wait(list(running), num_returns=1, timeout=0.5)
                     for one in over:
+                        part = running.pop(one)
                         try:
                             _heed(*ray.get(one))
                         except Undecodable as error:
                             problems.append(error)
+                        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+                            died[part.name] += 1
+                            if died[part.name] == DEATHS:
+                                raise _deadly(part, store, error) from None
+                            begin(part)
+                            continue
+                        except (ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError):
+                            begin(part)
+                            continue
                         except ray.exceptions.RayError as error:
                             first = str(error).strip().split("\n", 1)[0]
                             raise RunFailed(f"Ray gave a task of the feature pass up: {first}") from None
-                        advance(len(running.pop(one).keys))
+                        advance(len(part.keys))
         finally:
             for one in running:
                 ray.cancel(one, force=True)
@@ -210,6 +229,19 @@ def _heed(said: str, more: Any) -> None:
     if said == "unfit":
         right = "this version on all machines, and a cache.dir on a disk that they share"
         raise BadInput(Problem(more, "cache.compute", right))
+
+
+def _deadly(part: Part, store: Store, error: Exception) -> RunFailed:
+    """That a part has ended its process too often, and which images of it are left."""
+    there = store.written(part.name)
+    left = [path for path, key in zip(part.paths, part.keys, strict=True) if key not in there]
+    which = left[0] if len(left) == 1 else f"{left[0]} to {left[-1]}"
+    first = str(error).strip().split("\n", 1)[0]
+    return RunFailed(
+        f"The process of a task has died {DEATHS} times over {many(len(left), 'image')} ({which}): {first} "
+        "What else was computed is kept. An image may be too large for the memory of a task: a greater compute.cpus lets fewer "
+        "tasks share a machine's; data.exclude=FILE, a path a line, leaves images out."
+    )
 
 
 def _parts(paths: Sequence[str], keys: Sequence[str], layout: Layout, places: int) -> Iterator[Part]:
