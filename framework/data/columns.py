@@ -13,6 +13,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
@@ -218,17 +220,10 @@ class Texts(Sequence[str]):
 
     def __init__(self, texts: Iterable[str] = ()):
         pieces = [text.encode(errors="surrogateescape") for text in texts]
-        self._data, self._ends = b"".join(pieces), array("q", [0])
-        for piece in pieces:
-            self._ends.append(self._ends[-1] + len(piece))
-        checksums = np.fromiter(map(zlib.crc32, pieces), np.uint32, len(pieces))
-        order = np.argsort(checksums, kind="stable")
-        # not NumPy's: one number of these is read in a tenth of the time
-        self._checksums = array("I", checksums[order].tobytes())
-        self._order = array("i", order.astype(np.int32).tobytes())
+        self._data, self._ends = b"".join(pieces), array("q", [0, *accumulate(map(len, pieces))])
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._ends) - 1
 
     def _piece(self, place: int) -> bytes:
         return self._data[self._ends[place] : self._ends[place + 1]]
@@ -236,14 +231,27 @@ class Texts(Sequence[str]):
     def __getitem__(self, place: Any) -> Any:
         return self._piece(range(len(self))[place]).decode(errors="surrogateescape")
 
+    def __iter__(self) -> Iterator[str]:
+        data = self._data
+        return (data[start:stop].decode(errors="surrogateescape") for start, stop in pairwise(self._ends))
+
+    @cached_property
+    def _by_checksum(self) -> tuple[array[int], array[int]]:
+        """Checksums, ascending, and whose each is."""
+        pieces = (self._data[start:stop] for start, stop in pairwise(self._ends))
+        checksums = np.fromiter(map(zlib.crc32, pieces), np.uint32, len(self))
+        order = np.argsort(checksums, kind="stable")
+        # not NumPy's: one number of these is read in a tenth of the time
+        return array("I", checksums[order].tobytes()), array("i", order.astype(np.int32).tobytes())
+
     def find(self, text: str) -> int:
         """Its place; -1 where it is not among them."""
-        piece = text.encode(errors="surrogateescape")
+        piece, (checksums, places) = text.encode(errors="surrogateescape"), self._by_checksum
         checksum = zlib.crc32(piece)
-        place = bisect_left(self._checksums, checksum)
-        while place < len(self) and self._checksums[place] == checksum:
-            if self._piece(self._order[place]) == piece:
-                return self._order[place]
+        place = bisect_left(checksums, checksum)
+        while place < len(places) and checksums[place] == checksum:
+            if self._piece(places[place]) == piece:
+                return places[place]
             place += 1
         return -1
 

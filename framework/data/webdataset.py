@@ -49,7 +49,8 @@ def list_webdataset(
         if missing := [images[name] for name in images if name not in labels]:
             problems.append(_unlabelled(path, missing, label, shard))
         tally[_ALONE] += [f"{path}/{labels[name]}" for name in labels if name not in images]
-        said = shard.read_all(labels[name] for name in wanted)
+        place = {member: number for number, member in enumerate(shard.members)}
+        said = shard.read_rows(place[labels[name]] for name in wanted)
         found = [
             _label(data, label, key, f"{path}/{labels[name]}", problems)
             for name, data in zip(wanted, said, strict=True)
@@ -57,7 +58,7 @@ def list_webdataset(
         several = several or any(isinstance(one, list) for one in found)
         cells.append(Coded.of(tuple(one) if isinstance(one, list) else (one,) for one in found).mapped(_names))
         listed.append(Shard(path, shard.state, len(shard.names), _called(shard)))
-        rows.append(np.array([shard.names.find(images[name]) for name in wanted], np.int64))
+        rows.append(np.array([place[images[name]] for name in wanted], np.int64))
         if len(problems) > EXAMPLES:
             break
     if problems:

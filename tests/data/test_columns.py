@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tracemalloc
 from collections import defaultdict
 
 import numpy as np
@@ -245,6 +246,23 @@ def test_rows_of_features_are_images_in_columns(tmp_path, monkeypatch):
             keys = fingerprint.identities(found, images.paths)
             assert isinstance(keys, Keys)
             assert list(keys) == fingerprint.identities(plain, plain.splits[split].paths)
+
+
+def test_a_listing_holds_a_few_bytes_an_image(tmp_path):
+    numbers = np.arange(columns.MANY)
+    made = {"image": [b"made"] * len(numbers), "label": numbers % 10, "number": numbers}
+    pq.write_table(pa.table(made), tmp_path / "a.parquet")
+    undrawn("parquet", tmp_path / "a.parquet")  # what is loaded once is no part of it
+    tracemalloc.start()
+    try:
+        images = drawn(undrawn("parquet", tmp_path / "a.parquet"), Splitting(1))
+        keys = fingerprint.keys(images.splits["train"].paths)
+        now, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(keys) == 75_000
+    assert now / columns.MANY < 30
+    assert most / columns.MANY < 120
 
 
 # the columns themselves
