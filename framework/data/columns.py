@@ -61,7 +61,8 @@ class InShards(Sequence[str]):
     """
 
     def __init__(self, shards: Sequence[Any], shard: np.ndarray, row: np.ndarray):
-        self.shards, self.shard, self.row = tuple(shards), shard.astype(np.int32), row.astype(np.int64)
+        self.shards = tuple(shards)
+        self.shard, self.row = shard.astype(np.int32, copy=False), row.astype(np.int64, copy=False)
 
     def told(self, shard: Any, rows: np.ndarray) -> Iterable[str]:
         """The texts of some rows of a shard."""
