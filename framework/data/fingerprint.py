@@ -45,13 +45,16 @@ def keys(paths: Sequence[str]) -> Sequence[str]:
     """What each image is: the hash of its file; of very many in shards the hash of the shard, and its row there.
 
     Raises:
-        BadInput: a file can't be read.
+        BadInput: a file can't be read, or a shard is another than was listed.
     """
     if not isinstance(paths, ShardPaths):
         return contents(paths)
     names = [""] * len(paths.shards)
     for number, found in zip(paths.used, files([paths.shards[number].file for number in paths.used]), strict=True):
-        names[number] = digest(f"{found}/{paths.shards[number].part}".encode())
+        shard = paths.shards[number]
+        if containers.state_of(shard.file) != shard.state:  # its rows may be others
+            raise BadInput(Problem(f"{shard.file} has changed since it was listed", "data", "the same command again"))
+        names[number] = digest(f"{found}/{shard.part}".encode())
     return Keys(names, paths.shard, paths.row)
 
 

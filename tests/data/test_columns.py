@@ -131,6 +131,10 @@ def test_a_shard_that_moves_is_found_again_and_one_that_changes_is_noticed(photo
     settled(first)
     os.utime(first, (1_000_000_001, 1_000_000_001))
     changed, other = state(tmp_path / "shards")
+    images = undrawn(kind, tmp_path / "shards")
+    os.utime(first, (1_000_000_002, 1_000_000_002))
+    with pytest.raises(BadInput, match=f"{first.name} has changed since it was listed"):
+        fingerprint.keys(images.splits["train"].paths)
     assert other != whole
     assert len(keys & changed) == (12 if kind == "webdataset" else 0)  # those of the shard that is as it was
 
