@@ -1,12 +1,16 @@
-"""How cost grows with images and with runs: seconds and memory of each step, and the power that it grows with.
+"""How cost grows with images, with rows of shards and with runs: seconds and memory of each step, and the power of growth.
 
     python -m benchmarks.growth
     python -m benchmarks.growth --images 1000,10000,100000,1000000 --runs 10,100,1000
+    python -m benchmarks.growth --images "" --runs "" --shards 100000,1000000,10000000
 
 Each step runs in a process of its own, on what is made for it: images of 16 px in ten class folders, links to one file
 for each thousand; features of 64 numbers; copies of one run's folder. Above ``--read`` images no file is read: what a
 look at it would have found is noted beforehand. Power is that of the last two sizes, where n log n has 1.06 to 1.09;
-what takes less than a tenth of a second says nothing of it.
+what takes less than a tenth of a second says nothing of it. Bytes are those that each more takes, between the last two sizes.
+
+Rows of shards are made rows of Parquet files of 100,000, without pixels: a few bytes that no step decodes, ten classes; of
+features four numbers and a path each.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import numpy as np
 from benchmarks.measure import report, run
 
 CLASSES, SIDE, LINKS, NUMBERS = 10, 16, 1000, 64
+ROWS, FEW = 100_000, 4  # rows of a shard, and numbers of a row of features
 LEAST = 0.1  # seconds that say something
 NOISE = 0.15  # of the power
 
@@ -118,6 +123,53 @@ def reporting(size: int, folder: Path) -> Prepared:
     return lambda: write(comparison, folder)
 
 
+def listing_shards(size: int, folder: Path) -> Prepared:
+    """List shards and draw the split."""
+    return lambda: _shards(folder)
+
+
+def checking_shards(size: int, folder: Path) -> Prepared:
+    """List, and see that no shard has changed since its images were looked at."""
+    from framework.data.selection import readable
+
+    return lambda: readable(_shards(folder), "stop")
+
+
+def fingerprint_of_shards(size: int, folder: Path) -> Prepared:
+    """Hash the shards, and make the digest of the data."""
+    from framework.data.fingerprint import dataset
+
+    images = _shards(folder)
+    return lambda: dataset(images)
+
+
+def look_up_of_shards(size: int, folder: Path) -> Prepared:
+    """Find the features of all images in the order of their splits."""
+    from framework.data.fingerprint import keys
+
+    store, found = _kept_of_shards(folder), keys(_paths_of(_shards(folder)))
+
+    def find() -> None:
+        store.open({})
+        store.refresh()
+        assert not len(store.absent(found))
+        store.places(found)
+
+    return find
+
+
+def listing_features(size: int, folder: Path) -> Prepared:
+    """List rows of features, and make their keys."""
+    from framework.data.embedded import list_embedded
+
+    def work() -> None:
+        images = list_embedded(str(folder / "features"), "classes", 0.0, 0.0)
+        assert images.features is not None
+        assert len(images.features.keys(_paths_of(images))) == size
+
+    return work
+
+
 OF_IMAGES: Mapping[str, Callable[[int, Path], Prepared]] = {
     "listing": listing,
     "first look": first_look,
@@ -126,6 +178,13 @@ OF_IMAGES: Mapping[str, Callable[[int, Path], Prepared]] = {
     "cache look-up": cache_look_up,
     "epoch on features": epoch,
 }
+OF_SHARDS: Mapping[str, Callable[[int, Path], Prepared]] = {
+    "listing": listing_shards,
+    "listing and checking": checking_shards,
+    "hashing, fingerprint": fingerprint_of_shards,
+    "cache look-up": look_up_of_shards,
+    "listing features": listing_features,
+}
 OF_RUNS = {"compare": comparing, "report": reporting}
 
 
@@ -133,30 +192,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Do all steps at all sizes and print a row for each step."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=_sizes, default=[1000, 10_000, 100_000])
+    parser.add_argument("--shards", type=_sizes, default=[100_000, 1_000_000])
     parser.add_argument("--runs", type=_sizes, default=[10, 100, 1000])
     parser.add_argument("--read", type=int, default=100_000, help="most images of which each is read")
     parser.add_argument("--step", help="do one step at one size, in this process")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args(arguments)
     if options.step:
-        print(json.dumps(measured(options.step, options.images[0], options.folder)))
+        print(json.dumps(measured(options.step, (options.images or options.shards)[0], options.folder)))
         return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        found = _of_images(options.images, options.read, Path(folder))
-        rows += [_row(name, "images", found[name]) for name in OF_IMAGES]
-        found = _of_runs(options.runs, Path(folder))
-        rows += [_row(name, "runs", found[name]) for name in OF_RUNS]
-    report("how cost grows", ["step", "of", "seconds", "MiB", "power"], rows)
+        if options.images:
+            found = _of_images(options.images, options.read, Path(folder))
+            rows += [_row(name, "images", found[name]) for name in OF_IMAGES]
+        if options.shards:
+            found = _of_shards(options.shards, Path(folder))
+            rows += [_row(name, "rows", found[name]) for name in OF_SHARDS]
+        if options.runs:
+            found = _of_runs(options.runs, Path(folder))
+            rows += [_row(name, "runs", found[name]) for name in OF_RUNS]
+    report("how cost grows", ["step", "of", "seconds", "MiB", "power", "bytes"], rows)
 
 
 def measured(step: str, size: int, folder: Path) -> dict[str, float]:
     """Seconds of one step, and MiB that its process held at most, imports and preparation among them."""
-    work = {**OF_IMAGES, **OF_RUNS}[step](size, folder)
+    work = {**OF_IMAGES, **{f"shards {name}": one for name, one in OF_SHARDS.items()}, **OF_RUNS}[step](size, folder)
     started = time.perf_counter()
     work()
     seconds = time.perf_counter() - started
-    return {"size": size, "seconds": seconds, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}
+    return {"size": size, "seconds": seconds, "memory": _most_memory()}
+
+
+def _most_memory() -> float:
+    """MiB that this process held at most; what Linux counts as such begins with those of the process that started it."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def power(sizes: Sequence[float], seconds: Sequence[float]) -> float | None:
@@ -198,6 +272,60 @@ def make_features(folder: Path, size: int) -> None:
     store.close()
 
 
+def make_shards(folder: Path, size: int) -> None:
+    """So many rows of images and of features, a file for each 100,000, looked at and kept."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from framework.data import decode
+    from framework.data.embedded import MADE
+    from framework.data.fingerprint import keys
+
+    made = {
+        "model": {"name": "made"},
+        "pooling": {"name": "made"},
+        "geometry": {},
+        "cut": [],
+        "weights": "",
+        "words": [],
+    }
+    names = [f"class_{label}" for label in range(CLASSES)]
+    for start in range(0, size, ROWS):
+        numbers = np.arange(start, min(start + ROWS, size))
+        columns = {"image": [b"made"] * len(numbers), "label": numbers % CLASSES, "number": numbers}
+        _write_table(pq, pa.table(columns), folder / "images" / f"{start:09d}.parquet")
+        values = np.random.default_rng(start).random((len(numbers), FEW), np.float32)
+        columns = {
+            "path": [f"/made/{start:09d}.tar/{number:09d}.jpg" for number in numbers],
+            "split": ["validation" if number % 10 == 9 else "train" for number in numbers],
+            "label": [names[number % CLASSES] for number in numbers],
+            "features": pa.FixedSizeListArray.from_arrays(values.reshape(-1), FEW),
+        }
+        table = pa.table(columns).replace_schema_metadata({MADE: json.dumps({**made, "classes": names})})
+        _write_table(pq, table, folder / "features" / f"{start:09d}.parquet")
+    paths = _paths_of(_shards(folder))
+    with mock.patch.object(decode, "_first_look", new=_sound):
+        decode.look(paths)
+    store, found, step = _kept_of_shards(folder), keys(paths), 4096
+    store.open({})
+    store.refresh()
+    with store.writing():
+        absent = store.absent(found)
+        some = (found[absent[start : start + step]] for start in range(0, len(absent), step))
+        store.add((rows, np.zeros((len(rows), 4 * FEW), np.uint8)) for rows in some)
+    store.close()
+
+
+def _sound(path: str, hashes: object) -> str:
+    return ""
+
+
+def _write_table(pq: Any, table: Any, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, file, row_group_size=4096)
+    os.utime(file, (10**9, 10**9))  # older than any memory of it
+
+
 def make_runs(folder: Path, size: int, one: Path) -> None:
     """A sweep's folder of so many copies of a run, each with a learning rate and a score of its own."""
     import yaml
@@ -237,6 +365,24 @@ def _of_images(sizes: Sequence[int], read: int, folder: Path) -> dict[str, list[
     return found
 
 
+def _of_shards(sizes: Sequence[int], folder: Path) -> dict[str, list[dict[str, float]]]:
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in OF_SHARDS}
+    for size in sizes:
+        made = folder / "shards"
+        with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder)):
+            make_shards(made, size)
+        for name in OF_SHARDS:
+            if "hashing" in name:  # as if nobody had hashed them
+                for memory in (folder / "framework" / "files").glob("shards-*.json"):
+                    memory.unlink()
+            words = ("--images", "", "--shards", str(size), "--folder", str(made))
+            done = run("benchmarks.growth", "--step", f"shards {name}", *words, cache=folder)
+            found[name].append(json.loads(done.output.splitlines()[-1]))
+        for done_with in (made, folder / "framework"):
+            shutil.rmtree(done_with)
+    return found
+
+
 def _of_runs(sizes: Sequence[int], folder: Path) -> dict[str, list[dict[str, float]]]:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in OF_RUNS}
     one = folder / "one"
@@ -273,7 +419,10 @@ def _row(name: str, of: str, found: Sequence[Mapping[str, float]]) -> list[str]:
     grows = power(sizes, seconds)
     said = "-" if grows is None else f"{grows:.2f}" + " !" * (grows > most(sizes))
     by_size = (f"{int(one['size']):,}: {one['seconds']:.2f}" for one in found)
-    return [name, of, "  ".join(by_size), "  ".join(f"{one['memory']:.0f}" for one in found), said]
+    more = "-"
+    if len(found) > 1:
+        more = f"{(found[-1]['memory'] - found[-2]['memory']) * 2**20 / (sizes[-1] - sizes[-2]):.0f}"
+    return [name, of, "  ".join(by_size), "  ".join(f"{one['memory']:.0f}" for one in found), said, more]
 
 
 def _images(folder: Path) -> Any:
@@ -281,6 +430,27 @@ def _images(folder: Path) -> Any:
     from framework.data.sources import read_all
 
     return read_all("image_folder", 1, dir=str(folder), validation=0.2, test=0.0)
+
+
+def _shards(folder: Path) -> Any:
+    import framework.parts  # noqa: F401 - registers the sources
+    from framework.data.sources import read_all
+
+    given = {"image_column": None, "label_column": None, "names": None, "validation": 0.1, "test": 0.0}
+    return read_all("parquet", 1, files=str(folder / "images"), **given)
+
+
+def _paths_of(images: Any) -> Any:
+    from framework.data.columns import joined
+
+    return joined([split.paths for split in images.splits.values()])
+
+
+def _kept_of_shards(folder: Path) -> Any:
+    from framework.features.shards import Layout
+    from framework.features.store import Store
+
+    return Store(folder / "kept", {"made": "of shards"}, Layout(((FEW,),), "float32"), by_shard=True)
 
 
 def _paths(folder: Path) -> list[str]:
@@ -297,7 +467,7 @@ def _features(size: int, folder: Path) -> tuple[Any, list[str]]:
 
 
 def _sizes(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
+    return [int(number) for number in text.split(",") if number]
 
 
 if __name__ == "__main__":

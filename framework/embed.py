@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,14 @@ def embed(overrides: Sequence[str], output: Path) -> int:
             MADE: json.dumps(made),
         },
     )
-    rows = list(_rows(images))
+    rows, count = _rows(images), sum(map(len, images.splits.values()))
     with (
         whole(output) as beside,
         pyarrow.parquet.ParquetWriter(beside, schema) as file,
-        progress("writing", len(rows), "images") as advance,
+        progress("writing", count, "images") as advance,
     ):
-        for first in range(0, len(rows), GROUP):
-            paths, splits, labels = zip(*rows[first : first + GROUP], strict=True)
+        for first in range(0, count, GROUP):
+            paths, splits, labels = zip(*islice(rows, GROUP), strict=True)
             numbers = np.asarray(features.read(np.arange(first, first + len(paths)))).astype(number.to_pandas_dtype())
             lists = pyarrow.FixedSizeListArray.from_arrays(numbers.reshape(-1), size)
             columns = [
@@ -92,7 +93,7 @@ def embed(overrides: Sequence[str], output: Path) -> int:
             file.write_table(pyarrow.Table.from_arrays([*columns, lists], schema=schema))
             advance(len(paths))
     known = len(features) - features.computed
-    say(f"{many(len(rows), 'image')}, {size:,} features each ({known:,} known, {features.computed:,} computed)")
+    say(f"{many(count, 'image')}, {size:,} features each ({known:,} known, {features.computed:,} computed)")
     say(f"written: {output}")
     return DONE
 
@@ -100,6 +101,7 @@ def embed(overrides: Sequence[str], output: Path) -> int:
 def _features(start: Any) -> tuple[Any, tuple[int, ...], dict[str, Any]]:
     """The kept features of all splits, one after the other, the shape of an image's, and by what they are made."""
     from framework.data import fingerprint
+    from framework.data.columns import joined
     from framework.features.compute import features
     from framework.features.graph import frozen_prefix, split
     from framework.features.key import weights_of
@@ -115,11 +117,11 @@ def _features(start: Any) -> tuple[Any, tuple[int, ...], dict[str, Any]]:
     if len(cut.shapes) != 1 or len(cut.shapes[0]) != 1:
         what = f"pooling '{settings.pooling.name}' gives no vector that is known before a training"
         raise BadInput(Problem(what, "pooling.name", "pooling=avg, or pooling=cls of a transformer"))
-    paths = [path for split_ in start.images.splits.values() for path in split_.paths]
+    paths = joined([split_.paths for split_ in start.images.splits.values()])
     found = features(
         prefix,
         paths,
-        fingerprint.contents(paths),
+        fingerprint.keys(paths),
         geometry=settings.data.geometry,
         cache=settings.cache,
         precision=settings.trainer.feature_precision,

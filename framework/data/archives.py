@@ -21,6 +21,7 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many
 from framework.core.names import short
+from framework.data.columns import Texts
 from framework.data.containers import MOST_BYTES, Container, Damaged
 
 _BLOCK = 512
@@ -48,20 +49,26 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Archive(Container):
-    """Files in folders in one file."""
+    """Files in folders in one file.
 
-    places: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        names: of its members, in the order of the file.
+        rows: int64 (members, numbers), where each lies, as ``take`` reads it.
+        take: a member's bytes, from the opened archive and its row.
+    """
+
+    names: Texts = field(default_factory=Texts)
     rows: np.ndarray = field(default_factory=lambda: np.empty((0, 5), np.int64))
     take: Callable[[BinaryIO, list[int]], bytes] = field(default=lambda file, row: b"")
 
     @property
     def members(self) -> Iterable[str]:
         """In the order of the file."""
-        return self.places
+        return self.names
 
     def has(self, member: str) -> bool:
         """Whether there is a file of this name."""
-        return member in self.places
+        return self.names.find(member) >= 0
 
     def read(self, member: str) -> bytes:
         """Its bytes; a ZIP's against their checksum."""
@@ -69,11 +76,19 @@ class Archive(Container):
 
     def read_all(self, members: Iterable[str]) -> Iterator[bytes]:
         """The bytes of many, by one opened file."""
+        return self.read_rows(map(self._place, members))
+
+    def read_rows(self, places: Iterable[int]) -> Iterator[bytes]:
+        """The same, by their places among the members."""
         with open(self.path, "rb") as file:
-            for member in members:
-                if member not in self.places:
-                    raise FileNotFoundError(2, f"not in {os.path.basename(self.path)}", f"{self.path}/{member}")
-                yield self.take(file, self.rows[self.places[member]].tolist())
+            for place in places:
+                yield self.take(file, self.rows[place].tolist())
+
+    def _place(self, member: str) -> int:
+        place = self.names.find(member)
+        if place < 0:
+            raise FileNotFoundError(2, f"not in {os.path.basename(self.path)}", f"{self.path}/{member}")
+        return place
 
 
 def zip_file(path: str, state: tuple[int, int], where: str) -> Archive:
@@ -100,7 +115,7 @@ def tar_file(path: str, state: tuple[int, int], where: str) -> Archive:
         rows = list(_of_tar(path, state[0]))
     except (OSError, ValueError) as error:
         _broken(path, where, getattr(error, "strerror", None) or str(error))
-    return _archive(path, state, where, rows, _untar)
+    return _archive(path, state, where, rows, _untar, 2)
 
 
 def _broken(path: str, where: str, why: str) -> NoReturn:
@@ -108,8 +123,14 @@ def _broken(path: str, where: str, why: str) -> NoReturn:
 
 
 def _archive(
-    path: str, state: tuple[int, int], where: str, rows: list[_Row], take: Callable[[BinaryIO, list[int]], bytes]
+    path: str,
+    state: tuple[int, int],
+    where: str,
+    rows: list[_Row],
+    take: Callable[[BinaryIO, list[int]], bytes],
+    numbers: int = 5,
 ) -> Archive:
+    """The archive of these; of each row so many numbers are kept."""
     names = [_plain(row.name) for row in rows]
     outside = [row.name for row, name in zip(rows, names, strict=True) if name is None]
     if deep := [str(name) for name in names if name and name.count("/") > _DEEPEST]:
@@ -136,8 +157,8 @@ def _archive(
     if again:
         what = f"{path} has {many(len(again), 'name')} twice: {listing(again, 3)}"
         raise BadInput(Problem(what, where, "an archive with each name once, made anew from its folder"))
-    numbers = np.array([row[1:6] for row in rows], np.int64).reshape(len(rows), 5)
-    return Archive(path, state, tuple(folders), odd, places, numbers, take)
+    kept = np.array([rows[number][1 : 1 + numbers] for number in places.values()], np.int64).reshape(-1, numbers)
+    return Archive(path, state, tuple(folders), odd, Texts(places), kept, take)
 
 
 def _plain(name: str) -> str | None:

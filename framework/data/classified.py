@@ -12,6 +12,7 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many
 from framework.core.files import refuse_device
+from framework.data.columns import Coded, in_full
 from framework.data.folders import SPLIT_NAMES, not_learnt
 from framework.data.images import Images, Split, to_draw
 from framework.data.labels import class_name
@@ -39,14 +40,18 @@ def classes_of(
     """The classes of images.
 
     Args:
-        cells: names of each image's classes.
-        in_split: of each image.
+        cells: names of each image's classes; of very many images as ``Coded`` tuples.
+        in_split: of each image, the same.
         order: of the names; None for that of the alphabet.
     """
-    inside: dict[str, set[str]] = {split: set() for split in SPLIT_NAMES if split in in_split}
-    for cell, split in zip(cells, in_split, strict=True):
-        if split is not None:
-            inside[split].update(cell)
+    said, of = _coded(cells), Coded.of(in_split)
+    there = np.zeros((len(of.values), len(said.values)), bool)
+    there[of.codes, said.codes] = True
+    inside: dict[str, set[str]] = {
+        split: {name for number in np.flatnonzero(there[of.values.index(split)]) for name in said.values[number]}
+        for split in SPLIT_NAMES
+        if split in of.values
+    }
     # a class that only the test has is none that could be learnt
     found = inside.get("train", set()) | inside.get("validation", set())
     if order is None:
@@ -79,24 +84,24 @@ def classified(
         more: attributes of ``Images``; test images of a class that is not learnt join its ``unused``.
     """
     number = {name: position for position, name in enumerate(classes.names)}
-    shape = (len(paths), len(number)) if several else len(paths)
-    labels = np.zeros(shape, np.float32) if several else np.full(shape, -1, np.int32)
-    positions: dict[str, list[int]] = {split: [] for split in classes.inside}
+    said, of = _coded(cells), Coded.of(in_split)
+    known = [[number[label] for label in cell if label in number] for cell in said.values]
+    if several:
+        of_cell = np.zeros((len(known), len(number)), np.float32)
+        for row, some in enumerate(known):
+            of_cell[row, some] = 1
+    else:
+        of_cell = np.array([some[0] if some else -1 for some in known], np.int32)
+    learnt = np.array([bool(some) or not cell for some, cell in zip(known, said.values, strict=True)], bool)
+    in_use = learnt[said.codes]
     outside: dict[str, list[str]] = {}
-    for row, (path, cell, split) in enumerate(zip(paths, cells, in_split, strict=True)):
-        known = [number[label] for label in cell if label in number]
-        if several:
-            labels[row, known] = 1
-        elif known:
-            labels[row] = known[0]
-        if known or not cell:
-            positions[str(split)].append(row)
-        else:
-            outside.setdefault(cell[0], []).append(path)
-    everything = Split(tuple(paths), labels)
+    for place in np.flatnonzero(~in_use).tolist():
+        outside.setdefault(said[place][0], []).append(paths[place])
+    everything = Split(in_full(paths), of_cell[said.codes])
+    positions = {split: np.flatnonzero(in_use & (of.codes == of.values.index(split))) for split in classes.inside}
     return Images(
         classes.names,
-        {split: take(everything, rows) for split, rows in positions.items() if rows},
+        {split: take(everything, rows) for split, rows in positions.items() if len(rows)},
         multilabel=several,
         origin=origin,
         unused=(*more.pop("unused", ()), *not_learnt(outside)),
@@ -184,7 +189,7 @@ def read_names(file: str) -> list[str]:
 
 def named(
     cells: Sequence[Sequence[str]], names: Sequence[str] | None, where: Callable[[int], str]
-) -> tuple[list[list[str]], list[str] | None, list[Problem]]:
+) -> tuple[Coded[tuple[str, ...]], list[str] | None, list[Problem]]:
     """Labels with the names in place of their numbers, the order of the classes, and what is wrong.
 
     Args:
@@ -192,15 +197,22 @@ def named(
         names: by number; None: labels are names already, or numbers that are called so, in the order of numbers.
         where: what a message calls an image, by its place.
     """
+    said = _coded(cells)
     if names is None:
-        found = {label for cell in cells for label in cell}
+        found = {label for cell in said.values for label in cell}
         order = sorted(found, key=int) if found and all(label.isdecimal() for label in found) else None
-        return [list(cell) for cell in cells], order, []
+        return said, order, []
     called = {str(number): name for number, name in enumerate(names)} | {name: name for name in names}
-    wrong = [(place, label) for place, cell in enumerate(cells) for label in cell if label not in called]
+    wrong = [[label for label in cell if label not in called] for cell in said.values]
+    counts = np.array([len(some) for some in wrong], np.int64)[said.codes]
     problems = []
-    if wrong:
-        (place, label), *others = wrong
-        what = f"{many(len(wrong), 'label')} {'has' if not others else 'have'} no name: '{label}' of {where(place)}"
+    if count := int(counts.sum()):
+        place = int(np.flatnonzero(counts)[0])
+        label = wrong[said.codes[place]][0]
+        what = f"{many(count, 'label')} {'has' if count == 1 else 'have'} no name: '{label}' of {where(place)}"
         problems = [Problem(what, "data.names", f"names of 0 to {len(names) - 1} and more, or these names themselves")]
-    return [[called.get(label, label) for label in cell] for cell in cells], list(names), problems
+    return said.mapped(lambda cell: tuple(called.get(label, label) for label in cell)), list(names), problems
+
+
+def _coded(cells: Sequence[Sequence[str]]) -> Coded[tuple[str, ...]]:
+    return cells if isinstance(cells, Coded) else Coded.of(map(tuple, cells))

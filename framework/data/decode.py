@@ -22,9 +22,10 @@ from framework.core.backend import tf
 from framework.core.errors import many
 from framework.core.geometry import Geometry, Resize
 from framework.data import containers, fingerprint
+from framework.data.columns import ShardPaths
 from framework.data.folders import CONVERT, HEIC_ADVICE, READS_HEIF
 from framework.data.headers import HEAD, format_of, is_deep, jpeg_header, jpeg_skeleton, png_header, png_is_whole
-from framework.data.memo import by_threads, remembered
+from framework.data.memo import by_threads, remembered, remembered_of_rows
 from framework.data.upright import upright, whole
 
 # Part of the key of everything computed from decoded images: raise it with any change of the pixels.
@@ -185,17 +186,21 @@ def look(paths: Sequence[str], geometry: Geometry | None = None) -> Look:
     """
 
     hashes: dict[str, str] = {}
+    in_shards = isinstance(paths, ShardPaths)  # which are known by these, and not by the hash of each
 
     def check(path: str) -> str:
-        return _second_look(path, geometry) if geometry else _first_look(path, hashes)
+        return _second_look(path, geometry) if geometry else _first_look(path, None if in_shards else hashes)
 
     readers = f"looked-{DECODER_VERSION}" + "-heif" * READS_HEIF  # what is installed later reads more
-    verdicts = remembered(
-        paths, readers, lambda names: by_threads("Looking at images", check, names), anew=geometry is not None
-    )
-    # a disk that is slow, or another machine's, is asked once for what both the look and the hash need
-    fingerprint.note(hashes)
-    found = [(path, verdict) for path, verdict in zip(paths, verdicts, strict=True) if verdict]
+    anew = geometry is not None
+    if isinstance(paths, ShardPaths):
+        said = remembered_of_rows(paths, readers, "Looking at images", check, anew=anew)
+        found = [(paths[position], verdict) for position, verdict in said.items()]
+    else:
+        verdicts = remembered(paths, readers, lambda names: by_threads("Looking at images", check, names), anew=anew)
+        # a disk that is slow, or another machine's, is asked once for what both the look and the hash need
+        fingerprint.note(hashes)
+        found = [(path, verdict) for path, verdict in zip(paths, verdicts, strict=True) if verdict]
     return Look([one for one in found if one[1] != _DEEP], [path for path, verdict in found if verdict == _DEEP])
 
 
@@ -291,13 +296,14 @@ def _is_large(sides: tuple[int, int], wanted: tuple[int, int]) -> bool:
     return sides[0] >= 4 * wanted[0] and sides[1] >= 4 * wanted[1]
 
 
-def _first_look(path: str, hashes: dict[str, str]) -> str:
-    """Why a file can't be decoded, empty if it can, by its structure where that is enough; its hash is kept."""
+def _first_look(path: str, hashes: dict[str, str] | None) -> str:
+    """Why a file can't be decoded, empty if it can, by its structure where that is enough; its hash is kept if wanted."""
     try:
         data = containers.contents(path)
     except OSError as error:
         return reason(error, path)
-    hashes[path] = fingerprint.digest(data)
+    if hashes is not None:
+        hashes[path] = fingerprint.digest(data)
     if png_is_whole(data) or ((skeleton := jpeg_skeleton(data)) and _opens(skeleton)):
         return _DEEP * is_deep(data)
     return _error_of(lambda: pixels(path, _SMALL), path) or _DEEP * is_deep(data)

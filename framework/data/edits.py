@@ -99,13 +99,14 @@ def _read(file: str, images: Images, key: str) -> _Rows:
         cells = dict(zip(header, row, strict=False))
         full = os.path.normpath(os.path.join(images.root, cells[PATH]))
         labels[full], lines[full] = cells.get(LABEL, "").strip(), line
-    everything = {os.path.normpath(one) for split in images.splits.values() for one in split.paths}
-    gone = [os.path.relpath(one, images.root) for one in labels if one not in everything]
+    every = (os.path.normpath(one) for split in images.splits.values() for one in split.paths)
+    there = {one for one in every if one in labels}
+    gone = [os.path.relpath(one, images.root) for one in labels if one not in there]
     if gone and len(gone) == len(labels):
         what = f"{path} names no image of the data: {listing(gone, 3)}"
         raise BadInput(Problem(what, key, f"paths from {images.root} on"))
     notes = [f"{os.path.basename(path)} names {many(len(gone), 'image')} that the data do not have: {listing(gone, 3)}"]
-    return _Rows(labels, lines, set(labels) & everything, tuple(notes * bool(gone)))
+    return _Rows(labels, lines, there, tuple(notes * bool(gone)))
 
 
 def _without(images: Images, rows: _Rows) -> Images:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many
 from framework.core.task import Labels
-from framework.data import folders, memo, shards
+from framework.data import fingerprint, folders, shards
 from framework.data.classified import images_of
+from framework.data.columns import Coded, Keys, Shard, ShardPaths, in_full, in_shards
+from framework.data.containers import state_of
 from framework.data.images import Images, Split, to_draw
 from framework.data.labels import class_name
 from framework.data.selection import take
@@ -25,7 +27,6 @@ MADE = b"framework"  # key of a file's metadata that says by what its features w
 COLUMNS = ("path", "split", "label", "features")
 NUMBERS = {"float": "float32", "halffloat": "float16"}  # as Arrow and as NumPy call them
 _RIGHT = "a file that python -m framework.embed of this version has written"
-_PIECE = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Embedded:
 
     Attributes:
         files: Parquet files.
-        rows: of each image, by its path, the number of its row, counted over all files in their order.
+        images: paths of all rows, of all files in their order.
         size: numbers an image.
         dtype: which: ``float32`` or ``float16``.
         made: by what they were made, as ``framework.embed`` writes it: ``model``, ``pooling``, ``geometry``, ``cut``,
@@ -42,14 +43,26 @@ class Embedded:
     """
 
     files: tuple[str, ...]
-    rows: Mapping[str, int] = field(repr=False)
+    images: Sequence[str] = field(repr=False)
     size: int
     dtype: str
     made: Mapping[str, Any]
 
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Of each image, by its path, the number of its row, counted over all files in their order."""
+        return dict(zip(self.images, range(len(self.images)), strict=True))
+
     def digests(self) -> list[str]:
-        """Of each file's contents (BLAKE2b, 16 bytes, hexadecimal); an unchanged file is not read again."""
-        return memo.remembered(self.files, "features", lambda files: list(map(_digest, files)))
+        """Of each file's contents, as ``fingerprint.files``."""
+        return fingerprint.files(self.files)
+
+    def keys(self, paths: Sequence[str]) -> Sequence[str]:
+        """What images are: the numbers of their rows, as ``rows`` counts them."""
+        if not isinstance(paths, ShardPaths):
+            return [str(self.rows[path]) for path in paths]
+        firsts = np.array([one.first for one in paths.shards], np.int64)
+        return Keys([""], np.zeros(len(paths)), firsts[paths.shard] + paths.row)
 
     def read(self, wanted: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Numbers of rows, int64 (rows,), with their features (rows, ``size``); a row group is in memory at a time.
@@ -91,33 +104,35 @@ def list_embedded(files: str | Sequence[str], labels: Labels, validation: float,
     """
     paths = shards.shard_files(files, ENDING)
     size, dtype, made = _common(paths)
-    names: list[str] = []
-    splits: list[str] = []
-    cells: list[Any] = []
-    for path in paths:
-        for name, split, label in _rows(path):
-            names.append(name)
-            splits.append(folders.split_called(split or "train") or "train")
-            cells.append(label)
-    if "train" not in splits:
+    folder = _Folders()
+    listed = [_Rows(path, folder) for path in paths]
+    names = in_shards([one.shard for one in listed], [np.arange(one.shard.rows) for one in listed])
+    splits = Coded.joined([one.splits for one in listed])
+    if "train" not in splits.values:
         raise BadInput(Problem(f"{shards.origin_of(paths)} has no row of split train", WHERE, "a file of all splits"))
-    embedded = Embedded(tuple(paths), dict(zip(names, range(len(names)), strict=True)), size, dtype, made)
+    embedded = Embedded(tuple(paths), in_full(names), size, dtype, made)
     common: dict[str, Any] = {"origin": shards.origin_of(paths), "features": embedded}
+    kinds = {one.kind for one in listed}
     if labels == "numbers":
-        return to_draw(_with_numbers(names, splits, cells, made, common), _folder(names), validation, test)
-    if any(isinstance(cell, list) and cell and not isinstance(cell[0], str) for cell in cells[:1]):
+        if kinds != {"numbers"}:
+            raise BadInput(
+                Problem("the rows have classes for labels, and the task asks for numbers", WHERE, "task=auto")
+            )
+        values = np.concatenate([one.numbers for one in listed])
+        return to_draw(_with_numbers(embedded, splits, values, made, common), folder.common, validation, test)
+    if "numbers" in kinds:
         raise BadInput(Problem(f"{paths[0]} has numbers for labels", WHERE, "task=regression"))
     return images_of(
-        names,
-        [list(map(class_name, cell)) if isinstance(cell, list) else [class_name(cell)] for cell in cells],
+        embedded.images,
+        Coded.joined([one.cells for one in listed]).mapped(lambda cell: tuple(map(class_name, cell))),
         splits,
         names=[class_name(name) for name in made["classes"]],
         apart=(WHERE, "rows of two classes at least"),
-        folder=_folder(names),
+        folder=folder.common,
         validation=validation,
         test=test,
         where=WHERE,
-        several=isinstance(cells[0], list),
+        several="lists" in kinds,
         **common,
     )
 
@@ -134,22 +149,29 @@ def unlike(made: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _with_numbers(
-    names: list[str], splits: list[str], cells: list[Any], made: Mapping[str, Any], common: Mapping[str, Any]
+    embedded: Embedded, splits: Coded[str], values: np.ndarray, made: Mapping[str, Any], common: Mapping[str, Any]
 ) -> Images:
-    if not isinstance(cells[0], list) or any(isinstance(one, str) for one in cells[0]):
-        raise BadInput(Problem("the rows have classes for labels, and the task asks for numbers", WHERE, "task=auto"))
-    everything = Split(tuple(names), np.asarray(cells, np.float32))
-    inside = {split: [row for row, one in enumerate(splits) if one == split] for split in dict.fromkeys(splits)}
-    found = {split: take(everything, rows) for split, rows in inside.items()}
+    everything = Split(embedded.images, values)
+    found = {split: take(everything, np.flatnonzero(splits.codes == code)) for code, split in enumerate(splits.values)}
     return Images(tuple(made["classes"]), found, multilabel=False, numbers=True, **common)
 
 
-def _folder(names: Sequence[str]) -> str:
-    """That all images lie below; empty where there is none."""
-    try:
-        return os.path.commonpath([os.path.dirname(name) for name in names])
-    except ValueError:  # some in full, some not
-        return ""
+class _Folders:
+    """The folders that images lie in."""
+
+    def __init__(self) -> None:
+        self._found: set[str] = set()
+
+    def add(self, names: Sequence[str]) -> None:
+        self._found.update(map(os.path.dirname, names))
+
+    @property
+    def common(self) -> str:
+        """That all images lie below; empty where there is none."""
+        try:
+            return os.path.commonpath(self._found)
+        except ValueError:  # some in full, some not
+            return ""
 
 
 def _common(paths: Sequence[str]) -> tuple[int, str, Mapping[str, Any]]:
@@ -185,20 +207,67 @@ def _schema_of(path: str) -> tuple[int, str, Mapping[str, Any]]:
     return kind.list_size, NUMBERS[number], made
 
 
-def _rows(path: str) -> Iterator[tuple[str, str | None, Any]]:
-    """Path, split and label of each row."""
-    import pyarrow
+class _Rows:
+    """The rows of a file.
 
-    try:
-        with _opened(path) as file:
-            for batch in file.iter_batches(columns=list(COLUMNS[:3])):
-                columns = (batch.column(batch.schema.get_field_index(name)).to_pylist() for name in COLUMNS[:3])
-                for name, split, label in zip(*columns, strict=True):
-                    if name is None or label is None:
+    Attributes:
+        shard: what is known of it.
+        splits: of each row.
+        kind: of the labels: ``names``, ``lists`` of names, or ``numbers``.
+        cells: names of the classes of each row, where labels are such.
+        numbers: float32 (rows, columns), where they are numbers.
+    """
+
+    def __init__(self, path: str, folder: _Folders):
+        import pyarrow
+
+        splits: list[Coded[str]] = []
+        labels: list[Any] = []
+        try:
+            with _opened(path) as file:
+                kind = file.schema_arrow.field("label").type
+                several = pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind)
+                self.kind = "names" if not several else "numbers" if _is_number(kind.value_type) else "lists"
+                for batch in file.iter_batches(columns=list(COLUMNS[:3])):
+                    names, split, label = (batch.column(batch.schema.get_field_index(name)) for name in COLUMNS[:3])
+                    if names.null_count or label.null_count:
                         raise BadInput(Problem(f"{path} has rows without path or label", WHERE, _RIGHT))
-                    yield name, split, label
-    except (OSError, pyarrow.ArrowException) as error:
-        raise BadInput(_damaged(path, error)) from None
+                    folder.add(names.to_pylist())
+                    splits.append(Coded.of(split.to_pylist()).mapped(_split))
+                    labels.append(
+                        np.asarray(label.to_pylist(), np.float32)
+                        if self.kind == "numbers"
+                        else Coded.of(
+                            map(tuple, label.to_pylist()) if several else ((one,) for one in label.to_pylist())
+                        )
+                    )
+                groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        except (OSError, pyarrow.ArrowException) as error:
+            raise BadInput(_damaged(path, error)) from None
+        self.splits = Coded.joined(splits)
+        self.numbers = np.concatenate(labels) if self.kind == "numbers" and labels else np.zeros((0, 1), np.float32)
+        self.cells = Coded.joined([] if self.kind == "numbers" else labels)
+        self._path, self._ends = path, np.cumsum([0, *groups])
+        self._last: tuple[int, list[str]] = -1, []
+        self.shard = Shard(path, state_of(path, WHERE), int(self._ends[-1]), self._called)
+
+    def _called(self, rows: np.ndarray) -> Iterator[str]:
+        """Paths of rows, which are read when they are asked for; those of a row group are in memory at a time."""
+        for row, group in zip(rows.tolist(), (np.searchsorted(self._ends, rows, "right") - 1).tolist(), strict=True):
+            if self._last[0] != group:
+                with _opened(self._path) as file:
+                    self._last = group, file.read_row_group(group, columns=["path"]).column(0).to_pylist()
+            yield self._last[1][row - int(self._ends[group])]
+
+
+def _split(said: str | None) -> str:
+    return folders.split_called(said or "train") or "train"
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow.types
+
+    return bool(pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind))
 
 
 def _opened(path: str) -> Any:
@@ -217,11 +286,3 @@ def _opened(path: str) -> Any:
 def _damaged(path: str, error: BaseException) -> Problem:
     first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return Problem(f"{path} can't be read: {first}", WHERE, "the file anew, from where it came")
-
-
-def _digest(path: str) -> str:
-    total = hashlib.blake2b(digest_size=16)
-    with open(path, "rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
-            total.update(piece)
-    return total.hexdigest()

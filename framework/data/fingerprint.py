@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from framework.core.errors import BadInput, Problem
 from framework.data import containers
+from framework.data.columns import Keys, ShardPaths
 from framework.data.images import Images
 from framework.data.memo import by_threads, remembered
 
-CONTENTS = "contents"
+CONTENTS, SHARDS = "contents", "shards"
+_PIECE = 8 << 20
 
 
 def contents(paths: Sequence[str]) -> list[str]:
@@ -28,15 +32,39 @@ def note(hashes: Mapping[str, str]) -> None:
     remembered(list(hashes), CONTENTS, lambda names: [hashes[name] for name in names])
 
 
-def identities(images: Images, paths: Sequence[str]) -> list[str]:
-    """What each of these images is: the hash of its file, or where the data are features the number of its row in them.
+def files(paths: Sequence[str]) -> list[str]:
+    """As ``contents``, of files of any size, which are read piece by piece.
 
     Raises:
         BadInput: a file can't be read.
     """
-    if images.features is None:
+    return remembered(paths, SHARDS, lambda names: by_threads("Hashing shards", _hash_of_shard, names))
+
+
+def keys(paths: Sequence[str]) -> Sequence[str]:
+    """What each image is: the hash of its file; of very many in shards the hash of the shard, and its row there.
+
+    Raises:
+        BadInput: a file can't be read, or a shard is another than was listed.
+    """
+    if not isinstance(paths, ShardPaths):
         return contents(paths)
-    return [str(images.features.rows[path]) for path in paths]
+    names = [""] * len(paths.shards)
+    for number, found in zip(paths.used, files([paths.shards[number].file for number in paths.used]), strict=True):
+        shard = paths.shards[number]
+        if containers.state_of(shard.file) != shard.state:  # its rows may be others
+            raise BadInput(Problem(f"{shard.file} has changed since it was listed", "data", "the same command again"))
+        names[number] = digest(f"{found}/{shard.part}".encode())
+    return Keys(names, paths.shard, paths.row)
+
+
+def identities(images: Images, paths: Sequence[str]) -> Sequence[str]:
+    """The same; where the data are features, the number of each image's row in them.
+
+    Raises:
+        BadInput: a file can't be read.
+    """
+    return keys(paths) if images.features is None else images.features.keys(paths)
 
 
 def dataset(images: Images) -> str:
@@ -50,9 +78,33 @@ def dataset(images: Images) -> str:
     if images.features is not None:
         total.update(repr(images.features.digests()).encode())
     for name, split in sorted(images.splits.items()):
-        rows = zip(identities(images, split.paths), split.labels.tolist(), strict=True)
-        total.update(repr((name, sorted(rows))).encode())
+        these = identities(images, split.paths)
+        if isinstance(these, Keys):
+            total.update(name.encode() + b"".join(_in_one_order(these, split.labels)))
+        else:
+            total.update(repr((name, sorted(zip(these, split.labels.tolist(), strict=True)))).encode())
     return total.hexdigest()
+
+
+def order(images: Images, known: str) -> str:
+    """Hash of the images and their labels as they lie; ``known`` is what ``dataset`` says of them."""
+    total = hashlib.blake2b(known.encode(), digest_size=16)
+    for name, split in sorted(images.splits.items()):
+        these = identities(images, split.paths)
+        columns = [these.shard, these.row] if isinstance(these, Keys) else [np.array(these)]
+        total.update(repr((name, split.labels.dtype, these.shards if isinstance(these, Keys) else ())).encode())
+        for column in (*columns, split.labels):
+            total.update(np.ascontiguousarray(column).tobytes())
+    return total.hexdigest()
+
+
+def _in_one_order(keys: Keys, labels: np.ndarray) -> list[bytes]:
+    """Shards, rows and labels, whatever their order was."""
+    names = {name: place for place, name in enumerate(sorted({keys.shards[number] for number in keys.used}))}
+    place = np.array([names.get(name, -1) for name in keys.shards], np.int32)[keys.shard]
+    order = np.lexsort((*([labels] if labels.ndim == 1 else []), keys.row, place))
+    columns = place.astype("<i4"), keys.row.astype("<i8"), labels.astype(labels.dtype.newbyteorder("<"))
+    return ["\n".join(names).encode(), *(np.ascontiguousarray(column[order]).tobytes() for column in columns)]
 
 
 def file_hash(path: str) -> str:
@@ -65,6 +117,17 @@ def file_hash(path: str) -> str:
         return digest(containers.contents(path))
     except OSError as error:
         raise BadInput(Problem(f"{path} can't be read: {error.strerror}", "data")) from None
+
+
+def _hash_of_shard(path: str) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while piece := file.read(_PIECE):
+                total.update(piece)
+    except OSError as error:
+        raise BadInput(Problem(f"{path} can't be read: {error.strerror}", "data")) from None
+    return total.hexdigest()
 
 
 def digest(data: bytes) -> str:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -360,7 +361,7 @@ def relative(path: str, folder: str) -> str:
 def left_out(one: str, several: str, key: str, paths: Sequence[str]) -> tuple[Unused, ...]:
     """Images that a key of the config leaves out; nothing if there are none."""
     kind = Kind(one, several, key)
-    return (Unused(kind, len(paths), tuple(sorted(paths)[:EXAMPLES]), wanted=True),) if paths else ()
+    return (Unused(kind, len(paths), tuple(nsmallest(EXAMPLES, paths)), wanted=True),) if len(paths) else ()
 
 
 def not_learnt(outside: Mapping[str, Sequence[str]]) -> tuple[Unused, ...]:

@@ -22,12 +22,13 @@ class Split:
     """The images of one split.
 
     Attributes:
-        paths: of each image its file, or its reference in a container (``data.containers``).
+        paths: of each image its file, or its reference in a container (``data.containers``); of very many in shards they are
+            ``columns.ShardPaths``.
         labels: int32 of shape (images,), index into the classes; or float32 of shape (images, classes), one where
             the label applies, for several labels an image; or float32 of that shape, numbers, a column each.
     """
 
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     labels: np.ndarray
 
     def __len__(self) -> int:

@@ -183,6 +183,7 @@ def _numbers(table: _Table, columns: Sequence[str]) -> tuple[np.ndarray, list[Pr
 
 def _with_classes(listed: _Listed, columns: Sequence[str], separator: str | None, names: str | None = None) -> Images:
     rows, paths, in_split = listed.table.rows, listed.paths, listed.in_split
+    cells: Sequence[Sequence[str]]
     if len(columns) > 1:
         cells, wrong = _from_columns(listed, columns)
         several = any(len(cell) != 1 for cell in cells)

@@ -10,14 +10,18 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from framework.core.console import progress
 from framework.core.files import cache_folder, write_whole
 from framework.data import containers
+from framework.data.columns import ShardPaths, numbers_of, runs_of, within
 
 # A file changed a moment ago may change again within the clock's tick and keep size and time: it is not remembered yet.
 _SETTLED_NS = 2_000_000_000
 # So many files are one task: by itself each costs a thread's task more than reading it, and of a million a GiB.
 _TOGETHER = 64
+_SAVED = 20.0  # seconds after which what was found of shards is written
 
 
 def remembered(
@@ -58,12 +62,72 @@ def remembered(
     return [values[number] for number in range(len(paths))]
 
 
+def remembered_of_rows(
+    paths: ShardPaths, what: str, title: str, function: Callable[[str], str], *, anew: bool = False
+) -> dict[int, str]:
+    """``function`` of images in shards, as ``remembered`` and ``by_threads``: texts that are not empty, by position.
+
+    A shard's images are looked at together, and remembered as long as the shard does not change: runs of rows that were
+    looked at, and what there is to say of some. What is done of many shards is kept now and then.
+    """
+    folders = {number: os.path.dirname(os.path.abspath(paths.shards[number].file)) for number in paths.used}
+    memories = {folder: _Memory(folder, what) for folder in dict.fromkeys(folders.values())}
+    found: dict[int, str] = {}
+    left: list[tuple[int, np.ndarray]] = []
+    for number, positions in paths.by_shard():
+        file, rows = paths.shards[number].file, paths.row[positions]
+        runs, said = _of_rows(memories[folders[number]].get(file, containers.state(file)))
+        unknown = np.ones(len(rows), bool) if anew else ~within(runs, rows)
+        if unknown.any():
+            left.append((number, positions[unknown]))
+        found |= {place: said[row] for place, row in zip(positions.tolist(), rows.tolist(), strict=True) if row in said}
+    if not left:
+        return dict(sorted(found.items()))
+    saved = time.monotonic()
+    with progress(title, sum(len(positions) for _, positions in left), "files") as advance:
+        for number, positions in left:
+            file, memory = paths.shards[number].file, memories[folders[number]]
+            state, now = containers.state(file), time.time_ns()
+            runs, said = _of_rows(memory.get(file, state))
+            texts = _in_threads(function, paths[positions], advance)
+            for place, row, text in zip(positions.tolist(), paths.row[positions].tolist(), texts, strict=True):
+                for known, key in ((found, place), (said, row)):
+                    known.pop(key, None)
+                    if text:
+                        known[key] = text
+            if state is not None and now - state[1] > _SETTLED_NS:
+                runs = runs_of(np.union1d(numbers_of(runs), paths.row[positions]))
+                memory.set(file, state, json.dumps({"rows": runs.tolist(), "said": said}))
+            if time.monotonic() - saved > _SAVED:
+                memory.write()
+                saved = time.monotonic()
+    for memory in memories.values():
+        memory.write()
+    return dict(sorted(found.items()))
+
+
+def _of_rows(text: str | None) -> tuple[np.ndarray, dict[int, str]]:
+    """What is remembered of a shard: runs of rows, int64 (runs, 2), and texts by row."""
+    try:
+        known = json.loads(text or "")
+        return np.array(known["rows"], np.int64).reshape(-1, 2), {
+            int(row): str(one) for row, one in known["said"].items()
+        }
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return np.zeros((0, 2), np.int64), {}
+
+
 def by_threads(what: str, function: Callable[[str], str], paths: Sequence[str]) -> list[str]:
     """``function`` of each file, several at once, with progress; errors are those of the function."""
+    with progress(what, len(paths), "files") as advance:
+        return _in_threads(function, paths, advance)
+
+
+def _in_threads(function: Callable[[str], str], paths: Sequence[str], advance: Callable[[int], object]) -> list[str]:
     together = max(1, min(_TOGETHER, len(paths) // 100))
     some = [paths[start : start + together] for start in range(0, len(paths), together)]
     found: list[str] = []
-    with progress(what, len(paths), "files") as advance, ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:
         for texts in pool.map(lambda names: list(map(function, names)), some):
             found += texts
             advance(len(texts))
@@ -96,3 +160,4 @@ class _Memory:
         if self._news:
             with contextlib.suppress(OSError):  # a full or read-only cache folder costs time, no more
                 write_whole(self._file, json.dumps(self._known))
+            self._news = False

@@ -8,6 +8,7 @@ are laid out once in the user's cache folder, one after the other (``ready``).
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.files import cache_folder, locked, whole
 from framework.data import containers, shards
 from framework.data.classified import images_of, read_names
+from framework.data.columns import Coded, Shard, in_shards, of_each, others
 from framework.data.containers import MOST_BYTES, Container, Damaged
 from framework.data.folders import EXAMPLES, Kind, Unused
 from framework.data.images import Images
@@ -151,12 +153,20 @@ class Table(Container):
             chunks = (group.column(place) for place in range(group.num_columns))
             yield sum(one.total_uncompressed_size for one in chunks if one.path_in_schema.split(".")[0] == column)
 
+    def called(self, column: str) -> Callable[[np.ndarray], Iterable[str]]:
+        """Paths of the images of a column, from numbers of rows."""
+        return lambda rows: (f"{self.path}/{member(column, row)}" for row in rows.tolist())
+
     def column(self, name: str) -> list[Any]:
         """A column's values."""
+        return list(self.read_column(name).to_pylist())
+
+    def read_column(self, name: str) -> pyarrow.ChunkedArray:
+        """A column as Arrow has it."""
         import pyarrow
 
         try:
-            return list(self._file().read(columns=[name]).column(name).to_pylist())
+            return self._file().read(columns=[name]).column(name)
         except (OSError, pyarrow.ArrowException) as error:
             what = f"{self.path} can't be read: column '{name}' is damaged: {_first_line(error)}"
             raise BadInput(Problem(what, WHERE, "the file anew, from where it came")) from None
@@ -248,23 +258,23 @@ def list_parquet(
     columns = [_columns(table, image_column, label_column) for table in tables]
     if problems := [problem for one in columns for problem in one.problems]:
         raise BadInput(problems)
-    references: list[str] = []
-    cells: list[list[str]] = []
-    splits: list[str] = []
-    without: list[str] = []
-    for table, found, split in zip(tables, columns, in_split, strict=True):
-        for row, value in enumerate(table.column(found.label)):
-            path = f"{table.path}/{member(found.image, row)}"
-            if value is None or value == -1:  # the hub's way to have no label
-                without.append(path)
-                continue
-            references.append(path)
-            cells.append([class_name(_text(one)) for one in (value if found.several else [value])])
-            splits.append(split)
+    listed = [
+        Shard(table.path, table.state, len(table), table.called(found.image), found.image)
+        for table, found in zip(tables, columns, strict=True)
+    ]
+    labels = [
+        _labels(table.read_column(found.label), found.several) for table, found in zip(tables, columns, strict=True)
+    ]
+    paths_of, cells = in_shards(listed, [rows for rows, _ in labels]), Coded.joined([said for _, said in labels])
+    without = sum(len(table) for table in tables) - len(paths_of)
+    first = itertools.islice(
+        (path for one, (rows, _) in zip(listed, labels, strict=True) for path in one.called(others(one.rows, rows))),
+        EXAMPLES,
+    )
     return images_of(
-        references,
+        paths_of,
         cells,
-        splits,
+        of_each(in_split, paths_of),
         names=read_names(names) if names else columns[0].names,
         apart=("data.label_column", f"another column than '{columns[0].label}'"),
         folder=shards.common_folder(paths),
@@ -273,11 +283,26 @@ def list_parquet(
         where=WHERE,
         several=any(one.several for one in columns),
         origin=shards.origin_of(paths),
-        unused=(Unused(_NO_LABEL, len(without), tuple(without[:EXAMPLES])),) if without else (),
+        unused=(Unused(_NO_LABEL, without, tuple(first)),) if without else (),
         notes=(f"labels are those of column '{columns[0].label}'",) if label_column is None else (),
         column=_cells_of(tables, [one.image for one in columns]),
         columns=tuple(tables[0].schema.names) if tables[0].schema else (),
     )
+
+
+def _labels(column: pyarrow.ChunkedArray, several: bool) -> tuple[np.ndarray, Coded[tuple[str, ...]]]:
+    """Numbers of the rows that have labels, and these; null and -1 are the hub's ways to have none."""
+    if several:
+        values = column.to_pylist()
+        rows = np.flatnonzero(np.fromiter((value is not None for value in values), bool, len(values)))
+        some = (values[row] for row in rows.tolist())
+        return rows, Coded.of(tuple(class_name(_text(one)) for one in value) for value in some)
+    found = column.combine_chunks().dictionary_encode()
+    values = found.dictionary.to_pylist()
+    codes = found.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    none = np.array([value is None or value == -1 for value in values] + [True])
+    rows = np.flatnonzero(~none[codes])
+    return rows, Coded(values, codes[rows]).mapped(lambda value: (class_name(_text(value)),))
 
 
 def _cells_of(tables: Sequence[Table], images: Sequence[str]) -> Callable[[str], Mapping[str, str] | None]:

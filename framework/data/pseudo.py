@@ -41,7 +41,9 @@ def with_pseudo(images: Images, file: str | None) -> Images:
         raise BadInput(Problem(f"{WHERE} gives classes, and the labels are numbers", WHERE, "null"))
     path = os.path.abspath(file)
     rows = _read(path, images)
-    there = {os.path.normpath(one) for split in images.splits.values() for one in split.paths}
+    listed = {row.path for row in rows}
+    every = (os.path.normpath(one) for split in images.splits.values() for one in split.paths)
+    there = {one for one in every if one in listed}
     new = [row for row in rows if row.path not in there]
     if not new:
         what = f"{path} adds no image" + (

@@ -13,6 +13,7 @@ from framework.core.backend import tf
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem
 from framework.core.geometry import Geometry
+from framework.data.columns import InShards
 from framework.data.decode import plan, read_image, unreadable
 
 _MIB = 2**20
@@ -146,7 +147,7 @@ class Undecodable(BadInput):
 
 def undecodable(paths: Sequence[str], geometry: Geometry) -> BadInput:
     """The error to raise where decoding failed in the graph: names the files, which the graph's own error does not."""
-    bad = unreadable(list(dict.fromkeys(paths)), geometry)
+    bad = unreadable(paths if isinstance(paths, InShards) else list(dict.fromkeys(paths)), geometry)
     if not bad:
         what = "an image couldn't be read, and now all can: files change while they are read"
         return BadInput(Problem(what, "data", "the same command again"))

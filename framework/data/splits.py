@@ -11,13 +11,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many, suggestion
+from framework.data.columns import at
 from framework.data.folders import SPLIT_NAMES, relative
 from framework.data.images import Images, Split
-from framework.data.selection import by_group, label_groups, stratified_split, take
+from framework.data.selection import ascending, below, by_group, label_groups, stratified_split, take
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def drawn(images: Images, wanted: Splitting) -> Images:
     if not any(shares.values()) and wanted.folds is None:
         return replace(images, draw=None)
     train = images.splits["train"]
-    names = [relative(path, images.draw.folder) for path in train.paths]
+    names = below(train.paths, images.draw.folder)
     groups = None if wanted.group is None else _groups(images, train, wanted.group)
     parts = (
         _by_time(images, train, wanted.time, shares)
@@ -91,32 +93,31 @@ def _parts(
     groups: Sequence[str] | None,
     shares: Mapping[str, float],
     wanted: Splitting,
-) -> dict[str, list[int]]:
+) -> dict[str, Any]:
     """Positions of the images of each split."""
     seed, labels = wanted.seed, label_groups(train.labels, numbers)
     if wanted.folds is None:
         if groups is None:
             return stratified_split(names, labels, shares, seed)
         return _grouped(groups, train.labels, numbers, {"train": 1 - sum(shares.values()), **shares}, f"split/{seed}")
-    rest, parts = list(range(len(names))), {}
+    rest, parts = np.arange(len(names)), dict[str, Any]()
     if shares.get("test"):
         apart = (
             stratified_split(names, labels, shares, seed)
             if groups is None
             else _grouped(groups, train.labels, numbers, {"train": 1 - shares["test"], **shares}, f"split/{seed}")
         )
-        rest, parts = apart["train"], {"test": apart["test"]}
+        rest, parts = np.asarray(apart["train"], np.int64), {"test": apart["test"]}
     bins = [str(fold) for fold in range(wanted.folds)]
     if groups is None:
-        dealt = by_group([names[one] for one in rest], [labels[one] for one in rest], f"fold/{seed}")
-        order = [rest[place] for members in dealt for place in members]
-        folds = {fold: sorted(order[number :: wanted.folds]) for number, fold in enumerate(bins)}
+        order = rest[np.concatenate(by_group(at(names, rest), labels[rest], f"fold/{seed}"))]
+        folds = {fold: np.sort(order[number :: wanted.folds]) for number, fold in enumerate(bins)}
     else:
         even = dict.fromkeys(bins, 1 / wanted.folds)
-        inside = _grouped([groups[one] for one in rest], train.labels[rest], numbers, even, f"fold/{seed}")
-        folds = {fold: [rest[place] for place in places] for fold, places in inside.items()}
+        inside = _grouped([groups[one] for one in rest.tolist()], train.labels[rest], numbers, even, f"fold/{seed}")
+        folds = {fold: rest[places] for fold, places in inside.items()}
     parts["validation"] = folds.pop(str(wanted.fold))
-    parts["train"] = sorted(position for positions in folds.values() for position in positions)
+    parts["train"] = ascending(list(folds.values()))
     return parts
 
 

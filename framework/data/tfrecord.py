@@ -8,7 +8,7 @@ The format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_fo
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from framework.core.errors import BadInput, Problem, suggestion
 from framework.data import containers, shards
 from framework.data.classified import images_of, read_names
+from framework.data.columns import Coded, Shard, in_shards, of_each
 from framework.data.containers import MOST_BYTES, Container, Damaged
 from framework.data.folders import EXAMPLES, Kind, Unused
 from framework.data.images import Images
@@ -53,6 +54,10 @@ class Records(Container):
         """Whether the record has such a feature."""
         key, _, row = member.rpartition("/")
         return row.isdecimal() and int(row) < len(self.features) and key in self.features[int(row)]
+
+    def called(self, key: str) -> Callable[[np.ndarray], Iterable[str]]:
+        """Paths of the images under a key, from numbers of records."""
+        return lambda rows: (f"{self.path}/{member(key, row)}" for row in rows.tolist())
 
     def read(self, member: str) -> bytes:
         """A feature's bytes."""
@@ -104,35 +109,37 @@ def list_tfrecord(
     """
     paths = shards.shard_files(files, ENDING)
     in_split = shards.split_of_each(paths)
-    references: list[str] = []
-    cells: list[list[str]] = []
-    splits: list[str] = []
+    listed: list[Shard] = []
+    rows: list[np.ndarray] = []
+    cells: list[Coded[tuple[str, ...]]] = []
     without: list[str] = []
     several = by_text = False
-    for path, split in zip(paths, in_split, strict=True):
+    for path in paths:
         if not containers.is_container(path):
             raise BadInput(Problem(f"{path} is no TFRecord by its name", WHERE, "files ending in .tfrecord"))
         records = containers.opened(path, WHERE)
         assert isinstance(records, Records)
         _refuse_keys(records, image_key, label_key, text_key)
+        labels: list[tuple[Any, ...]] = []
+        labelled: list[int] = []
         for row, features in enumerate(records.features):
-            reference = f"{path}/{member(image_key, row)}"
             texts = features.get(text_key) if names is None else None
             found = texts or features.get(label_key) or []
             if image_key not in features or not found:
-                without.append(reference)
+                without.append(f"{path}/{member(image_key, row)}")
                 continue
             by_text = by_text or bool(texts)
             several = several or len(found) > 1
-            references.append(reference)
-            cells.append(
-                [class_name(one.decode(errors="replace") if isinstance(one, bytes) else str(one)) for one in found]
-            )
-            splits.append(split)
+            labelled.append(row)
+            labels.append(tuple(found))
+        cells.append(Coded.of(labels).mapped(_names))
+        listed.append(Shard(path, records.state, len(records.features), records.called(image_key), image_key))
+        rows.append(np.array(labelled, np.int64))
+    references = in_shards(listed, rows)
     return images_of(
         references,
-        cells,
-        splits,
+        Coded.joined(cells),
+        of_each(in_split, references),
         names=read_names(names) if names else None,
         apart=("data.label_key", f"another feature than '{label_key}'"),
         folder=shards.common_folder(paths),
@@ -144,6 +151,10 @@ def list_tfrecord(
         unused=(Unused(_NO_LABEL, len(without), tuple(without[:EXAMPLES])),) if without else (),
         notes=(f"classes are named by '{text_key}'",) if by_text else (),
     )
+
+
+def _names(labels: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple(class_name(one.decode(errors="replace") if isinstance(one, bytes) else str(one)) for one in labels)
 
 
 def _refuse_keys(records: Records, image_key: str, label_key: str, text_key: str) -> None:

@@ -6,13 +6,16 @@ The layout is that of https://github.com/webdataset/webdataset: a sample's key i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many, suggestion
 from framework.data import containers, shards
 from framework.data.archives import Archive
 from framework.data.classified import images_of, read_names
+from framework.data.columns import Coded, Shard, in_shards, of_each
 from framework.data.folders import EXAMPLES, EXTENSIONS, Kind, Unused, is_foreign
 from framework.data.images import Images
 from framework.data.labels import class_name
@@ -33,34 +36,38 @@ def list_webdataset(
     """
     paths = shards.shard_files(files, ENDING)
     in_split = shards.split_of_each(paths)
-    references: list[str] = []
-    cells: list[list[str]] = []
-    splits: list[str] = []
+    listed: list[Shard] = []
+    rows: list[np.ndarray] = []
+    cells: list[Coded[tuple[str, ...]]] = []
     several = False
     tally: dict[Kind, list[str]] = {_ALONE: [], _OTHERS: []}
     problems: list[Problem] = []
-    for path, split in zip(paths, in_split, strict=True):
+    for path in paths:
         shard = _shard(path)
         images, labels = _samples(shard, label, tally, problems)
         wanted = [name for name in images if name in labels]
         if missing := [images[name] for name in images if name not in labels]:
             problems.append(_unlabelled(path, missing, label, shard))
         tally[_ALONE] += [f"{path}/{labels[name]}" for name in labels if name not in images]
-        said = shard.read_all(labels[name] for name in wanted)
-        for name, data in zip(wanted, said, strict=True):
-            found = _label(data, label, key, f"{path}/{labels[name]}", problems)
-            several = several or isinstance(found, list)
-            references.append(f"{path}/{images[name]}")
-            cells.append([class_name(str(one).strip()) for one in (found if isinstance(found, list) else [found])])
-            splits.append(split)
+        place = {member: number for number, member in enumerate(shard.members)}
+        said = shard.read_rows(place[labels[name]] for name in wanted)
+        found = [
+            _label(data, label, key, f"{path}/{labels[name]}", problems)
+            for name, data in zip(wanted, said, strict=True)
+        ]
+        several = several or any(isinstance(one, list) for one in found)
+        cells.append(Coded.of(tuple(one) if isinstance(one, list) else (one,) for one in found).mapped(_names))
+        listed.append(Shard(path, shard.state, len(shard.names), _called(shard)))
+        rows.append(np.array([place[images[name]] for name in wanted], np.int64))
         if len(problems) > EXAMPLES:
             break
     if problems:
         raise BadInput(problems)
+    references = in_shards(listed, rows)
     return images_of(
         references,
-        cells,
-        splits,
+        Coded.joined(cells),
+        of_each(in_split, references),
         names=read_names(names) if names else None,
         apart=("data.label", f"the ending of the members that say more than '{label}'"),
         folder=shards.common_folder(paths),
@@ -71,6 +78,14 @@ def list_webdataset(
         origin=shards.origin_of(paths),
         unused=tuple(Unused(kind, len(some), tuple(some[:EXAMPLES])) for kind, some in tally.items() if some),
     )
+
+
+def _names(labels: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple(class_name(str(one).strip()) for one in labels)
+
+
+def _called(shard: Archive) -> Callable[[np.ndarray], Iterable[str]]:
+    return lambda rows: (f"{shard.path}/{shard.names[row]}" for row in rows.tolist())
 
 
 def _shard(path: str) -> Archive:

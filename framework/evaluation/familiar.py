@@ -183,7 +183,7 @@ def _features(trained: Trained, model: keras.Model, paths: Sequence[str]) -> np.
     rows = features(
         keras.Model(model.input, vector, name="prefix"),
         paths,
-        fingerprint.contents(paths),
+        fingerprint.keys(paths),
         geometry=trained.geometry,
         cache=cache,
         precision=precision,

@@ -17,6 +17,7 @@ from framework.core.names import in_file_name
 from framework.core.schema import PathText
 from framework.core.task import Classification, Task
 from framework.data import containers, folders, remote, sources
+from framework.data.columns import joined
 from framework.data.folders import Tally, told
 from framework.data.images import Images, Split
 from framework.data.labels import class_name
@@ -234,7 +235,7 @@ def _chosen(images: Images, split: SplitName) -> Split:
             raise BadInput(Problem(what, f"command line: split={split}", suggestion(split, images.splits)))
         return images.splits[split]
     splits = list(images.splits.values())
-    return Split(tuple(path for one in splits for path in one.paths), np.concatenate([one.labels for one in splits]))
+    return Split(joined([one.paths for one in splits]), np.concatenate([one.labels for one in splits]))
 
 
 def _settings(

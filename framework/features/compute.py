@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from framework.core.errors import BadInput, Problem, RunFailed, listing
 from framework.core.geometry import Geometry
 from framework.core.keras_hub_private import config_of
 from framework.core.together import Alone
+from framework.data import containers
+from framework.data.columns import Keys, ShardPaths, at
 from framework.data.decode import DECODER_VERSION
 from framework.data.embedded import Embedded
 from framework.data.rows import WORKERS, FileImages, undecodable, untuned
@@ -29,6 +32,7 @@ from framework.features.upkeep import root_folder
 from framework.model.build import precision as built_in
 
 BATCH_SIZE = 64
+CHUNK = 1024 * BATCH_SIZE  # images that are prepared at once, whose names and readers are in memory
 
 # From positions among the images that were asked for to a dataset of batches of them, in that order.
 Batches = Callable[[np.ndarray], "tf.data.Dataset"]
@@ -56,7 +60,7 @@ def features(
     Args:
         prefix: from images, float32 of shape (batch, height, width, channels) in 0-255, to what is kept.
         paths: the images' files.
-        keys: what each image is: the hash of its contents; for augmented copies also which copy of what augmentation.
+        keys: what each image is, as ``fingerprint.keys``; for augmented copies also which copy of what augmentation.
         geometry: how a file becomes an image.
         cache: where, in which dtype, and how many GiB at most.
         precision: ``float32`` runs the prefix as it is, ``bfloat16`` in mixed_bfloat16.
@@ -70,22 +74,31 @@ def features(
             can't be used; no cluster answers.
         RunFailed: the disk is full or failing.
     """
-    store = _store(prefix, geometry, cache, precision)
+    store = _store(prefix, geometry, cache, precision, keys)
 
-    def add(missing: Sequence[str]) -> None:
-        positions = {key: position for position, key in enumerate(keys)}
-        wanted = np.array([positions[key] for key in missing], np.int64)
+    def add(wanted: np.ndarray) -> None:
+        files, missing = at(paths, wanted), at(keys, wanted)
         if cache.compute == "ray" and compute is not None and batches is None:
             from framework.features.on_ray import spread
 
-            spread(store, prefix, [paths[place] for place in wanted], missing, geometry, precision, compute)
+            spread(store, prefix, files, missing, geometry, precision, compute)
             store.refresh()
             return
-        dataset = (batches or image_batches(paths, geometry))(wanted)
-        forward = forward_of(prefix, store.layout, dataset.element_spec, precision)
+        size = CHUNK if batches is None else len(wanted)
+        chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+        made = batches or image_batches(paths, geometry)
+        datasets = map(made, chunks)
+        first = next(datasets)
+        forward = forward_of(prefix, store.layout, first.element_spec, precision)
+
+        def stream(advance: Callable[[int], object]) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+            for chunk, dataset in zip(chunks, chain([first], datasets), strict=True):
+                some = at(keys, chunk)
+                found = records(forward, dataset, files, some, geometry, store.layout, advance)
+                yield from unchanged(found, listed(at(paths, chunk)))
+
         with progress("Computing features", len(missing), "images") as advance:
-            files = [paths[place] for place in wanted]
-            store.add(records(forward, dataset, files, missing, geometry, store.layout, advance))
+            store.add(stream(advance))
 
     return _filled(store, keys, add, cache, about, team or Alone())
 
@@ -114,17 +127,21 @@ def brought(
         RunFailed: the disk is full or failing.
     """
     _refuse_others(prefix, cut, embedded)
-    store = Store(root_folder(cache.dir), {"embedded": embedded.digests()}, Layout(((embedded.size,),), embedded.dtype))
+    keys, layout = embedded.keys(paths), Layout(((embedded.size,),), embedded.dtype)
+    store = Store(root_folder(cache.dir), {"embedded": embedded.digests()}, layout, isinstance(keys, Keys))
 
-    def stream(missing: Sequence[str]) -> Iterator[tuple[Sequence[str], np.ndarray]]:
-        with progress("Reading features", len(missing), "images") as advance:
-            for rows, values in embedded.read(np.sort(np.asarray(missing, np.int64))):
+    def stream(wanted: np.ndarray) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+        rows_of = keys.row[wanted] if isinstance(keys, Keys) else np.asarray(at(keys, wanted), np.int64)
+        order = np.argsort(rows_of, kind="stable")
+        done = 0
+        with progress("Reading features", len(wanted), "images") as advance:
+            for rows, values in embedded.read(rows_of[order]):
                 little = values.astype(numpy_type(embedded.dtype), copy=False)
-                yield list(map(str, rows.tolist())), np.ascontiguousarray(little).view(np.uint8)
+                yield at(keys, wanted[order[done : done + len(rows)]]), np.ascontiguousarray(little).view(np.uint8)
+                done += len(rows)
                 advance(len(rows))
 
-    keys = [str(embedded.rows[path]) for path in paths]
-    return _filled(store, keys, lambda missing: store.add(stream(missing)), cache, about, Alone())
+    return _filled(store, keys, lambda wanted: store.add(stream(wanted)), cache, about, Alone())
 
 
 def _refuse_others(prefix: keras.Model, cut: Sequence[str], embedded: Embedded) -> None:
@@ -146,20 +163,23 @@ def _refuse_others(prefix: keras.Model, cut: Sequence[str], embedded: Embedded) 
 def _filled(
     store: Store,
     keys: Sequence[str],
-    add: Callable[[Sequence[str]], None],
+    add: Callable[[np.ndarray], None],
     cache: CacheSettings,
     about: Mapping[str, Any],
     team: Alone,
 ) -> FeatureRows:
-    """The kept rows of these keys, after those were added that were missing; arguments as for ``features``."""
+    """The kept rows of these keys, after those were added that were missing; arguments as for ``features``.
+
+    ``add`` is given positions among the keys.
+    """
     store.open(about)
     try:
         store.refresh()
         computed, seconds = _fill(store, keys, cache.size_limit, add, team)
-        if team.count > 1 and store.missing(keys):
+        if team.count > 1 and len(store.absent(keys)):
             # others of the team keep theirs on disks of their own
             seconds += _fill(store, keys, cache.size_limit, add, Alone())[1]
-        if store.missing(keys):
+        if len(store.absent(keys)):
             raise RunFailed(f"Features were written and can't be read back: the disk of {store.folder} may be failing.")
         return FeatureRows(store, keys, computed, seconds)
     except BaseException:
@@ -171,33 +191,54 @@ def _fill(
     store: Store,
     keys: Sequence[str],
     limit: float,
-    add: Callable[[Sequence[str]], None],
+    add: Callable[[np.ndarray], None],
     team: Alone,
 ) -> tuple[int, float]:
     """Compute what is missing, each of a team its share of it; how many features that were, and seconds.
 
     The first has the store for all of them. Where they do not see one and the same, nothing is computed.
     """
-    if not any(team.said(len(store.missing(keys)))):
+    if not any(team.said(len(store.absent(keys)))):
         return 0, 0.0
     with store.writing() if team.first else contextlib.nullcontext():
         team.of_first(b"")
         started = time.perf_counter()
         store.refresh()
-        missing = store.missing(keys)
-        if missing:
-            store.make_room(len(missing), limit)
-        if len(set(team.said(names_checksum(missing)))) == 1 and (own := _share(missing, team)):
+        absent = store.absent(keys)
+        if len(absent):
+            store.make_room(len(absent), limit)
+        if len(set(team.said(names_checksum(at(keys, absent))))) == 1 and len(own := _share(absent, team)):
             add(own)
         team.said("done")
     store.refresh()
-    return len(missing), time.perf_counter() - started
+    return len(absent), time.perf_counter() - started
 
 
-def _share(keys: Sequence[str], team: Alone) -> list[str]:
+def _share(positions: np.ndarray, team: Alone) -> np.ndarray:
     """Every so many-th batch: so batches are those of a process alone, and to the bit what is computed of them."""
-    starts = range(team.place * BATCH_SIZE, len(keys), team.count * BATCH_SIZE)
-    return [key for start in starts for key in keys[start : start + BATCH_SIZE]]
+    return positions[np.arange(len(positions)) // BATCH_SIZE % team.count == team.place]
+
+
+def listed(paths: Sequence[str]) -> tuple[tuple[str, tuple[int, int]], ...]:
+    """The shards that images in columns lie in, and their states when they were listed."""
+    if not isinstance(paths, ShardPaths):
+        return ()
+    return tuple((shard.file, shard.state) for shard in (paths.shards[number] for number in paths.used))
+
+
+def unchanged(
+    stream: Iterable[tuple[Sequence[str], np.ndarray]], shards: Sequence[tuple[str, tuple[int, int]]]
+) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+    """Keys and records as they come, as long as the shards are as they were listed: else the keys would be of other images.
+
+    Raises:
+        RunFailed: one has changed meanwhile.
+    """
+    for keys, found in stream:
+        for file, state in shards:
+            if containers.state_of(file) != state:
+                raise RunFailed(f"{file} has changed since it was listed; the same command reads it anew")
+        yield keys, found
 
 
 def outputs(model: keras.Model, paths: Sequence[str], *, geometry: Geometry) -> np.ndarray:
@@ -212,9 +253,9 @@ def outputs(model: keras.Model, paths: Sequence[str], *, geometry: Geometry) -> 
 
 def kept(prefix: keras.Model, keys: Sequence[str], *, geometry: Geometry, cache: CacheSettings, precision: str) -> int:
     """How many of these images' features are kept already."""
-    store = _store(prefix, geometry, cache, precision)
+    store = _store(prefix, geometry, cache, precision, keys)
     store.refresh()
-    return len(set(keys)) - len(store.missing(keys))
+    return (len(keys) if isinstance(keys, Keys) else len(set(keys))) - len(store.absent(keys))
 
 
 def measured(prefix: keras.Model, *, cache: CacheSettings, precision: str) -> tuple[float, float]:
@@ -234,7 +275,7 @@ def image_batches(paths: Sequence[str], geometry: Geometry) -> Batches:
     """Batches of images decoded from their files while the ones before are computed on; uint8."""
 
     def batches(positions: np.ndarray) -> tf.data.Dataset:
-        files = FileImages([paths[position] for position in positions], geometry)
+        files = FileImages(tuple(at(paths, positions)), geometry)
         indices = tf.data.Dataset.range(len(files)).batch(BATCH_SIZE)
         images = indices.map(files.read, num_parallel_calls=WORKERS, deterministic=True)
         return untuned(images.prefetch(2))
@@ -269,10 +310,12 @@ def in_bfloat16(prefix: keras.Model) -> keras.Model:
     return model
 
 
-def _store(prefix: keras.Model, geometry: Geometry, cache: CacheSettings, precision: str) -> Store:
+def _store(
+    prefix: keras.Model, geometry: Geometry, cache: CacheSettings, precision: str, keys: Sequence[str] = ()
+) -> Store:
     decoding = f"decoder {DECODER_VERSION}, {geometry.key}"
     description = describe(prefix, decoding=decoding, precision=precision, dtype=cache.dtype)
-    return Store(root_folder(cache.dir), description, _layout(prefix, cache))
+    return Store(root_folder(cache.dir), description, _layout(prefix, cache), isinstance(keys, Keys))
 
 
 def _layout(prefix: keras.Model, cache: CacheSettings) -> Layout:

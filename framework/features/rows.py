@@ -30,7 +30,7 @@ class FeatureRows:
         self, store: Store, keys: Sequence[str], computed: int, seconds: float, memory_limit: int = MEMORY_LIMIT
     ):
         self.store, self.computed, self.seconds = store, computed, seconds
-        self._keys, self._memory_limit = list(keys), memory_limit
+        self._keys, self._memory_limit = keys, memory_limit
         self.shapes = store.layout.shapes
         self._places = store.places(keys)
         numbers = sum(int(np.prod(shape)) for shape in self.shapes)

@@ -1,22 +1,30 @@
-"""Shards of the feature cache: records of some images in one file, and the index beside it that says which."""
+"""Shards of the feature cache: records of some images in one file, and the index beside it that says which.
+
+Images that are known by their own shard (``data.columns.Keys``) are told in runs of rows that follow one another; all others
+by their keys.
+"""
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, pairwise
 from math import prod
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from framework.core.files import read_own
+from framework.data.columns import Keys, numbers_of, runs_of
 
-FORMAT = 1
+FORMAT = 1  # an index of keys
+BY_SHARD = 2  # an index of runs
 NO_INDEX = (OSError, ValueError, LookupError, TypeError, RecursionError, MemoryError)
 _CHUNK = 8 << 20
+_NAMES = 4096  # that are made at once
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,54 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Runs:
+    """Keys of images in shards, in runs of rows that follow one another.
+
+    Attributes:
+        names: of the shards.
+        shard: of each run the number of its name.
+        ends: of each run its first row and what comes after its last: int64 (runs, 2).
+    """
+
+    names: tuple[str, ...]
+    shard: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, keys: Keys) -> Runs:
+        """These, in their order."""
+        keys = keys.alone()
+        breaks = [0, *np.flatnonzero(np.diff(keys.shard)) + 1, len(keys)]
+        runs = [runs_of(keys.row[start:stop]) for start, stop in pairwise(breaks)]
+        shard = np.repeat(keys.shard[breaks[:-1]], [len(some) for some in runs])
+        return cls(keys.shards, shard, np.concatenate(runs))
+
+    @classmethod
+    def read(cls, index: Any) -> Runs:
+        """As ``written`` has them; raises one of ``NO_INDEX`` for what is none."""
+        names, shard = tuple(index["shards"]), np.array(index["of"], np.int64)
+        ends = np.array(index["runs"], np.int64).reshape(len(shard), 2)
+        if not 0 <= shard.min() <= shard.max() < len(names) or (ends[:, 0] >= ends[:, 1]).any() or ends.min() < 0:
+            raise ValueError("its runs make no sense")
+        return cls(tuple(map(str, names)), shard, ends)
+
+    def written(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"shards": self.names, "of": self.shard.tolist(), "runs": self.ends.tolist()}
+
+    def __len__(self) -> int:
+        return int(np.diff(self.ends).sum())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(Keys(self.names, np.repeat(self.shard, np.diff(self.ends)[:, 0]), numbers_of(self.ends)))
+
+
+@dataclass(frozen=True)
 class Shard:
     """Some images' records in one file."""
 
     path: Path
-    rows: tuple[str, ...]
+    rows: tuple[str, ...] | Runs
     size: int
     checksum: int
 
@@ -82,17 +133,38 @@ def indexes(folder: Path) -> list[Path]:
 def read_index(path: Path) -> tuple[Shard, Layout]:
     """A shard from its index; raises one of ``NO_INDEX`` where that is none."""
     index = json.loads(read_own(path, path.parent))
-    if index["format"] != FORMAT:
+    if index["format"] not in (FORMAT, BY_SHARD):
         raise ValueError(f"format {index['format']}")
-    if index.get("rows_crc32", of_names := names_checksum(index["rows"])) != of_names:
+    rows = tuple(index["rows"]) if index["format"] == FORMAT else Runs.read(index["rows"])
+    said = rows if isinstance(rows, tuple) else [json.dumps(index["rows"])]
+    if index.get("rows_crc32", of_names := names_checksum(said)) != of_names:
         raise ValueError("the names in it have changed")
     layout = Layout(tuple(tuple(shape) for shape in index["shapes"]), index["dtype"])
-    return Shard(path.with_suffix(".rows"), tuple(index["rows"]), index["bytes"], index["crc32"]), layout
+    return Shard(path.with_suffix(".rows"), rows, index["bytes"], index["crc32"]), layout
+
+
+def index_of(rows: Sequence[str], layout: Layout, size: int, checksum: int) -> str:
+    """What stands in the index of a shard of these rows, whose file has so many bytes and this CRC-32."""
+    told = Runs.of(rows).written() if isinstance(rows, Keys) else rows
+    said = [json.dumps(told)] if isinstance(rows, Keys) else rows
+    index = {
+        "format": BY_SHARD if isinstance(rows, Keys) else FORMAT,
+        "dtype": layout.dtype,
+        "shapes": layout.shapes,
+        "bytes": size,
+        "crc32": checksum,
+        "rows_crc32": names_checksum(said),
+        "rows": told,
+    }
+    return json.dumps(index)
 
 
 def names_checksum(rows: Iterable[str]) -> int:
     """CRC-32 of which images a shard is of; shards of earlier versions have none."""
-    return zlib.crc32("\n".join(rows).encode())
+    checksum, names = 0, iter(rows)
+    for number, some in enumerate(iter(lambda: list(islice(names, _NAMES)), [])):
+        checksum = zlib.crc32("\n".join(chain([""] * bool(number), some)).encode(), checksum)
+    return checksum
 
 
 def checksum_of(path: Path) -> int:

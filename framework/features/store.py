@@ -3,6 +3,7 @@
     <root>/<key>/key.json      what the features depend on; its time is when they were last used
     <root>/<key>/<id>.rows     the features of some images: one record an image, one after another
     <root>/<key>/<id>.json     which images, in which order, with shapes, dtype, size and checksum of the rows
+                               (their keys, or of very many in shards runs of rows of these: two keys of the cache)
     <root>/locks/<key>.*       who writes, who uses (a file each), who removes: locks that die with their process
 
 A shard is there once its ``.json`` is, which is written last; both are written beside their names and renamed. No two
@@ -30,16 +31,20 @@ import numpy as np
 from framework.core.console import amount, say, warn
 from framework.core.errors import BadInput, Problem, RunFailed
 from framework.core.files import in_use, is_full, locked, whole, write_whole
+from framework.data.columns import at, joined
 from framework.features.key import digest
+from framework.features.places import Places
 from framework.features.shards import (
+    BY_SHARD,
     FORMAT,
     NO_INDEX,
     Layout,
+    Runs,
     Shard,
     as_bytes,
     fill,
+    index_of,
     indexes,
-    names_checksum,
     read_index,
     write_all,
 )
@@ -60,15 +65,16 @@ class Store:
         root: the cache's folder.
         description: all that the features depend on.
         layout: of a record.
+        by_shard: whether its rows are ``Keys``, of which it holds runs, or any other texts.
     """
 
-    def __init__(self, root: Path, description: Mapping[str, Any], layout: Layout):
-        self.root, self.description, self.layout = root, description, layout
-        self.key = digest({**description, "format": FORMAT})
+    def __init__(self, root: Path, description: Mapping[str, Any], layout: Layout, by_shard: bool = False):
+        self.root, self.description, self.layout, self.by_shard = root, description, layout, by_shard
+        self.key = digest({**description, "format": BY_SHARD if by_shard else FORMAT})
         self.folder = root / self.key
         self._use = contextlib.ExitStack()
         self._shards: dict[Path, Shard] = {}
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places = Places()
 
     def open(self, about: Mapping[str, Any]) -> None:
         """Keep others from clearing the features until closed, and note the time of use.
@@ -106,16 +112,20 @@ class Store:
             shard = self._read_shard(path)
             if shard is not None:
                 self._shards[path] = shard
-                number = len(self._shards) - 1
-                self._places.update((row, (number, place)) for place, row in enumerate(shard.rows))
+                self._places.add(len(self._shards) - 1, shard.rows)
 
-    def missing(self, rows: Iterable[str]) -> list[str]:
-        """The rows that are not kept, each once, in order."""
-        return [row for row in dict.fromkeys(rows) if row not in self._places]
+    def absent(self, rows: Sequence[str]) -> np.ndarray:
+        """Positions of the rows that are not kept, int64, of each row one: in order, ``Keys`` in that of their shards."""
+        return self._places.absent(rows)
+
+    def missing(self, rows: Sequence[str]) -> Sequence[str]:
+        """The rows that are not kept, each once, in the order of ``absent``."""
+        found = at(rows, self.absent(rows))
+        return list(found) if isinstance(found, tuple) else found
 
     def places(self, rows: Sequence[str]) -> np.ndarray:
         """Where rows are: int64 of shape (rows, 2), number of the shard and position in it."""
-        return np.array([self._places[row] for row in rows], np.int64).reshape(len(rows), 2)
+        return self._places.of(rows)
 
     def read(self, places: np.ndarray) -> np.ndarray:
         """Records at these places: uint8 of shape (places, bytes); neighbours in a file are read at once.
@@ -222,7 +232,11 @@ class Store:
             shard, layout = read_index(path)
             checked = sum(other.size for other in self._shards.values()) + shard.size
             fault = shard.fault(thorough=checked <= CHECKED_BYTES)
-            if layout != self.layout or shard.size != len(shard.rows) * layout.bytes:
+            if (
+                layout != self.layout
+                or shard.size != len(shard.rows) * layout.bytes
+                or isinstance(shard.rows, Runs) != self.by_shard
+            ):
                 fault = "its records are of another shape"
         except FileNotFoundError:  # cleared since it was listed
             return None
@@ -246,29 +260,20 @@ class Store:
 
     def _write_shard(self, stream: Iterator[tuple[Sequence[str], np.ndarray]], called: str) -> None:
         path = self.folder / f"{called}{uuid.uuid4().hex[:16]}.rows"
-        rows: list[str] = []
+        rows: list[Sequence[str]] = []
         size = checksum = 0
         started = time.monotonic()
         with whole(path) as beside, open(beside, "wb", buffering=0) as file:
             for names, records in stream:
                 data = as_bytes(np.ascontiguousarray(records))
                 write_all(file, data)
-                rows += names
+                rows.append(names)
                 size += len(data)
                 checksum = zlib.crc32(data, checksum)
                 if size >= SHARD_BYTES or time.monotonic() - started >= SHARD_SECONDS:
                     break
-        index = {
-            "format": FORMAT,
-            "dtype": self.layout.dtype,
-            "shapes": self.layout.shapes,
-            "bytes": size,
-            "crc32": checksum,
-            "rows_crc32": names_checksum(rows),
-            "rows": rows,
-        }
         try:
-            write_whole(path.with_suffix(".json"), json.dumps(index))
+            write_whole(path.with_suffix(".json"), index_of(joined(rows), self.layout, size, checksum))
         except BaseException:
             path.unlink(missing_ok=True)
             raise

@@ -149,12 +149,7 @@ def _program(job: Job) -> str:
 
 def _order(looked: Looked) -> str:
     """Hash of the images and their labels as they lie: workers take rows by their number."""
-    images = looked.experiment.images
-    rows = [
-        (name, fingerprint.identities(images, split.paths), split.labels.tolist())
-        for name, split in sorted(images.splits.items())
-    ]
-    return fingerprint.digest(repr((looked.fingerprint, rows)).encode())
+    return fingerprint.order(looked.experiment.images, looked.fingerprint)
 
 
 def _weights(built: Network) -> str:

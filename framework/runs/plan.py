@@ -16,6 +16,7 @@ from framework.core.errors import Problem
 from framework.core.geometry import Geometry
 from framework.core.registry import get
 from framework.data import fingerprint, pipeline
+from framework.data.columns import joined
 from framework.data.rows import untuned
 from framework.features.compute import BATCH_SIZE, image_batches, kept, measured
 from framework.features.graph import Cut
@@ -168,7 +169,7 @@ def _stage(start: Experiment, network: Network, stage: Stage, known: bool, decod
         hits = 0 if known else None
         seconds = 0.0
         for one in passes:
-            paths = [path for name in one.names for path in inputs.splits[name].paths]
+            paths = joined([inputs.splits[name].paths for name in one.names])
             found = _kept(start, one.prefix, paths, one.geometry, settings.cache, precision) if known else 0
             hits = hits + found if hits is not None else None
             size += one.cut.numbers * BYTES[settings.cache.dtype] * len(paths)
@@ -194,7 +195,7 @@ def _kept(
         return len(paths)
     if start.images.prepare and not all(Path(path).exists() for path in paths[:1]):
         return 0
-    found = kept(prefix, fingerprint.contents(paths), geometry=geometry, cache=cache, precision=precision)
+    found = kept(prefix, fingerprint.keys(paths), geometry=geometry, cache=cache, precision=precision)
     return min(found, len(paths))
 
 
@@ -262,7 +263,7 @@ def _first_and_later(work: Callable[[], object]) -> tuple[float, float]:
 
 def decoding_seconds(start: Experiment) -> float:
     """Of one image, from some of those that are to be read."""
-    paths = [path for name in SPLITS if name in start.images.splits for path in start.images.splits[name].paths]
+    paths = joined([start.images.splits[name].paths for name in SPLITS if name in start.images.splits])
     some = [path for path in paths[:: max(1, len(paths) // (2 * BATCH_SIZE))] if Path(path).exists()]
     if not some:
         return DECODING

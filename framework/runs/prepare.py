@@ -11,6 +11,7 @@ from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.console import warn
 from framework.core.errors import BadInput, Problem
 from framework.data import fingerprint
+from framework.data.columns import joined
 from framework.data.rows import Undecodable, undecodable
 from framework.data.selection import left_out, readable
 from framework.model.bases import Bases
@@ -109,7 +110,7 @@ def train(trainer: Trainer) -> None:
         found: BadInput = (
             error
             if isinstance(error, Undecodable)
-            else undecodable([path for split in splits for path in split.paths], trainer.settings.data.geometry)
+            else undecodable(joined([split.paths for split in splits]), trainer.settings.data.geometry)
         )
         if not isinstance(found, Undecodable):
             raise

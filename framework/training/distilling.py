@@ -44,7 +44,7 @@ def answers(experiment: Experiment) -> np.ndarray | None:
     rows = compute.features(
         model,
         paths,
-        fingerprint.contents(paths),
+        fingerprint.keys(paths),
         geometry=teacher.geometry,
         cache=kept_as(settings.cache),
         precision=PRECISION,

@@ -19,6 +19,7 @@ from framework.core.errors import BadInput, Problem
 from framework.core.geometry import Geometry
 from framework.core.together import Alone
 from framework.data import fingerprint, pipeline
+from framework.data.columns import joined
 from framework.data.containers import ready
 from framework.data.pipeline import Augmentation
 from framework.data.rows import FileImages, Rows, image_rows
@@ -230,16 +231,16 @@ class InputBuilder:
         """Features of the pass's splits at once, so that the prefix is traced once; of the training images' copies first."""
         settings, prefix = self.settings, one.prefix
         assert prefix is not None
-        paths = [path for name in one.names for path in self.splits[name].paths]
+        paths = joined([self.splits[name].paths for name in one.names])
         about = {"base": settings.model.name, "cut": ", ".join(one.cut.names), "size": list(one.geometry.size)}
         if self.experiment.images.features is not None:
             given = self.experiment.images.features
             return brought(prefix, one.cut.names, given, paths, cache=settings.cache, about=about)
-        keys, batches = fingerprint.contents(paths), None
+        keys, batches = fingerprint.keys(paths), None
         if copies:
             count = len(self.splits["train"])
             copied, batches = self._copies(keys[:count], copies, paths[count:], one.geometry, stage.augment)
-            keys, paths = [*copied, *keys[count:]], [*paths[:count] * copies, *paths[count:]]
+            keys, paths = [*copied, *keys[count:]], [*tuple(paths[:count]) * copies, *paths[count:]]
         return features(
             prefix,
             paths,
@@ -254,7 +255,7 @@ class InputBuilder:
         )
 
     def _copies(
-        self, contents: list[str], copies: int, others: list[str], geometry: Geometry, augment: AugmentSettings
+        self, contents: Sequence[str], copies: int, others: Sequence[str], geometry: Geometry, augment: AugmentSettings
     ) -> tuple[list[str], Batches]:
         """Keys of the augmented copies, and batches of them and of ``others`` as they are, one after the other.
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import growth
 from framework.core.runs import RunFolder
+from framework.data import columns
 from tests.reports.made import make_answered
 
 
@@ -40,6 +41,16 @@ def test_a_look_that_is_noted_beforehand_reads_no_file(tmp_path, monkeypatch):
         file.write_bytes(bytes(before.st_size))
         os.utime(file, ns=(before.st_mtime_ns, before.st_mtime_ns))
     growth.measured("listing and checking", 20, tmp_path / "photos")
+
+
+def test_each_step_is_done_on_made_shards(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(columns, "MANY", 1)
+    monkeypatch.setattr(growth, "ROWS", 25)
+    growth.make_shards(tmp_path / "shards", 60)
+    for name in growth.OF_SHARDS:
+        found = growth.measured(f"shards {name}", 60, tmp_path / "shards")
+        assert found["seconds"] > 0, name
 
 
 @pytest.mark.parametrize("name", list(growth.OF_RUNS))

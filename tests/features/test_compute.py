@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,10 +21,13 @@ from framework.core.backend import keras, tf
 from framework.core.errors import BadInput, RunFailed
 from framework.core.geometry import Geometry
 from framework.core.together import Alone
+from framework.data import columns, fingerprint
 from framework.features import compute, key
 from framework.features.compute import in_bfloat16
 from framework.features.graph import frozen_prefix, split
 from framework.features.upkeep import listing
+from tests.data.sharded import webdataset
+from tests.data.test_shards import undrawn
 
 SIDE = 8
 GEOMETRY = Geometry((SIDE, SIDE))
@@ -364,3 +368,36 @@ def test_each_of_two_computes_every_other_batch_or_all_where_disks_are_not_share
         np.testing.assert_array_equal(rows.arrays().numpy(), alone.arrays().numpy())
     again = together(caches, sources)
     assert [rows.computed for rows in again] == [0, 0]
+
+
+def test_images_of_shards_are_known_by_these_and_their_rows(photos, tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(columns, "MANY", 1)
+    monkeypatch.setattr(compute, "CHUNK", 10)  # several chunks
+    files = webdataset(photos, tmp_path / "shards")
+    prefix = network()
+
+    def rows(folder, order=slice(None)):
+        paths = undrawn("webdataset", folder).splits["train"].paths[order]
+        return features(prefix, paths, fingerprint.keys(paths), cache=cache, precision="float32", about={}), paths
+
+    found, paths = rows(tmp_path / "shards")
+    assert (found.computed, len(found)) == (24, 24)
+    known = fingerprint.contents(tuple(paths))
+    alone = features(prefix, tuple(paths), known, cache=cache, precision="float32", about={})
+    np.testing.assert_allclose(found.arrays(), alone.arrays(), atol=1e-6)
+    shutil.copytree(tmp_path / "shards", tmp_path / "moved")
+    again, _ = rows(tmp_path / "moved", slice(None, None, -1))
+    assert again.computed == 0
+    np.testing.assert_array_equal(again.arrays(), found.arrays().numpy()[::-1])
+    assert kept(prefix, fingerprint.keys(paths), cache=cache, precision="float32") == 24
+    first, second = (file.read_bytes() for file in files)
+    files[0].write_bytes(second)  # another shard under this name, and its own under the other
+    files[1].write_bytes(first)
+    turned, _ = rows(tmp_path / "shards")
+    assert turned.computed == 0
+    np.testing.assert_array_equal(turned.arrays(), np.roll(found.arrays(), 12, axis=0))
+    data = bytearray(second)
+    data[data.index(b"\xff\xd8\xff") + 2 : data.index(b"\xff\xd8\xff") + 90] = bytes(88)
+    files[0].write_bytes(data)
+    with pytest.raises(BadInput, match=r"1 image can't be read:\n.*train-000.tar/.*jpg"):
+        rows(tmp_path / "shards")

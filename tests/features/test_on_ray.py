@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from framework import embed, predict
-from framework.features import shards
+from framework.features import on_ray, shards
 from tests.conftest import bash, make_images, until
 from tests.evaluation.common import make_run
 from tests.options.counted import effect
@@ -105,3 +105,41 @@ def test_predictions_of_the_cluster_are_those_of_this_machine(address, here, tmp
     again = bash(command, tmp_path)
     assert "of Ray's" not in again.stderr  # all is kept
     assert (tmp_path / "spread.csv").read_text() == (tmp_path / "alone.csv").read_text()
+
+
+DEADLY = """
+import os, signal, sys
+from framework import embed
+from framework.features import errand
+
+real, tried = errand.run, sys.argv[1]
+
+def run(found, environment, version, work, model, part):
+    with open(tried, "a") as file:
+        file.write("x")
+    if b"red-0-001.jpg" in part:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(found, environment, version, work, model, part)
+
+errand.run = run
+sys.exit(embed.main(sys.argv[2:]))
+"""
+
+
+def test_images_that_kill_their_process_are_told_and_not_tried_for_ever(address, here, tmp_path):
+    make_images(tmp_path / "photos", count=4, size=40)
+    words = [*NETWORK.split(), "cache.compute=ray", "cache.dir=kept", f"compute.address={address}"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", DEADLY, str(tmp_path / "tried"), *words],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    told = " ".join(done.stderr.split())
+    assert f"The process of a task has died {on_ray.DEATHS} times over 12 images ({tmp_path}/photos/" in told
+    assert "data.exclude=FILE, a path a line, leaves images out." in told
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "tried").read_text() == "x" * on_ray.DEATHS
