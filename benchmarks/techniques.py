@@ -1,7 +1,7 @@
 """What each technique gives on the real photos: accuracy over seeds, how far from the same schedule without it, seconds.
 
-    python -m benchmarks.techniques                         all of them, five seeds each
-    python -m benchmarks.techniques --only averaging        one, and what it is compared with
+    python -m benchmarks.techniques                           all of them, five seeds each
+    python -m benchmarks.techniques --only averaging soup     some, and what they are compared with
     python -m benchmarks.techniques --seeds 3 --folder RUNS
 
 MobileNet of alpha 0.25 at 160 px, the last block and the head, 10 epochs; a technique is an ordinary command line or two,
@@ -87,7 +87,8 @@ TECHNIQUES = {
     "progressive": Technique((f"train {HALVES}",), "plain"),
     "ensemble": Technique((f"ensemble runs=[{ALL_OF_THEM}]",), "plain"),
     "soup": Technique((f"ensemble method=soup runs=[{ALL_OF_THEM}]",), "plain"),
-    "distillation": Technique((f"train {LAST_BLOCK} distill.from={{ensemble}}",), "plain"),
+    "larger": Technique((f"train {LAST_BLOCK} data.image_size=224",), "plain"),
+    "distillation": Technique((f"train {LAST_BLOCK} distill.from={{larger}}",), "plain"),
     "few": Technique((f"train {LAST_BLOCK} {FEW}",)),
     "pseudo": Technique(
         (
@@ -96,8 +97,12 @@ TECHNIQUES = {
         ),
         "few",
     ),
+    "light": Technique((f"train {LAST_BLOCK} {FEW} augment=light augment.copies=4",), "few"),
+    "mixup": Technique((f"train {LAST_BLOCK} {FEW} augment=mixup",), "few"),
     "kept_back": Technique(("evaluate run={plain} split=test",)),
     "temperature": Technique(("evaluate run={plain} split=test calibrate=true",), "kept_back"),
+    "of_smoothing": Technique(("evaluate run={smoothing} split=test",), "kept_back"),
+    "its_temperature": Technique(("evaluate run={smoothing} split=test calibrate=true",), "of_smoothing"),
     "flip": Technique(("evaluate run={plain} split=test tta=flip",), "kept_back"),
     "crops": Technique(("evaluate run={plain} split=test tta=crops",), "kept_back"),
     "of_ensemble": Technique(("evaluate run={ensemble} split=test",), "kept_back"),
@@ -108,11 +113,9 @@ TECHNIQUES = {
             "evaluate run={here} data.unknown={photos}/train/{left_out}",
         )
     ),
-    "light": Technique((f"train {LAST_BLOCK} augment=light",), "plain"),
-    "mixup": Technique((f"train {LAST_BLOCK} augment=mixup",), "plain"),
 }
 # features that are kept and shared are computed before anything is timed
-FEATURES = (LAST_BLOCK, HALVES)
+FEATURES = (LAST_BLOCK, HALVES, f"{LAST_BLOCK} data.image_size=224")
 
 Note = Mapping[str, Any]
 Notes = Mapping[str, Mapping[int, Note]]
@@ -204,9 +207,9 @@ def _command(words: Sequence[str], log: Path) -> int:
     return code
 
 
-def wanted(only: str | None) -> list[str]:
-    """Names of what is to be measured, each after those that it needs: all, or one with these."""
-    found = {only} if only else set(TECHNIQUES)
+def wanted(only: Iterable[str]) -> list[str]:
+    """Names of what is to be measured, each after those that it needs: all, or some with these."""
+    found = set(only) or set(TECHNIQUES)
     for name in reversed(TECHNIQUES):
         found |= TECHNIQUES[name].needs if name in found else set()
     return [name for name in TECHNIQUES if name in found]
@@ -265,7 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data")
     parser.add_argument("--weights")
-    parser.add_argument("--only", choices=TECHNIQUES)
+    parser.add_argument("--only", choices=TECHNIQUES, nargs="+", default=[])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("techniques"), help="for runs, notes and kept features")
     options = parser.parse_args()
@@ -280,7 +283,7 @@ def main() -> None:
         for name in names:
             note = notes[name][seed] = bench.measure(name, seed)
             print(f"seed {seed} {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in note.items()), flush=True)
-    print(f"\n{tables(notes)}\n\nfeatures at both sizes, computed before: {filled:.0f} processor seconds\n{made_on()}")
+    print(f"\n{tables(notes)}\n\nfeatures at all sizes, computed before: {filled:.0f} processor seconds\n{made_on()}")
 
 
 if __name__ == "__main__":
