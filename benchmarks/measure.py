@@ -51,15 +51,20 @@ def process(command: Sequence[str], cache: Path | None = None, root: Path = ROOT
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each command would compile every module anew
     if cache is not None:
         environment["XDG_CACHE_HOME"] = str(cache)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = processor()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         seconds = time.perf_counter() - started
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Timed(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout)
+    return Timed(seconds, processor() - before, done.stdout)
+
+
+def processor() -> float:
+    """Processor seconds, up to now, of all processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def plain(*arguments: str) -> tuple[Timed, list[dict]]:
@@ -75,14 +80,19 @@ def report(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], no
         table.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    machine, versions = facts.machine(), facts.versions()
     console = Console(width=120, highlight=False)
     console.print(title, style="italic")  # a title of the table itself would be broken to the table's width
     console.print(table)
     if note:
         console.print(note)
+    console.print(made_on())
+
+
+def made_on() -> str:
+    """The machine and the versions, in a line."""
+    machine, versions = facts.machine(), facts.versions()
     named = ", ".join(f"{name} {versions[name]}" for name in ("python", "tensorflow", "keras"))
-    console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {named}")
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {named}"
 
 
 def data_folder(given: str | None) -> Path:

@@ -39,6 +39,12 @@ def test_a_right_command_line_is_all_right(capsys, photos):
 
 
 ENTRIES = {
+    "texts that nothing is made of": (
+        ["data.prompts='a drawn {}'"],
+        "data.prompts='a drawn {}' changes nothing: head 'dense' is not made of texts",
+        "command line: data.prompts='a drawn {}'",
+        "head=text, or leave it out",
+    ),
     "typo in a value's key": (
         ["optim.lrr=1"],
         "optim.lrr: optimizer 'adam' has no parameter 'lrr'",

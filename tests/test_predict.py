@@ -82,6 +82,24 @@ def test_a_file_gets_the_lines_and_its_ending_says_which(run, photos, tmp_path, 
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 13
 
 
+def test_a_csv_file_elsewhere_is_read_again_by_its_own_paths(run, photos, tmp_path):
+    (tmp_path / "lists").mkdir()
+    said = bash(f"python -m framework.predict photos/validation run={run} output=lists/label.csv", tmp_path)
+    assert said.returncode == 0, said.stderr
+    done = bash("python -m framework.check data=csv data.file=lists/label.csv data.label_column=class", tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "lists" / "label.csv").open()))
+    assert {row["path"] for row in rows} == {str(path) for path in (photos / "validation").rglob("*.jpg")}
+
+
+def test_a_csv_file_here_has_paths_as_they_were_given(run, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["photos/validation", f"run={run}", "output=label.csv"]) == 0
+    rows = list(csv.DictReader((tmp_path / "label.csv").open()))
+    assert rows[0]["path"] == "photos/validation/blue/blue-1-000.jpg"
+    assert read_manifest("label.csv", "path", "class", None, None).classes == ("blue", "green", "red")
+
+
 def test_parquet(run, photos, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     assert main([str(photos / "validation"), f"run={run}", f"output={tmp_path / 'out.parquet'}", "top=2"]) == 0

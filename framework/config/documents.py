@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -101,6 +102,13 @@ def read(file: Path) -> Document:
     _refuse_unfit(content, keys, file)
     first = lines[0] if lines else ""
     return Document(file, content, keys, first.lstrip("# ").strip() if first.startswith("#") else "")
+
+
+@functools.cache
+def shipped(node: str) -> dict[str, Any]:
+    """A node of ``conf/train.yaml`` as it is where nobody says anything, read once for all variants of a sweep."""
+    found: dict[str, Any] = read(conf_folder() / "train.yaml").content[node]
+    return found
 
 
 def read_option(file: Path) -> Document:

@@ -37,6 +37,7 @@ _REDUCTIONS = (1, 2, 4, 8)
 # What a file is decoded for to see whether it can be, where no size is known: small, so that a JPEG costs little.
 _SMALL = (64, 64)
 _DEEP = "more than 8 bits"  # what is remembered of a file that can be read
+DEPTH = "more than 8 bits a channel, and 8 of them are read"
 _DAMAGED = "damaged: its compressed data make no sense"
 _STREAM = re.compile(
     "(broken|unrecognized|bad) data stream|decoder error|decoding error|could not create decoder", re.IGNORECASE
@@ -206,7 +207,7 @@ def look(paths: Sequence[str], geometry: Geometry | None = None) -> Look:
 
 def told_depth(count: int) -> str:
     """That so many images have more than 8 bits a channel."""
-    return f"{many(count, 'image has', 'images have')} more than 8 bits a channel, and 8 of them are read"
+    return f"{many(count, 'image has', 'images have')} {DEPTH}"
 
 
 def unreadable(paths: Sequence[str], geometry: Geometry | None = None) -> list[tuple[str, str]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -192,13 +193,16 @@ def writer(format: Format | None, output: str | None, form: Form) -> Iterator[Wr
         sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
         yield _TEXT[format](sys.stdout, form)
         return
-    with whole(Path(output).expanduser().resolve()) as beside:
+    path = Path(output).expanduser()
+    # who reads a CSV file again sees its paths from its folder
+    elsewhere = format == "csv" and os.path.dirname(os.path.abspath(path)) != os.getcwd()
+    with whole(path.resolve()) as beside:
         if format == "parquet":
             with contextlib.closing(_Parquet(beside, form)) as parquet:
                 yield parquet
         else:
             with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                yield _TEXT[format](file, form)
+                yield (_FullCsv if elsewhere else _TEXT[format])(file, form)
 
 
 def chosen(format: Format | None, output: str | None) -> Format:
@@ -246,6 +250,14 @@ class _Csv(Writer):
         """Add a row an image."""
         self.rows.writerows([path_in_csv(one.path), *self.form.row(one)] for one in batch)
         self.file.flush()
+
+
+class _FullCsv(_Csv):
+    """The same in a folder that the paths are not seen from: there they are in full."""
+
+    def write(self, batch: Sequence[Prediction]) -> None:
+        """Add a row an image."""
+        super().write([replace(one, path=os.path.abspath(one.path)) for one in batch])
 
 
 class _JsonLines(Writer):

@@ -11,6 +11,7 @@ from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.console import amount
 from framework.core.errors import Problem, many
+from framework.core.geometry import Geometry
 from framework.core.schema import show
 from framework.core.task import Task
 
@@ -27,11 +28,12 @@ def faults(settings: Settings, task: Task) -> Iterator[Problem]:
     memory = installed()
     if memory is None:
         return
-    batch, geometry = settings.trainer.batch_size, settings.data.geometry
+    batch = settings.trainer.batch_size
+    where, said, geometry = _largest(settings)
     image = math.prod(geometry.shape) * FLOAT
     if image > memory:
-        what = f"data.image_size={show(settings.data.image_size)}: one image takes {_of(image, memory)}"
-        yield Problem(what, "data.image_size", f"data.image_size={settings.model.image_size}")
+        what = f"{where}={show(said)}: one image takes {_of(image, memory)}"
+        yield Problem(what, where, f"{where}={settings.model.image_size}")
     elif batch * image > memory:
         what = (
             f"trainer.batch_size={batch}: {many(batch, 'image')} of {geometry.told} take {_of(batch * image, memory)}"
@@ -48,6 +50,18 @@ def faults(settings: Settings, task: Task) -> Iterator[Problem]:
             if numbers * FLOAT > memory:
                 what = f"head.{key}={show(list(widths))}: the weights between these layers take"
                 yield Problem(f"{what} {_of(numbers * FLOAT, memory)}", f"head.{key}", f"head.{key}=[100]")
+
+
+def _largest(settings: Settings) -> tuple[str, int | list[int], Geometry]:
+    """The images that take most: those of the model, or larger ones that train in a stage; where that is set, and to what."""
+    data = settings.data
+    sizes = [("data.image_size", data.image_size, data.geometry)]
+    sizes += [
+        (f"stages.{name}.image_size", stage.image_size, settings.geometry_of(stage))
+        for name, stage in settings.stages.items()
+        if stage.image_size is not None
+    ]
+    return max(sizes, key=lambda size: math.prod(size[2].shape))
 
 
 def _of(needed: int, memory: int) -> str:

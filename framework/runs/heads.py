@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from framework.config.documents import shipped
 from framework.config.settings import Settings
 from framework.core import registry
 from framework.core.errors import Problem
+from framework.core.schema import show
 from framework.model import weights
 
 
@@ -67,9 +69,12 @@ def _averaged(settings: Settings) -> Iterator[Problem]:
 
 
 def _texts(settings: Settings) -> Iterator[Problem]:
-    """Head ``text`` for a base whose preset has no texts, or for vectors that are not compared with any."""
+    """Head ``text`` for a base whose preset has no texts, or for vectors that are not compared with any; texts without it."""
     model, prompts = settings.model, settings.data.prompts
     if not registry.get("head", settings.head.name).details["texts"]:
+        if prompts != shipped("data")["prompts"]:
+            what = f"data.prompts={show(prompts)} changes nothing: head '{settings.head.name}' is not made of texts"
+            yield Problem(what, "data.prompts", "head=text, or leave it out")
         return
     backbone = registry.get("base", model.name).details["backbone"]
     if backbone is None or not backbone.whole:

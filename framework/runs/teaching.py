@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
-from framework.config.documents import read
-from framework.config.folders import conf_folder
+from framework.config.documents import shipped
 from framework.config.settings import Settings
 from framework.core.errors import BadInput, Problem, listing
 from framework.core.schema import show
@@ -39,17 +36,10 @@ def teacher(settings: Settings, task: Task | None) -> tuple[Trained | None, list
     return found, list(_faults(settings, task, found))
 
 
-@functools.cache
-def _shipped() -> dict[str, Any]:
-    """The node ``distill`` as it is where nobody says anything, read once for all variants of a sweep."""
-    node: dict[str, Any] = read(conf_folder() / "train.yaml").content["distill"]
-    return node
-
-
 def _idle(settings: Settings) -> Iterator[Problem]:
     for key in ("temperature", "weight"):
         value = getattr(settings.distill, key)
-        if value != _shipped()[key]:
+        if value != shipped("distill")[key]:
             what = f"distill.{key}={show(value)} changes nothing: none teaches"
             yield Problem(what, f"distill.{key}", f"{WHERE}=RUN")
 

@@ -17,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from framework import __version__
 from framework.core.console import warn
+from framework.data.decode import DEPTH
+from framework.data.headers import is_deep
 from framework.evaluation.predictions import form_of
 from framework.serving.access import Door, Names, key
 from framework.serving.classifier import Classifier, Upload
@@ -72,7 +74,9 @@ def application(
         async def work(uploads: list[Upload]) -> dict[str, Any]:
             found = await classifier.predict(uploads, top)
             named = zip(uploads, found, strict=True)
-            return {"predictions": [{"image": upload.name, **form.record(one)} for upload, one in named]}
+            return {
+                "predictions": [{"image": upload.name, **form.record(one), **_note(upload)} for upload, one in named]
+            }
 
         return await desk.handle(request, work)
 
@@ -211,6 +215,11 @@ class _Counting:
 
 def _busy() -> Refusal:
     return Refusal(503, "too many images are in hand already; try again soon", RETRY_SECONDS)
+
+
+def _note(upload: Upload) -> dict[str, str]:
+    """What the sender should know of how the image was read."""
+    return {"note": DEPTH} if is_deep(upload.data) else {}
 
 
 def _page() -> str:

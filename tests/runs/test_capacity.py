@@ -28,6 +28,16 @@ def small(monkeypatch):
         ("trainer.batch_size=1000000000", "batch_size", "1,000,000,000 images of 64×64 take 45,776.4 GiB at least"),
         ("data.image_size=100000", "image_size", "one image takes 111.8 GiB at least, and this machine has 16.0 GiB"),
         ("data.image_size=100000000000000000000", "image_size", "one image takes"),
+        (
+            "stages=head_then_all stages.head.image_size=100000",
+            "stages.head.image_size",
+            "stages.head.image_size=100000: one image takes 111.8 GiB",
+        ),
+        (
+            "trainer.batch_size=100000 stages=head_then_all stages.all.image_size=[256,512]",
+            "trainer.batch_size",
+            "100,000 images of 256×512 take 146.5 GiB",
+        ),
         ("head.hidden=[1000000000]", "head.hidden", "between these layers take 37.3 GiB"),
         ("head.hidden=[8,100000,100000]", "head.hidden", "between these layers take 37.3 GiB"),
         ("model.filters=[1000000000]", "model", "the weights of base 'cnn' take"),
@@ -36,7 +46,7 @@ def small(monkeypatch):
 )
 def test_too_much_is_told_with_what_it_takes(data, line, where, what):
     with pytest.raises(BadInput) as error:
-        check([line], partial(preflight, data=data))
+        check(line.split(), partial(preflight, data=data))
     (problem,) = error.value.problems
     assert where in problem.where
     assert what in problem.what + problem.right

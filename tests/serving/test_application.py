@@ -11,12 +11,14 @@ import shutil
 import threading
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from framework.predict import main as predict
 from framework.serving.limits import Limits
 from tests.conftest import make_images
+from tests.data.deep import png
 from tests.evaluation.common import make_run
 from tests.serving.made import BAD, GREEN, RED, bomb, client, files, jpeg, server
 
@@ -66,6 +68,14 @@ def _converted(mode: str, format: str) -> bytes:
     file = io.BytesIO()
     Image.open(io.BytesIO(jpeg(RED))).convert(mode).save(file, format)
     return file.getvalue()
+
+
+def test_an_image_that_loses_depth_says_so(http):
+    levels = np.full((8, 8, 3), (54000, 10000, 10000), np.uint16)
+    deep, plain = http.post("/predict", **files(png(levels), jpeg(RED))).json()["predictions"]
+    assert deep["note"] == "more than 8 bits a channel, and 8 of them are read"
+    assert deep["class"] == plain["class"] == "red"
+    assert "note" not in plain
 
 
 def test_what_it_is_not_sure_enough_of_is_unknown(run):
