@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import glob
 import os
 import re
 import shutil
@@ -35,6 +36,7 @@ WINDOWS = os.name == "nt"
 MOST_TEXT = 64 << 20  # bytes of a small file of a run
 MOST_SPARE = 16 << 20  # bytes that a member of a ZIP may unpack to, however little is stored of it
 _EXPANDS = 100  # and beyond that how often its stored size
+_DEEP = re.compile(r"(?<![^/\\])(?:\*\*[/\\]+)+")  # one or more ``**`` between slashes
 BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
 
 
@@ -288,6 +290,26 @@ def _lock(path: Path) -> FileLock:
     path.parent.mkdir(parents=True, exist_ok=True)
     # whichever thread ends what the lock is for may free it
     return FileLock(str(path), thread_local=False)
+
+
+def fitting(pattern: str) -> list[str]:
+    """Paths that a glob names, in the order of their names.
+
+    Its ``**`` follows no link to a folder: they may lead in circles, or by two to each other to as many as one likes.
+    """
+    return sorted(set(_fitting(re.sub(r"(?<![^/\\])\*\*$", "**/*", pattern))))
+
+
+def _fitting(pattern: str) -> Iterator[str]:
+    deep = _DEEP.search(pattern)
+    if deep is None:
+        yield from glob.iglob(pattern)
+        return
+    for start in glob.iglob(pattern[: deep.start()]) if deep.start() else [os.curdir]:
+        for place, inside, _ in os.walk(start):
+            inside[:] = [name for name in inside if name[0] != "."]
+            here = place if deep.start() else place[2:]  # behind ./
+            yield from _fitting(os.path.join(glob.escape(here), pattern[deep.end() :]))
 
 
 def write_table(path: Path, header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import types
 import typing
@@ -52,7 +53,7 @@ def check(
             or override set it.
         owner: what the node describes, for the message: "base 'mobilenet'".
     """
-    from pydantic import ConfigDict, ValidationError, create_model
+    from pydantic import ValidationError
 
     problems: list[Problem] = []
     given: dict[str, Any] = {}
@@ -70,10 +71,10 @@ def check(
         if key not in values:
             where = f"{path}.{key}" if path else str(key)
             problems.append(Problem(f"{where} is missing: {owner} needs it", path, f"{where}=<{describe(types[key])}>"))
-    fields: dict[str, Any] = {f"field_{key}": (types[key], ...) for key in given}
-    model = create_model("Node", __config__=ConfigDict(strict=True, arbitrary_types_allowed=True), **fields)
+    wanted = tuple((key, types[key]) for key in given)
     try:
-        node = model(**{f"field_{key}": value for key, value in given.items()})
+        made = _known_node(wanted) if _is_hashable(wanted) else _node(wanted)
+        node = made(**{f"field_{key}": value for key, value in given.items()})
         # as read: a whole number given for a number becomes one
         given = {key: getattr(node, f"field_{key}") for key in given}
     except ValidationError as error:
@@ -87,6 +88,25 @@ def check(
             problems.append(Problem(what, where, _example(given[key], types[key])))
             del given[key]
     return given, problems
+
+
+def _node(types: tuple[tuple[str, Any], ...]) -> Any:
+    from pydantic import ConfigDict, create_model
+
+    fields: dict[str, Any] = {f"field_{key}": (kind, ...) for key, kind in types}
+    return create_model("Node", __config__=ConfigDict(strict=True, arbitrary_types_allowed=True), **fields)
+
+
+# to make one takes a hundred times as long as to check values with it
+_known_node = functools.lru_cache(maxsize=1024)(_node)
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:  # a type of a team's own may be marked with anything
+        return False
+    return True
 
 
 def as_meant(value: Any, kind: Any) -> Any:
@@ -149,6 +169,7 @@ def _path_marks(kind: Any) -> list[_Path]:
     return [mark for one in arguments for mark in ([one] if isinstance(one, _Path) else _path_marks(one))]
 
 
+@functools.cache
 def fields(record: type) -> dict[str, Any]:
     """Name and type of each field of a dataclass, in order; a word of Python is a field with a ``_`` behind it."""
     hints = typing.get_type_hints(record, include_extras=True)

@@ -89,6 +89,7 @@ def test_what_would_be_built_without_end_is_refused(tmp_path):
     cases = dict(networks.absurd_configs())
     for name, message in {
         "5,000 layers": "describes more than 4,000 layers",
+        "10^9 layers by reference": "calls its layers more than 16,000 times",
         "10^9 blocks": "describes 1,000,000,000 blocks (ViTBackbone: num_layers)",
         "images of 100000 pixels a side": "which no photo has",
         "nested 100,000 times": "nested too deeply",
