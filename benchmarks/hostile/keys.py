@@ -95,7 +95,7 @@ def _held(data: Data, composed: Mapping[str, Any], key: str, text: str) -> str:
     if settings is not None:
         problems = [*problems, *preflight(settings, data=data)]
     seconds = time.process_time() - started
-    said = "\n".join(map(str, problems))
+    said = "\n".join(map(str, dict.fromkeys(problems)))
     if len(said.splitlines()) > 60 or len(said) > 10**6:
         return "a message of many lines"
     return (

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 import framework
@@ -23,7 +24,7 @@ from benchmarks.hostile.names import HOSTILE, LONG, MARKUP, formula_in
 from benchmarks.hostile.standing import accepting
 from benchmarks.hostile.tally import Tally, ask, unclean
 from framework import check, compare, doctor, evaluate, plan, predict, recipe, show, train
-from framework.core.runs import RunFolder
+from framework.core.runs import KeptLogits, RunFolder
 from framework.reports.entries import flat
 
 DATA = ["data=image_folder", "data.dir=photos", "data.image_size=32"]
@@ -113,6 +114,7 @@ def made(path: Path, config: Any, **record: Any) -> Path:
         "path,label,predicted,probability,right\na.jpg,no,no,0.5,1\nb.jpg,no,yes,0.5,0\nc.jpg,yes,yes,0.5,1\nd.jpg,yes,no,0.5,0\n"
     )
     run.confusion.write_text("true,no,yes\nno,1,1\nyes,1,1\n")
+    run.write_logits(KeptLogits(np.eye(4, 2, dtype=np.float32), np.array([0, 0, 1, 1]), "a"))
     networks.keras_file(run.model)
     return path
 

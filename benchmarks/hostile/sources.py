@@ -75,7 +75,7 @@ def _archives(tally: Tally, canary: Canary, folder: Path, ending: str, short: bo
     given("a name twice", (2,), lambda file: write_archive(file, twice))
     given(
         "an image that is a bomb of zeros",
-        (2,),
+        (0,) if ending == ".zip" else (2,),  # a tar holds it all
         lambda file: write_archive(file, {**images, "red/b.jpg": bytes(10**7 if short else 5 * 10**8)}),
     )
     given(

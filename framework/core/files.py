@@ -34,7 +34,7 @@ def cache_folder() -> Path:
 PATIENCE = 5.0
 WINDOWS = os.name == "nt"
 MOST_TEXT = 64 << 20  # bytes of a small file of a run
-MOST_SPARE = 16 << 20  # bytes that a member of a ZIP may unpack to, however little is stored of it
+_SPARE = 16 << 20  # bytes that anything may unpack to, however little is stored of it
 _EXPANDS = 100  # and beyond that how often its stored size
 _DEEP = re.compile(r"(?<![^/\\])(?:\*\*[/\\]+)+")  # one or more ``**`` between slashes
 BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
@@ -162,6 +162,11 @@ def read_own(path: Path, folder: Path, most: int = MOST_TEXT) -> str:
     return content.decode("utf-8")
 
 
+def is_bomb(size: int, stored: int) -> bool:
+    """Whether so many stored bytes would unpack to very much more, as neither numbers nor images do."""
+    return size > _SPARE + _EXPANDS * stored
+
+
 def refuse_bomb(archive: zipfile.ZipFile, names: Iterable[str] | None = None) -> None:
     """Let no member of a ZIP be unpacked that says it is very much larger than what is stored of it.
 
@@ -169,7 +174,7 @@ def refuse_bomb(archive: zipfile.ZipFile, names: Iterable[str] | None = None) ->
         ValueError: one does. What unpacks to more than it says is noticed by its checksum.
     """
     for entry in archive.infolist():
-        if (names is None or entry.filename in names) and entry.file_size > MOST_SPARE + _EXPANDS * entry.compress_size:
+        if (names is None or entry.filename in names) and is_bomb(entry.file_size, entry.compress_size):
             size = f"{entry.file_size:,} bytes of {entry.compress_size:,}"
             raise ValueError(f"{entry.filename!r} would unpack to {size}: no file of numbers does")
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from framework.core.console import amount
 from framework.core.errors import listing
-from framework.core.files import MOST_SPARE, refuse_bomb
+from framework.core.files import is_bomb, refuse_bomb
 
 if TYPE_CHECKING:
     import h5py
@@ -27,7 +27,6 @@ MOST_CONFIG = 64 << 20  # bytes of a model's description, ten times as many as t
 MOST_LAYERS = 4000  # four times as many as the base with the most
 MOST_CALLS = 4 * MOST_LAYERS
 DEEPEST = 1000  # blocks of a transformer
-_EXPANDS = 100  # how often its stored size an array may be
 # what reading a file raises that is damaged, or another than it says
 UNREADABLE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError),
@@ -151,7 +150,7 @@ def check_arrays(file: h5py.File) -> None:
                 if item.is_virtual or item.external:
                     raise ValueError(f"its {item.name} lies in another file")
                 size, stored = item.size * item.dtype.itemsize if item.shape else 0, item.id.get_storage_size()
-                if size > MOST_SPARE + _EXPANDS * stored:
+                if is_bomb(size, stored):
                     raise ValueError(f"its {item.name} would take {amount(size)}, and {amount(stored)} of it are there")
 
 
