@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.hostile.tally import Tally
 from benchmarks.measure import report
 
-SECTIONS = ("sources", "runs", "cache", "keys", "models", "serve")
+SECTIONS = ("sources", "runs", "cache", "keys", "models", "system", "serve")
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,13 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
         )
         for case in _cases(canary, folder, short):
             tally.cases(
-                (f"{case.name}, {way}", lambda case=case, answer=answer: _fault(case, answer, canary))  # type: ignore[misc]
+                # a run that makes no ensemble better is not opened
+                (
+                    f"{case.name}, {way}",
+                    lambda case=case, answer=answer, codes=EITHER if way.startswith("ensemble") else case.codes: _fault(
+                        codes, answer, canary
+                    ),
+                )  # type: ignore[misc]  # fmt: skip
                 for way, answer in _ways(case, folder, short).items()
             )
         for ending in ("keras", "h5"):
@@ -180,8 +187,12 @@ def _of_run(run: Path, folder: Path) -> dict[str, Callable[[], Told]]:
         f"{name} run=": lambda command=command, given=given: ask(command, [*given, f"run={run}"])  # type: ignore[misc]
         for name, (command, given) in COMMANDS.items()
     }
-    both = [f"runs=[{folder}/sound,{run}]", f"output={folder}/made/ensemble"]
-    return {**ways, "serve run=": lambda: _served([f"run={run}"]), "ensemble runs=": lambda: ask(ensemble, both)}
+    return {**ways, "serve run=": lambda: _served([f"run={run}"]), "ensemble runs=": lambda: _combined(folder, run)}
+
+
+def _combined(folder: Path, run: Path) -> Told:
+    shutil.rmtree(folder / "ensemble", ignore_errors=True)
+    return ask(ensemble, [f"runs=[{folder}/sound,{run}]", f"output={folder}/ensemble"])
 
 
 def _opened(file: Path) -> Told:
@@ -217,9 +228,9 @@ def _usual() -> dict[str, Any]:
     return read_option(conf_folder() / "model" / "mobilenet.yaml").content
 
 
-def _fault(case: Case, answer: Callable[[], Told], canary: Canary) -> str:
+def _fault(codes: Sequence[int], answer: Callable[[], Told], canary: Canary) -> str:
     told = answer()
-    wrong = unclean(told, case.codes) or canary.fault(told.said)
+    wrong = unclean(told, codes) or canary.fault(told.said)
     return wrong or ("no one sentence" if len(told.err) > 4000 else "")
 
 
@@ -233,7 +244,7 @@ def _cut(sound: Path, canary: Canary, step: int) -> Iterator[tuple[str, Callable
             cut.write_bytes(whole[: len(whole) * share // 100])
             if weights:
                 return "" if _is_unfit(cut) else "taken"
-            return _fault(Case("", cut), lambda: _opened(cut), canary)
+            return _fault(REFUSED, lambda: _opened(cut), canary)
 
         yield f"{sound.suffix} cut at {share} %", lambda ask=ask: ask(weights=False)  # type: ignore[misc]
         yield f"{sound.suffix} cut at {share} %, as weights", lambda ask=ask: ask(weights=True)  # type: ignore[misc]

@@ -99,7 +99,9 @@ def test_a_device_is_not_read(tmp_path):
     refuse_device(tmp_path)
 
 
-@pytest.mark.parametrize("pattern", ["**/*.jpg", "a/**", "a/**/*.jpg", "**/b/**/*", "*/b/*.jpg", "a**/*.jpg", "[ab]/**/1.*", "no/**/x"])
+@pytest.mark.parametrize(
+    "pattern", ["**/*.jpg", "a/**", "a/**/*.jpg", "**/b/**/*", "*/b/*.jpg", "a**/*.jpg", "[ab]/**/1.*", "no/**/x"]
+)
 def test_a_glob_names_what_it_does_elsewhere(tmp_path, monkeypatch, pattern):
     monkeypatch.chdir(tmp_path)
     for name in ("1.jpg", "a/1.jpg", "a/b/1.jpg", "a/b/c/2.jpg", "a/.hidden/3.jpg", "a[b]/4.jpg", "b/b/5.png"):
