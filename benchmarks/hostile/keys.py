@@ -56,7 +56,7 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
                 (
                     f"{' '.join(words)} {key}={value[:40]}",
                     lambda value=value, key=key, composed=composed: _held(data, composed, key, value),
-                )  # type: ignore[misc]  # fmt: skip
+                )  # type: ignore[misc]
                 for value in VALUES
             )
         pairs = [(words, key, value) for words, key in every for value in VALUES]
@@ -64,7 +64,7 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
             (
                 f"typed: {' '.join(words)} {key}={value[:40]}",
                 lambda words=words, word=f"{key}={value}": _typed(canary, [*words, word]),
-            )  # type: ignore[misc]  # fmt: skip
+            )  # type: ignore[misc]
             for words, key, value in draw.sample(pairs, 2 if short else TYPED)
         )
         tally.cases((f"too large: {words}", lambda words=words: _too_large(words.split())) for words in TOO_LARGE)  # type: ignore[misc]

@@ -71,14 +71,8 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
         )
         for case in _cases(canary, folder, short):
             tally.cases(
-                # a run that makes no ensemble better is not opened
-                (
-                    f"{case.name}, {way}",
-                    lambda case=case, answer=answer, codes=EITHER if way.startswith("ensemble") else case.codes: _fault(
-                        codes, answer, canary
-                    ),
-                )  # type: ignore[misc]  # fmt: skip
-                for way, answer in _ways(case, folder, short).items()
+                (f"{case.name}, {way}", functools.partial(_fault, codes, answer, canary))
+                for way, (codes, answer) in _ways(case, folder, short).items()
             )
         for ending in ("keras", "h5"):
             tally.cases(_cut(folder / f"sound.{ending}", canary, 10 if short else 1))
@@ -159,10 +153,10 @@ def _cases(canary: Canary, folder: Path, short: bool) -> Iterator[Case]:
     yield Case("a device", Path("/dev/zero"), whole=False)
 
 
-def _ways(case: Case, folder: Path, short: bool) -> dict[str, Callable[[], Told]]:
-    """How a file comes to be opened: by which command, by which option, from Python."""
+def _ways(case: Case, folder: Path, short: bool) -> dict[str, tuple[Sequence[int], Callable[[], Told]]]:
+    """How a file comes to be opened: by which command, by which option, from Python; with the exit codes that are right."""
     if short:
-        return {"opened": lambda: _opened(case.file)}
+        return {"opened": (case.codes, lambda: _opened(case.file))}
     ways = _of_file(case.file)
     ways["model.weights="] = lambda: Told(2 if _is_unfit(case.file) else 0, "", "unfit", 0.0)
     if case.weights:
@@ -170,7 +164,8 @@ def _ways(case: Case, folder: Path, short: bool) -> dict[str, Callable[[], Told]
         ways["check model.weights="] = lambda: ask(check, [*small, f"model.weights={case.file}"])
     if case.file.suffix == ".keras" and case.whole:
         ways |= _of_run(whole_run(folder / "run", case.file), folder)
-    return ways
+    # a run that makes no ensemble better is not opened
+    return {way: (EITHER if way.startswith("ensemble") else case.codes, answer) for way, answer in ways.items()}
 
 
 def _of_file(file: Path) -> dict[str, Callable[[], Told]]:

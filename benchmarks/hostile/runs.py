@@ -62,7 +62,7 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
             (
                 f"a sound run, {name}",
                 lambda name=name: _read(canary, inside, name, configs, codes=BOTH if name == "train resume=" else DONE),
-            )  # type: ignore[misc]  # fmt: skip
+            )  # type: ignore[misc]
             for name in _commands("evil")
         )
         for cases in (

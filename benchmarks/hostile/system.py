@@ -59,7 +59,7 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
                 (
                     f"{name} where others may {0o777 & ~umask:o}",
                     lambda umask=umask, command=command, words=words: _masked(folder, umask, command, words),
-                )  # type: ignore[misc]  # fmt: skip
+                )  # type: ignore[misc]
                 for umask in UMASKS
             )
     if not short:
@@ -82,7 +82,7 @@ def _masked(folder: Path, umask: int, command: Any, words: Sequence[str]) -> str
     return wrong or _open_to_others(out, umask) or _left(temporary, opened)
 
 
-class _watched:  # noqa: N801 - a context
+class _watched:
     """While entered, the names are noted by which files are made in a folder that anybody could foresee."""
 
     def __init__(self, folder: Path):

@@ -169,9 +169,13 @@ def _path_marks(kind: Any) -> list[_Path]:
     return [mark for one in arguments for mark in ([one] if isinstance(one, _Path) else _path_marks(one))]
 
 
-@functools.cache
 def fields(record: type) -> dict[str, Any]:
     """Name and type of each field of a dataclass, in order; a word of Python is a field with a ``_`` behind it."""
+    return _fields(record)
+
+
+@functools.cache
+def _fields(record: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(record, include_extras=True)
     return {field.name.removesuffix("_"): hints[field.name] for field in dataclasses.fields(record)}
 

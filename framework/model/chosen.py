@@ -131,7 +131,9 @@ def _no_folder(run: str, path: Path) -> Problem:
     where = f"command line: run={run}"
     if os.path.isfile(path):
         return Problem(f"{run} is a file", where, f"run={path.parent}, or model={run} classes=[a,b]")
-    places = [Path(name) for name in (path.parent, *map(os.path.abspath, RUN_FOLDERS)) if os.path.isdir(name)]
+    places = [
+        place for place in (path.parent, *(Path(name).absolute() for name in RUN_FOLDERS)) if os.path.isdir(place)
+    ]
     near = {entry.name: entry for place in places for entry in place.iterdir() if entry.is_dir()}
     name = nearest(path.name, near)
     return Problem(f"there is no folder {run}", where, f"run={near[name]}" if name else f"run={LATEST}")

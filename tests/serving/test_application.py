@@ -266,8 +266,7 @@ def test_the_pages_for_programs_in_a_browser(address):
     with chromium(900, 900) as browser:
         for page in ("docs", "redoc"):
             browser.get(f"{address}/{page}")
-            text = "return document.body.innerText"
-            WebDriverWait(browser, 20).until(lambda _: "Grad-CAM" in browser.execute_script(text))
+            WebDriverWait(browser, 20).until(lambda _: "Grad-CAM" in browser.find_element("tag name", "body").text)
             assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
             assert not runs_what_gets_in(browser)
 
