@@ -361,7 +361,7 @@ def _ask_locked(tally: Tally, port: int) -> None:
                 headers = {"Content-Type": FORM, **({} if key is None else {"Authorization": f"Bearer {key}".encode("latin-1")})}  # fmt: skip
                 connection.request(method, page, in_form(jpeg((8, 8))) if method == "POST" else None, headers)
                 status = connection.getresponse().status
-            tally.count(f"{method} {page} with {name}", "" if (status == 200) == (key == KEY) else f"status {status}")
+            tally.count(f"{method} {page} with {name}", "" if (status != 401) == (key == KEY) else f"status {status}")
 
 
 def _named(tally: Tally, folder: Path) -> None:
