@@ -49,8 +49,10 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
     with listening(folder / "canary") as canary, accepting():
         data = Data()
         _held(data, _composed(()), "optim.lr", "0.1")  # what is read and imported once
-        chosen = draw.choice(sorted({words for words, _ in every if len(words) == 1}))
-        for words, key in [one for one in every if one[0] == chosen] if short else every:
+        if short:
+            chosen = draw.choice(sorted({words for words, _ in every if len(words) == 1}))
+            every = [one for one in every if one[0] == chosen]
+        for words, key in every:
             composed = _composed(words)
             tally.cases(
                 (
