@@ -141,6 +141,8 @@ def _answer(canary: Canary, inside: Path, codes: Sequence[int], command: Any, wo
     root, named = inside.parents[1], [inside / name for name in WRITTEN]
     before = _there(root)
     told = ask(command, words)
+    if command is compare and codes == BOTH:
+        codes = (0, 1, 2)  # there is nothing to compare, or no verdict
     wrong = unclean(told, codes) or canary.fault(told.said)
     astray = [path for path in _there(root) - before if not any(map(path.is_relative_to, named))]
     for path in named:
@@ -170,8 +172,6 @@ def _read(
     made(inside / "evil", config, **record)
     if change is not None:
         change(inside / "evil")
-    if command == "compare" and codes == BOTH:
-        codes = (0, 1, 2)  # there is no verdict
     return _answer(canary, inside, codes, COMMANDS[command], _commands("evil")[command])
 
 
