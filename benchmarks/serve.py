@@ -27,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -54,10 +54,15 @@ class Ask(NamedTuple):
 
 
 class Server(NamedTuple):
-    """A running server: its port, its process."""
+    """A running server: its port, its process, what it says on standard error."""
 
     port: int
     process: subprocess.Popen[str]
+    told: IO[str]
+
+    def said(self) -> list[str]:
+        """Its lines so far."""
+        return _said(self.told)
 
 
 def main() -> None:
@@ -226,24 +231,28 @@ def serving(*words: str) -> Iterator[Server]:
         ) as it,
     ):
         try:
-            yield Server(_port(it, told), it)
+            yield Server(_port(it, told), it, told)
         finally:
             it.terminate()
             it.wait(START_SECONDS)
 
 
-def _port(process: subprocess.Popen[str], told: Any) -> int:
+def _port(process: subprocess.Popen[str], told: IO[str]) -> int:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
-        # its place in the file is the server's too: read from another one
-        with open(f"/proc/self/fd/{told.fileno()}", encoding="utf-8") as again:
-            text = again.read()
-        if found := re.search(r"http://127\.0\.0\.1:(\d+)", text):
+        text = "".join(_said(told))
+        if found := re.search(r"http://[\d.]+:(\d+)", text):
             return int(found[1])
         if process.poll() is not None:
             break
         time.sleep(0.1)
     sys.exit(f"the server did not start:\n{text}")
+
+
+def _said(told: IO[str]) -> list[str]:
+    # its place in the file is the server's too: read from another one
+    with open(f"/proc/self/fd/{told.fileno()}", encoding="utf-8") as again:
+        return again.readlines()
 
 
 def _figure(port: int, name: str) -> float:

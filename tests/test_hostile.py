@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from benchmarks.hostile.system import OFFLINE
 from tests.conftest import CLONE, bash, make_images
 
 
@@ -33,22 +34,6 @@ def test_a_case_that_is_not_answered_well_fails_the_campaign(capsys):
     assert tally.tried == 3
     assert tally.failed == ["wrong: the secret was shown", "a fault: ZeroDivisionError: division by zero"]
     assert "FAILED made up: wrong" in capsys.readouterr().out
-
-
-# ends the process that asks for another machine
-OFFLINE = """
-import os, sys
-def hook(event, arguments):
-    outwards = event == "socket.connect" and isinstance(arguments[1], tuple)
-    if outwards or event in ("socket.getaddrinfo", "socket.gethostbyname"):
-        print("asked for", arguments[1:], file=sys.stderr, flush=True)
-        os._exit(9)
-sys.addaudithook(hook)
-from framework import check, train
-given = ["data=image_folder", "data.dir=photos", "data.image_size=16", "model.filters=[4]", "trainer.epochs=1"]
-sys.argv = ["framework-train"]
-sys.exit(check.main(given) or train.main([*given, "hydra.run.dir=run"]))
-"""
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.hostile.tally import Tally
 from benchmarks.measure import report
 
-SECTIONS = ("sources", "runs", "cache", "keys", "models", "serve")
+SECTIONS = ("sources", "runs", "cache", "keys", "models", "system", "serve")
 
 
 def main() -> int:
@@ -70,10 +70,11 @@ def tried(
     print(f"{name} …", flush=True)
     started = time.monotonic()
     import_module(f"benchmarks.hostile.{name}").carry_out(tally, folder, short, requests)
-    longest, slowest = tally.slowest
-    tally.facts.append(
-        f"{time.monotonic() - started:.0f} s; the longest case took {longest:.2f} s of processor time ({slowest})"
-    )
+    (longest, slowest), (most, largest) = tally.slowest, tally.largest
+    told = f"{time.monotonic() - started:.0f} s"
+    if slowest:
+        told += f"; the longest case took {longest:.2f} s of processor time ({slowest}), the largest {most:,.0f} MiB ({largest})"
+    tally.facts.append(told)
     print(f"{name}: {tally.tried:,} tried, {len(tally.failed)} failed", flush=True)
     return tally
 

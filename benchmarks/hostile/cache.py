@@ -11,6 +11,7 @@ import builtins
 import contextlib
 import errno
 import io
+import itertools
 import os
 import random
 import shutil
@@ -34,6 +35,7 @@ from framework.features.upkeep import clear, listing, trim, verify
 LAYOUT = Layout(((4, 2), (3,)), "float32")
 ROWS = [str(number) for number in range(12)]
 CALLS = ("replace", "rename", "fsync", "unlink", "remove", "mkdir", "utime", "open", "link", "ftruncate")
+NEED_NO_ROOM = ("unlink", "remove", "utime")
 DIED = 77
 
 
@@ -109,28 +111,29 @@ def _silent() -> Iterator[io.StringIO]:
 
 def _damage(tally: Tally, folder: Path, count: int) -> None:
     """A byte of a file flipped, a file cut, longer, empty, gone."""
-    draw, root = random.Random(0), folder / "damaged"
+    draw, root, whole = random.Random(0), folder / "damaged", folder / "whole"
     with _silent():
-        filled(root).close()
-    whole = folder / "whole"
-    shutil.copytree(root, whole)
+        filled(whole).close()
+    files = sorted(path for path in whole.rglob("*") if path.suffix in (".rows", ".json"))
+
+    def damaged(file: Path, content: bytes) -> Callable[[], str]:
+        def ask() -> str:
+            shutil.rmtree(root, ignore_errors=True)
+            shutil.copytree(whole, root)
+            (root / file.relative_to(whole)).write_bytes(content)
+            return fault(root)
+
+        return ask
+
+    cases = []
     for number in range(count):
-        shutil.rmtree(root)
-        shutil.copytree(whole, root)
-        files = sorted(path for path in (root / opened(root).key).iterdir() if path.suffix in (".rows", ".json"))
         file = draw.choice(files)
         data, at = file.read_bytes(), draw.randrange(file.stat().st_size)
-        what, changed = draw.choice(
-            [
-                ("flipped", data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1 :]),
-                ("flipped", data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1 :]),
-                ("cut", data[:at]),
-                ("longer", data + b"x" * at),
-                ("of zeros", bytes(len(data))),
-            ]
-        )
-        file.write_bytes(changed)
-        tally.case(f"{file.suffix} {what}, {number}", lambda: fault(root))
+        flipped = data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1 :]
+        changes = {"flipped": flipped, "cut": data[:at], "longer": data + b"x" * at, "of zeros": bytes(len(data))}
+        what = draw.choice(["flipped", *changes])
+        cases.append((f"{file.suffix} {what}, {number}", damaged(file, changes[what])))
+    tally.cases(cases)
 
 
 def _mixed_up(tally: Tally, folder: Path) -> None:
@@ -193,8 +196,7 @@ def _mixed_up(tally: Tally, folder: Path) -> None:
         "a key.json that is none": lambda own, _: (own / "key.json").write_text("[1"),
         "somebody's files": lambda own, _: (own.parent / "thesis.tex").write_text("mine"),
     }
-    for name, change in cases.items():
-        tally.case(name, prepared(change))
+    tally.cases((name, prepared(change)) for name, change in cases.items())
 
     def stranger() -> str:
         """A folder that is not the cache's is not cleared."""
@@ -330,50 +332,45 @@ def _calls(work: Callable[[Path], None], root: Path) -> int:
     return len(made)
 
 
+def _once(moment: int, but: Sequence[str] = ()) -> Callable[[str], bool]:
+    """Whether the call that is made is the one of this number, and not one of these names."""
+    made = itertools.count()
+    return lambda call: next(made) == moment and call not in but
+
+
 def _die(tally: Tally, folder: Path, name: str, work: Callable[[Path], None]) -> None:
     """A process that dies at each call in turn; what it has left is whole, and another goes on."""
     root = folder / "dying"
     count = _calls(work, root)
-    for moment in range(count):
-        shutil.rmtree(root, ignore_errors=True)
 
-        def dying(moment: int = moment) -> None:
-            made = 0
-
-            def asked(_: str) -> bool:
-                nonlocal made
-                made += 1
-                return made == moment + 1
-
-            with _silent(), _asking(asked, lambda: os._exit(DIED)):
+    def at(moment: int) -> Callable[[], str]:
+        def dying() -> None:
+            with _silent(), _asking(_once(moment), lambda: os._exit(DIED)):
                 work(root)
 
         def ask() -> str:
+            shutil.rmtree(root, ignore_errors=True)
             ended = in_child(dying)
             return fault(root) if ended == f"it ended with {DIED}" else f"it did not die: {ended}"
 
-        tally.case(f"died while {name}, at call {moment + 1} of {count}", ask)
+        return ask
+
+    tally.cases((f"died while {name}, at call {moment + 1} of {count}", at(moment)) for moment in range(count))
     tally.facts.append(f"{count} moments to die at while {name}")
 
 
 def _fill_the_disk(tally: Tally, folder: Path, name: str, work: Callable[[Path], None]) -> None:
     """A disk that is full at each call in turn: one message, and what was whole stays."""
     root = folder / "full"
-    for moment in range(_calls(work, root)):
-        shutil.rmtree(root, ignore_errors=True)
-        made = 0
 
-        def asked(call: str, moment: int = moment) -> bool:
-            nonlocal made
-            made += 1
-            return made == moment + 1 and call not in ("unlink", "remove", "utime")  # which need no room
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        def full() -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
+    def at(moment: int) -> Callable[[], str]:
         def ask() -> str:
+            shutil.rmtree(root, ignore_errors=True)
             try:
-                with _silent(), _asking(asked, full):
+                with _silent(), _asking(_once(moment, NEED_NO_ROOM), full):
                     work(root)
             except RunFailed as error:
                 if "no space left" not in str(error):
@@ -385,4 +382,6 @@ def _fill_the_disk(tally: Tally, folder: Path, name: str, work: Callable[[Path],
                     raise
             return fault(root)
 
-        tally.case(f"full while {name}, at call {moment + 1}", ask)
+        return ask
+
+    tally.cases((f"full while {name}, at call {moment + 1}", at(moment)) for moment in range(_calls(work, root)))

@@ -39,9 +39,14 @@ class Canary:
         self._door.setblocking(False)
         self.port = self._door.getsockname()[1]
 
-    def fault(self, *said: str) -> str:
-        """What has happened that must not since it was last asked; empty if nothing."""
-        found = [*_heard]
+    def fault(self, *said: str, named: bool = False) -> str:
+        """What has happened that must not since it was last asked; empty if nothing.
+
+        Args:
+            said: what a command has printed.
+            named: whether the file that holds the secret was named, so that it may be looked at; it is shown to nobody even so.
+        """
+        found = [one for one in _heard if not (named and one.startswith("open("))]
         _heard.clear()
         if self.file.exists():
             self.file.unlink()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,30 @@ from unittest import mock
 import framework
 from benchmarks.hostile import networks
 from benchmarks.hostile.canary import Canary, listening
-from benchmarks.hostile.child import in_child
 from benchmarks.hostile.files import jpeg
-from benchmarks.hostile.tally import Accepted, Tally, Told, ask, most_memory, unclean
+from benchmarks.hostile.names import HOSTILE, LONG, formula_in
+from benchmarks.hostile.runs import made, whole_config
+from benchmarks.hostile.tally import Accepted, Tally, Told, ask, unclean
 from framework import check, ensemble, evaluate, export, predict, serve, visualize
 from framework.config.documents import read_option
 from framework.config.folders import conf_folder
+from framework.core import registry
+from framework.core.errors import BadInput
 from framework.core.runs import RunFolder
 from framework.model.description import describe
-from framework.model.saved import open_file, open_run
 from framework.model.weights import unfit
+from framework.train import ready
 
-REFUSED, EITHER = (2,), (0, 2)
+DONE, REFUSED, EITHER = (0,), (2,), (0, 2)
 CLASSES = "classes=[no,yes]"
+LOADED = 5000.0  # MiB: 4 GiB are what a model may take while it is built
+# what opens a model, and what it needs beside
+COMMANDS: dict[str, tuple[Any, list[str]]] = {
+    "predict": (predict, ["photos"]),
+    "evaluate": (evaluate, ["data.dir=photos", "split=validation"]),
+    "visualize": (visualize, ["image=photos/train/no/0.jpg"]),
+    "export": (export, ["format=saved_model"]),
+}
 
 
 class Case:
@@ -40,54 +53,60 @@ class Case:
 def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
     """Every file by every way that leads to it; ``short``: without TensorFlow, by what all commands open models with."""
     os.chdir(folder)
+    tally.most = LOADED
     for name in ("no", "yes"):
-        Path("photos", name).mkdir(parents=True)
-        for number in range(4):
-            Path("photos", name, f"{number}.jpg").write_bytes(jpeg((8, 8)))
-    make_run(folder / "sound", networks.keras_file(folder / "sound.keras"))
+        for split in ("train", "validation"):
+            Path("photos", split, name).mkdir(parents=True)
+            for number in range(2):
+                Path("photos", split, name, f"{number}.jpg").write_bytes(jpeg((8, 8)))
+    networks.keras_file(folder / "sound.keras")
+    networks.h5_file(folder / "sound.h5")
+    whole_run(folder / "sound", folder / "sound.keras")
+    if not short:
+        ready()  # once for all cases, which are tried in forks
     with listening(folder / "canary") as canary:
-        tally.case("a sound file is opened", lambda: _sound(folder, short))
+        tally.cases(
+            (f"a sound file, {way}", lambda answer=answer: unclean(answer(), DONE) or canary.fault())  # type: ignore[misc]
+            for way, answer in _sound(folder, short).items()
+        )
         for case in _cases(canary, folder, short):
-            for way, answer in _ways(case, folder, short).items():
-                tally.case(f"{case.name}, {way}", lambda case=case, answer=answer: _fault(case, answer, canary))  # type: ignore[misc]
-        damaged = {"keras": folder / "sound.keras", "h5": networks.h5_file(folder / "sound.h5")}
-        for ending, file in damaged.items():
-            for share in range(0, 100, 10 if short else 1):
-                cut = folder / f"cut.{ending}"
-                cut.write_bytes(file.read_bytes()[: file.stat().st_size * share // 100])
-                case = Case(f"{ending} cut at {share} %", cut)
-                tally.case(case.name, lambda case=case: _fault(case, _opened(case), canary))  # type: ignore[misc]
-                tally.case(f"{case.name}, as weights", lambda cut=cut: "" if _weights(cut) else "taken")  # type: ignore[misc]
-            flips = 20 if short else 1000
-            wrong = in_child(lambda file=file, flips=flips: _flipped(file, flips))  # type: ignore[misc]
-            for number in range(flips):
-                tally.count(
-                    f"{ending} with byte {number} flipped", wrong if number == 0 and isinstance(wrong, str) else ""
-                )
-    tally.facts.append(f"at most {most_memory():.0f} MiB of memory were taken")
+            tally.cases(
+                (f"{case.name}, {way}", functools.partial(_fault, codes, answer, canary))
+                for way, (codes, answer) in _ways(case, folder, short).items()
+            )
+        for ending in ("keras", "h5"):
+            tally.cases(_cut(folder / f"sound.{ending}", canary, 10 if short else 1))
+            tally.cases(_flipped(folder / f"sound.{ending}", 20 if short else 1000))
+        if not short:
+            tally.cases(_named(canary, folder))
 
 
-def make_run(path: Path, model: Path) -> Path:
+def make_run(path: Path, model: Path, classes: Sequence[str] = networks.CLASSES) -> Path:
     """A run folder around a model's file."""
     run = RunFolder(path)
-    run.write_run(
-        {"status": "finished", "started": "2026-01-01", "classes": list(networks.CLASSES), "task": "multiclass"}
-    )
+    run.write_run({"status": "finished", "started": "2026-01-01", "classes": list(classes), "task": "multiclass"})
     run.model.write_bytes(model.read_bytes())
     return path
 
 
-def _sound(folder: Path, short: bool) -> str:
+def whole_run(path: Path, model: Path) -> Path:
+    """The same with all that a training leaves beside it."""
+    made(path, _config())
+    RunFolder(path).model.write_bytes(model.read_bytes())
+    return path
+
+
+@functools.cache
+def _config() -> dict[str, Any]:
+    return whole_config()
+
+
+def _sound(folder: Path, short: bool) -> dict[str, Callable[[], Told]]:
+    """What is wrong with none of the ways."""
     if short:
-        open_run(str(folder / "sound"))
-        open_file(str(folder / "sound.keras"), networks.CLASSES)
-        open_file(str(networks.h5_file(folder / "sound.h5")), networks.CLASSES)
-        return ""
-    for words in ([f"run={folder}/sound"], [f"model={networks.h5_file(folder / 'sound.h5')}", CLASSES]):
-        told = ask(predict, ["photos", *words])
-        if told.code != 0:
-            return told.said
-    return ""
+        return {ending: lambda ending=ending: _opened(folder / f"sound.{ending}") for ending in ("keras", "h5")}  # type: ignore[misc]
+    file = folder / "sound.h5"
+    return {**_of_file(file), **_of_run(folder / "sound", folder)}
 
 
 def _cases(canary: Canary, folder: Path, short: bool) -> Iterator[Case]:
@@ -134,68 +153,68 @@ def _cases(canary: Canary, folder: Path, short: bool) -> Iterator[Case]:
     yield Case("a device", Path("/dev/zero"), whole=False)
 
 
-def _ways(case: Case, folder: Path, short: bool) -> dict[str, Callable[[], Told]]:
-    """How a file comes to be opened: by which command, by which option, from Python."""
+def _ways(case: Case, folder: Path, short: bool) -> dict[str, tuple[Sequence[int], Callable[[], Told]]]:
+    """How a file comes to be opened: by which command, by which option, from Python; with the exit codes that are right."""
     if short:
-        return {"opened": lambda: _opened(case)}
-    words = [f"model={case.file}", CLASSES]
-    ways: dict[str, Callable[[], Told]] = {
-        "predict model=": lambda: ask(predict, ["photos", *words]),
-        "framework.load": lambda: _loaded(str(case.file), networks.CLASSES),
-        "model.weights=": lambda: _weighed(case),
-    }
+        return {"opened": (case.codes, lambda: _opened(case.file))}
+    ways = _of_file(case.file)
+    ways["model.weights="] = lambda: Told(2 if _is_unfit(case.file) else 0, "", "unfit", 0.0)
     if case.weights:
         small = ["data=image_folder", "data.dir=photos", "model=mobilenet", "model.alpha=0.25"]
         ways["check model.weights="] = lambda: ask(check, [*small, f"model.weights={case.file}"])
     if case.file.suffix == ".keras" and case.whole:
-        run = make_run(folder / "run", case.file)
-        commands = {"evaluate": evaluate, "visualize": visualize, "export": export}
-        data = {
-            "evaluate": ["data.dir=photos"],
-            "visualize": ["image=photos/no/0.jpg"],
-            "export": ["format=saved_model"],
-        }
-        for name, command in commands.items():
-            ways[f"{name} run="] = lambda name=name, command=command: ask(command, [f"run={run}", *data[name]])  # type: ignore[misc]
-        ways["serve run="] = lambda: _served(run)
-        ways["ensemble runs="] = lambda: ask(
-            ensemble, [f"runs=[{folder}/sound,{run}]", f"output={folder}/made/ensemble"]
-        )
-    return ways
+        ways |= _of_run(whole_run(folder / "run", case.file), folder)
+    # a run that makes no ensemble better is not opened
+    return {way: (EITHER if way.startswith("ensemble") else case.codes, answer) for way, answer in ways.items()}
 
 
-def _opened(case: Case) -> Told:
+def _of_file(file: Path) -> dict[str, Callable[[], Told]]:
+    words = [f"model={file}", CLASSES]
+    ways: dict[str, Callable[[], Told]] = {
+        f"{name} model=": lambda command=command, given=given: ask(command, [*given, *words])  # type: ignore[misc]
+        for name, (command, given) in COMMANDS.items()
+    }
+    return {**ways, "serve model=": lambda: _served(words), "framework.load": lambda: _loaded(file)}
+
+
+def _of_run(run: Path, folder: Path) -> dict[str, Callable[[], Told]]:
+    ways: dict[str, Callable[[], Told]] = {
+        f"{name} run=": lambda command=command, given=given: ask(command, [*given, f"run={run}"])  # type: ignore[misc]
+        for name, (command, given) in COMMANDS.items()
+    }
+    return {**ways, "serve run=": lambda: _served([f"run={run}"]), "ensemble runs=": lambda: _combined(folder, run)}
+
+
+def _combined(folder: Path, run: Path) -> Told:
+    shutil.rmtree(folder / "ensemble", ignore_errors=True)
+    return ask(ensemble, [f"runs=[{folder}/sound,{run}]", f"output={folder}/ensemble"])
+
+
+def _opened(file: Path) -> Told:
     """What all commands do first, without TensorFlow."""
     try:
-        describe(case.file)
-    except framework.core.errors.BadInput as error:
+        describe(file)
+    except BadInput as error:
         return Told(2, "", str(error), 0.0)
     return Told(0, "", "", 0.0)
 
 
-def _loaded(path: str, classes: Sequence[str]) -> Told:
+def _loaded(file: Path) -> Told:
     try:
-        assert framework.load(path, classes=classes).model
+        assert framework.load(str(file), classes=networks.CLASSES).model
     except framework.Error as error:
         return Told(2, "", str(error), 0.0)
     return Told(0, "", "", 0.0)
 
 
-def _served(run: Path) -> Told:
-    with mock.patch.object(serve, "_listen", side_effect=Accepted):
-        told = ask(serve, [f"run={run}", "port=0"])
-    # what is found wrong only when it is loaded, the other commands have seen
-    return told if told.code else Told(2, told.out, told.err + "accepted so far", told.seconds)
+def _served(words: Sequence[str]) -> Told:
+    """Up to where a server would answer."""
+    with mock.patch("uvicorn.Server.run", side_effect=Accepted):
+        return ask(serve, [*words, "port=0"])
 
 
-def _weighed(case: Case) -> Told:
-    """What ``model.weights=`` finds wrong with a file, before TensorFlow loads."""
-    return Told(2, "", "unfit", 0.0) if _weights(case.file) else Told(0, "", "", 0.0)
-
-
-def _weights(file: Path) -> bool:
-    from framework.core import registry
-
+def _is_unfit(file: Path) -> bool:
+    """Whether ``model.weights=`` finds something wrong with a file, before TensorFlow loads."""
     return unfit(registry.get("base", "mobilenet"), file, {**_usual(), "alpha": 0.25}) is not None
 
 
@@ -204,24 +223,68 @@ def _usual() -> dict[str, Any]:
     return read_option(conf_folder() / "model" / "mobilenet.yaml").content
 
 
-def _fault(case: Case, answer: Told | Callable[[], Told], canary: Canary) -> str:
-    told = answer() if callable(answer) else answer
-    wrong = unclean(told, case.codes) or canary.fault(told.said)
+def _fault(codes: Sequence[int], answer: Callable[[], Told], canary: Canary) -> str:
+    told = answer()
+    wrong = unclean(told, codes) or canary.fault(told.said)
     return wrong or ("no one sentence" if len(told.err) > 4000 else "")
 
 
-def _flipped(file: Path, count: int) -> str:
-    """Open copies of a file with a byte changed, in a process that may die of it; what was raised that must not be."""
-    draw, whole = random.Random(0), file.read_bytes()
-    for _ in range(count):
-        place = draw.randrange(len(whole))
-        changed = file.with_name(f"flipped{file.suffix}")
-        changed.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << draw.randrange(8)]) + whole[place + 1 :])
-        for attempt in (describe, _weights):
-            try:
-                attempt(changed)  # type: ignore[operator]
-            except framework.core.errors.BadInput:
-                continue
-            except Exception as error:
-                return f"byte {place}: {type(error).__name__}: {error}"
-    return ""
+def _cut(sound: Path, canary: Canary, step: int) -> Iterator[tuple[str, Callable[[], str]]]:
+    """A file of which so many per cent are there."""
+    whole = sound.read_bytes()
+    for share in range(0, 100, step):
+
+        def ask(weights: bool, share: int = share) -> str:
+            cut = sound.with_name(f"cut{sound.suffix}")
+            cut.write_bytes(whole[: len(whole) * share // 100])
+            if weights:
+                return "" if _is_unfit(cut) else "taken"
+            return _fault(REFUSED, lambda: _opened(cut), canary)
+
+        yield f"{sound.suffix} cut at {share} %", lambda ask=ask: ask(weights=False)  # type: ignore[misc]
+        yield f"{sound.suffix} cut at {share} %, as weights", lambda ask=ask: ask(weights=True)  # type: ignore[misc]
+
+
+def _flipped(sound: Path, count: int) -> Iterator[tuple[str, Callable[[], str]]]:
+    """A file with a bit changed: taken or refused, but never otherwise."""
+    draw, whole = random.Random(0), sound.read_bytes()
+    for number in range(count):
+        place, bit = draw.randrange(len(whole)), 1 << draw.randrange(8)
+
+        def ask(place: int = place, bit: int = bit) -> str:
+            changed = sound.with_name(f"flipped{sound.suffix}")
+            changed.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            for attempt in (describe, _is_unfit):
+                with contextlib.suppress(BadInput):
+                    attempt(changed)
+            return ""
+
+        yield f"{sound.suffix} with byte {place} flipped, {number}", ask
+
+
+def _named(canary: Canary, folder: Path) -> Iterator[tuple[str, Callable[[], str]]]:
+    """What commands print and write of classes whose names are no good for terminals, tables and figures."""
+    names = [*HOSTILE, *LONG]
+    units = len(names)
+    weights = networks.hdf5(lambda file: networks.write_arrays(file, units=units))
+    file = networks.keras_file(folder / "named.keras", networks.network(units=units), weights)
+    run = make_run(folder / "named", file, names)
+    for name, command, words in (
+        *(
+            (f"predict format={kind}", predict, ["photos", f"format={kind}", "top=40"])
+            for kind in ("text", "csv", "jsonl")
+        ),
+        ("evaluate", evaluate, ["data.dir=photos"]),
+        ("visualize", visualize, ["image=photos/train/no/0.jpg"]),
+        ("export", export, ["format=saved_model"]),
+    ):
+
+        def asked(command: Any = command, words: list[str] = words) -> str:
+            told = ask(command, [*words, f"run={run}"])
+            # a table for programs has names as they are
+            wrong = unclean(told._replace(out="") if "format=csv" in words else told, EITHER) or canary.fault(told.said)
+            if "format=csv" in words:
+                (folder / "named" / "told.csv").write_text(told.out, encoding="utf-8")
+            return wrong or next(filter(None, map(formula_in, (folder / "named").rglob("*.csv"))), "")
+
+        yield f"classes of hostile names, {name}", asked

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+from pathlib import Path
+
+from framework.core.names import FORMULA
+
 HOSTILE = (
     "$0_$9",
     "$\\frac{",
@@ -43,3 +49,15 @@ LONG = (
 def is_plain(text: str) -> bool:
     """Whether a terminal, a browser and a reader see one line of what is there."""
     return all(letter.isprintable() or letter in "\u200c\u200d" for letter in text)
+
+
+def formula_in(table: Path) -> str:
+    """What a spreadsheet would take for a formula in a CSV file; empty if there is none."""
+    with open(table, newline="", encoding="utf-8", errors="surrogateescape") as opened:
+        for cell in (cell for row in csv.reader(opened) for cell in row):
+            with contextlib.suppress(ValueError):
+                float(cell)
+                continue
+            if cell.startswith(FORMULA):
+                return f"a spreadsheet takes {cell[:40]!r} in {table.name} for a formula"
+    return ""

@@ -68,14 +68,14 @@ def network(side: int = SIDE, units: int = UNITS) -> dict[str, Any]:
     }
 
 
-def arrays(value: float = 0.1) -> dict[str, np.ndarray]:
+def arrays(value: float = 0.1, units: int = UNITS) -> dict[str, np.ndarray]:
     """The weights of the last layer."""
-    return {"0": np.full((SIDE * SIDE * 3, UNITS), value, np.float32), "1": np.zeros(UNITS, np.float32)}
+    return {"0": np.full((SIDE * SIDE * 3, units), value, np.float32), "1": np.zeros(units, np.float32)}
 
 
-def write_arrays(file: h5py.File, value: float = 0.1) -> None:
+def write_arrays(file: h5py.File, value: float = 0.1, units: int = UNITS) -> None:
     """In the layout of ``.weights.h5``."""
-    for name, array in arrays(value).items():
+    for name, array in arrays(value, units).items():
         file[f"layers/dense/vars/{name}"] = array
 
 
@@ -238,6 +238,7 @@ def absurd_configs() -> Iterator[tuple[str, Any]]:
     yield "a call of no layer", changed(lambda layers: _call(layers[2], "nobody", 0))
     yield "10^9 blocks", between("ViTBackbone", {"num_layers": 10**9}, module="keras_hub.src.models.vit.vit_backbone")
     yield "one object for all layers", changed(_shared)
+    yield "10^9 layers by reference", _doubled(30)
     deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
     yield "nested 100,000 times", deep
     yield "lists nested 100,000 times", b"[" * 100_000 + b"]" * 100_000
@@ -294,7 +295,32 @@ def _circle(layers: list[dict[str, Any]]) -> None:
 
 
 def _call(one: dict[str, Any], name: str, number: int) -> None:
-    one["inbound_nodes"][0]["args"][0]["config"]["keras_history"] = [name, number, 0]
+    _call_by(one["inbound_nodes"][0], name, number)
+
+
+def _call_by(node: dict[str, Any], name: str, number: int = 0) -> None:
+    node["args"][0]["config"]["keras_history"] = [name, number, 0]
+
+
+def _doubled(depth: int) -> dict[str, Any]:
+    """A network within a network, each called twice by the one around it: 2^depth calls of a layer in a few kilobytes."""
+    shape = (SIDE * SIDE * 3,)
+    inner = layer("Activation", "a", {"activation": "relu"}, "flatten", shape)
+    for number in range(depth):
+        start = layer("InputLayer", f"i{number}", {"batch_shape": [None, *shape], "dtype": "float32", "sparse": False})
+        again = {**copy.deepcopy(inner["inbound_nodes"][0]), "kwargs": {}}
+        _call_by(inner["inbound_nodes"][0], f"i{number}")
+        _call_by(again, inner["name"])
+        inner["inbound_nodes"].append(again)
+        ends = {"input_layers": [[f"i{number}", 0, 0]], "output_layers": [[inner["name"], 1, 0]]}
+        within = {"name": f"m{number}", "trainable": True, "layers": [start, inner], **ends}
+        inner = layer("Functional", f"m{number}", within, "flatten", shape, module="keras.src.models.functional")
+
+    def change(layers: list[dict[str, Any]]) -> None:
+        layers.insert(2, inner)
+        _call(layers[3], inner["name"], 0)
+
+    return changed(change)
 
 
 def _shared(layers: list[dict[str, Any]]) -> None:

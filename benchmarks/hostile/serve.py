@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -17,15 +18,17 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.hostile import browser, networks
 from benchmarks.hostile.files import bombs, jpeg, programs
 from benchmarks.hostile.models import make_run
 from benchmarks.hostile.names import HOSTILE, LONG
-from benchmarks.hostile.tally import Tally
+from benchmarks.hostile.tally import Tally, ask
 from benchmarks.serve import FORM, JSON, Ask, Server, bad_requests, connected, in_form, resident, send, serving
+from framework import serve
+from framework.serving.limits import Limits
 
 CLIENTS, GOOD_CLIENTS = 64, 2
 SECONDS, HEADER_SECONDS = 6.0, 3.0
@@ -40,6 +43,8 @@ PATIENCE = 60.0
 TRIES = 20  # of a client that is told to come again
 MOST_GROWTH = 1.15
 GOOD_SHARE = 0.999
+KEY = "s3cret+/="
+MARKED = "run<img src=x onerror=alert(1)>"  # a folder
 Attack = Callable[[int, random.Random], str]
 
 
@@ -50,9 +55,11 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
     with serving("run=run", *LIMITS) as server:
         _attack(tally, server, 200 if short else requests)
         _stop(tally, server)
+    _help(tally)
     if not short:
         _open(tally, folder)
-        _named(tally, folder)
+        if browser.DRIVER:
+            _named(tally, folder)
 
 
 def attacks() -> dict[str, Attack]:
@@ -97,13 +104,19 @@ def attacks() -> dict[str, Attack]:
         "a length of 10^30": b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1" + b"0" * 30 + b"\r\n\r\n",
         "chunks of no size": b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "a chunk of 2^70": b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n400000000000000000\r\n",
         "another encoding": b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", "an upgrade": b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        "another name": b"GET /model HTTP/1.1\r\nHost: evil.example\r\n\r\n", "another site": b"POST /predict HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nContent-Length: 0\r\n\r\n",
-        "a way out": b"GET /static/../../../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", "a way out, encoded": b"GET /static/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                "a way out": b"GET /static/../../../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", "a way out, encoded": b"GET /static/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "a hundred at once": b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100, "a method": b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n", "a proxy": b"GET http://127.0.0.1:22/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "a range": b"GET /static/redoc.standalone.js HTTP/1.1\r\nHost: localhost\r\nRange: bytes=" + b"0-1," * 5000 + b"0-1\r\n\r\n",
         "a metric": b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: " + b"application/openmetrics-text;" * 500 + b"\r\n\r\n",
     }.items():  # fmt: skip
         found[name] = _says(text)
+    for name, head in {
+        "another name": "GET /model HTTP/1.1\r\nHost: evil.example",
+        "a name that ends as ours": "GET /model HTTP/1.1\r\nHost: localhost.evil.example",
+        "another site": "POST /predict HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nContent-Length: 0",
+        "a page without a site": "POST /predict HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\nContent-Length: 0",
+    }.items():
+        found[name] = _says(f"{head}\r\n\r\n".encode(), only=b"HTTP/1.1 403")
     return found
 
 
@@ -161,8 +174,8 @@ def _socket(port: int) -> Iterator[socket.socket]:
         yield opened
 
 
-def _says(text: bytes) -> Attack:
-    """Bytes that are no good request; whatever comes back is no fault of the server's."""
+def _says(text: bytes, only: bytes = b"") -> Attack:
+    """Bytes that are no good request; whatever comes back is no fault of the server's, or begins with ``only``."""
 
     def attack(port: int, draw: random.Random) -> str:
         with _socket(port) as opened:
@@ -173,6 +186,8 @@ def _says(text: bytes) -> Attack:
         for line in answer.split(b"\r\n"):
             if line.startswith(b"HTTP/1.1 5") and not line.startswith((b"HTTP/1.1 501", b"HTTP/1.1 503")):
                 return line.decode(errors="replace")
+        if only and not answer.startswith((only, b"HTTP/1.1 503")):
+            return f"it was answered: {answer[:200]!r}"
         return "" if b"root:" not in answer else "a file was sent"
 
     return attack
@@ -320,43 +335,49 @@ def _stop(tally: Tally, server: Server) -> None:
     tally.count("SIGTERM ends with 0", "" if code == 0 else f"exit code {code}")
 
 
-def _open(tally: Tally, folder: Path) -> None:
-    """A server for every network says so."""
-    import subprocess
-    import sys
+def _help(tally: Tally) -> None:
+    """Each limit is told by ``--help``."""
+    told = ask(serve, ["--help"]).out
+    for one in dataclasses.fields(Limits):
+        tally.count(f"--help tells of limits.{one.name}", "" if f"limits.{one.name}" in told else "it does not")
 
-    command = [sys.executable, "-m", "framework.serve", "run=run", "port=0", "host=0.0.0.0"]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "is served at" in line:
-                break
-        process.terminate()
-    tally.count(
-        "a server for every network warns",
-        "" if any("anyone who reaches this machine can ask" in line for line in said) else "".join(said),
-    )
+
+def _open(tally: Tally, folder: Path) -> None:
+    """A server for every network says so, unless it has a key; with one it answers only who brings it."""
+    for words, warned in ((["host=0.0.0.0"], True), (["host=0.0.0.0", f"token={KEY}"], False)):
+        with serving("run=run", *words) as server:
+            said = server.said()
+            told = any("anyone who reaches this machine can ask" in line for line in said)
+            tally.count(f"a server of {words} warns: {warned}", "" if told == warned else str(said))
+            if not warned:
+                _ask_locked(tally, server.port)
+
+
+def _ask_locked(tally: Tally, port: int) -> None:
+    keys = {"no key": None, "a wrong key": "x", "half a key": KEY[:-1], "a longer key": f"{KEY}x", "a key of letters": "é\x80", "the key": KEY}  # fmt: skip
+    for name, key in keys.items():
+        for method, page in (("POST", "/predict"), ("POST", "/attention"), ("GET", "/model"), ("GET", "/metrics")):
+            with connected(port) as connection:
+                headers = {"Content-Type": FORM, **({} if key is None else {"Authorization": f"Bearer {key}".encode("latin-1")})}  # fmt: skip
+                connection.request(method, page, in_form(jpeg((8, 8))) if method == "POST" else None, headers)
+                status = connection.getresponse().status
+            tally.count(f"{method} {page} with {name}", "" if (status != 401) == (key == KEY) else f"status {status}")
 
 
 def _named(tally: Tally, folder: Path) -> None:
-    """The pages of a model whose classes have hostile names."""
-    names = [*HOSTILE, *LONG][:2]
-    for number, pair in enumerate(_pairs([*HOSTILE, *LONG])):
-        record = json.loads((folder / "run" / "run.json").read_text())
-        (folder / "run" / "run.json").write_text(json.dumps({**record, "classes": pair}))
-        names = pair
-        if number % 8 or time.monotonic() > tally.until:
-            continue
-        with serving("run=run", *LIMITS) as server:
-            for page in ("/", "/docs", "/redoc"):
-                if browser.DRIVER:
-                    with browser.chromium() as opened:
-                        wrong = browser.fault(opened, f"http://127.0.0.1:{server.port}{page}")
-                        tally.count(f"{page} of classes {names[0][:20]!r}", wrong)
-
-
-def _pairs(names: Sequence[str]) -> Iterator[list[str]]:
-    for number in range(0, len(names) - 1, 2):
-        yield [names[number], names[number + 1]]
+    """The pages of a model whose classes have hostile names, and their answer to an image."""
+    names = [*HOSTILE, *LONG]
+    weights = networks.hdf5(lambda file: networks.write_arrays(file, units=len(names)))
+    config = networks.network(units=len(names))
+    make_run(folder / MARKED, networks.keras_file(folder / "named.keras", config, weights), names)
+    (folder / "a.jpg").write_bytes(jpeg((8, 8)))
+    with serving(f"run={MARKED}", *LIMITS) as server, browser.chromium() as opened:
+        at = f"http://127.0.0.1:{server.port}"
+        answered = "return document.querySelectorAll('#classes li').length >= 10"
+        tally.count("/ of hostile names", browser.fault(opened, at))
+        opened.find_element("id", "file").send_keys(str(folder / "a.jpg"))
+        tally.count("an answer of hostile names", browser.settled(opened, answered))
+        tally.count("a script that gets into the page", browser.intruder(opened))
+        for page, ready in (("/docs", "return document.querySelector('.opblock') !== null"), ("/redoc", "return document.querySelector('h1') !== null")):  # fmt: skip
+            tally.count(f"{page} of hostile names", browser.fault(opened, f"{at}{page}", ready))
+            tally.count(f"a script that gets into {page}", browser.intruder(opened))

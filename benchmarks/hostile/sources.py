@@ -18,7 +18,7 @@ from unittest import mock
 
 from benchmarks.hostile.canary import Canary, listening
 from benchmarks.hostile.files import bombs, jpeg, programs
-from benchmarks.hostile.tally import Tally, ask, most_memory, unclean
+from benchmarks.hostile.tally import Tally, ask, unclean
 from framework import check
 from framework.data import remote
 from tests.data.archived import write_archive
@@ -45,7 +45,6 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
         _images(tally, canary, folder)
         _tables(tally, canary, folder)
         _addresses(tally, canary, folder)
-    tally.facts.append(f"at most {most_memory():.0f} MiB of memory were taken")
 
 
 def sound(count: int = 4) -> dict[str, bytes]:
@@ -53,12 +52,12 @@ def sound(count: int = 4) -> dict[str, bytes]:
     return {f"{name}/{number}.jpg": jpeg() for name in ("blue", "red") for number in range(count)}
 
 
-def _asked(canary: Canary, folder: Path, codes: tuple[int, ...], *words: str) -> str:
+def _asked(canary: Canary, folder: Path, codes: tuple[int, ...], *words: str, named: bool = False) -> str:
     before = {path for path in folder.rglob("*") if "canary" not in path.parts}
     told = ask(check, [*words, *SMALL])
     made = {path for path in folder.rglob("*") if "canary" not in path.parts} - before
     made = {path for path in made if not path.is_relative_to(folder / "cache")}
-    return unclean(told, codes) or canary.fault(told.said) or (f"it wrote {made}" if made else "")
+    return unclean(told, codes) or canary.fault(told.said, named=named) or (f"it wrote {made}" if made else "")
 
 
 def _archives(tally: Tally, canary: Canary, folder: Path, ending: str, short: bool) -> None:
@@ -76,7 +75,7 @@ def _archives(tally: Tally, canary: Canary, folder: Path, ending: str, short: bo
     given("a name twice", (2,), lambda file: write_archive(file, twice))
     given(
         "an image that is a bomb of zeros",
-        (2,),
+        (0,) if ending == ".zip" else (2,),  # a tar holds it all
         lambda file: write_archive(file, {**images, "red/b.jpg": bytes(10**7 if short else 5 * 10**8)}),
     )
     given(
@@ -85,11 +84,9 @@ def _archives(tally: Tally, canary: Canary, folder: Path, ending: str, short: bo
         lambda file: write_archive(file, {**images, **{f"red/{name}.jpg": data for name, data in bombs().items()}}),
     )
     given(
-        "100,000 names" if not short else "10,000 names",
+        "10,000 names",
         (0, 2),
-        lambda file: write_archive(
-            file, {**images, **{f"red/{number}.jpg": b"" for number in range(10_000 if short else 100_000)}}
-        ),
+        lambda file: write_archive(file, {**images, **{f"red/{number}.jpg": b"" for number in range(10_000)}}),
     )
     given("an archive in it", (0,), lambda file: write_archive(file, {**images, "red/more.zip": b"PK\3\4" + bytes(99)}))
     whole = write_archive(folder / f"whole{ending}", images).read_bytes()
@@ -208,6 +205,13 @@ def _images(tally: Tally, canary: Canary, folder: Path) -> None:
             f"{name} called .jpg", lambda: _asked(canary, folder, (0, 2), "data=image_folder", f"data.dir={photos}")
         )
         odd.rmdir() if odd.is_dir() else odd.unlink()
+    for name, make in {
+        "links that lead in circles": _circles,
+        "links that lead to twice as many at each step": _doubling,
+    }.items():
+        make(photos / "red" / "links")
+        tally.case(name, lambda: _asked(canary, folder, (0,), "data=image_folder", f"data.dir={photos}"))
+        (photos / "red" / "links").rename(folder / make.__name__)
     for name in (
         "=cmd|' /C calc'!A1",
         "<script>alert(1)<",
@@ -232,7 +236,7 @@ def _tables(tally: Tally, canary: Canary, folder: Path) -> None:
 
     def given(name: str, codes: tuple[int, ...], file: str, content: bytes, *words: str) -> None:
         (folder / file).write_bytes(content)
-        tally.case(name, lambda: _asked(canary, folder, codes, *words))
+        tally.case(name, lambda: _asked(canary, folder, codes, *words, named="a secret" in name))
 
     rows = b"path,label\n" + b"".join(f"photos/{name},{name[:3]}\n".encode() for name in sound())
     csv = ("data=csv", f"data.file={folder}/given.csv")
@@ -287,6 +291,8 @@ def _tables(tally: Tally, canary: Canary, folder: Path) -> None:
         "a long range": "{0..99999999999999999999}",
         "digits": "{" + "0" * 10**5 + "..1}",
         "stars": "**/" * 100 + "*",
+        "stars among circles": "_circles/**/*.tar",
+        "stars among links": "_doubling/**/*.tar",
     }.items():
         tally.case(
             f"files named by {name}",
@@ -344,6 +350,22 @@ def _parquet(tally: Tally, canary: Canary, folder: Path) -> None:
             (2,),
             lambda file, share=share: file.write_bytes(whole[: len(whole) * share // 100]),
         )
+
+
+def _circles(place: Path) -> None:
+    """A folder with two links to itself."""
+    place.mkdir()
+    for name in "ab":
+        (place / name).symlink_to(".")
+
+
+def _doubling(place: Path, steps: int = 60) -> None:
+    """Folders with two links to the next, so that 2^60 ways lead to the last."""
+    for step in range(steps):
+        (place / str(step)).mkdir(parents=True)
+        for name in "ab":
+            (place / str(step) / name).symlink_to(f"../{step + 1}")
+    (place / str(steps)).mkdir()
 
 
 class _Web(http.server.BaseHTTPRequestHandler):

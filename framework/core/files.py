@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import glob
 import os
 import re
 import shutil
@@ -33,8 +34,9 @@ def cache_folder() -> Path:
 PATIENCE = 5.0
 WINDOWS = os.name == "nt"
 MOST_TEXT = 64 << 20  # bytes of a small file of a run
-MOST_SPARE = 16 << 20  # bytes that a member of a ZIP may unpack to, however little is stored of it
+_SPARE = 16 << 20  # bytes that anything may unpack to, however little is stored of it
 _EXPANDS = 100  # and beyond that how often its stored size
+_DEEP = re.compile(r"(?<![^/\\])(?:\*\*[/\\]+)+")  # one or more ``**`` between slashes
 BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
 
 
@@ -160,6 +162,11 @@ def read_own(path: Path, folder: Path, most: int = MOST_TEXT) -> str:
     return content.decode("utf-8")
 
 
+def is_bomb(size: int, stored: int) -> bool:
+    """Whether so many stored bytes would unpack to very much more, as neither numbers nor images do."""
+    return size > _SPARE + _EXPANDS * stored
+
+
 def refuse_bomb(archive: zipfile.ZipFile, names: Iterable[str] | None = None) -> None:
     """Let no member of a ZIP be unpacked that says it is very much larger than what is stored of it.
 
@@ -167,7 +174,7 @@ def refuse_bomb(archive: zipfile.ZipFile, names: Iterable[str] | None = None) ->
         ValueError: one does. What unpacks to more than it says is noticed by its checksum.
     """
     for entry in archive.infolist():
-        if (names is None or entry.filename in names) and entry.file_size > MOST_SPARE + _EXPANDS * entry.compress_size:
+        if (names is None or entry.filename in names) and is_bomb(entry.file_size, entry.compress_size):
             size = f"{entry.file_size:,} bytes of {entry.compress_size:,}"
             raise ValueError(f"{entry.filename!r} would unpack to {size}: no file of numbers does")
 
@@ -288,6 +295,26 @@ def _lock(path: Path) -> FileLock:
     path.parent.mkdir(parents=True, exist_ok=True)
     # whichever thread ends what the lock is for may free it
     return FileLock(str(path), thread_local=False)
+
+
+def fitting(pattern: str) -> list[str]:
+    """Paths that a glob names, in the order of their names.
+
+    Its ``**`` follows no link to a folder: they may lead in circles, or by two to each other to as many as one likes.
+    """
+    return sorted(set(_fitting(re.sub(r"(?<![^/\\])\*\*$", "**/*", pattern))))
+
+
+def _fitting(pattern: str) -> Iterator[str]:
+    deep = _DEEP.search(pattern)
+    if deep is None:
+        yield from glob.iglob(pattern)
+        return
+    for start in glob.iglob(pattern[: deep.start()]) if deep.start() else [os.curdir]:
+        for place, inside, _ in os.walk(start):
+            inside[:] = [name for name in inside if name[0] != "."]
+            here = place if deep.start() else place[2:]  # behind ./
+            yield from _fitting(os.path.join(glob.escape(here), pattern[deep.end() :]))
 
 
 def write_table(path: Path, header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Path:

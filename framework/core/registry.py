@@ -11,6 +11,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from framework.core.errors import BadInput, Problem, suggestion
@@ -56,7 +57,7 @@ class Part:
         code = inspect.unwrap(self.function).__code__
         return code.co_filename, code.co_firstlineno
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, Any]:
         """Name and type of each parameter that config gives, in order.
 

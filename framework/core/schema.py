@@ -75,9 +75,10 @@ def check(
             where = f"{path}.{key}" if path else str(key)
             problems.append(Problem(f"{where} is missing: {owner} needs it", path, f"{where}=<{describe(types[key])}>"))
     for key, value in list(given.items()):
+        reader = _known_reader if _is_hashable(types[key]) else _reader
         try:
             # as read: a whole number given for a number becomes one
-            given[key] = _reader(types[key]).validate_python(value)
+            given[key] = reader(types[key]).validate_python(value)
         except ValidationError:
             where = f"{path}.{key}" if path else key
             what = f"{where}={show(value)} is not {describe(types[key])}"
@@ -86,12 +87,22 @@ def check(
     return given, problems
 
 
-@functools.cache
 def _reader(kind: Any) -> TypeAdapter[Any]:
-    """Made once a type: that takes longer than what it then reads, and a sweep asks for the same ones in each run."""
     from pydantic import ConfigDict, TypeAdapter
 
     return TypeAdapter(kind, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+
+
+# to make one takes a hundred times as long as to read a value with it, and a sweep asks for the same ones in each run
+_known_reader = functools.lru_cache(maxsize=1024)(_reader)
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:  # a type of a team's own may be marked with anything
+        return False
+    return True
 
 
 def as_meant(value: Any, kind: Any) -> Any:
@@ -156,6 +167,11 @@ def _path_marks(kind: Any) -> list[_Path]:
 
 def fields(record: type) -> dict[str, Any]:
     """Name and type of each field of a dataclass, in order; a word of Python is a field with a ``_`` behind it."""
+    return _fields(record)
+
+
+@functools.cache
+def _fields(record: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(record, include_extras=True)
     return {field.name.removesuffix("_"): hints[field.name] for field in dataclasses.fields(record)}
 

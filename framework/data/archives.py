@@ -1,7 +1,7 @@
 """ZIP and tar as containers: indexed without unpacking, each member then read by its place in the file.
 
 Nothing is written anywhere, and a name that leads out of the archive is refused; links are not followed. A member
-unpacks to no more than its index says, and that to no more than ``containers.MOST_BYTES``.
+unpacks to no more than its index says, and that to no more than ``containers.MOST_BYTES``, or a hundred times what is stored.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many
+from framework.core.files import is_bomb
 from framework.core.names import short
 from framework.data.columns import Texts
 from framework.data.containers import MOST_BYTES, Container, Damaged
@@ -30,7 +31,7 @@ _DEEPEST = 100  # folders in each other
 _NAMES = 2**20  # bytes that a header of a long name may have
 _LINK, _SPECIAL = "link", "special file"
 _TYPES = {b"0": "", b"\0": "", b"7": "", b"5": "", b"1": _LINK, b"2": _LINK, b"S": "sparse file"}
-_LARGE = "oversized file"
+_LARGE, _BOMB = "oversized file", "decompression bomb"
 _PLAIN, _DEFLATED, _BZIP2 = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2
 
 
@@ -190,6 +191,8 @@ def _of_zip(entry: zipfile.ZipInfo) -> _Row:
         odd = "otherwise compressed file"
     elif entry.file_size > MOST_BYTES:
         odd = _LARGE
+    elif is_bomb(entry.file_size, entry.compress_size):
+        odd = _BOMB
     place = entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC
     return _Row(name, *place, folder=name.endswith(("/", "\\")), odd=odd)
 

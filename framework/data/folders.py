@@ -91,6 +91,7 @@ _SYSTEM_FILE = Kind("file of the system", "files of the system")
 _BROKEN_LINK = Kind("broken link", "broken links")
 _UNLISTED = Kind("folder that can't be listed", "folders that can't be listed")
 _LOOP = Kind("link to a folder around it", "links to a folder around them")
+_AGAIN = Kind("link to a folder that is read already", "links to folders that are read already")
 _LOOSE = Kind("image beside the class folders", "images beside the class folders", "move them into their class")
 
 
@@ -191,24 +192,38 @@ def is_directory(entry: Entry) -> bool:
 
 
 def walk(folder: str, tally: Tally) -> Iterator[str]:
-    """Images under a folder, in no order; links are followed unless they lead back into the folders on the way here.
+    """Images under a folder, in no order; links are followed, but none back into the folders on the way here, and each
+    folder is read once: links to links would lead to as many as one likes.
 
     Raises:
         OSError: a folder can't be listed.
     """
-    return _walk(folder, {containers.identity(os.path.dirname(folder)), containers.identity(folder)}, tally)
+    return _walk(folder, {containers.identity(os.path.dirname(folder)), containers.identity(folder)}, set(), tally)
 
 
-def _walk(folder: str, trail: set[Hashable], tally: Tally) -> Iterator[str]:
+def _walk(folder: str, trail: set[Hashable], read: set[Hashable], tally: Tally) -> Iterator[str]:
+    inside = []
     for entry in containers.scandir(folder):
         if is_image(entry):
             yield entry.path
         elif not is_directory(entry) or is_foreign(entry.name):
             tally.add(entry)
-        elif (here := containers.identity(entry.path)) in trail:
-            tally.add_kind(_LOOP, entry.path)
         else:
-            yield from _walk(entry.path, trail | {here}, tally)
+            inside.append(entry)
+    # so that the same one of several ways is gone everywhere, and none by a link where there is another
+    for entry in sorted(inside, key=lambda entry: (_is_link(entry), entry.name)):
+        here = containers.identity(entry.path)
+        if here in trail:
+            tally.add_kind(_LOOP, entry.path)
+        elif here in read:
+            tally.add_kind(_AGAIN, entry.path)
+        else:
+            read.add(here)
+            yield from _walk(entry.path, trail | {here}, read, tally)
+
+
+def _is_link(entry: Entry) -> bool:
+    return not isinstance(entry, Member) and entry.is_symlink()
 
 
 def class_folders(folder: str, tally: Tally) -> dict[str, str]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from framework.core.errors import BadInput, Problem, listing, many, nearest
+from framework.core.files import fitting
 from framework.core.names import short
 from framework.data import folders
 from framework.data.folders import is_foreign
@@ -16,6 +17,7 @@ from framework.data.folders import is_foreign
 WHERE = "data.files"
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+_DEEP = re.compile(r"(?<![^/])(\*\*/+){2,}")
 _TOLD = 20  # missing files that are told before the rest is looked for
 _MOST = 10**6  # files that a word may stand for
 
@@ -37,7 +39,7 @@ def shard_files(words: str | Sequence[str], endings: str) -> list[str]:
             if os.path.isdir(path):
                 found = sorted(_below(path, endings))
             elif glob.has_magic(path) and not os.path.exists(path):
-                found = sorted(one for one in glob.glob(path, recursive=True) if os.path.isfile(one))
+                found = [one for one in fitting(path) if os.path.isfile(one)]
             else:
                 found = [path] if os.path.isfile(path) else []
             if not found:
@@ -57,6 +59,7 @@ def shard_files(words: str | Sequence[str], endings: str) -> list[str]:
 
 def expanded(word: str) -> Iterator[str]:
     """Braces written out: ``a-{08..11}`` as ``a-08``, ``a-09``, ``a-10``, ``a-11``; as a shell does, and WebDataset."""
+    word = _DEEP.sub("**/", word)  # each more would multiply what a store looks at
     found = _BRACES.search(word)
     if found is None:
         yield word

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from framework.core.errors import BadInput, Problem, nearest
+from framework.core.files import fitting
 from framework.data import containers, remote
 from framework.data.folders import Tally, Unused, is_foreign, is_image
 
@@ -74,7 +75,7 @@ def _expand(word: str) -> list[str]:
     path = os.path.expanduser(word)
     if os.path.exists(path) or not glob.has_magic(path):
         return [path]
-    return sorted(glob.glob(path, recursive=True))
+    return fitting(path)
 
 
 def _below(folder: str, tally: Tally | None = None) -> Iterator[str]:

@@ -240,16 +240,21 @@ class _Table(Writer):
 
 
 class _Csv(Writer):
-    """A header, and a row an image."""
+    """A header, and a row an image; names are as they are, but on a terminal, which might take one for a command."""
 
     def __init__(self, file: TextIO, form: Form):
         self.file, self.form, self.rows = file, form, csv.writer(file, lineterminator="\n")
-        self.rows.writerow(["path", *form.header()])
+        self._shown = text if file.isatty() else str
+        self._add(["path", *form.header()])
 
     def write(self, batch: Sequence[Prediction]) -> None:
         """Add a row an image."""
-        self.rows.writerows([path_in_csv(one.path), *self.form.row(one)] for one in batch)
+        for one in batch:
+            self._add([path_in_csv(one.path), *self.form.row(one)])
         self.file.flush()
+
+    def _add(self, row: Sequence[str]) -> None:
+        self.rows.writerow(map(self._shown, row))
 
 
 class _FullCsv(_Csv):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,9 +52,9 @@ def find_run(run: str) -> Chosen:
     if run == LATEST:
         return _latest()
     path = Path(run).expanduser().resolve()
-    if is_of_run(path):
-        return Chosen(RunFolder(path.parent))
-    if not path.is_dir():
+    if not os.path.isdir(path):  # which a name too long for the system is not either
+        if os.path.isfile(path) and is_of_run(path):
+            return Chosen(RunFolder(path.parent))
         raise BadInput(_no_folder(run, path))
     if (path / "run.json").exists() or not (there := _with_models(path)):
         return Chosen(RunFolder(path))
@@ -128,9 +129,11 @@ def _result(folder: Path) -> RunFolder | None:
 
 def _no_folder(run: str, path: Path) -> Problem:
     where = f"command line: run={run}"
-    if path.is_file():
+    if os.path.isfile(path):
         return Problem(f"{run} is a file", where, f"run={path.parent}, or model={run} classes=[a,b]")
-    places = [path.parent, *(Path(name).resolve() for name in RUN_FOLDERS)]
-    near = {entry.name: entry for place in places if place.is_dir() for entry in place.iterdir() if entry.is_dir()}
+    places = [
+        place for place in (path.parent, *(Path(name).absolute() for name in RUN_FOLDERS)) if os.path.isdir(place)
+    ]
+    near = {entry.name: entry for place in places for entry in place.iterdir() if entry.is_dir()}
     name = nearest(path.name, near)
     return Problem(f"there is no folder {run}", where, f"run={near[name]}" if name else f"run={LATEST}")

@@ -65,12 +65,11 @@ def describe(file: Path) -> Description:
         config = _read_zip(file) if file.suffix.lower() == ".keras" else _read_hdf5(file)
     except UNREADABLE as error:
         raise BadInput(Problem(f"{file} can't be read as a whole model: {error}", str(file), _FORMATS)) from None
-    nodes = list(nodes_of(config))
-    if why := more_than_data(nodes):
+    if why := more_than_data(config):
         raise BadInput(
             Problem(f"{file} {why}: it is not opened", str(file), "a model of layers of Keras, or of a recipe")
         )
-    size, _ = images = _images(nodes)
+    size, _ = images = _images(list(nodes_of(config)))
     if size is not None and not 0 < size[0] * size[1] <= MOST_PIXELS:
         what = f"{file} takes images of {size[0]:,}×{size[1]:,} pixels, which no photo has"
         raise BadInput(Problem(what, str(file), _FORMATS))

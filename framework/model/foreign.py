@@ -11,13 +11,13 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from framework.core.console import amount
 from framework.core.errors import listing
-from framework.core.files import MOST_SPARE, refuse_bomb
+from framework.core.files import is_bomb, refuse_bomb
 
 if TYPE_CHECKING:
     import h5py
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MOST_CONFIG = 64 << 20  # bytes of a model's description, ten times as many as the largest base's
 MOST_LAYERS = 4000  # four times as many as the base with the most
+MOST_CALLS = 4 * MOST_LAYERS
 DEEPEST = 1000  # blocks of a transformer
-_EXPANDS = 100  # how often its stored size an array may be
 # what reading a file raises that is damaged, or another than it says
 UNREADABLE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError),
@@ -150,7 +150,7 @@ def check_arrays(file: h5py.File) -> None:
                 if item.is_virtual or item.external:
                     raise ValueError(f"its {item.name} lies in another file")
                 size, stored = item.size * item.dtype.itemsize if item.shape else 0, item.id.get_storage_size()
-                if size > MOST_SPARE + _EXPANDS * stored:
+                if is_bomb(size, stored):
                     raise ValueError(f"its {item.name} would take {amount(size)}, and {amount(stored)} of it are there")
 
 
@@ -180,14 +180,18 @@ def nodes_of(value: Any) -> Iterator[dict[str, Any]]:
             waiting += value
 
 
-def more_than_data(nodes: Sequence[Mapping[str, Any]]) -> str:
-    """Why a model of these nodes is not opened: it would run code, read files, or be built without end; empty if it may."""
+def more_than_data(described: Any) -> str:
+    """Why a model that says this of itself is not opened: it would run code, read files, or be built without end; empty if it
+    may."""
+    nodes = list(nodes_of(described))
     lambdas = [name for node in nodes if (name := _lambda(node)) is not None]
     if lambdas or any(node.get("class_name") == "__lambda__" for node in nodes):
         return f"has code in it (Lambda: {listing(lambdas)})"
     named = [node for node in nodes if "class_name" in node]
     if len(named) > MOST_LAYERS * 8 or sum("inbound_nodes" in node for node in named) > MOST_LAYERS:
         return f"describes more than {MOST_LAYERS:,} layers"
+    if _has_more_calls(described, MOST_CALLS):
+        return f"calls its layers more than {MOST_CALLS:,} times, those of networks within it each time that these are called"
     for node in named:
         name, config = str(node["class_name"]), node.get("config")
         module = str(node.get("module") or "")
@@ -206,6 +210,21 @@ def more_than_data(nodes: Sequence[Mapping[str, Any]]) -> str:
             if most > DEEPEST:
                 return f"describes {most:,} blocks ({name}: {key})"
     return ""
+
+
+def _has_more_calls(described: Any, most: int) -> bool:
+    """Whether layers are called more often than this where a network that is called twice calls its own layers twice."""
+    waiting, calls = [(described, 1)], 0
+    while waiting and calls <= most:
+        value, times = waiting.pop()
+        if isinstance(value, dict):
+            if isinstance(made := value.get("inbound_nodes"), list):
+                times *= max(1, len(made))
+                calls += times
+            waiting += ((inner, times) for key, inner in value.items() if key != "inbound_nodes")
+        elif isinstance(value, list):
+            waiting += ((inner, times) for inner in value)
+    return calls > most
 
 
 def _makes_networks(module: str, kind: str, registered: str) -> bool:

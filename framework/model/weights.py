@@ -281,6 +281,8 @@ def _hdf5(path: Path) -> Iterator[tuple[h5py.File, Path]]:
     """The open HDF5 file, for a ``.keras`` file the one inside it, and its path under a name that Keras loads."""
     import h5py
 
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no plain file")  # a pipe might never have another end
     with tempfile.TemporaryDirectory() as folder:
         readable = Path(folder, "model.weights.h5")
         if zipfile.is_zipfile(path):

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from framework.core.files import write_whole
-from framework.reports.template import filled, in_script
+from framework.core.policy import allowed
+from framework.reports.template import asset, filled, in_script
 
 
 def write(
@@ -24,7 +25,7 @@ def write(
     relabel: Sequence[Mapping[str, Any]],
     classes: Sequence[str],
 ) -> Path:
-    """Write the page whole; a content policy forbids it every connection.
+    """Write the page whole; a content policy forbids it every connection, and every script but its own.
 
     Args:
         path: where to.
@@ -35,7 +36,9 @@ def write(
         classes: labels to choose from, as a list has them.
     """
     told = {"name": name, "findings": findings, "exclude": exclude, "relabel": relabel, "classes": classes}
-    write_whole(path, filled("doctor.html", {"title": html.escape(name), "data": in_script(told)}))
+    script = asset("doctor.js")
+    parts = {"title": html.escape(name), "allowed": allowed(script), "script": script, "data": in_script(told)}
+    write_whole(path, filled("doctor.html", parts))
     return path
 
 

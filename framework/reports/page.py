@@ -12,6 +12,7 @@ from typing import Any
 from framework.core.better import Yardstick
 from framework.core.digits import brief, is_number, rounded
 from framework.core.files import write_whole
+from framework.core.policy import allowed
 from framework.core.schema import show
 from framework.reports import table
 from framework.reports.comparison import Comparison, Variant, differences
@@ -27,16 +28,18 @@ def write(comparison: Comparison, path: Path) -> Path:
     """Write the page whole.
 
     The plotting library is Plotly (https://plotly.com/javascript), taken from its Python package and kept compressed:
-    the browser unpacks it. A content policy forbids the page every connection.
+    the browser unpacks it. A content policy forbids the page every connection, and every script but these two.
     """
     from plotly.offline import get_plotlyjs
 
+    plotly, script = get_plotlyjs(), asset("report.js")
     parts = {
         "title": html.escape(comparison.name),
+        "allowed": allowed(script, plotly),
         "style": asset("report.css"),
-        "script": asset("report.js"),
+        "script": script,
         "data": in_script(tell(comparison)),
-        "plotly": base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
+        "plotly": base64.b64encode(gzip.compress(plotly.encode(), mtime=0)).decode(),
     }
     write_whole(path, filled("report.html", parts))
     return path

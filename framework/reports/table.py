@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from framework.core.digits import NOTHING, brief, rounded
 from framework.core.errors import listing
 from framework.core.files import write_whole
+from framework.core.names import in_csv, text
 from framework.core.schema import show
 from framework.reports.comparison import Comparison, Variant, differences, value_of
 from framework.reports.entries import Entry
@@ -53,7 +54,7 @@ class _Column:
         """Cells of the terminal that it takes, without being folded."""
         from rich.cells import cell_len
 
-        return max(cell_len(line) for text in (self.head, *self.cells) for line in text.split("\n"))
+        return max(cell_len(line) for cell in (self.head, *self.cells) for line in cell.split("\n"))
 
 
 def show_variants(comparison: Comparison, console: Console) -> None:
@@ -104,17 +105,17 @@ def show_pair(comparison: Comparison, console: Console) -> None:
     table = _table()
     table.add_column(IN_WORDS)
     for entry in (first, second):
-        table.add_column(Text(entry.name), justify="right", overflow="fold")
+        table.add_column(Text(text(entry.name)), justify="right", overflow="fold")
     table.add_column("difference", justify="right")
     for key, values in differences(first, second).items():
         texts = brief(values)
-        table.add_row(Text(key), *(Text(texts[show(value)]) for value in values), "")
+        table.add_row(Text(text(key)), *(Text(text(texts[show(value)])) for value in values), "")
     if not table.row_count:
         table.add_row(Text("no config key"), "", "", "")
     table.add_section()
     for what, left, right in _measured_pair(comparison, first, second):
         both = left is not None and right is not None
-        table.add_row(Text(what), rounded(left), rounded(right), rounded(right - left, sign=True) if both else "")
+        table.add_row(Text(text(what)), rounded(left), rounded(right), rounded(right - left, sign=True) if both else "")
     console.print(table)
     console.print(comparison.verdict, markup=False)
     for entry in comparison.failures:
@@ -128,19 +129,20 @@ def write_csv(comparison: Comparison, path: Path) -> Path:
     keys = [*comparison.keys, *comparison.repeated]
     found = {column for entry in comparison.entries for column in entry.columns}
     columns = [column for name in comparison.metrics for column in (name, f"val_{name}") if column in found]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    rows: list[list[Any]] = [
         ["rank", *keys, "status", "best_epoch", *columns, "seconds", "parameters", "tie", "folder", "reason"]
-    )
+    ]
     for rank, variant in enumerate(comparison.variants, start=1):
         for entry in variant.runs:
             best = entry.best
             row: list[Any] = [rank if best else "", *(show(value_of(entry, key)) for key in keys), entry.status]
             row += [best.get("epoch", ""), *(best.get(column, "") for column in columns)]
             row += ["" if entry.seconds is None else round(entry.seconds, 3), entry.parameters or ""]
-            writer.writerow([*row, int(variant.label in comparison.ties), entry.folder, entry.reason])
-    write_whole(path, text.getvalue())
+            rows.append([*row, int(variant.label in comparison.ties), entry.folder, entry.reason])
+    made = io.StringIO()
+    safe = ([in_csv(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    csv.writer(made, lineterminator="\n").writerows(safe)
+    write_whole(path, made.getvalue())
     return path
 
 
@@ -190,8 +192,10 @@ def _names(comparison: Comparison, variants: Sequence[Variant]) -> list[_Column]
         for place, variant in enumerate(variants, start=1)
     ]
     if not comparison.keys:
-        return [_Column("", tuple(marks)), _Column("run", tuple(variant.label for variant in variants), "left")]
-    keys = [_Column(key, tuple(variant.shown[key] for variant in variants), "left") for key in comparison.keys]
+        return [_Column("", tuple(marks)), _Column("run", tuple(text(variant.label) for variant in variants), "left")]
+    keys = [
+        _Column(text(key), tuple(text(variant.shown[key]) for variant in variants), "left") for key in comparison.keys
+    ]
     return [_Column("", tuple(marks)), *keys]
 
 
@@ -213,7 +217,7 @@ def _numbers(comparison: Comparison, variants: Sequence[Variant]) -> list[_Colum
     """What was measured, the most important first: the compared column, the best epoch, then the others."""
 
     def column(name: str) -> _Column:
-        return _Column(name, tuple(with_spread(variant, name) for variant in variants), breaks="val_")
+        return _Column(text(name), tuple(with_spread(variant, name) for variant in variants), breaks="val_")
 
     validation = [name for name in comparison.columns if name.startswith("val_") and name != comparison.monitor]
     training = [name for name in comparison.columns if not name.startswith("val_") and name != comparison.monitor]

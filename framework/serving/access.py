@@ -18,21 +18,30 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# pages hold their scripts and their style themselves, and ask nobody else for anything
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' blob: data:",
-        "worker-src blob:",  # the search of the description
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
-)
+from framework.core.policy import allowed_of
+
 READING = ("GET", "HEAD", "OPTIONS")
+
+
+def policy(page: str = "") -> str:
+    """What a page may do: run its own scripts, and ask nobody else for anything.
+
+    Args:
+        page: its text, which holds nothing of anybody else's; without it, no script but those of the server's files.
+    """
+    return "; ".join(
+        (
+            "default-src 'self'",
+            f"script-src 'self' {allowed_of(page)}".rstrip(),
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' blob: data:",
+            "worker-src blob:",  # the search of the description
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        )
+    )
 
 
 class Names:
@@ -72,7 +81,7 @@ class Door:
     """Refuses requests to another name, and posts that a page of another site makes its visitors send."""
 
     def __init__(self, app: ASGIApp, names: Names):
-        self._app, self._names = app, names
+        self._app, self._names, self._policy = app, names, policy()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI calls an application."""
@@ -86,7 +95,7 @@ class Door:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
-                headers["Content-Security-Policy"] = POLICY
+                headers.setdefault("Content-Security-Policy", self._policy)  # a page of its own scripts names them
             await send(message)
 
         app = JSONResponse({"error": reason}, 403) if reason else self._app

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
@@ -20,13 +22,14 @@ from framework.core.console import warn
 from framework.data.decode import DEPTH
 from framework.data.headers import is_deep
 from framework.evaluation.predictions import form_of
-from framework.serving.access import Door, Names, key
+from framework.serving.access import Door, Names, key, policy
 from framework.serving.classifier import Classifier, Upload
 from framework.serving.limits import Limits, Refusal
 from framework.serving.metrics import Metrics
 from framework.serving.uploads import SCHEMAS, Body, check_count, read
 
 RETRY_SECONDS = 1
+STATIC = "static"  # where the pages of the description have their scripts
 _Answer = TypeVar("_Answer")
 
 
@@ -49,6 +52,8 @@ def application(
         token: the key that all but the page, /health and the description ask for; None for none.
     """
     pages = FastAPIOffline(
+        docs_url=None,  # below, with its policy
+        static_url=f"/{STATIC}",
         # nothing of the model's name: the pages take the title for HTML
         title="framework serve",
         version=__version__,
@@ -62,7 +67,11 @@ def application(
 
     @pages.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page() -> HTMLResponse:
-        return HTMLResponse(_page())
+        return _with_policy(_page())
+
+    @pages.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    def described() -> HTMLResponse:
+        return _with_policy(_description(pages.title))
 
     @pages.post(
         "/predict", openapi_extra=_BODY, responses=_REFUSED, dependencies=locked, summary="The classes of images"
@@ -222,8 +231,25 @@ def _note(upload: Upload) -> dict[str, str]:
     return {"note": DEPTH} if is_deep(upload.data) else {}
 
 
+def _with_policy(page: str) -> HTMLResponse:
+    return HTMLResponse(page, headers={"Content-Security-Policy": policy(page)})
+
+
+@cache
 def _page() -> str:
     return (files("framework.serving") / "assets" / "page.html").read_text(encoding="utf-8")
+
+
+@cache
+def _description(title: str) -> str:
+    answer = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=f"{title} - Swagger UI",
+        swagger_js_url=f"{STATIC}/swagger-ui-bundle.js",
+        swagger_css_url=f"{STATIC}/swagger-ui.css",
+        swagger_favicon_url=f"{STATIC}/favicon.png",
+    )
+    return bytes(answer.body).decode()
 
 
 _BODY = {"requestBody": {"required": True, "content": SCHEMAS}}

@@ -1,5 +1,6 @@
 """Files are whole or not there; a lock is freed by its holder's death."""
 
+import glob
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import zipfile
 
 import pytest
 
-from framework.core.files import locked, open_own, read_own, refuse_bomb, refuse_device, whole, write_whole
+from framework.core.files import fitting, locked, open_own, read_own, refuse_bomb, refuse_device, whole, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -96,3 +97,28 @@ def test_a_device_is_not_read(tmp_path):
     with pytest.raises(OSError, match="it is a device"):
         refuse_device("/dev/zero")
     refuse_device(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["**/*.jpg", "a/**", "a/**/*.jpg", "**/b/**/*", "*/b/*.jpg", "a**/*.jpg", "[ab]/**/1.*", "no/**/x"]
+)
+def test_a_glob_names_what_it_does_elsewhere(tmp_path, monkeypatch, pattern):
+    monkeypatch.chdir(tmp_path)
+    for name in ("1.jpg", "a/1.jpg", "a/b/1.jpg", "a/b/c/2.jpg", "a/.hidden/3.jpg", "a[b]/4.jpg", "b/b/5.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for given in (pattern, f"{tmp_path}/{pattern}"):
+        found = [path for path in fitting(given) if os.path.isfile(path)]
+        assert found == sorted(path for path in set(glob.glob(given, recursive=True)) if os.path.isfile(path))
+
+
+def test_no_links_and_no_stars_make_a_glob_endless(tmp_path):
+    (tmp_path / "1.jpg").touch()
+    for name in "ab":
+        (tmp_path / name).symlink_to(".")
+    assert fitting(f"{tmp_path}/**/*.jpg") == [f"{tmp_path}/1.jpg"]
+    deep = tmp_path / "c"
+    for _ in range(12):
+        deep /= "c"
+    deep.mkdir(parents=True)
+    assert fitting(f"{tmp_path}/{'**/' * 100}*.jpg") == [f"{tmp_path}/1.jpg"]

@@ -1,6 +1,6 @@
 """Values against declared types: every mismatch in words, with the nearest right one."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 
@@ -43,6 +43,12 @@ def test_an_unfit_value_is_named_with_what_would_fit(value, kind, what):
 )
 def test_a_fit_value_passes_unchanged(value, kind):
     assert schema.check({"key": value}, {"key": kind}, "node", "x") == ({"key": value}, [])
+
+
+def test_a_type_may_be_marked_with_anything():
+    kind = Annotated[int, {"unit": "pixels"}]
+    assert schema.check({"key": 1}, {"key": kind}, "node", "x") == ({"key": 1}, [])
+    assert schema.check({"key": "a"}, {"key": kind}, "node", "x")[1]
 
 
 def test_unknown_missing_and_not_given_keys_are_all_told_at_once():

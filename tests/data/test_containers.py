@@ -129,12 +129,14 @@ def test_what_a_zip_has_beside_files_is_counted(photos, tmp_path):
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         made.writestr(link, "/etc/passwd")
         made.writestr("train/red/odd.jpg", b"x" * 99, zipfile.ZIP_LZMA)
+        made.writestr("train/red/zeros.jpg", bytes(20 << 20), zipfile.ZIP_DEFLATED)
         made.writestr("train/red/large.jpg", b"x")
         made.getinfo("train/red/large.jpg").file_size = 2**29 + 1
     assert told(listed(file).unused) == [
         (
             "not used",
-            "1 link in an archive, 1 otherwise compressed file in an archive, 1 oversized file in an archive",
+            "1 decompression bomb in an archive, 1 link in an archive, 1 otherwise compressed file in an archive, "
+            "1 oversized file in an archive",
         )
     ]
 

@@ -292,6 +292,21 @@ def test_nested_linked_and_strangely_named_images_are_found(photos, tmp_path):
     assert len(folder(photos).splits["train"]) == 24 + 1 + 2
 
 
+def test_a_folder_that_many_links_lead_to_is_read_once(photos):
+    """Two links to the next folder in each of sixty would be as many ways as there are of sixty coins."""
+    chain = photos / "train" / "red" / "chain"
+    for step in range(60):
+        (chain / str(step)).mkdir(parents=True)
+        for name in "ab":
+            (chain / str(step) / name).symlink_to(f"../{step + 1}")
+    (chain / "60").mkdir()
+    Image.new("RGB", (8, 8)).save(chain / "60" / "end.png")
+    images = folder(photos)
+    found = [path for path in images.splits["train"].paths if path.endswith("end.png")]
+    assert len(found) == 1
+    assert counted(images)["links to folders that are read already"] >= 60
+
+
 def test_a_missing_folder_names_its_nearest_sibling(photos):
     with pytest.raises(BadInput) as error:
         folder(photos.parent / "fotos")

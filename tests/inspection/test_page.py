@@ -12,7 +12,7 @@ from framework.doctor import _write_page
 from framework.inspection.findings import findings
 from framework.inspection.look import look_at
 from framework.inspection.neighbours import Suspect
-from tests.serving.test_application import DRIVER, chromium
+from tests.serving.test_application import DRIVER, chromium, runs_what_gets_in
 
 NASTY = "x<img src=x onerror=document.title='run'>,\"=1.jpg"
 
@@ -48,6 +48,7 @@ def test_a_person_unticks_chooses_and_saves(photos, tmp_path):
         for button in browser.find_elements("css selector", "button"):
             button.click()
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+        assert not runs_what_gets_in(browser)
         until = time.monotonic() + 20
         while len(list((tmp_path / "saved").glob("*.csv"))) < 2 and time.monotonic() < until:
             time.sleep(0.1)

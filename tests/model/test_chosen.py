@@ -113,3 +113,12 @@ def test_failed_runs_and_those_outside_the_folder_are_not_taken(here):
     )
     with pytest.raises(BadInput, match=r"names \.\./elsewhere, which lies outside of the sweep's folder"):
         find_run("s")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "x" * 100_000, "a.keras/x"])
+def test_a_run_that_is_nowhere_is_told_whatever_it_is_called(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.keras").touch()
+    with pytest.raises(BadInput) as caught:
+        find_run(name)
+    assert caught.value.problems[0].what == f"there is no folder {name}"

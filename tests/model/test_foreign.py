@@ -64,6 +64,13 @@ def test_no_link_of_an_hdf5_file_is_followed(canary, tmp_path, number):
     assert "a link to elsewhere" in why(networks.keras_file(tmp_path / "a.keras", weights=file.read_bytes())), name
 
 
+def test_weights_are_a_plain_file(tmp_path):
+    os.mkfifo(tmp_path / "a.weights.h5")
+    for path in (tmp_path / "a.weights.h5", tmp_path):
+        with pytest.raises(ValueError, match="it is no plain file"), _hdf5(path):
+            pass
+
+
 def test_no_array_lies_elsewhere_or_is_larger_than_it_is(canary, tmp_path):
     cases = dict(networks.evil_arrays(canary, tmp_path))
     for name, message in {
@@ -89,6 +96,7 @@ def test_what_would_be_built_without_end_is_refused(tmp_path):
     cases = dict(networks.absurd_configs())
     for name, message in {
         "5,000 layers": "describes more than 4,000 layers",
+        "10^9 layers by reference": "calls its layers more than 16,000 times",
         "10^9 blocks": "describes 1,000,000,000 blocks (ViTBackbone: num_layers)",
         "images of 100000 pixels a side": "which no photo has",
         "nested 100,000 times": "nested too deeply",

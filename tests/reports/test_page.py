@@ -165,6 +165,17 @@ def test_text_of_run_folders_is_never_markup(opened):
     assert "<script>alert(1)</script>" in opened.text("matrix")
 
 
+def test_nothing_that_gets_into_the_page_runs(browser, report, tmp_path):
+    """As if a name had become markup after all."""
+    text = report.read_text()
+    evil = "<script>window.ran = 1</script><img src='data:,' onerror='window.ran = 1'>"
+    (tmp_path / "report.html").write_text(text.replace("<main>", f"<main>{evil}"))
+    shown = Page(browser, tmp_path / "report.html")
+    assert shown.run("return window.ran") is None
+    assert [("Content Security Policy" in entry["message"]) for entry in browser.get_log("browser")] == [True, True]
+    assert shown.run("return document.querySelectorAll('#plot-curves .scatterlayer .trace').length") >= 14
+
+
 def test_sorting(opened):
     assert opened.column("#")[:3] == ["1", "≈", "3"]
     opened.sort("optim.lr")

@@ -125,6 +125,21 @@ def test_a_pair_of_the_same_config(tmp_path):
     assert "no config key" in printed(show_pair, compare([tmp_path / "0", tmp_path / "1"]))
 
 
+def test_names_are_no_commands_to_a_terminal_and_no_formulas_in_a_table(tmp_path):
+    for number, name in enumerate(("=cmd()", "\x1b[31mred")):
+        run = make_run(
+            tmp_path / str(number), [f"optim.name={name}", f"@sum(A{number})={number}"], score=0.5 + number / 4
+        )
+        run.write_history([{**row, "\x1b[2J": 1.0, "+1+1": 1.0} for row in run.read_history()])
+    comparison = compare(tmp_path)
+    for shown in (show_variants, show_pair):
+        assert "\x1b" not in printed(shown, comparison)
+    with open(write_csv(comparison, tmp_path / "comparison.csv"), newline="", encoding="utf-8") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert "'=cmd()" in cells
+    assert [cell for cell in cells if cell.startswith(("=", "+", "@"))] == []
+
+
 def test_csv_has_a_row_a_run(tmp_path):
     make_sweep(tmp_path / "sweep", heads=("dense10",), seeds=(1, 2))
     make_run(
