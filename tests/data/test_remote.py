@@ -279,7 +279,7 @@ def test_what_is_not_there_is_told(weak, address, said, right):
     assert (problem.what, problem.where, problem.right) == (said, "data.dir", right)
 
 
-def test_a_store_that_refuses_or_does_not_answer_is_told(weak):
+def test_a_store_that_refuses_or_does_not_answer_is_told(weak, monkeypatch):
     put({f"/b/{number}.jpg": b"x" for number in range(300)})
     weak.failing["LIST"] = [PermissionError("Access Denied")]
     with pytest.raises(BadInput, match=r"weak://b can't be listed: access is refused \(Access Denied\)"):
@@ -287,6 +287,7 @@ def test_a_store_that_refuses_or_does_not_answer_is_told(weak):
     weak.failing["LIST"] = [TimeoutError()] * 4
     with pytest.raises(BadInput, match="weak://b can't be listed: no answer in time"):
         remote.local("weak://b", 1, "data.dir")
+    monkeypatch.setattr(weak, "seconds", 0.05)  # as a store does: else all would be asked before the first answer is heard
     weak.failing[".jpg"] = [PermissionError("Forbidden")] * 300
     with pytest.raises(BadInput, match=r"can't be fetched: .*access is refused \(Forbidden\)"):
         remote.local("weak://b", 1, "data.dir")
