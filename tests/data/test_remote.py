@@ -287,7 +287,9 @@ def test_a_store_that_refuses_or_does_not_answer_is_told(weak, monkeypatch):
     weak.failing["LIST"] = [TimeoutError()] * 4
     with pytest.raises(BadInput, match="weak://b can't be listed: no answer in time"):
         remote.local("weak://b", 1, "data.dir")
-    monkeypatch.setattr(weak, "seconds", 0.05)  # as a store does: else all would be asked before the first answer is heard
+    monkeypatch.setattr(
+        weak, "seconds", 0.05
+    )  # as a store does: else all would be asked before the first answer is heard
     weak.failing[".jpg"] = [PermissionError("Forbidden")] * 300
     with pytest.raises(BadInput, match=r"can't be fetched: .*access is refused \(Forbidden\)"):
         remote.local("weak://b", 1, "data.dir")

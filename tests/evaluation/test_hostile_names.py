@@ -13,6 +13,8 @@ from PIL import Image
 from benchmarks.hostile.names import HOSTILE, is_plain
 from framework import doctor, evaluate, predict, visualize
 from framework.core.backend import keras
+from framework.core.task import Multiclass
+from framework.evaluation.predictions import Prediction, form_of, writer
 from tests.conftest import make_images
 from tests.evaluation.common import SIZE, make_run
 
@@ -88,3 +90,20 @@ def test_doctor(run, tmp_path, capsys):
     assert plain(said.err)
     assert ":dress:" in said.out
     assert list((tmp_path / "told").glob("*.png"))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_in_csv_are_no_commands_to_a_terminal_and_elsewhere_as_they_are(monkeypatch, terminal):
+    class Screen(io.TextIOWrapper):
+        def isatty(self):
+            return terminal
+
+    screen = Screen(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr("sys.stdout", screen)
+    name = "\x1b]0;owned\x07.jpg"
+    with writer("csv", None, form_of(Multiclass(("a", "b\x1b[2J")), 1)) as table:
+        table.write([Prediction(name, ("b\x1b[2J",), (("b\x1b[2J", 0.75),))])
+    said = screen.buffer.getvalue().decode()
+    assert ("\x1b" in said) is not terminal
+    assert "0.75" in said
+    assert len(said.splitlines()) == 2
