@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
 import re
@@ -59,11 +58,18 @@ def base(request):
 
 def built(name, **changes):
     """The base from YAML at its minimum size, from images to feature maps; of a family's others the weights' shapes."""
+    from keras.src.backend.common import global_state
+
     part = registry.get("base", name)
     side = part.details["minimum_size"]
     images = keras.Input((side, side, 3), name="image")
-    with contextlib.nullcontext() if name in FAMILIES else keras.StatelessScope(initialize_variables=False):
+    if name in FAMILIES:
         return keras.Model(images, part(images, **{**parameters(name), **changes}))
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.Model(images, part(images, **{**parameters(name), **changes}))
+    # else whoever leaves such a scope next would give values to all of them: gigabytes, and a minute
+    global_state.set_global_attribute("uninitialized_variables", [])
+    return model
 
 
 def images(side, count=2):
