@@ -12,6 +12,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,6 +47,7 @@ os.execv({python!r}, [{python!r}, *given])
 def folder() -> str:
     """Where that ``python`` is; the process to copy is begun with it, and ends with this one."""
     made = tempfile.mkdtemp(prefix="copies-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
     address = f"{made}/socket"
     environment = {**os.environ, "PYTHONPATH": str(CLONE)}
     loaded = {name: value for name, value in environment.items() if name.startswith(READ_WHILE_LOADING)}
