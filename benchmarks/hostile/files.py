@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,16 @@ def jpeg(size: tuple[int, int] = (40, 30), format: str = "JPEG", **more: object)
     file = io.BytesIO()
     Image.effect_noise(size, 60).convert("RGB").save(file, format, **more)
     return file.getvalue()
+
+
+def class_folders(*names: str, side: int = 32, count: int = 2) -> None:
+    """``photos`` in the current folder: so many sound images of each class, to train on and to validate by."""
+    for name in names:
+        for split in ("train", "validation"):
+            folder = Path("photos", split, name)
+            folder.mkdir(parents=True)
+            for number in range(count):
+                (folder / f"{number}.jpg").write_bytes(jpeg((side, side)))
 
 
 def bomb(width: int, height: int) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hostile.canary import Canary, listening
-from benchmarks.hostile.files import jpeg
+from benchmarks.hostile.files import class_folders
 from benchmarks.hostile.standing import accepting
 from benchmarks.hostile.tally import Tally, Well, ask, unclean
 from framework import check
@@ -40,10 +40,7 @@ SUM = re.compile(r"[\d.,]+ [GTPE]i?B")
 def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
     """Every key with every value; ``short``: the keys of one choice."""
     os.chdir(folder)
-    for name in ("blue", "red"):
-        for split in ("train", "validation"):
-            Path("photos", split, name).mkdir(parents=True)
-            Path("photos", split, name, "a.jpg").write_bytes(jpeg((32, 32)))
+    class_folders("blue", "red", count=1)
     every = [(tuple(words), key) for words, key in keys()]
     draw = random.Random(0)
     with listening(folder / "canary") as canary, accepting():

@@ -15,7 +15,7 @@ from unittest import mock
 import framework
 from benchmarks.hostile import networks
 from benchmarks.hostile.canary import Canary, listening
-from benchmarks.hostile.files import jpeg
+from benchmarks.hostile.files import class_folders
 from benchmarks.hostile.names import HOSTILE, LONG, formula_in
 from benchmarks.hostile.runs import made, whole_config
 from benchmarks.hostile.tally import Accepted, Tally, Told, ask, unclean
@@ -54,11 +54,7 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
     """Every file by every way that leads to it; ``short``: without TensorFlow, by what all commands open models with."""
     os.chdir(folder)
     tally.most = LOADED
-    for name in ("no", "yes"):
-        for split in ("train", "validation"):
-            Path("photos", split, name).mkdir(parents=True)
-            for number in range(2):
-                Path("photos", split, name, f"{number}.jpg").write_bytes(jpeg((8, 8)))
+    class_folders("no", "yes", side=8)
     networks.keras_file(folder / "sound.keras")
     networks.h5_file(folder / "sound.h5")
     whole_run(folder / "sound", folder / "sound.keras")

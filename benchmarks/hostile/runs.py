@@ -19,7 +19,7 @@ import yaml
 import framework
 from benchmarks.hostile import browser, networks
 from benchmarks.hostile.canary import VARIABLE, Canary, listening
-from benchmarks.hostile.files import jpeg
+from benchmarks.hostile.files import class_folders, jpeg
 from benchmarks.hostile.names import HOSTILE, LONG, MARKUP, formula_in
 from benchmarks.hostile.standing import accepting
 from benchmarks.hostile.tally import Tally, ask, unclean
@@ -47,11 +47,7 @@ def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
     inside = folder / "a" / "b"
     inside.mkdir(parents=True)
     os.chdir(inside)
-    for name in ("no", "yes"):
-        for split in ("train", "validation"):
-            Path("photos", split, name).mkdir(parents=True)
-            for number in range(2):
-                Path("photos", split, name, f"{number}.jpg").write_bytes(jpeg((32, 32)))
+    class_folders("no", "yes")
     with listening(folder / "canary") as canary, accepting():
         configs = whole_config()
         made(inside / "other", configs)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hostile.files import jpeg
+from benchmarks.hostile.files import class_folders
 from benchmarks.hostile.runs import made, whole_config
 from benchmarks.hostile.standing import accepting
 from benchmarks.hostile.tally import Tally, ask, unclean
@@ -39,11 +39,7 @@ sys.exit(check.main(given) or train.main([*given, "hydra.run.dir=run"]))
 def carry_out(tally: Tally, folder: Path, short: bool, requests: int) -> None:
     """Commands under several masks; ``short``: without the one that trains."""
     os.chdir(folder)
-    for name in ("blue", "red"):
-        for split in ("train", "validation"):
-            Path("photos", split, name).mkdir(parents=True)
-            for number in range(2):
-                Path("photos", split, name, f"{number}.jpg").write_bytes(jpeg((32, 32)))
+    class_folders("blue", "red")
     given = ["data=image_folder", "data.dir=photos"]
     with accepting():
         for number in range(2):

@@ -36,7 +36,7 @@ WINDOWS = os.name == "nt"
 MOST_TEXT = 64 << 20  # bytes of a small file of a run
 _SPARE = 16 << 20  # bytes that anything may unpack to, however little is stored of it
 _EXPANDS = 100  # and beyond that how often its stored size
-_DEEP = re.compile(r"(?<![^/\\])(?:\*\*[/\\]+)+")  # one or more ``**`` between slashes
+DEEP = re.compile(r"(?<![^/\\])(?:\*\*[/\\]+)+")  # one or more ``**`` between slashes
 BESIDE = re.compile(r"\.[0-9a-f]{8}-\d+(\.\w+)?")
 
 
@@ -306,7 +306,7 @@ def fitting(pattern: str) -> list[str]:
 
 
 def _fitting(pattern: str) -> Iterator[str]:
-    deep = _DEEP.search(pattern)
+    deep = DEEP.search(pattern)
     if deep is None:
         yield from glob.iglob(pattern)
         return

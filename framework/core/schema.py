@@ -170,7 +170,7 @@ def fields(record: type) -> dict[str, Any]:
     return _fields(record)
 
 
-@functools.cache
+@functools.cache  # which takes away the types of who calls it
 def _fields(record: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(record, include_extras=True)
     return {field.name.removesuffix("_"): hints[field.name] for field in dataclasses.fields(record)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import zlib
+from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -64,9 +65,9 @@ class InShards(Sequence[str]):
         self.shards = tuple(shards)
         self.shard, self.row = shard.astype(np.int32, copy=False), row.astype(np.int64, copy=False)
 
+    @abstractmethod
     def told(self, shard: Any, rows: np.ndarray) -> Iterable[str]:
         """The texts of some rows of a shard."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.row)

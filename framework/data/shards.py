@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from framework.core.errors import BadInput, Problem, listing, many, nearest
-from framework.core.files import fitting
+from framework.core.files import DEEP, fitting
 from framework.core.names import short
 from framework.data import folders
 from framework.data.folders import is_foreign
@@ -17,7 +17,6 @@ from framework.data.folders import is_foreign
 WHERE = "data.files"
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
-_DEEP = re.compile(r"(?<![^/])(\*\*/+){2,}")
 _TOLD = 20  # missing files that are told before the rest is looked for
 _MOST = 10**6  # files that a word may stand for
 
@@ -59,7 +58,7 @@ def shard_files(words: str | Sequence[str], endings: str) -> list[str]:
 
 def expanded(word: str) -> Iterator[str]:
     """Braces written out: ``a-{08..11}`` as ``a-08``, ``a-09``, ``a-10``, ``a-11``; as a shell does, and WebDataset."""
-    word = _DEEP.sub("**/", word)  # each more would multiply what a store looks at
+    word = DEEP.sub("**/", word)  # each more would multiply what a store looks at
     found = _BRACES.search(word)
     if found is None:
         yield word

@@ -69,9 +69,10 @@ def show_variants(comparison: Comparison, console: Console) -> None:
     if measured:
         shown = measured[:SHOWN_ON_A_TERMINAL]
         names, numbers = _names(comparison, shown), _numbers(comparison, shown)
+        room = console.width - numbers[0].width
         if len(names) > 2 and _side_by_side(names) > MOST_FOLDED * console.width:
-            names = [names[0], _in_words(names[1:])]
-        numbers, left_out = _fitting(names, numbers, console.width)
+            names, room = [names[0], _in_words(names[1:])], console.width // 2
+        numbers, left_out = _fitting(numbers, console.width, min(_side_by_side(names), room))
         table = _table()
         for column in names:
             table.add_column(Text(column.head), overflow="fold", justify=column.justify, no_wrap=not column.name)
@@ -232,13 +233,17 @@ def _numbers(comparison: Comparison, variants: Sequence[Variant]) -> list[_Colum
     ]
 
 
-def _fitting(names: Sequence[_Column], numbers: Sequence[_Column], width: int) -> tuple[list[_Column], list[str]]:
-    """The numbers that there is room for, at least the first, and the names of those left out; names may be folded."""
+def _fitting(numbers: Sequence[_Column], width: int, taken: int) -> tuple[list[_Column], list[str]]:
+    """The numbers that there is room for, at least the first, and the names of those left out.
+
+    Args:
+        numbers: the most important first.
+        width: of the terminal.
+        taken: of it by the names, which are folded where they would need more: all that they need, where that leaves room
+            for a number.
+    """
     kept = list(numbers)
-    # names keep all their width where that leaves room for a number; the longest are folded where it does not
-    room = width // 2 if names[-1].name == IN_WORDS else width - numbers[0].width
-    wanted = min(_side_by_side(names), room)
-    while len(kept) > 1 and wanted + sum(column.width + GAP for column in kept) - GAP > width:
+    while len(kept) > 1 and taken + _side_by_side(kept) - GAP > width:
         kept.pop()
     return kept, [column.name for column in numbers[len(kept) :]]
 
