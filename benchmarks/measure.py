@@ -20,6 +20,7 @@ from rich.table import Table
 from framework.runs import facts
 
 ROOT = Path(__file__).resolve().parents[1]
+VERSION_0_1_0 = "f721d19"  # its commit, for clones without tags
 
 
 @dataclass(frozen=True)

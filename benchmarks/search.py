@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import ROOT, data_folder, mobilenet, needs, report, run, weights_file
+from benchmarks.measure import ROOT, VERSION_0_1_0, data_folder, mobilenet, needs, report, run, weights_file
 from framework.reports.interval import wilson
 
 SPACE = (
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data")
     parser.add_argument("--weights")
-    parser.add_argument("--before", default="0.1.0", help="a tag or commit of this repository that has the plugin")
+    parser.add_argument("--before", default=VERSION_0_1_0, help="a tag or commit of this repository that has the plugin")
     parser.add_argument("--before-python", default=sys.executable, help="an interpreter with hydra-optuna-sweeper")
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--jobs", type=int, default=3)

@@ -1,6 +1,6 @@
 """The same commands by this version and an earlier one, turn about in one run: nothing may have become slower.
 
-    python -m benchmarks.versions                             against tag 0.1.0, on the real photos
+    python -m benchmarks.versions                             against version 0.1.0, on the real photos
     python -m benchmarks.versions --before REVISION --works help,check --repeat 5
 
 The earlier version is checked out to a temporary folder and uses the same packages. The faster time of each side counts,
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from benchmarks.measure import ROOT, Timed, data_folder, mobilenet, report, run, weights_file
+from benchmarks.measure import ROOT, VERSION_0_1_0, Timed, data_folder, mobilenet, report, run, weights_file
 
 RATES = "optim.lr=0.01,0.001,0.0001"
 HEADS = ("optim.lr=0.01,0.003,0.001", "head.hidden=[32],[64],[100],[200],[400]", "head.dropout=0.0,0.3")
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data")
     parser.add_argument("--weights")
-    parser.add_argument("--before", default="0.1.0", help="a tag or commit of this repository")
+    parser.add_argument("--before", default=VERSION_0_1_0, help="a tag or commit of this repository")
     parser.add_argument("--works", default=",".join(WORKS), help=f"some of {', '.join(WORKS)}")
     parser.add_argument("--repeat", type=int, default=2)
     options = parser.parse_args()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from framework.config.folders import groups
+from framework.core.console import in_bash
 from framework.core.errors import BadInput, RunFailed, many
 from framework.core.files import whole_folder, write_whole
 from framework.core.runs import RunFolder
@@ -20,7 +20,7 @@ from framework.sweeps.combining import candidates
 
 BEST = "best"
 RECIPE = "recipe.yaml"
-MOST = 5  # runs as one
+MOST = 8  # runs as one, one that counts twice as two
 LIMIT = "time_limit"
 LEFT_BEHIND = ("checkpoints", "state.npz", ".lock", ".hydra", "log.txt")
 
@@ -111,7 +111,7 @@ def recipe_text(best: Entry, made: Sequence[tuple[str, float]]) -> str:
         names = ", ".join(f"{name} ({share:.0%})" for name, share in made)
         head.append(f"# The result is the ensemble of {names}; with these runs at hand it is made again by")
         runs = ",".join(str(best.folder.parent / name) for name, _ in made)
-        head.append(f"#   python -m framework.ensemble {shlex.quote(f'runs=[{runs}]')}")
+        head.append(f"#   python -m framework.ensemble {in_bash(f'runs=[{runs}]')}")
     defaults, values = _as_config(lines)
     text = "\n".join(head) + "\n"
     if defaults:

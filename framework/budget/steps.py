@@ -7,7 +7,7 @@ took; a run ends within its time by the callback ``time_limit``, and past that i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from framework.budget import trials
@@ -75,7 +75,7 @@ class Steps:
             lines.append(
                 f"all of it on varied images, if {trials.ENOUGH_EPOCHS} epochs fit by its speed, which is measured"
             )
-        lines.append(f"in what is left at most {len(trials.LAST) - 1} more runs of last layers, which differ")
+        lines.append(f"in what is left at most {trials.MOST_MORE} more runs of last layers, which differ")
         if self.asked.budget >= SHORT:
             lines.append(f"all of it after these, if it was not before and {trials.FEWEST_EPOCHS} epochs fit")
         return lines
@@ -99,9 +99,7 @@ class Steps:
         self._last(sweep, best)
         if self.asked.budget >= SHORT:
             self._everything(sweep, best, trials.ENOUGH_EPOCHS)
-        for variant in range(1, len(trials.LAST)):
-            if not self._more(sweep, best, variant):
-                break
+        self._more(sweep, best)
         if self.asked.budget >= SHORT and not self.journal.knows("all"):
             self._everything(sweep, best, trials.FEWEST_EPOCHS)
 
@@ -140,17 +138,25 @@ class Steps:
         )
         self._took = next(map(_seconds_of, folders), None)
 
-    def _more(self, sweep: Sweep, base: Base, variant: int) -> bool:
-        """One more run of last layers, if it fits by what the first took; whether it does."""
-        name = f"more-{variant}"
+    def _more(self, sweep: Sweep, base: Base) -> None:
+        """More runs of last layers, those that fit by what the first took."""
         if self._took is None:
-            return False
-        deeper = trials.LAST[variant][0] != trials.LAST[0][0]  # its features are others
-        features = self._took.get("features", 0.0)
-        others = sum(self._took.values()) - features
+            return
+        done = 0
+        # a second time round the seeds are others: where deeper ones do not fit, more of the first depth may
+        for variant in range(1, 2 * len(trials.LAST)):
+            if done == trials.MOST_MORE:
+                return
+            done += self._one_more(sweep, base, variant, self._took)
+        self.why = f"{clock(max(self.usable, 0))} are too short for one more run"
+
+    def _one_more(self, sweep: Sweep, base: Base, variant: int, took: Mapping[str, float]) -> bool:
+        name = f"more-{variant}"
+        deeper = trials.last(variant)[0] != trials.LAST[0][0]  # its features are others
+        features = took.get("features", 0.0)
+        others = sum(took.values()) - features
         needed = 2 * others + max(features, self._pass(base)) if deeper else others
         if not self.journal.knows(name) and SPARE * self.usable < needed:
-            self.why = f"{clock(max(self.usable, 0))} are too short for one more run"
             return False
         decide = lambda: trials.last_layers(base.lines, base.blocks, SPARE * self.usable, variant)  # noqa: E731
         return bool(self._step(sweep, name, decide, self.usable, 1))

@@ -24,6 +24,7 @@ LAST: tuple[tuple[int, Lines], ...] = (
     (16, HIDDEN),
     (16, ("head=dense",)),
 )
+MOST_MORE = 4  # runs of last layers beside the first
 # of everything: with fewer than enough of them, more runs of last layers make the better ensemble, and come first
 FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS = 4, 15, 20
 MOST_RUNS = 4
@@ -38,6 +39,11 @@ def heads(base: Lines, seconds: float) -> list[Lines]:
     return [(*base, *head, *common) for head in HEADS]
 
 
+def last(variant: int) -> tuple[int, Lines]:
+    """How many of the last layers, and on them which head: each of ``LAST`` in turn."""
+    return LAST[variant % len(LAST)]
+
+
 def last_layers(base: Lines, blocks: bool, seconds: float, variant: int = 0) -> list[Lines]:
     """The base's last layers too, the head first: what lies below them is still computed once.
 
@@ -47,7 +53,7 @@ def last_layers(base: Lines, blocks: bool, seconds: float, variant: int = 0) -> 
         seconds: that the run may take.
         variant: which of ``LAST`` in turn, each with a seed of its own: runs that differ make a better ensemble.
     """
-    count, more = LAST[variant % len(LAST)]
+    count, more = last(variant)
     stages = (
         "stages=finetune",
         f"stages.finetune.train=last:{count // (LAYERS_OF_A_BLOCK if blocks else 1)}",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import functools
 import re
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -18,6 +17,7 @@ from framework.config.folders import conf_folder
 from framework.config.hydra_private import is_quoted
 from framework.config.kinds import OF_HYDRA, kinds
 from framework.core import schema
+from framework.core.console import in_bash
 from framework.core.errors import Problem
 
 if TYPE_CHECKING:
@@ -92,12 +92,6 @@ def in_full(argument: str) -> str:
         return argument
     full = next((path for kind in kinds(found[1]) if (path := schema.absolute(value, kind)) != value), value)
     return argument if full == value else f"{argument[: found.start(2)]}{quoted(full)}"
-
-
-def in_bash(argument: str) -> str:
-    """An argument as one writes it in a shell."""
-    plain = not re.search(r'["$`\\!]', argument)
-    return f'"{argument}"' if plain and "'" in argument else shlex.quote(argument)
 
 
 def _assignment(argument: str) -> re.Match[str] | None:

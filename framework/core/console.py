@@ -55,7 +55,17 @@ def program() -> tuple[str, ...]:
 
 def follow(*words: str) -> None:
     """Say what one may do next, as a line that a shell takes as it stands."""
-    say(f"next: {shlex.join(words)}")
+    say(f"next: {in_bash(*words)}")
+
+
+def in_bash(*words: str) -> str:
+    """Words as a line that a shell takes as it stands, in the quotes that read best: ``"data.dir='my photos'"``."""
+
+    def written(word: str) -> str:
+        plain = not set(word) & set('"$`\\!')
+        return f'"{word}"' if plain and "'" in word else shlex.quote(word)
+
+    return " ".join(map(written, words))
 
 
 def lasting() -> Console:

@@ -194,7 +194,7 @@ def _calibration(found: scores.Calibration) -> dict[str, Any]:
         for place, (count, sure, share) in enumerate(zip(found.counts, found.confidence, found.accuracy, strict=True))
         if count
     ]
-    return {"error": found.error, "bins": bins}
+    return {"error": found.error, "by_chance": found.by_chance, "bins": bins}
 
 
 def _mean(values: Any) -> float | None:

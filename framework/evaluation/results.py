@@ -136,8 +136,10 @@ def summary(measured: Mapping[str, Any], name: str, origin: str) -> str:
         lines.append(("ROC area", _number(binary["roc_area"])))
         lines.append(("average precision", _number(binary["average_precision"])))
         lines.append(("best F1", f"{binary['best_f1']:.4f} at threshold {binary['best_f1_threshold']:.4f}"))
-    cooled = f"  (at temperature {measured['temperature']:.3g})" if "temperature" in measured else ""
-    lines.append(("calibration error", f"{measured['calibration']['error']:.4f}{cooled}"))
+    found = measured["calibration"]
+    told = f"{found['by_chance']:.4f} by chance alone, on so many images"
+    told += f", at temperature {measured['temperature']:.3g}" if "temperature" in measured else ""
+    lines.append(("calibration error", f"{found['error']:.4f}  ({told})"))
     if "coverage" in measured:
         surest = next(one for one in measured["coverage"] if one["coverage"] >= SUREST - 1e-9)
         lines.append((f"surest {SUREST:.0%}", f"{surest['accuracy']:.4f} of them right"))

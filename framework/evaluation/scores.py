@@ -99,12 +99,14 @@ class Calibration:
 
     Attributes:
         error: expected calibration error: mean distance of the two, weighted by count.
+        by_chance: what the error of so many answers is on average where each confidence is exactly true.
         counts: images a bin, int (bins,).
         confidence: mean of each bin, NaN where it is empty.
         accuracy: share that is right in each bin, NaN where it is empty.
     """
 
     error: float
+    by_chance: float
     counts: np.ndarray
     confidence: np.ndarray
     accuracy: np.ndarray
@@ -112,6 +114,9 @@ class Calibration:
 
 def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> Calibration:
     """Whether confidence means what it says; Guo et al., 2017, https://arxiv.org/abs/1706.04599.
+
+    Few answers leave an error by chance: the mean distance of a bin's share from its own expectation, taken as normal.
+    Compare Bröcker and Smith, 2007, https://doi.org/10.1175/WAF993.1.
 
     Args:
         confidence: of each answer, in [0, 1].
@@ -125,7 +130,9 @@ def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> 
         share = np.bincount(place, weights=right.astype(float), minlength=bins) / counts
     filled = counts > 0
     error = float(np.sum(counts[filled] * np.abs(mean - share)[filled]) / max(counts.sum(), 1))
-    return Calibration(error, counts, mean, share)
+    variance = np.bincount(place, weights=confidence * (1 - confidence), minlength=bins)
+    by_chance = float(np.sqrt(2 / np.pi) * np.sum(np.sqrt(variance)) / max(counts.sum(), 1))
+    return Calibration(error, by_chance, counts, mean, share)
 
 
 @dataclass(frozen=True)

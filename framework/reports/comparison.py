@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from framework.core import better
 from framework.core.better import Direction, Yardstick
+from framework.core.console import in_bash
 from framework.core.digits import brief, is_number, rounded
 from framework.core.schema import show
 from framework.core.task import TASKS, Multiclass
@@ -51,10 +51,13 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """What distinguishes it, as overrides; the run's name where nothing varies."""
+        """What distinguishes it, as overrides, without keys that its config does not have; a run's name where nothing does."""
         if all(value is None for value in self.values.values()):
             return self.runs[0].name
-        return " ".join(f"{key}={text}" for key, text in self.shown.items())
+        run = self.runs[0]
+        return " ".join(
+            f"{key}={self.shown[key]}" for key in self.values if key in run.config or value_of(run, key) is not None
+        )
 
     @property
     def measured(self) -> tuple[Entry, ...]:
@@ -410,7 +413,7 @@ class Comparison:
         what = f"the best of {len(self.rivals) + 1:,} variants was chosen on the validation images, which flatters it"
         if self.test is not None and self.test.run == best.name:
             return f"{what}: {self.test.told}"
-        once = f"python -m framework.evaluate run={shlex.quote(str(best.folder))} split=test"
+        once = f"python -m framework.evaluate {in_bash(f'run={best.folder}')} split=test"
         kept = best.tested
         return f"{what}: {once}, once, says more" if kept else f"{what}: with data.test=0.2 test images are kept back"
 

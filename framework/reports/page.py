@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import gzip
 import html
-import shlex
 from pathlib import Path
 from typing import Any
 
 from framework.core.better import Yardstick
+from framework.core.console import in_bash
 from framework.core.digits import brief, is_number, rounded
 from framework.core.files import write_whole
 from framework.core.policy import allowed
@@ -73,7 +73,7 @@ def tell(comparison: Comparison) -> dict[str, Any]:
             "name": reference.name if reference else None,
             "config": [[key, show(value)] for key, value in reference.config.items()] if reference else [],
         },
-        "evaluate": None if best is None else f"python -m framework.evaluate run={shlex.quote(str(best.folder))}",
+        "evaluate": None if best is None else in_bash("python", "-m", "framework.evaluate", f"run={best.folder}"),
         "confusion": {"classes": confusion.classes, "counts": confusion.counts, "run": best.name}
         if confusion and best
         else None,

@@ -182,13 +182,11 @@ def _ensemble(members: Sequence[Member], by_loss: bool, most: int) -> tuple[Step
     while len(steps) < most:
         count = len(steps)
         tried = [Step(place, *quality(task, (whole + one) / (count + 1), labels)) for place, one in enumerate(shares)]
-        best = max(tried, key=lambda step: _worth(step.accuracy, step.loss, by_loss))
-        now = steps[-1]
-        if _worth(best.accuracy, best.loss, by_loss) <= _worth(now.accuracy, now.loss, by_loss):
-            break
-        steps.append(best)
-        whole = whole + shares[best.place]
-    return tuple(steps)
+        steps.append(max(tried, key=lambda step: _worth(step.accuracy, step.loss, by_loss)))
+        whole = whole + shares[steps[-1].place]
+    # a step that makes nothing better may lead to one that does: the best of all beginnings counts, of equals the shortest
+    best = max(steps, key=lambda step: _worth(step.accuracy, step.loss, by_loss))
+    return tuple(steps[: steps.index(best) + 1])
 
 
 def one_model(chosen: Sequence[tuple[Member, float]]) -> keras.Model:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framework.config.folders import shown
-from framework.core.console import follow, passing, program, say, say_under
+from framework.core.console import follow, in_bash, passing, program, say, say_under
 from framework.core.digits import rounded
 from framework.reports.search import SearchTold, importance_lines
 
@@ -61,7 +60,7 @@ def _tell_again(run: Sequence[str]) -> None:
     overrides = [line for line in run if not line.lstrip("+").startswith(own)]
     words = program()
     trains = words if words[-1].endswith("train") else ("python", "-m", "framework.train")
-    say(f"again: {shlex.join([*trains, *overrides])}")
+    say(f"again: {in_bash(*trains, *overrides)}")
 
 
 def _compare(comparison: Comparison, folder: Path) -> None:

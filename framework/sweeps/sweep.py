@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import framework.parts  # noqa: F401 - registers the shipped parts in a launcher's processes too
 from framework.config.folders import shown
 from framework.core.better import Yardstick
-from framework.core.console import follow, say, warn
+from framework.core.console import follow, in_bash, say, warn
 from framework.core.errors import DONE, FAILED, INTERRUPTED, STOPPED, BadInput, Problem, RunFailed
 from framework.core.files import is_locked, locked, wait_for
 from framework.core.reporting import guarded
@@ -72,7 +71,7 @@ class Sweep:
         self.indexed = {entry["folder"]: IndexedRun(**entry) for entry in before.get("runs", [])}
         self.about: dict[str, Any] = {
             "name": request.name,
-            "command": shlex.join(request.command),
+            "command": in_bash(*request.command),
             "varied": list(dict.fromkeys([*before.get("varied", []), *request.varied])),
             "metric": request.settings.metric,
             "direction": request.settings.direction,
@@ -591,7 +590,7 @@ def _goes_on(job: Job) -> bool:
 
 
 def _twins(job: Job, other: Job) -> Problem:
-    what = f"two runs would go to {shown(job.folder)}: {shlex.join(job.overrides)} and {shlex.join(other.overrides)}"
+    what = f"two runs would go to {shown(job.folder)}: {in_bash(*job.overrides)} and {in_bash(*other.overrides)}"
     return Problem(what, "hydra.sweep.subdir", "a name that tells them apart, or leave it to the default")
 
 

@@ -124,6 +124,19 @@ def test_where_everything_would_be_too_short_the_last_layers_are_trained_again_a
     assert "200.0 s an epoch of everything (measured), 7:28 left: fewer than 15 epochs fit" in capsys.readouterr().err
 
 
+def test_where_deeper_ones_do_not_fit_more_of_the_first_depth_are_trained(tmp_path, monkeypatch):
+    takes = {"heads": 20.0, "more-2": 380.0}
+    done, runs = carried_out(
+        tmp_path, monkeypatch, lambda name: takes.get(name, takes.get(name.partition("-")[0], 40.0)), epoch=200.0
+    )
+    # 48 s left are enough for one of 20 without its pass, but not for a deeper one with its pass
+    assert [names[0] for names in runs.batches][2:] == ["more-1", "more-2", "more-5"]
+    steps = json.loads((tmp_path / "auto.json").read_text())["steps"]
+    assert "stages.finetune.train=last:8" in steps["more-5"][0]
+    assert "trainer.seed=6" in steps["more-5"][0]
+    assert done.why == "0:08 are too short for one more run"
+
+
 def test_a_few_epochs_of_everything_come_after_the_last_layers_and_many_before(tmp_path, monkeypatch, capsys):
     _, runs = carried_out(tmp_path, monkeypatch, lambda name: 40.0, epoch=25.0)
     first = ["heads-mobilenet-1", "last-1"]

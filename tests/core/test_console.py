@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import subprocess
 
 import pytest
 from rich.cells import cell_len
@@ -83,3 +84,26 @@ def test_what_lasts_goes_where_standard_error_went(monkeypatch, tmp_path):
         os.dup2(kept, 2)
     assert os.read(own, 100).startswith(b"on the terminal")
     assert (tmp_path / "log").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "plain",
+        "data.dir='my photos'",
+        "a b",
+        "it's $HOME",
+        'say "yes"',
+        "x='`!\\'",
+        "",
+        "head.hidden=[100,10]",
+        "новый\nline",
+    ],
+)
+def test_a_shown_line_comes_back_from_a_shell_as_it_was(word):
+    line = console.in_bash("printf", "%s|", word, "end")
+    assert subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout == f"{word}|end|"
+
+
+def test_quotes_of_hydras_are_shown_in_double_ones():
+    assert console.in_bash("python", "data.dir='my photos'") == "python \"data.dir='my photos'\""

@@ -41,6 +41,14 @@ def test_confusions_and_what_follows_from_them():
     assert pairs[0]["share"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize("images", [100, 341, 5000])
+def test_what_chance_makes_of_true_confidence_is_what_draws_come_to(images):
+    draw = np.random.default_rng(3)
+    confidence = draw.beta(4, 1, images)
+    errors = [calibration(confidence, draw.random(images) < confidence).error for _ in range(300)]
+    assert calibration(confidence, np.ones(images, bool)).by_chance == pytest.approx(np.mean(errors), rel=0.08)
+
+
 def test_the_calibration_error_is_the_weighted_gap():
     found = calibration(np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55]), np.array([1, 1, 1, 0, 1, 0], bool), bins=10)
     assert found.counts.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 0, 4]

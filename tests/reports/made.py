@@ -42,7 +42,9 @@ def make_run(
         if key == "head":
             config["head"]["hidden"] = [100] if value == "dense100" else []
         elif key.split(".")[0] in config and "." in key:
-            config[key.split(".")[0]][key.split(".")[1]] = json.loads(value) if value[:1] in "[0123456789" else value
+            config[key.split(".")[0]][key.split(".")[1]] = (
+                json.loads(value) if value[:1] in "[0123456789" or value == "null" else value
+            )
     run.config.write_text(yaml.safe_dump(config, sort_keys=False))
     rows = []
     for epoch in range(1, epochs + 1):

@@ -57,6 +57,15 @@ def test_different_counts_of_images_have_no_common_interval(tmp_path):
     assert compare(tmp_path).ties == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("other", "name"), [([], "optim.lr=0.2"), (["optim.momentum=null"], "optim.lr=0.2 optim.momentum=null")]
+)
+def test_a_variant_is_not_called_by_what_its_config_does_not_have(tmp_path, other, name):
+    make_run(tmp_path / "a", ["optim.lr=0.1", "optim.momentum=0.9"], 0.8)
+    make_run(tmp_path / "b", ["optim.lr=0.2", *other], 0.7)
+    assert [variant.label for variant in compare(tmp_path).variants] == ["optim.lr=0.1 optim.momentum=0.9", name]
+
+
 def test_several_labels_an_image_have_no_interval_for_images(tmp_path):
     for number in range(2):
         make_run(tmp_path / str(number), [f"optim.lr=0.{number + 1}"], task="multilabel")
