@@ -1,7 +1,7 @@
 """Several runs as one model: an ensemble, the mean of their probabilities, or a soup, the mean of their weights.
 
 Which runs take part is chosen greedily on the validation images that all of them were measured on: from the best run on,
-what makes it better joins. Sources: Caruana et al., 2004, https://doi.org/10.1145/1015330.1015432 (ensembles, a run may
+what makes the whole best joins. Sources: Caruana et al., 2004, https://doi.org/10.1145/1015330.1015432 (ensembles, a run may
 join more than once); Wortsman et al., 2022, https://arxiv.org/abs/2203.05482 (greedy soups).
 """
 
