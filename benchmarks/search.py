@@ -32,7 +32,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data")
     parser.add_argument("--weights")
-    parser.add_argument("--before", default=VERSION_0_1_0, help="a tag or commit of this repository that has the plugin")
+    parser.add_argument(
+        "--before", default=VERSION_0_1_0, help="a tag or commit of this repository that has the plugin"
+    )
     parser.add_argument("--before-python", default=sys.executable, help="an interpreter with hydra-optuna-sweeper")
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--jobs", type=int, default=3)

@@ -150,6 +150,16 @@ def shared() -> Path:
     return Path(path).resolve()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: tests that wait for a process or a server leave some of them idle."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items):
+    """The longest test comes first: begun late, it would be the last one at work, alone."""
+    items.sort(key=lambda item: item.name != "test_every_command_of_the_documents_runs[the site]")
+
+
 def pytest_terminal_summary(terminalreporter):
     """Print what a test has recorded as its summary, from whichever process it ran in."""
     for reports in terminalreporter.stats.values():

@@ -70,10 +70,10 @@ class Steps:
         if not self.asked.bases[0].pretrained:
             return [*lines, f"{names} from scratch, as long as there is time"]
         lines.append(f"{many(len(trials.HEADS), 'head')} on each of: {names}, frozen, as far as a base's pass fits")
-        lines.append(f"the last {trials.LAST[0][0]} layers with weights of the best one, on kept features")
+        lines.append(f"the last {trials.LAST[0].layers} layers with weights of the best one, on kept features")
         if self.asked.budget >= SHORT:
             lines.append(
-                f"all of it on varied images, if {trials.ENOUGH_EPOCHS} epochs fit by its speed, which is measured"
+                f"all of it on varied images, if {trials.ENOUGH_EPOCHS} epochs fit in half of the time left; their speed is measured"
             )
         lines.append(f"in what is left at most {trials.MOST_MORE} more runs of last layers, which differ")
         if self.asked.budget >= SHORT:
@@ -98,7 +98,7 @@ class Steps:
         best = known[min(self._best, key=lambda name: self.yardstick.order(self._best[name]))]
         self._last(sweep, best)
         if self.asked.budget >= SHORT:
-            self._everything(sweep, best, trials.ENOUGH_EPOCHS)
+            self._everything(sweep, best, trials.ENOUGH_EPOCHS, trials.SHARE_OF_ALL)
         self._more(sweep, best)
         if self.asked.budget >= SHORT and not self.journal.knows("all"):
             self._everything(sweep, best, trials.FEWEST_EPOCHS)
@@ -152,10 +152,13 @@ class Steps:
 
     def _one_more(self, sweep: Sweep, base: Base, variant: int, took: Mapping[str, float]) -> bool:
         name = f"more-{variant}"
-        deeper = trials.last(variant)[0] != trials.LAST[0][0]  # its features are others
+        wanted = trials.last(variant)
         features = took.get("features", 0.0)
-        others = sum(took.values()) - features
-        needed = 2 * others + max(features, self._pass(base)) if deeper else others
+        needed = sum(took.values()) - features
+        if (
+            wanted.layers != trials.LAST[0].layers or wanted.passes > 1
+        ):  # its features are others, and so are its layers
+            needed = 2 * needed + wanted.passes * max(features, self._pass(base))
         if not self.journal.knows(name) and SPARE * self.usable < needed:
             return False
         decide = lambda: trials.last_layers(base.lines, base.blocks, SPARE * self.usable, variant)  # noqa: E731
@@ -165,8 +168,8 @@ class Steps:
         """Seconds of a base's pass over all images, as those of before show it."""
         return (self._seconds_a_gflop or 0.0) * base.gflops * self.asked.images
 
-    def _everything(self, sweep: Sweep, base: Base, fewest: int) -> None:
-        """Train all of it, if at least so many epochs fit."""
+    def _everything(self, sweep: Sweep, base: Base, fewest: int, share: float = 1.0) -> None:
+        """Train all of it, if at least so many epochs fit in this share of the time left."""
 
         def decide() -> list[Lines]:
             if self._epoch is None:
@@ -175,14 +178,13 @@ class Steps:
             if epoch is None:
                 say(f"{how}: not all of {base.name} is trained")
                 return []
-            runs, epochs = trials.epochs_that_fit(self.usable, epoch, fewest)
-            said = f"{epoch:.1f} s an epoch of everything ({how}), {clock(max(self.usable, 0))} left"
+            seconds = share * max(self.usable, 0)
+            runs, epochs = trials.epochs_that_fit(seconds, epoch, fewest)
+            said = f"{epoch:.1f} s an epoch of everything ({how}), {clock(seconds)} for it"
             say(
                 f"{said}: {many(runs, 'run')} of {epochs} epochs" if runs else f"{said}: fewer than {fewest} epochs fit"
             )
-            return (
-                trials.everything(base.lines, base.parameters, epochs, SPARE * self.usable / runs, runs) if runs else []
-            )
+            return trials.everything(base.lines, base.parameters, epochs, SPARE * seconds / runs, runs) if runs else []
 
         if self.usable > LEAST_LAST or self.journal.knows("all"):
             self._step(sweep, "all", decide, self.usable, 1)

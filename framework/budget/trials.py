@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 Lines = tuple[str, ...]
 
@@ -15,18 +16,34 @@ HEADS: tuple[Lines, ...] = (
 )
 HEAD_EPOCHS = 20
 LAYERS_OF_A_BLOCK = 4
-# how many of the last layers with weights, and on them which head
-# those of one depth first: they share their features
-LAST: tuple[tuple[int, Lines], ...] = (
-    (8, HIDDEN),
-    (8, ("head=dense",)),
-    (8, (*HIDDEN, "loss.label_smoothing=0.1")),
-    (16, HIDDEN),
-    (16, ("head=dense",)),
+
+
+class Last(NamedTuple):
+    """A run of the last layers.
+
+    Attributes:
+        layers: how many, of those with weights.
+        lines: which head, on which images.
+        passes: of the layers below over all images, by which the features are computed.
+    """
+
+    layers: int
+    lines: Lines
+    passes: int = 1
+
+
+# those of one depth share their features
+LAST = (
+    Last(8, HIDDEN),
+    Last(8, ("head=dense",)),
+    Last(16, (*HIDDEN, "augment=crop", "augment.copies=4"), passes=4),
+    Last(8, (*HIDDEN, "loss.label_smoothing=0.1")),
+    Last(16, ("head=dense",)),
 )
 MOST_MORE = 4  # runs of last layers beside the first
-# of everything: with fewer than enough of them, more runs of last layers make the better ensemble, and come first
-FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS = 4, 15, 20
+# of everything: with fewer than enough of them in half of the time, runs of last layers make the better ensemble, and come first
+FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS = 4, 8, 20
+SHARE_OF_ALL = 0.5
 MOST_RUNS = 4
 SMALL = 6e6  # parameters; a larger base is changed more gently
 # an epoch of a training takes so much longer than one on noise: images are varied, statistics renewed, weights averaged
@@ -39,8 +56,8 @@ def heads(base: Lines, seconds: float) -> list[Lines]:
     return [(*base, *head, *common) for head in HEADS]
 
 
-def last(variant: int) -> tuple[int, Lines]:
-    """How many of the last layers, and on them which head: each of ``LAST`` in turn."""
+def last(variant: int) -> Last:
+    """Each of ``LAST`` in turn."""
     return LAST[variant % len(LAST)]
 
 
@@ -53,7 +70,7 @@ def last_layers(base: Lines, blocks: bool, seconds: float, variant: int = 0) -> 
         seconds: that the run may take.
         variant: which of ``LAST`` in turn, each with a seed of its own: runs that differ make a better ensemble.
     """
-    count, more = last(variant)
+    count, more, _ = last(variant)
     stages = (
         "stages=finetune",
         f"stages.finetune.train=last:{count // (LAYERS_OF_A_BLOCK if blocks else 1)}",
