@@ -72,9 +72,8 @@ class Steps:
         lines.append(f"{many(len(trials.HEADS), 'head')} on each of: {names}, frozen, as far as a base's pass fits")
         lines.append(f"the last {trials.LAST[0].layers} layers with weights of the best one, on kept features")
         if self.asked.budget >= SHORT:
-            lines.append(
-                f"all of it on varied images, if {trials.ENOUGH_EPOCHS} epochs fit in half of the time left; their speed is measured"
-            )
+            what = f"if {trials.ENOUGH_EPOCHS} epochs fit in half of the time left by its speed, which is measured"
+            lines.append(f"all of it on varied images, {what}")
         lines.append(f"in what is left at most {trials.MOST_MORE} more runs of last layers, which differ")
         if self.asked.budget >= SHORT:
             lines.append(f"all of it after these, if it was not before and {trials.FEWEST_EPOCHS} epochs fit")

@@ -41,7 +41,7 @@ LAST = (
     Last(16, ("head=dense",)),
 )
 MOST_MORE = 4  # runs of last layers beside the first
-# of everything: with fewer than enough of them in half of the time, runs of last layers make the better ensemble, and come first
+# of everything: with fewer than enough of them in its share, runs of last layers make the better ensemble, and come first
 FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS = 4, 8, 20
 SHARE_OF_ALL = 0.5
 MOST_RUNS = 4
