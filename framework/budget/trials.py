@@ -40,14 +40,14 @@ LAST = (
     Last(8, (*HIDDEN, "loss.label_smoothing=0.1")),
     Last(16, ("head=dense",)),
 )
-MOST_MORE = 4  # runs of last layers beside the first
+MOST_MORE = 6  # runs of last layers beside the first
 # of everything: with fewer than enough of them in its share, runs of last layers make the better ensemble, and come first
 FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS = 4, 8, 20
 SHARE_OF_ALL = 0.5
 MOST_RUNS = 4
 SMALL = 6e6  # parameters; a larger base is changed more gently
 # an epoch of a training takes so much longer than one on noise: images are varied, statistics renewed, weights averaged
-SLOWER = 1.3
+SLOWER = 1.5
 
 
 def heads(base: Lines, seconds: float) -> list[Lines]:

@@ -85,7 +85,7 @@ def test_heads_then_the_last_layers_then_everything_then_more_of_them(tmp_path, 
     assert runs.batches[1:] == [["last-1"], ["all-1"], ["more-1"], ["more-3"]]
     # 600 s without 60 for the end: 20 for heads, 40 for the last layers, 12 to measure leave 468, of which half is for all
     steps = json.loads((tmp_path / "auto.json").read_text())["steps"]
-    assert "stages.all.epochs=17" in steps["all"][0]
+    assert "stages.all.epochs=14" in steps["all"][0]
     assert "callbacks.time_limit.seconds=211" in steps["all"][0]
     assert "trainer.seed=2" in steps["more-1"][0]
     assert done.why == "0:03 are too short for one more run"
@@ -120,7 +120,7 @@ def test_where_everything_would_be_too_short_the_last_layers_are_trained_again_a
     assert [names[0] for names in runs.batches] == [
         "heads-mobilenet-1",
         "last-1",
-        *(f"more-{number}" for number in range(1, 5)),
+        *(f"more-{number}" for number in range(1, 7)),
     ]
     assert "200.0 s an epoch of everything (measured), 3:44 for it: fewer than 8 epochs fit" in capsys.readouterr().err
 
@@ -141,11 +141,11 @@ def test_where_deeper_ones_do_not_fit_more_of_the_first_depth_are_trained(tmp_pa
 def test_a_few_epochs_of_everything_come_after_the_last_layers_and_many_before(tmp_path, monkeypatch, capsys):
     _, runs = carried_out(tmp_path, monkeypatch, lambda name: 40.0, epoch=25.0)
     first = ["heads-mobilenet-1", "last-1"]
-    assert [names[0] for names in runs.batches] == [*first, *(f"more-{number}" for number in range(1, 5)), "all-1"]
-    # half of 448 s is enough for 5 epochs; of the 288 that four more runs leave, as many as fit
+    assert [names[0] for names in runs.batches] == [*first, *(f"more-{number}" for number in range(1, 7)), "all-1"]
+    # half of 448 s is enough for 5 epochs; of the 208 that six more runs leave, as many as fit
     assert "3:44 for it: fewer than 8 epochs fit" in (said := capsys.readouterr().err)
-    assert "4:48 for it: 1 run of 7 epochs" in said
-    _, runs = carried_out(tmp_path / "quick", monkeypatch, lambda name: 40.0, epoch=17.0)
+    assert "3:28 for it: 1 run of 4 epochs" in said
+    _, runs = carried_out(tmp_path / "quick", monkeypatch, lambda name: 40.0, epoch=14.0)
     assert [names[0] for names in runs.batches][:3] == [*first, "all-1"]
 
 
