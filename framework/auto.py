@@ -177,7 +177,8 @@ def _asked(overrides: list[str], options: Options, typed: Sequence[str], data: D
         warn("no ImageNet weights are to be had here: a small network is trained from scratch, which takes many images")
     name = Path(images.origin).stem.replace(" ", "-") or "data"
     folder = Path(options.output or Path("sweeps", f"auto-{name}")).resolve()
-    return Asked(tuple(given), bases, budget, folder, (*program(), *typed), count), settings
+    seed = settings.trainer.seed
+    return Asked(tuple(given), bases, budget, folder, (*program(), *typed), count, seed), settings
 
 
 def _seconds(text: str, where: str) -> float:

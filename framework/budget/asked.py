@@ -58,6 +58,7 @@ class Asked:
         folder: where everything goes.
         command: what was typed.
         images: how many there are to train and validate on.
+        seed: of the first runs.
     """
 
     given: tuple[str, ...]
@@ -66,6 +67,7 @@ class Asked:
     folder: Path
     command: tuple[str, ...]
     images: int
+    seed: int
 
 
 def refuse_short(budget: float, images: int, where: str) -> None:

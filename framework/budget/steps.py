@@ -133,7 +133,11 @@ class Steps:
             return
         # a run ends by itself in time once it trains; until then more is granted to it
         folders = self._step(
-            sweep, "last", lambda: trials.last_layers(base.lines, base.blocks, SPARE * seconds), 2 * seconds, 1
+            sweep,
+            "last",
+            lambda: trials.last_layers(base.lines, base.blocks, SPARE * seconds, self.asked.seed),
+            2 * seconds,
+            1,
         )
         self._took = next(map(_seconds_of, folders), None)
 
@@ -160,7 +164,9 @@ class Steps:
             needed = 2 * needed + wanted.passes * max(features, self._pass(base))
         if not self.journal.knows(name) and SPARE * self.usable < needed:
             return False
-        decide = lambda: trials.last_layers(base.lines, base.blocks, SPARE * self.usable, variant)  # noqa: E731
+        decide = lambda: trials.last_layers(  # noqa: E731
+            base.lines, base.blocks, SPARE * self.usable, self.asked.seed, variant
+        )
         return bool(self._step(sweep, name, decide, self.usable, 1))
 
     def _pass(self, base: Base) -> float:
@@ -183,7 +189,9 @@ class Steps:
             say(
                 f"{said}: {many(runs, 'run')} of {epochs} epochs" if runs else f"{said}: fewer than {fewest} epochs fit"
             )
-            return trials.everything(base.lines, base.parameters, epochs, SPARE * seconds / runs, runs) if runs else []
+            if not runs:
+                return []
+            return trials.everything(base.lines, base.parameters, epochs, SPARE * seconds / runs, self.asked.seed, runs)
 
         if self.usable > LEAST_LAST or self.journal.knows("all"):
             self._step(sweep, "all", decide, self.usable, 1)

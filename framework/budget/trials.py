@@ -1,4 +1,7 @@
-"""What is tried, as the overrides of ordinary runs; what a person has given holds for all and is never varied."""
+"""What is tried, as the overrides of ordinary runs; what a person has given holds for all and is never varied.
+
+But for the seed: a given one is that of the first runs, from which those of further ones count on.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ HEADS: tuple[Lines, ...] = (
     (*HIDDEN, "optim.lr=0.003"),
 )
 HEAD_EPOCHS = 20
+SEED = "trainer.seed"
 LAYERS_OF_A_BLOCK = 4
 
 
@@ -61,13 +65,14 @@ def last(variant: int) -> Last:
     return LAST[variant % len(LAST)]
 
 
-def last_layers(base: Lines, blocks: bool, seconds: float, variant: int = 0) -> list[Lines]:
+def last_layers(base: Lines, blocks: bool, seconds: float, seed: int, variant: int = 0) -> list[Lines]:
     """The base's last layers too, the head first: what lies below them is still computed once.
 
     Args:
         base: what chooses the base.
         blocks: whether ``last:N`` counts blocks of it, of which each has several layers with weights.
         seconds: that the run may take.
+        seed: of the first variant.
         variant: which of ``LAST`` in turn, each with a seed of its own: runs that differ make a better ensemble.
     """
     count, more, _ = last(variant)
@@ -79,12 +84,11 @@ def last_layers(base: Lines, blocks: bool, seconds: float, variant: int = 0) -> 
         "stages.finetune.epochs=20",
         "stages.finetune.lr=0.001",
     )
-    seed = (f"trainer.seed={variant + 1}",) if variant else ()
-    return [(*base, *more, *stages, "optim.schedule=cosine", *limited(seconds), *seed)]
+    return [(*base, *more, *stages, "optim.schedule=cosine", *limited(seconds), f"{SEED}={seed + variant}")]
 
 
-def everything(base: Lines, parameters: int, epochs: int, seconds: float, runs: int) -> list[Lines]:
-    """The whole network, head first, on varied images with soft labels, its weights averaged; so many seeds."""
+def everything(base: Lines, parameters: int, epochs: int, seconds: float, seed: int, runs: int) -> list[Lines]:
+    """The whole network, head first, on varied images with soft labels, its weights averaged; so many seeds from one on."""
     rate = 0.001 if parameters < SMALL else 0.0003
     common = (
         *base,
@@ -100,7 +104,7 @@ def everything(base: Lines, parameters: int, epochs: int, seconds: float, runs: 
         "loss.label_smoothing=0.1",
         *limited(seconds, "weight_averaging"),
     )
-    return [(*common, f"trainer.seed={seed}") for seed in range(1, runs + 1)]
+    return [(*common, f"{SEED}={seed + number}") for number in range(runs)]
 
 
 def from_scratch(base: Lines, seconds: float) -> list[Lines]:
@@ -134,18 +138,19 @@ def epochs_that_fit(usable: float, epoch: float, fewest: int) -> tuple[int, int]
 
 
 def merged(given: Iterable[str], tried: Iterable[Sequence[str]]) -> list[Lines]:
-    """What is tried behind what is given, without keys that are given, each combination once.
+    """What is tried behind what is given, without keys that are given but for the seed, each combination once.
 
     A group that is given takes all keys below it along: ``optim=sgd`` leaves out ``optim.lr``.
     """
     given = tuple(given)
-    names = [_name(line) for line in given]
-    return list(
-        dict.fromkeys(
-            (*given, *(line for line in lines if not any(_is_within(_name(line), name) for name in names)))
-            for lines in tried
-        )
-    )
+    names = {_name(line) for line in given} - {SEED}
+
+    def whole(lines: Sequence[str]) -> Lines:
+        own = [line for line in lines if not any(_is_within(_name(line), name) for name in names)]
+        seeded = any(_name(line) == SEED for line in own)
+        return (*(line for line in given if not (seeded and _name(line) == SEED)), *own)
+
+    return list(dict.fromkeys(map(whole, tried)))
 
 
 def _name(line: str) -> str:

@@ -99,7 +99,7 @@ def test_the_sweep_means_its_result_also_after_ctrl_c(folder, monkeypatch, capsy
     def note(**about):
         write_index(folder, {"name": "sweep", "command": "auto", **about}, [IndexedRun("a-1", [], "finished")])
 
-    asked = Asked(("x=1",), (), 600.0, folder, ("auto",), 12)
+    asked = Asked(("x=1",), (), 600.0, folder, ("auto",), 12, 1)
     steps = SimpleNamespace(asked=asked, journal=Journal(folder, asked.given), run=run, ending=10.0, why="done")
     if stopped:
         with pytest.raises(KeyboardInterrupt):

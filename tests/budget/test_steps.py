@@ -68,7 +68,7 @@ def carried_out(folder, monkeypatch, takes, budget=600.0, bases=(MOBILENET,), ep
 
     monkeypatch.setattr(module, "speeds", speeds)
     runs = Runs(clock, takes, scores or {"mobilenet": 0.8, "efficientnetv2s": 0.9})
-    asked = Asked(("data.dir=photos",), bases, budget, folder, ("auto",), IMAGES)
+    asked = Asked(("data.dir=photos",), bases, budget, folder, ("auto",), IMAGES, 1)
     make = lambda lines, folder: SimpleNamespace(lines=lines, folder=folder, settings=None)  # noqa: E731
     made = Steps(asked, make, Journal(folder, asked.given, clock), Yardstick.of("val_accuracy"))
     made.run(runs)
