@@ -20,18 +20,21 @@ def test_what_is_given_is_not_varied():
         "callbacks.time_limit.seconds=60",
     )
     assert found == [(*common, "head=dense", *ends), (*common, "head=mlp", "head.dropout=0.2", *ends)]
-    found = trials.merged(["optim=sgd", "stages=default"], trials.everything(("model=cnn",), 0, 5, 60, 2))
+    found = trials.merged(["optim=sgd", "stages=default"], trials.everything(("model=cnn",), 0, 5, 60, 1, 2))
     assert not any("optim." in line or line.startswith("stages.") for line in found[0][2:])
     assert [lines[-1] for lines in found] == ["trainer.seed=1", "trainer.seed=2"]
-    assert len(trials.merged(["trainer.seed=7"], trials.everything(("model=cnn",), 0, 5, 60, 2))) == 1
+    found = trials.merged(["trainer.seed=7"], trials.everything(("model=cnn",), 0, 5, 60, 7, 2))
+    assert [[line for line in lines if "seed" in line] for lines in found] == [["trainer.seed=7"], ["trainer.seed=8"]]
+    (heads,) = {lines[0] for lines in trials.merged(["trainer.seed=7"], trials.heads(("model=cnn",), 60))}
+    assert heads == "trainer.seed=7"
 
 
 @pytest.mark.parametrize(
     "lines",
     [
         *trials.heads((), 60),
-        *(lines for variant in range(5) for lines in trials.last_layers((), variant > 2, 50.4, variant)),
-        *trials.everything((), 10**5, 12, 300, 1),
+        *(lines for variant in range(5) for lines in trials.last_layers((), variant > 2, 50.4, 1, variant)),
+        *trials.everything((), 10**5, 12, 300, 1, 1),
         *trials.from_scratch((), 40),
     ],
 )
@@ -42,7 +45,7 @@ def test_each_is_a_run_that_there_can_be(lines):
 
 def test_of_a_transformer_the_last_blocks_are_fewer():
     for blocks, count in ((False, 8), (True, 2)):
-        assert f"stages.finetune.train=last:{count}" in trials.last_layers((), blocks, 60)[0]
+        assert f"stages.finetune.train=last:{count}" in trials.last_layers((), blocks, 60, 1)[0]
 
 
 @pytest.mark.parametrize(
