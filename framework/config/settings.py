@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from framework.core import better, registry
 from framework.core.better import Direction, Yardstick
 from framework.core.geometry import Channels, Geometry, Level, Resize
-from framework.core.schema import Count, NonNegative, PathText, Portion, Positive, Seed, Share, Whole
+from framework.core.schema import ENDLESS, Count, NonNegative, PathText, Portion, Positive, Seed, Share, Whole
 from framework.core.task import Labels
 
 MIXUP = "mixup"  # the augmentation that a stage can have of its own
@@ -97,7 +97,7 @@ class DataSettings(PartSettings):
     class_weights: Literal["balanced"] | dict[str, Positive] | None
     seed: Seed
     memory_limit: Whole
-    disk_limit: Positive
+    disk_limit: Annotated[Positive, ENDLESS]
     on_error: Literal["stop", "skip"]
 
     @property
@@ -188,7 +188,7 @@ class CacheSettings:
     use: Literal["auto", "off", "only"]
     dir: PathText | None
     dtype: Literal["float32", "float16", "bfloat16"]
-    size_limit: NonNegative
+    size_limit: Annotated[NonNegative, ENDLESS]
     compute: Literal["local", "ray"]
 
 

@@ -38,6 +38,11 @@ class _Path:
     or_name: bool = False
 
 
+class _Endless:
+    """Marks a number that may be infinite: ``Annotated[Positive, ENDLESS]``; no other may."""
+
+
+ENDLESS = _Endless()
 # ~ and $VAR are filled in, and what a run records of it is absolute
 PathText = Annotated[str, _Path()]
 # the same where there is such a path; else a name that the part knows what to do with
@@ -90,7 +95,8 @@ def check(
 def _reader(kind: Any) -> TypeAdapter[Any]:
     from pydantic import ConfigDict, TypeAdapter
 
-    return TypeAdapter(kind, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+    endless = ENDLESS in typing.get_args(kind)
+    return TypeAdapter(kind, config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=endless))
 
 
 # to make one takes a hundred times as long as to read a value with it, and a sweep asks for the same ones in each run

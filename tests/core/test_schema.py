@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 import pytest
+from annotated_types import Gt
 
 from framework.core import schema
 
@@ -21,6 +22,9 @@ from framework.core import schema
         ("avgg", Literal["avg", "max"], "node.key=avgg is not one of avg, max"),
         ({"a": 1}, str, "node.key={a:1} is not a text"),
         (float("nan"), schema.Positive, "node.key=nan is not a number above 0"),
+        (float("inf"), schema.Positive, "node.key=inf is not a number above 0"),
+        (float("inf"), float | None, "node.key=inf is not a number or null"),
+        (float("nan"), Annotated[float, schema.ENDLESS, Gt(0)], "node.key=nan is not a number above 0"),
     ],
 )
 def test_an_unfit_value_is_named_with_what_would_fit(value, kind, what):
@@ -39,6 +43,7 @@ def test_an_unfit_value_is_named_with_what_would_fit(value, kind, what):
         ("avg", Literal["avg", "max"]),
         ([1, 2], list[int]),
         ({}, dict[str, int]),
+        (float("inf"), Annotated[schema.NonNegative, schema.ENDLESS]),
     ],
 )
 def test_a_fit_value_passes_unchanged(value, kind):
