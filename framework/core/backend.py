@@ -27,11 +27,12 @@ def load_tensorflow() -> ModuleType:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from framework.core.keras_private import sparing
+    from framework.core.keras_private import remember_attributes, sparing
 
     with passing("loading TensorFlow …"), hushed(), sparing():
         tensorflow = import_module("tensorflow")
         keras = import_module("keras")
+    remember_attributes()
     # whatever the user's keras.json says: images are (height, width, channels) throughout
     keras.config.set_image_data_format("channels_last")
     return tensorflow
