@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -54,9 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def begin(settings: Settings) -> None:
-    """Load TensorFlow, where this process is the one that trains."""
+    """Load TensorFlow, where this process is the one that trains; nothing of it is ever garbage."""
     if not several(settings):
         load_tensorflow()
+        gc.freeze()
 
 
 def single(work: Callable[[Job], None], job: Job) -> None:

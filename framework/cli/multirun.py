@@ -29,7 +29,7 @@ from framework.cli.output import hydra_at_work, sweep_folder
 from framework.cli.primary import primary_config
 from framework.cli.space import NO_SEARCH, searched
 from framework.config.folders import conf_folder
-from framework.config.hydra_private import with_values
+from framework.config.hydra_private import batches_checked_already, with_values
 from framework.config.settings import Settings
 from framework.core.console import program
 from framework.core.digits import seconds
@@ -196,7 +196,8 @@ def launch_sweep(request: SweepRequest, sweep: Sweep) -> None:
     name = primary_config().name
     plugins.instantiate_launcher = launcher  # type: ignore[method-assign]
     try:
-        with hydra_at_work() as write, put_back_if(_Refused, [request.folder / "multirun.yaml"]):
+        refused = put_back_if(_Refused, [request.folder / "multirun.yaml"])
+        with hydra_at_work() as write, batches_checked_already(), refused:
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(Task(sweep))()
     except _PastHydra as passed:
         raise passed.error from None

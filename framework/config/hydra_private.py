@@ -96,6 +96,18 @@ def composed_already(config: DictConfig) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def batches_checked_already() -> Iterator[None]:
+    """While entered, a sweeper composes no job only to see whether it can be: in place of ``Sweeper.validate_batch_is_legal``.
+
+    That takes longer than all else that is done for a job before it begins, and the launcher composes each anyhow.
+    """
+    from hydra.plugins.sweeper import Sweeper
+
+    with _in_place(Sweeper, "validate_batch_is_legal", lambda *_, **__: None):
+        yield
+
+
+@contextlib.contextmanager
 def mode_by_flags() -> Iterator[None]:
     """While entered, Hydra does a run, and a sweep with ``-m``: by itself it composes once more to read ``hydra.mode``."""
     from hydra._internal.hydra import Hydra

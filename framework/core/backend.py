@@ -7,6 +7,7 @@ loaded when an attribute is first read.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -27,11 +28,12 @@ def load_tensorflow() -> ModuleType:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from framework.core.keras_private import sparing
+    from framework.core.keras_private import remember_attributes, sparing
 
-    with passing("loading TensorFlow …"), hushed(), sparing():
+    with passing("loading TensorFlow …"), hushed(), sparing(), _collecting_nothing():
         tensorflow = import_module("tensorflow")
         keras = import_module("keras")
+    remember_attributes()
     # whatever the user's keras.json says: images are (height, width, channels) throughout
     keras.config.set_image_data_format("channels_last")
     return tensorflow
@@ -39,6 +41,18 @@ def load_tensorflow() -> ModuleType:
 
 def _loaded() -> bool:
     return "tensorflow" in sys.modules and "keras" in sys.modules
+
+
+@contextlib.contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """While entered, no garbage is looked for: what is imported stays, and to walk it takes a quarter of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

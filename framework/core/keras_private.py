@@ -8,6 +8,7 @@ the tests of ``features``, ``model`` and ``evaluation``.
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,15 @@ def sparing() -> Iterator[None]:
         gallery.plt = Lazy("matplotlib.pyplot")  # type: ignore[attr-defined]
     if "sklearn" in spared:
         _import_wrappers_late()
+
+
+def remember_attributes() -> None:
+    """Have Keras find out once, not for each layer that it saves or reads, which attributes all layers have:
+    ``keras.src.saving.saving_lib.get_attr_skipset`` looks for what it knows under another name than it notes it.
+    """
+    from keras.src.saving import saving_lib
+
+    saving_lib.get_attr_skipset = functools.cache(saving_lib.get_attr_skipset)
 
 
 def _import_wrappers_late() -> None:

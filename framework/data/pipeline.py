@@ -29,9 +29,12 @@ __all__ = [
     "draws",
     "epoch_order",
     "evaluation_dataset",
+    "evaluation_orders",
+    "gathered",
     "image_rows",
     "steps",
     "training_dataset",
+    "training_orders",
 ]
 
 
@@ -172,9 +175,9 @@ def training_dataset(
 
     def begin(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         epoch = int(number)
-        images = np.arange(count) if balance is None else balance.images(seed, epoch)
-        order = epoch_order(len(images), seed, epoch)[start[1] * batch_size if epoch == start[0] else 0 :]
-        return images[order] + epoch % copies * count, all_draws(parts, len(images), seed, epoch)[order]
+        rows_now, order = _positions(count, seed, epoch, copies, balance)
+        left = slice(start[1] * batch_size if epoch == start[0] else 0, None)
+        return rows_now[left], all_draws(parts, len(order), seed, epoch)[order[left]]
 
     def batches(epoch: tf.Tensor) -> tf.data.Dataset:
         # not stateful: one such call anywhere, and op determinism makes the whole pipeline sequential
@@ -186,6 +189,54 @@ def training_dataset(
     epochs = tf.data.Dataset.range(start[0], np.iinfo(np.int64).max)
     late = share if share is not None and share.blended else None
     return _parallel(epochs.flat_map(_as_it_is(batches)), _Batch(rows, labels, parts, class_weights, late, answers))
+
+
+def training_orders(
+    count: int, *, seed: int, start: int = 0, copies: int = 1, balance: Balance | None = None
+) -> tf.data.Dataset:
+    """For each epoch from ``start`` on, without end, which row comes when: int64 of shape (rows of an epoch,).
+
+    The rest as for ``training_dataset``, whose batches these are with ``gathered``.
+    """
+
+    def order(epoch: np.ndarray) -> np.ndarray:
+        return _positions(count, seed, int(epoch), copies, balance)[0]
+
+    def read(epoch: tf.Tensor) -> tf.Tensor:
+        found = tf.numpy_function(order, [epoch], tf.int64, stateful=False)
+        return tf.ensure_shape(found, (count if balance is None else len(balance),))
+
+    return untuned(tf.data.Dataset.range(start, np.iinfo(np.int64).max).map(_as_it_is(read)))
+
+
+def evaluation_orders(count: int) -> tf.data.Dataset:
+    """The same for evaluations: the rows in their own order, again and again."""
+    return untuned(tf.data.Dataset.from_tensors(tf.range(count, dtype=tf.int64)).repeat())
+
+
+def gathered(
+    rows: Rows, labels: np.ndarray, batch_size: int, class_weights: np.ndarray | None = None
+) -> Callable[[tf.Tensor, tf.Tensor], tuple[Any, ...]]:
+    """From an order of rows and the number of a step in it to the batch: ``(x, y)`` or ``(x, y, sample_weight)``.
+
+    For rows that lie in memory as tensors: tf.data takes longer to hand on a batch of a head's than the head does to train
+    on it.
+    """
+    prepare = _Batch(rows, labels, {}, class_weights)
+
+    def batch(order: tf.Tensor, step: tf.Tensor) -> tuple[Any, ...]:
+        return prepare(order[step * batch_size : (step + 1) * batch_size], tf.zeros((0, 0)))
+
+    return batch
+
+
+def _positions(
+    count: int, seed: int, epoch: int, copies: int, balance: Balance | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of an epoch in the order in which they come, and for each its place among the epoch's images."""
+    images = np.arange(count) if balance is None else balance.images(seed, epoch)
+    order = epoch_order(len(images), seed, epoch)
+    return images[order] + epoch % copies * count, order
 
 
 def augmented_dataset(

@@ -126,8 +126,8 @@ def unfit(part: Part, path: Path, parameters: Mapping[str, Any]) -> Problem | No
     Loads no TensorFlow. A file that passes may still be refused when it is loaded, by the first layer that differs.
     """
     try:
-        with _hdf5(path) as (file, _):
-            shapes = _shapes(file)
+        state = path.stat()
+        shapes = _shapes_in(path, state.st_size, state.st_mtime_ns)
     except UNREADABLE as error:
         return _unreadable(path, error)
     outline = part.details["outline"]
@@ -143,6 +143,13 @@ def unfit(part: Part, path: Path, parameters: Mapping[str, Any]) -> Problem | No
     else:
         return None
     return _misfit(part, path, parameters, what, _width(part, parameters, shapes) or _OF_THIS_BASE)
+
+
+@functools.lru_cache(8)
+def _shapes_in(path: Path, size: int, changed: int) -> list[tuple[int, ...]]:
+    """The same of a file's path: it is looked at once as long as it has this size, and was last changed then."""
+    with _hdf5(path) as (file, _):
+        return _shapes(file)
 
 
 def _shapes(file: h5py.File) -> list[tuple[int, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from framework.core.backend import keras, tf
+from framework.core.backend import keras
 from framework.core.better import Mode, Yardstick
 from framework.core.digits import kept
 from framework.core.files import whole
@@ -61,7 +61,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.best_epoch: int | None = None
         self.best_weights: list[Any] | None = None
         self._kept: list[_Saved] = []
+        self._moved: set[int] = set()  # ids of the weights that may be others than when training began
         self._last_write = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Know what the stage trains: of a network that is mostly frozen most weights need not be moved about."""
+        self._moved |= {id(weight) for layer in self.model.layers if layer.trainable for weight in layer.weights}
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Take the epoch's model if it deserves it; write what is due."""
@@ -88,20 +93,20 @@ class Checkpoint(keras.callbacks.Callback):
         waiting = [saved for saved in self._kept if saved.weights is not None]
         if not waiting:
             return
-        present = [tf.identity(weight.value) for weight in self.model.weights]
+        present = [(weight, weight.value.value()) for weight in self.model.weights if id(weight) in self._moved]
         for saved in waiting:
-            set_plain_weights(self.model, saved.weights or [])
+            set_plain_weights(self.model, saved.weights or [], self._moved)
             with whole(saved.path) as beside:
                 _save(self.model, beside)
             saved.weights = None
-        for weight, value in zip(self.model.weights, present, strict=True):
+        for weight, value in present:
             weight.assign(value)
         self._last_write = time.monotonic()
 
     def restore_best(self) -> None:
         """Give the model the best epoch's weights; leaves it as it is if no epoch was finite."""
         if self.best_weights is not None:
-            set_plain_weights(self.model, self.best_weights)
+            set_plain_weights(self.model, self.best_weights, self._moved)
         elif self._kept:
             # not load_weights, which would take the optimizer back to that epoch too
             best = keras.saving.load_model(self._ranked()[0].path, compile=False)

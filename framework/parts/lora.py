@@ -8,11 +8,11 @@ Source: Hu et al., 2021, https://arxiv.org/abs/2106.09685; https://keras.io/api/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framework.core.backend import keras, tf
+from framework.core.backend import keras
 from framework.core.keras_private import begin_lora, end_lora, layers_within, lora_weights, own_kernel
 
 # what a DINOv3 calls what others call by the first name
@@ -74,15 +74,20 @@ def plain_weights(model: keras.Model) -> list[Any]:
     TensorFlow copies a weight's memory only when the weight is next changed: what is frozen costs nothing.
     """
     merged, adapters = _by_kernel(model)
-    return [tf.identity(merged.get(id(weight), weight.value)) for weight in model.weights if id(weight) not in adapters]
+    return [
+        merged[id(weight)] if id(weight) in merged else weight.value.value()
+        for weight in model.weights
+        if id(weight) not in adapters
+    ]
 
 
-def set_plain_weights(model: keras.Model, values: Sequence[Any]) -> None:
-    """Give a model such weights; its adapters then add nothing."""
+def set_plain_weights(model: keras.Model, values: Sequence[Any], some: Collection[int] | None = None) -> None:
+    """Give a model such weights, or some of them, named by their ids; its adapters then add nothing."""
     _, adapters = _by_kernel(model)
     plain = [weight for weight in model.weights if id(weight) not in adapters]
     for weight, value in zip(plain, values, strict=True):
-        weight.assign(value)
+        if some is None or id(weight) in some:
+            weight.assign(value)
     for inner in _adapted(model):
         last = lora_weights(inner)[-1]
         last.assign(keras.ops.zeros_like(last))

@@ -61,12 +61,13 @@ def draw(folder: RunFolder) -> Path:
     word = "last epoch" if (run.get("best") or {}).get("kept") == "last" else "epoch"
     panels = [*metrics[:1], "loss"]
 
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04)
-    figure = Figure(figsize=(6 * len(panels), 4.2), dpi=160, facecolor="white", layout=layout)
+    # a figure that had the layout's engine would be drawn twice
+    figure = Figure(figsize=(6 * len(panels), 4.2), dpi=160, facecolor="white")
     for axes, column, colour in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, COLOURS, strict=False):
         _panel(axes, rows, column, colour, best, word)
     if run.get("title"):
         figure.suptitle(run["title"], x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False)
+    ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04).execute(figure)
     with whole(folder.curves) as beside:
         figure.savefig(beside)
     return folder.curves

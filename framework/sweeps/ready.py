@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 
 from framework.core.backend import load_tensorflow
@@ -9,10 +10,15 @@ from framework.runs import facts
 
 
 def ready() -> None:
-    """Import all that a run needs, so that none pays for it, and a change of the code meanwhile reaches none."""
+    """Import all that a run needs, so that none pays for it, and a change of the code meanwhile reaches none.
+
+    None of it is ever garbage: a run that looked whether it is would have a copy of its own of all that it looked at.
+    """
     load_tensorflow()
     facts.keep()
     classes = ("checkpoint_class", "stopping_classes", "averaging_class", "log_classes")
     for module in ("runs.run", "training.callback_list", *(f"parts.{name}" for name in classes)):
         import_module(f"framework.{module}")
-    import_module("matplotlib.figure")
+    for module in ("filelock", "h5py", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.optimize"):
+        import_module(module)
+    gc.freeze()

@@ -32,6 +32,8 @@ class StepLoop:
         first: steps that are left of the first epoch, from 1 to ``steps``; all of them if None.
         look: called with the steps of the epoch that are done, about every ``LOOK_SECONDS`` of a call that takes
             longer; it may raise. Without it a call is never divided.
+        gather: makes the batch of a step, in the graph, from what the iterator then gives for each epoch, its
+            order, and the number of the step in it. None where the iterator gives batches.
 
     Raises:
         ValueError: ``first`` is no part of an epoch.
@@ -45,6 +47,7 @@ class StepLoop:
         at_once: int,
         first: int | None = None,
         look: Callable[[int], None] | None = None,
+        gather: Callable[[tf.Tensor, tf.Tensor], Any] | None = None,
     ):
         self.model, self.step = model, step
         self.steps, self.at_once, self.look = steps, at_once, look
@@ -52,38 +55,43 @@ class StepLoop:
         if not 0 < self._left <= steps:
             raise ValueError(f"{self._left} steps are left of an epoch of {steps}")
         self._few = 1
+        self._gather = gather
+        self._order: tf.Tensor | None = None
         self._run = tf.function(self._chunk, autograph=False, reduce_retracing=True)
 
     def __call__(self, iterator: Any) -> dict[str, tf.Tensor]:
         """Run the next steps of the epoch; loss and metrics so far."""
+        if self._gather is not None and self._order is None:
+            self._order = next(iterator)
+        source = iterator if self._gather is None else self._order
         after = self._left - min(self.at_once, self._left)
         while True:
             count = self._left - after if self.look is None else min(self._few, self._left - after)
-            results = self._call(iterator, count)
+            results = self._call(source, count)
             self._left -= count
             if self._left == after:
-                self._left = self._left or self.steps
+                if not self._left:
+                    self._left, self._order = self.steps, None
                 return results
             if self.look is not None:
                 self.look(self.steps - self._left)
 
-    def _call(self, iterator: Any, count: int) -> dict[str, tf.Tensor]:
+    def _call(self, source: Any, count: int) -> dict[str, tf.Tensor]:
         """Run so many steps, and see how many are few enough before the next look."""
         started = time.perf_counter()
-        results = self._run(iterator, tf.constant(count))
+        results = self._run(source, tf.constant(count), tf.constant(self.steps - self._left, tf.int64))
         self._few = few_enough(count, time.perf_counter() - started)
         return results
 
-    def _chunk(self, iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
-        self._loop(iterator, count)
-        return self.model.get_metrics_result()
+    def _chunk(self, source: Any, count: tf.Tensor, first: tf.Tensor) -> dict[str, tf.Tensor]:
+        gather = self._gather
 
-    def _loop(self, iterator: Any, count: tf.Tensor) -> None:
         def body(done: tf.Tensor) -> tf.Tensor:
-            self.step(next(iterator))
+            self.step(next(source) if gather is None else gather(source, first + tf.cast(done, tf.int64)))
             return done + 1
 
         tf.while_loop(lambda done: done < count, body, [tf.constant(0)], parallel_iterations=1)
+        return self.model.get_metrics_result()
 
 
 def few_enough(count: int, seconds: float) -> int:

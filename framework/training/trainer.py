@@ -211,6 +211,16 @@ class Trainer:
             answers=inputs.answers,
         )
 
+    def _gathers(self, inputs: StageInputs) -> bool:
+        """Whether the loop of steps gathers its batches itself: where the rows of a process alone lie in memory as tensors."""
+        at_hand = all(getattr(rows, "in_memory", False) for rows in (inputs.train, inputs.validation or inputs.train))
+        return inputs.cached and at_hand and inputs.answers is None and self.workers.count == 1
+
+    def _orders(self, inputs: StageInputs, epoch: int) -> tf.data.Dataset:
+        """The order of each epoch from this one (from 0) on, without end."""
+        count, seed = len(self.experiment.images.splits["train"]), self.settings.trainer.seed
+        return pipeline.training_orders(count, seed=seed, start=epoch, copies=inputs.copies, balance=self.balance)
+
     def _targets(self, split: str) -> np.ndarray:
         return self.experiment.task.targets(self.experiment.images.splits[split].labels)
 
@@ -318,6 +328,7 @@ class Trainer:
         from framework.training.callback_list import CallbackList
 
         tail, left = at.tail, self.steps - at.step
+        gathers = self._gathers(inputs)
         callbacks = CallbackList(
             self.network.model,
             list(self.callbacks.values()),
@@ -332,13 +343,20 @@ class Trainer:
             agree=self.workers.agree,
         )
         loop = self.workers.loop(at, interruption, self.images, self.settings.trainer.batch_size)
-        at_once = tail.steps_per_execution
-        tail.train_function = loop(tail.train_step, self.steps, at_once, left or None, callbacks.look)
+        at_once, gather = tail.steps_per_execution, None
+        if gathers:
+            weights = class_weights(self.experiment)
+            gather = pipeline.gathered(inputs.train, self._targets("train"), self.settings.trainer.batch_size, weights)
+        tail.train_function = loop(tail.train_step, self.steps, at_once, left or None, callbacks.look, gather)
         validation = batches = None
         if inputs.validation is not None:
             batch_size = EVALUATION_BATCH if inputs.cached else self.settings.trainer.batch_size
             targets, share = self._targets("validation"), self.workers.share()
-            validation = pipeline.evaluation_dataset(inputs.validation, targets, batch_size, share)
+            if gathers:
+                validation = pipeline.evaluation_orders(len(inputs.validation))
+                gather = pipeline.gathered(inputs.validation, targets, batch_size)
+            else:
+                validation = pipeline.evaluation_dataset(inputs.validation, targets, batch_size, share)
             batches = pipeline.steps(len(inputs.validation), batch_size)
             look = callbacks.look_while_validating
             loop = self.workers.loop(at, interruption, len(inputs.validation), batch_size)
@@ -346,7 +364,7 @@ class Trainer:
             if inputs.judge is not None or at.stage.loss is not None:
                 loss = make_loss(self.settings, self.experiment.task)
                 step = validation_step(tail, inputs.judge or tail, loss)
-            tail.test_function = loop(step, batches, at_once, look=look)
+            tail.test_function = loop(step, batches, at_once, look=look, gather=gather)
         if not left:
             self._finish_epoch(at, callbacks, validation, batches)
         end = at.start + at.stage.epochs
@@ -357,7 +375,7 @@ class Trainer:
                     # of a stage that fits, whose steps are to measure only
                     warnings.filterwarnings("ignore", "The model does not have any trainable weights", UserWarning)
                     tail.fit(
-                        self.batches(inputs, (at.epoch, at.step)),
+                        self._orders(inputs, at.epoch) if gathers else self.batches(inputs, (at.epoch, at.step)),
                         steps_per_epoch=self.steps - at.step,
                         validation_data=validation,
                         validation_steps=batches,
@@ -423,6 +441,10 @@ class Trainer:
 
 def _outputs(model: keras.Model, rows: Rows, cached: bool) -> np.ndarray:
     """What a model gives for all rows, in their order; of kept features eagerly, batch by batch."""
-    batches = pipeline.evaluation_dataset(rows, np.zeros(len(rows), np.int32), EVALUATION_BATCH if cached else 32)
-    forward = model if cached else tf.function(model, reduce_retracing=True, autograph=False)
+    if cached:
+        starts = range(0, len(rows), EVALUATION_BATCH)
+        places = (tf.range(start, min(start + EVALUATION_BATCH, len(rows)), dtype=tf.int64) for start in starts)
+        return np.concatenate([np.asarray(model(rows.read(some), training=False)) for some in places])
+    batches = pipeline.evaluation_dataset(rows, np.zeros(len(rows), np.int32), 32)
+    forward = tf.function(model, reduce_retracing=True, autograph=False)
     return np.concatenate([np.asarray(forward(x, training=False)) for x, _ in batches])

@@ -8,9 +8,13 @@ import pytest
 from tests.conftest import bash
 
 USED = """
+import gc
 import sys
 from framework.core.backend import keras, load_tensorflow
+looked = []
+gc.callbacks.append(lambda phase, info: looked.append(info["generation"]))
 load_tensorflow()
+print(2 in looked, gc.isenabled())
 print([name for name in ("sklearn", "scipy.stats", "matplotlib.pyplot") if name in sys.modules])
 from keras.wrappers import SKLearnClassifier
 import tensorflow as tf
@@ -23,7 +27,8 @@ def test_keras_brings_no_package_that_is_rarely_used_and_has_it_when_it_is_used(
     (tmp_path / "used.py").write_text(USED)
     done = bash("python used.py", tmp_path)
     assert done.returncode == 0, done.stderr
-    nothing, with_sklearn, same = done.stdout.splitlines()
+    collected, nothing, with_sklearn, same = done.stdout.splitlines()
+    assert collected == "False True"
     assert nothing == "[]"
     assert with_sklearn.startswith("True True sklearn.")
     assert same == "True False"

@@ -14,9 +14,12 @@ from framework.data.pipeline import (
     draws,
     epoch_order,
     evaluation_dataset,
+    evaluation_orders,
+    gathered,
     image_rows,
     steps,
     training_dataset,
+    training_orders,
 )
 from framework.data.sources import image_folder
 
@@ -73,6 +76,41 @@ def test_epochs_follow_each_other_without_end_each_in_its_order():
     expected = np.concatenate([epoch_order(COUNT, 3, epoch) for epoch in (4, 5, 6)])
     np.testing.assert_array_equal(x[:, 0], expected)
     np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"copies": 2, "rows": 2},
+        {"balance": Balance("over", np.arange(COUNT) // 40)},
+        {"class_weights": np.array([1.0, 3.0], np.float32)},
+    ],
+    ids=str,
+)
+def test_batches_that_a_step_gathers_are_those_of_the_dataset(given):
+    class Copies(Positions):
+        def __len__(self):
+            return COUNT * given.get("rows", 1)
+
+    labels, weights = (np.arange(COUNT) % 2).astype(np.int32), given.get("class_weights")
+    chance = {key: value for key, value in given.items() if key in ("copies", "balance")}
+    batch = gathered(Copies(), labels, BATCH, weights)
+    orders = training_orders(COUNT, seed=3, start=4, **chance)
+    made = []
+    for order in orders.take(2):
+        made += [batch(order, tf.constant(step, tf.int64)) for step in range(steps(len(order), BATCH))]
+    wanted = training(Copies(), labels=labels, start=(4, 0), class_weights=weights, **chance).take(len(made))
+    for one, other in zip(made, wanted, strict=True):
+        assert len(one) == len(other) == (3 if weights is not None else 2)
+        for tensor, expected in zip(one, other, strict=True):
+            np.testing.assert_array_equal(tensor, expected)
+
+
+def test_what_is_evaluated_comes_in_its_own_order_each_time():
+    one, other = evaluation_orders(COUNT).take(2)
+    np.testing.assert_array_equal(one, np.arange(COUNT))
+    np.testing.assert_array_equal(other, np.arange(COUNT))
 
 
 def test_an_epoch_that_is_entered_in_its_middle_is_short_and_the_next_one_whole():

@@ -143,6 +143,20 @@ def test_seeds_repeat_each_variant():
         sweep("optim.lr=0.1,0.2", "trainer.seed=3", "sweep.seeds=2")
 
 
+def test_hydra_composes_runs_that_differ_in_values_alone_once(monkeypatch):
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    composes, composed = ConfigLoaderImpl.load_sweep_config, []
+
+    def counted(self, *given, **named):
+        composed.append(given)
+        return composes(self, *given, **named)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
+    assert sweep("optim.lr=0.1,0.2,0.3") == 0
+    assert len(composed) == 1
+
+
 def test_every_bad_variant_is_named_before_the_first_run():
     with pytest.raises(BadInput) as error:
         sweep("optim.lr=0.1,fast", "model=cnn,mobilnet", "trainer.epoch=1")

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from framework.core.backend import keras, tf
-from framework.data.pipeline import epoch_order, evaluation_dataset, training_dataset
+from framework.data.pipeline import (
+    epoch_order,
+    evaluation_dataset,
+    evaluation_orders,
+    gathered,
+    training_dataset,
+    training_orders,
+)
 from framework.training import loop
 from framework.training.loop import StepLoop
 
@@ -37,11 +44,11 @@ def classifier(at_once):
     return model
 
 
-def fitted(model):
+def fitted(model, training=None, validation=None):
     history = model.fit(
-        training_dataset(Features(), LABELS, batch_size=BATCH, seed=3),
+        training or training_dataset(Features(), LABELS, batch_size=BATCH, seed=3),
         steps_per_epoch=STEPS,
-        validation_data=evaluation_dataset(Features(), LABELS, 32),
+        validation_data=validation or evaluation_dataset(Features(), LABELS, 32),
         validation_steps=2,
         epochs=3,
         verbose=0,
@@ -66,6 +73,17 @@ def test_results_are_those_of_keras_own_function():
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("at_once", [2, 100])
+def test_batches_that_it_gathers_itself_give_the_same_to_the_bit(at_once):
+    model, batch, some = classifier(at_once), gathered(Features(), LABELS, BATCH), gathered(Features(), LABELS, 32)
+    model.train_function = StepLoop(model, model.train_step, STEPS, at_once, gather=batch)
+    model.test_function = StepLoop(model, model.test_step, 2, at_once, gather=some)
+    one, other = fitted(model, training_orders(COUNT, seed=3), evaluation_orders(COUNT)), looped(at_once)
+    assert one[0] == other[0]
+    for first, second in zip(one[1], other[1], strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("at_once", [2, 3, STEPS, 100])
 def test_results_do_not_depend_on_how_many_steps_a_call_runs(at_once):
@@ -75,8 +93,9 @@ def test_results_do_not_depend_on_how_many_steps_a_call_runs(at_once):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("gathers", [False, True])
 @pytest.mark.parametrize("at_once", [1, 3, 100])
-def test_each_epoch_sees_each_image_once_also_where_the_first_is_entered_in_its_middle(at_once):
+def test_each_epoch_sees_each_image_once_also_where_the_first_is_entered_in_its_middle(at_once, gathers):
     seen = []
 
     class Watch(keras.Model):
@@ -91,9 +110,11 @@ def test_each_epoch_sees_each_image_once_also_where_the_first_is_entered_in_its_
     inputs = keras.Input((1,))
     model = Watch(inputs, keras.layers.Dense(1)(inputs))
     model.compile(keras.optimizers.SGD(0.0), "mse", steps_per_execution=at_once)
-    model.train_function = StepLoop(model, model.train_step, STEPS, at_once, first=STEPS - 3)
+    gather = gathered(Rows(), LABELS, BATCH) if gathers else None
+    model.train_function = StepLoop(model, model.train_step, STEPS, at_once, first=STEPS - 3, gather=gather)
     for start, steps, until in (((2, 3), STEPS - 3, 3), ((3, 0), STEPS, 5)):
         dataset = training_dataset(Rows(), LABELS, batch_size=BATCH, seed=3, start=start)
+        dataset = training_orders(COUNT, seed=3, start=start[0]) if gathers else dataset
         model.fit(dataset, steps_per_epoch=steps, initial_epoch=start[0], epochs=until, verbose=0, shuffle=False)
     expected = [epoch_order(COUNT, 3, 2)[3 * BATCH :], epoch_order(COUNT, 3, 3), epoch_order(COUNT, 3, 4)]
     assert seen == np.concatenate(expected).tolist()
