@@ -110,7 +110,7 @@ def predict(options: Options) -> int:
     if unsure is not None:
         say(unsure.told)
     seen = views(trained.task, options.tta)
-    refuse(options.cache, options.compute, options.tta, far is not None)
+    refuse(options.cache, options.compute, far is not None)
     form = form_of(trained.task, options.top, unsure)
     for heading, text in told(inputs.unused(words)):
         say(f"{heading}: {text}")
@@ -126,7 +126,7 @@ def predict(options: Options) -> int:
     with writer(options.format, options.output, form) as lines:
         files, geometry = inputs.files(words), trained.geometry
         answers = (
-            spread(model, files, geometry, options.cache, options.compute, unreadable, deep)
+            spread(model, files, geometry, options.cache, options.compute, unreadable, deep, seen)
             if options.cache.compute == "ray"
             else forward(model, files, geometry, options.batch_size, unreadable, seen, deep, far)
         )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 
+from benchmarks import kills, worker_kills
 from framework import embed, evaluate, train
 from framework.core.backend import keras
 from framework.core.runs import RunFolder
+from framework.data import columns
 from framework.sweeps.folder import rows_of
 from tests.conftest import bash, make_images
 
@@ -121,6 +125,46 @@ def test_a_head_on_features_is_that_on_the_images_and_its_model_takes_images(emb
     said = capsys.readouterr().err
     assert "the run was trained on features, and none of the images is there that they were made of" in said
     assert evaluate.main(["run=b", f"data.dir={photos.with_name('moved')}", "split=validation"]) == 0
+
+
+# more of one class than of others, and more epochs than pass before a worker is killed
+UNEQUAL = [
+    "data.balance=over",
+    "data.class_weights={red: 3.0}",
+    "trainer.batch_size=7",
+    "trainer.epochs=30",
+    "trainer.save_steps=1",
+]
+
+
+@pytest.mark.slow
+def test_balanced_and_weighed_on_features_as_on_images_by_one_worker_and_by_two(here, monkeypatch):
+    for number, (name, count) in enumerate({"red": 12, "green": 5, "blue": 3}.items()):
+        make_images(here / "photos" / "train", (name,), count, seed=number)
+        make_images(here / "photos" / "validation", (name,), 4, seed=9)
+    images = [*SMALL, "data.dir=photos", "model.trainable=false"]
+    features = [*SMALL[:3], SMALL[4], "model.trainable=false", "data=features", "data.files=features.parquet", *UNEQUAL]
+    assert embed.main(images) == 0
+    assert train.main([*images, *UNEQUAL, "hydra.run.dir=images"]) == 0
+    assert train.main([*features, "hydra.run.dir=one"]) == 0
+    assert history("one") == history("images")
+    monkeypatch.setattr(columns, "MANY", 1)
+    assert train.main([*features, "hydra.run.dir=columns"]) == 0
+    assert history("columns") == history("one")
+
+    two = bash(f"python -m framework.train {shlex.join([*features, 'trainer.workers=2'])} hydra.run.dir=two", here)
+    assert two.returncode == 0, two.stderr
+    for first, second in zip(history("one"), history("two"), strict=True):
+        assert first.pop("stage") == second.pop("stage")
+        assert second == pytest.approx(first, rel=0, abs=1e-5)
+    process = kills.train(here, "killed", *features, "trainer.workers=2")
+    while not RunFolder(here / "killed").state.exists():
+        assert process.poll() is None, (here / "killed.log").read_text()
+    assert worker_kills.kill(process.pid, 1, signal.SIGKILL, 0, 2) is not None
+    assert process.wait() == 3
+    assert len(history("killed")) < 30
+    assert kills.train(here, "killed", *features, "trainer.workers=2").wait() == 0
+    assert kills.fingerprint(here / "killed") == kills.fingerprint(here / "two")
 
 
 REFUSED = {

@@ -18,6 +18,7 @@ from framework.core.geometry import Geometry
 from framework.core.schema import Count, NonNegative, PathText
 from framework.data import containers, decode, fingerprint
 from framework.data.rows import Undecodable
+from framework.evaluation.seeing import Views
 from framework.features.compute import features
 
 ROWS = 4096  # answers handed on at a time
@@ -42,7 +43,7 @@ class ComputeOptions:
     gpus: Annotated[NonNegative, "with cache.compute=ray: graphics cards of a task"] = 0
 
 
-def refuse(cache: CacheOptions, compute: ComputeOptions, tta: str, by_distance: bool) -> None:
+def refuse(cache: CacheOptions, compute: ComputeOptions, by_distance: bool) -> None:
     """Let only what takes effect pass; ``by_distance`` if distances to the training images are asked for.
 
     Raises:
@@ -60,9 +61,6 @@ def refuse(cache: CacheOptions, compute: ComputeOptions, tta: str, by_distance: 
     elif importlib.util.find_spec("ray") is None:
         what = "cache.compute=ray needs ray, which is not installed"
         problems.append(Problem(what, "command line: cache.compute", "pip install 'framework[ray]'"))
-    elif tta != "none":
-        what = f"tta={tta}: a cluster sees each image once"
-        problems.append(Problem(what, "command line: tta", "tta=none, or cache.compute=local"))
     elif by_distance:
         what = "distances to the training images: a cluster's answers are kept without them"
         problems.append(Problem(what, "command line: cache.compute", "cache.compute=local"))
@@ -78,6 +76,7 @@ def spread(
     compute: ComputeOptions,
     unreadable: list[tuple[str, str]],
     deep: list[str],
+    seen: Views | None = None,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Files and their logits, in the order given, as ``evaluation.forward.forward`` gives them.
 
@@ -91,6 +90,7 @@ def spread(
         compute: the cluster.
         unreadable: each file that can't be decoded is added here with the reason, and left out.
         deep: files of more than 8 bits a channel, of which 8 are read, are added here.
+        seen: how each image is seen; None for once, as it is.
 
     Yields:
         some files, and float32 logits of shape (files, units).
@@ -120,6 +120,7 @@ def spread(
                 precision="float32",
                 about={"base": model.name, "cut": "logits", "size": list(geometry.size)},
                 compute=where,
+                seen=seen,
             )
         except Undecodable as error:
             left = [path for path in paths if path not in error.reasons]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,20 @@ class Views:
 
     task: Classification
     kind: Tta
+
+    @property
+    def key(self) -> str:
+        """All that decides what comes of it: another text if that changes."""
+        return f"{self.kind} 1, {self.task.kind}"
+
+    @property
+    def count(self) -> int:
+        """Views of an image."""
+        return {"none": 1, "flip": 2, "crops": 10}[self.kind]
+
+    def through(self, network: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+        """Logits of the mean probabilities that a network gives for all views of images; arguments as for ``of``."""
+        return self.mean(network(tf.concat(self.of(images), axis=0)), self.count)
 
     def of(self, images: tf.Tensor) -> list[tf.Tensor]:
         """Views of a batch, float32 (batch, height, width, channels), each of that shape."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,6 +39,27 @@ CHUNK = 1024 * BATCH_SIZE  # images that are prepared at once, whose names and r
 Batches = Callable[[np.ndarray], "tf.data.Dataset"]
 
 
+class Seen(Protocol):
+    """How each image is seen where that is not once, as it is; ``evaluation.seeing.Views`` is one.
+
+    It goes to machines of a cluster by ``pickle``.
+    """
+
+    @property
+    def key(self) -> str:
+        """All that decides what comes of it."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Views of an image."""
+        ...
+
+    def through(self, network: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+        """What a network gives for images, float32 (batch, height, width, channels): of all views as one."""
+        ...
+
+
 def features(
     prefix: keras.Model,
     paths: Sequence[str],
@@ -50,6 +72,7 @@ def features(
     batches: Batches | None = None,
     compute: ComputeSettings | None = None,
     team: Alone | None = None,
+    seen: Seen | None = None,
 ) -> FeatureRows:
     """The prefix's output on each image, computed where it is not kept yet, and then kept.
 
@@ -68,28 +91,29 @@ def features(
         batches: gives batches of the images at some positions, in order, uint8 or float32; None reads ``paths``.
         compute: of ``cache.compute=ray`` which cluster, and what each of its tasks gets; not with ``batches``.
         team: processes that all ask for these features now; None for this one alone.
+        seen: how each image is seen; None for once, as it is. Not with ``batches``.
 
     Raises:
         BadInput: images that can't be decoded, all named; features larger than the cache may be; a folder that
             can't be used; no cluster answers.
         RunFailed: the disk is full or failing.
     """
-    store = _store(prefix, geometry, cache, precision, keys)
+    store = _store(prefix, geometry, cache, precision, keys, seen)
 
     def add(wanted: np.ndarray) -> None:
         files, missing = at(paths, wanted), at(keys, wanted)
         if cache.compute == "ray" and compute is not None and batches is None:
             from framework.features.on_ray import spread
 
-            spread(store, prefix, files, missing, geometry, precision, compute)
+            spread(store, prefix, files, missing, geometry, precision, compute, seen)
             store.refresh()
             return
         size = CHUNK if batches is None else len(wanted)
         chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
-        made = batches or image_batches(paths, geometry)
+        made = batches or image_batches(paths, geometry, seen)
         datasets = map(made, chunks)
         first = next(datasets)
-        forward = forward_of(prefix, store.layout, first.element_spec, precision)
+        forward = forward_of(prefix, store.layout, first.element_spec, precision, seen)
 
         def stream(advance: Callable[[int], object]) -> Iterator[tuple[Sequence[str], np.ndarray]]:
             for chunk, dataset in zip(chunks, chain([first], datasets), strict=True):
@@ -100,7 +124,7 @@ def features(
         with progress("Computing features", len(missing), "images") as advance:
             store.add(stream(advance))
 
-    return _filled(store, keys, add, cache, about, team or Alone())
+    return _filled(store, keys, add, cache, about, team or Alone(), BATCH_SIZE)
 
 
 def brought(
@@ -111,8 +135,11 @@ def brought(
     *,
     cache: CacheSettings,
     about: Mapping[str, Any],
+    team: Alone | None = None,
 ) -> FeatureRows:
     """Features that the data bring, kept as those are that are computed: they are read in any order in little memory.
+
+    Those of a team lay down a share each.
 
     Args:
         prefix: whose output they are to be.
@@ -121,6 +148,7 @@ def brought(
         paths: the images.
         cache: where they are kept, and how many GiB at most.
         about: what ``listing`` shows of them.
+        team: as for ``features``.
 
     Raises:
         BadInput: they are another network's, a file is damaged, or they are larger than the cache may be.
@@ -141,7 +169,8 @@ def brought(
                 done += len(rows)
                 advance(len(rows))
 
-    return _filled(store, keys, lambda wanted: store.add(stream(wanted)), cache, about, Alone())
+    # a piece each: neighbours in a file lie mostly together, and each of a team reads few row groups beside its own
+    return _filled(store, keys, lambda wanted: store.add(stream(wanted)), cache, about, team or Alone(), None)
 
 
 def _refuse_others(prefix: keras.Model, cut: Sequence[str], embedded: Embedded) -> None:
@@ -167,18 +196,19 @@ def _filled(
     cache: CacheSettings,
     about: Mapping[str, Any],
     team: Alone,
+    together: int | None,
 ) -> FeatureRows:
     """The kept rows of these keys, after those were added that were missing; arguments as for ``features``.
 
-    ``add`` is given positions among the keys.
+    ``add`` is given positions among the keys; ``together`` as for ``_share``.
     """
     store.open(about)
     try:
         store.refresh()
-        computed, seconds = _fill(store, keys, cache.size_limit, add, team)
+        computed, seconds = _fill(store, keys, cache.size_limit, add, team, together)
         if team.count > 1 and len(store.absent(keys)):
             # others of the team keep theirs on disks of their own
-            seconds += _fill(store, keys, cache.size_limit, add, Alone())[1]
+            seconds += _fill(store, keys, cache.size_limit, add, Alone(), together)[1]
         if len(store.absent(keys)):
             raise RunFailed(f"Features were written and can't be read back: the disk of {store.folder} may be failing.")
         return FeatureRows(store, keys, computed, seconds)
@@ -193,6 +223,7 @@ def _fill(
     limit: float,
     add: Callable[[np.ndarray], None],
     team: Alone,
+    together: int | None,
 ) -> tuple[int, float]:
     """Compute what is missing, each of a team its share of it; how many features that were, and seconds.
 
@@ -207,16 +238,20 @@ def _fill(
         absent = store.absent(keys)
         if len(absent):
             store.make_room(len(absent), limit)
-        if len(set(team.said(names_checksum(at(keys, absent))))) == 1 and len(own := _share(absent, team)):
+        if len(set(team.said(names_checksum(at(keys, absent))))) == 1 and len(own := _share(absent, team, together)):
             add(own)
         team.said("done")
     store.refresh()
     return len(absent), time.perf_counter() - started
 
 
-def _share(positions: np.ndarray, team: Alone) -> np.ndarray:
-    """Every so many-th batch: so batches are those of a process alone, and to the bit what is computed of them."""
-    return positions[np.arange(len(positions)) // BATCH_SIZE % team.count == team.place]
+def _share(positions: np.ndarray, team: Alone, together: int | None) -> np.ndarray:
+    """Every so many-th ``together``, or a piece each where that is None.
+
+    By batches these are those of a process alone, and to the bit what is computed of them.
+    """
+    together = together or max(1, -(-len(positions) // team.count))
+    return positions[np.arange(len(positions)) // together % team.count == team.place]
 
 
 def listed(paths: Sequence[str]) -> tuple[tuple[str, tuple[int, int]], ...]:
@@ -271,12 +306,16 @@ def measured(prefix: keras.Model, *, cache: CacheSettings, precision: str) -> tu
     return max(0.0, ready - started - taken), taken / BATCH_SIZE
 
 
-def image_batches(paths: Sequence[str], geometry: Geometry) -> Batches:
-    """Batches of images decoded from their files while the ones before are computed on; uint8."""
+def image_batches(paths: Sequence[str], geometry: Geometry, seen: Seen | None = None) -> Batches:
+    """Batches of images decoded from their files while the ones before are computed on; uint8.
+
+    Of images that are seen several times fewer, so that a network has no more of them at once.
+    """
+    size = BATCH_SIZE if seen is None else max(1, BATCH_SIZE // seen.count)
 
     def batches(positions: np.ndarray) -> tf.data.Dataset:
         files = FileImages(tuple(at(paths, positions)), geometry)
-        indices = tf.data.Dataset.range(len(files)).batch(BATCH_SIZE)
+        indices = tf.data.Dataset.range(len(files)).batch(size)
         images = indices.map(files.read, num_parallel_calls=WORKERS, deterministic=True)
         return untuned(images.prefetch(2))
 
@@ -311,10 +350,17 @@ def in_bfloat16(prefix: keras.Model) -> keras.Model:
 
 
 def _store(
-    prefix: keras.Model, geometry: Geometry, cache: CacheSettings, precision: str, keys: Sequence[str] = ()
+    prefix: keras.Model,
+    geometry: Geometry,
+    cache: CacheSettings,
+    precision: str,
+    keys: Sequence[str] = (),
+    seen: Seen | None = None,
 ) -> Store:
     decoding = f"decoder {DECODER_VERSION}, {geometry.key}"
     description = describe(prefix, decoding=decoding, precision=precision, dtype=cache.dtype)
+    if seen is not None:
+        description["seen"] = seen.key
     return Store(root_folder(cache.dir), description, _layout(prefix, cache), isinstance(keys, Keys))
 
 
@@ -368,12 +414,16 @@ def records(
         raise RunFailed(f"{len(keys)} images were to be read, and {done} came: their files may have changed meanwhile")
 
 
-def forward_of(prefix: keras.Model, layout: Layout, spec: tf.TensorSpec | tf.Tensor, precision: str) -> Forward:
+def forward_of(
+    prefix: keras.Model, layout: Layout, spec: tf.TensorSpec | tf.Tensor, precision: str, seen: Seen | None = None
+) -> Forward:
     """From a batch of images to their records, uint8 of shape (batch, bytes), in one graph."""
     network = in_bfloat16(folded(prefix)) if precision == "bfloat16" else folded(prefix)
+    once = functools.partial(network, training=False)
 
     def forward(images: tf.Tensor) -> tf.Tensor:
-        outputs = network(tf.cast(images, tf.float32), training=False)
+        given = tf.cast(images, tf.float32)
+        outputs = once(given) if seen is None else seen.through(once, given)
         flat = [
             tf.reshape(tf.cast(tensor, layout.dtype), (tf.shape(images)[0], -1)) for tensor in tf.nest.flatten(outputs)
         ]

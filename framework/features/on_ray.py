@@ -34,7 +34,8 @@ from framework.core.travelling import found, threads, travelling
 from framework.data.columns import Keys, at
 from framework.data.rows import Undecodable
 from framework.features import errand
-from framework.features.compute import BATCH_SIZE, forward_of, image_batches, listed, records, unchanged
+from framework.features.compute import BATCH_SIZE, Seen, forward_of, image_batches, listed, records, unchanged
+from framework.features.key import digest
 from framework.features.shards import Layout
 from framework.features.store import SHARD_BYTES, Store
 from framework.model.saving import load_model
@@ -57,6 +58,7 @@ class Work:
         geometry: how a file becomes an image.
         precision: of the pass.
         classes: layers that are neither Keras's nor this package's, by the names that they are saved under.
+        seen: how each image is seen; None for once, as it is.
     """
 
     root: Path
@@ -66,6 +68,7 @@ class Work:
     geometry: Geometry
     precision: str
     classes: Mapping[str, type]
+    seen: Seen | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def spread(
     geometry: Geometry,
     precision: str,
     compute: ComputeSettings,
+    seen: Seen | None = None,
 ) -> None:
     """Have a cluster compute features and write them to the store, which is opened, on a disk that all machines share.
 
@@ -101,6 +105,7 @@ def spread(
         geometry: how a file becomes an image.
         precision: as for ``features``.
         compute: ``address`` of the cluster, ``cpus`` and ``gpus`` of a task.
+        seen: as for ``features``.
 
     Raises:
         BadInput: no cluster answers, no machine of it has room, one lacks what a task needs; or images can't be decoded.
@@ -115,7 +120,7 @@ def spread(
         ray.cloudpickle.register_pickle_by_value(errand)
         root = store.root.absolute()
         classes = _foreign(prefix, ray)
-        work = Work(root, store.description, store.layout, store.by_shard, geometry, precision, classes)
+        work = Work(root, store.description, store.layout, store.by_shard, geometry, precision, classes, seen)
         common = ray.put(ray.cloudpickle.dumps(work)), ray.put(_saved(prefix))
         # begun again here: Ray counts deaths of a process and lost machines as one
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(errand.run).options(name=NAME)
@@ -188,7 +193,7 @@ def compute_part(work: bytes, model: bytes, part: bytes) -> tuple[str, Any]:
     load_tensorflow()
     paths, keys = [images.paths[place] for place in left], at(images.keys, np.array(left))
     try:
-        dataset = image_batches(paths, wanted.geometry)(np.arange(len(paths)))
+        dataset = image_batches(paths, wanted.geometry, wanted.seen)(np.arange(len(paths)))
         forward = _loaded(wanted, model, dataset.element_spec)
         stream = records(forward, dataset, paths, keys, wanted.geometry, wanted.layout, lambda count: None)
         store.write(unchanged(stream, images.shards), images.name)
@@ -201,12 +206,12 @@ def compute_part(work: bytes, model: bytes, part: bytes) -> tuple[str, Any]:
     return "done", None
 
 
-_forwards: dict[tuple[str, str], Any] = {}
+_forwards: dict[str, Any] = {}
 
 
 def _loaded(work: Work, model: bytes, spec: Any) -> Any:
     """The pass of this process, traced once; that of another prefix before it is forgotten."""
-    key = hashlib.blake2b(model, digest_size=16).hexdigest(), repr((work.layout, work.precision))
+    key = digest(work.description)
     if key not in _forwards:
         _forwards.clear()
         with tempfile.TemporaryDirectory(prefix="framework-") as folder:
@@ -214,7 +219,7 @@ def _loaded(work: Work, model: bytes, spec: Any) -> Any:
             file.write_bytes(model)
             with keras.utils.custom_object_scope(dict(work.classes)):
                 prefix = load_model(file)
-        _forwards[key] = forward_of(prefix, work.layout, spec, work.precision)
+        _forwards[key] = forward_of(prefix, work.layout, spec, work.precision, work.seen)
     return _forwards[key]
 
 

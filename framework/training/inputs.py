@@ -235,7 +235,7 @@ class InputBuilder:
         about = {"base": settings.model.name, "cut": ", ".join(one.cut.names), "size": list(one.geometry.size)}
         if self.experiment.images.features is not None:
             given = self.experiment.images.features
-            return brought(prefix, one.cut.names, given, paths, cache=settings.cache, about=about)
+            return brought(prefix, one.cut.names, given, paths, cache=settings.cache, about=about, team=self.team)
         keys, batches = fingerprint.keys(paths), None
         if copies:
             count = len(self.splits["train"])

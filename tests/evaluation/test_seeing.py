@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from framework.config.settings import CacheSettings
 from framework.core.backend import keras, tf
 from framework.core.errors import BadInput
-from framework.core.task import Multiclass, Regression
+from framework.core.geometry import Geometry
+from framework.core.task import Multiclass, Multilabel, Regression
+from framework.data import fingerprint
 from framework.evaluate import main as evaluate
-from framework.evaluation.forward import inference
+from framework.evaluation.forward import forward, inference
 from framework.evaluation.seeing import views
+from framework.features.compute import features
 from framework.predict import main as predict
 from tests.evaluation.common import CLASSES, make_run
 
@@ -50,6 +55,29 @@ def test_crops_see_every_corner_and_the_middle(lopsided):
     plain = np.full((2, 24, 24, 3), (200, 30, 30), np.uint8)
     ten, once = (TASK.probabilities(inference(lopsided, how)(plain).numpy()) for how in (seen, None))
     np.testing.assert_allclose(ten, once, atol=1e-5)
+
+
+def test_the_feature_pass_sees_images_so_and_keeps_that_by_itself(tmp_path, photos, lopsided):
+    paths, geometry = sorted(map(str, photos.rglob("*.jpg"))), Geometry((24, 24))
+    cache = CacheSettings(use="auto", dir=str(tmp_path / "kept"), dtype="float32", size_limit=1.0, compute="local")
+    for kind in ("none", "flip", "crops"):
+        seen = pickle.loads(pickle.dumps(views(TASK, kind)))  # as it goes to another machine
+        rows = features(
+            lopsided,
+            paths,
+            fingerprint.contents(paths),
+            geometry=geometry,
+            cache=cache,
+            precision="float32",
+            about={},
+            seen=seen,
+        )
+        assert rows.computed == len(paths)
+        alone = np.concatenate([found for _, found in forward(lopsided, paths, geometry, 32, [], seen)])
+        np.testing.assert_allclose(rows.arrays(), alone, atol=1e-5)
+    # other tasks take other means
+    keys = [views(task(CLASSES), "flip").key for task in (Multiclass, Multilabel)]
+    assert len({*keys, views(TASK, "crops").key}) == 3
 
 
 def test_numbers_are_not_averaged_so():

@@ -22,11 +22,13 @@ from framework.core.errors import BadInput, RunFailed
 from framework.core.geometry import Geometry
 from framework.core.together import Alone
 from framework.data import columns, fingerprint
+from framework.data.embedded import Embedded, list_embedded
 from framework.features import compute, key
 from framework.features.compute import in_bfloat16
 from framework.features.graph import frozen_prefix, split
 from framework.features.upkeep import listing
 from tests.data.sharded import webdataset
+from tests.data.test_embedded import MADE_BY, written
 from tests.data.test_shards import undrawn
 
 SIDE = 8
@@ -335,14 +337,11 @@ class Pair(Alone):
         return self.said(own)[0]
 
 
-def together(caches, sources):
-    """Features of two who ask together, each in a cache and from images of its own."""
-    said, barrier, networks = [None, None], threading.Barrier(2), [network(), network()]
+def together(asks):
+    """What two get who ask together, each by a function that takes its team."""
+    said, barrier = [None, None], threading.Barrier(2)
     with ThreadPoolExecutor(2) as pool:
-        asked = [
-            pool.submit(sources[place].features, networks[place], caches[place], team=Pair(place, said, barrier))
-            for place in range(2)
-        ]
+        asked = [pool.submit(ask, team=Pair(place, said, barrier)) for place, ask in enumerate(asks)]
         return [one.result(120) for one in asked]
 
 
@@ -359,15 +358,36 @@ def test_each_of_two_computes_every_other_batch_or_all_where_disks_are_not_share
         sources[1].features(network(), caches[1], [0]).store.close()
     for source in sources:
         source.read.clear()
-    found = together(caches, sources)
+    asks = [partial(source.features, network(), own) for source, own in zip(sources, caches, strict=True)]
+    found = together(asks)
     halves = [[*range(1, 7), *range(13, 19)], [*range(7, 13), 19]]
     rest = [[], []] if shared else halves[::-1]
     assert [source.read for source in sources] == [half + other for half, other in zip(halves, rest, strict=True)]
     for rows in found:
         assert rows.computed == 19
         np.testing.assert_array_equal(rows.arrays().numpy(), alone.arrays().numpy())
-    again = together(caches, sources)
+    again = together(asks)
     assert [rows.computed for rows in again] == [0, 0]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_each_of_two_lays_down_a_piece_of_given_features_or_all_where_disks_are_not_shared(
+    cache, tmp_path, monkeypatch, shared
+):
+    prefix, read, real = network(), list[list[int]](), Embedded.read
+    written(tmp_path / "a.parquet", made={**MADE_BY, "weights": key.weights_of(prefix)})
+    embedded = list_embedded(str(tmp_path / "a.parquet"), "classes", 0.0, 0.0).features
+    monkeypatch.setattr(Embedded, "read", lambda self, wanted: read.append(wanted.tolist()) or real(self, wanted))
+    caches = [cache, cache if shared else replace(cache, dir=f"{cache.dir}-other")]
+    asks = [
+        partial(compute.brought, prefix, ["pooling"], embedded, embedded.images, cache=own, about={}) for own in caches
+    ]
+    found = together(asks)
+    halves = [[*range(6)], [*range(6, 12)]]
+    assert sorted(read) == sorted(halves if shared else halves * 2)
+    for rows in found:
+        np.testing.assert_array_equal(rows.arrays(), np.arange(12)[:, None] + np.arange(4))
+    assert [rows.computed for rows in together(asks)] == [0, 0]
 
 
 def test_images_of_shards_are_known_by_these_and_their_rows(photos, tmp_path, cache, monkeypatch):
