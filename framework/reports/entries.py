@@ -216,13 +216,13 @@ def read_sweep(folder: Path) -> Sweep:
             Problem(f"{folder} holds no run folder", str(folder), "the folder of a sweep, or runs=[FOLDER,FOLDER]")
         )
     told = told or {}
-    command = told.get("command", "")
+    command, metric = told.get("command"), told.get("metric")
     return Sweep(
         name=str(told.get("name") or folder.resolve().name),
-        command=command if isinstance(command, str) else " ".join(map(str, command)),
+        command=command if isinstance(command, str) else " ".join(map(str, _list(command))),
         varied=tuple(map(str, _list(told.get("varied")))),
         entries=tuple(read_entry(folder / name, name, run) for run in runs if (name := str(run.get("folder", "")))),
-        metric=told.get("metric"),
+        metric=metric if isinstance(metric, str) else None,
         direction=told["direction"] if told.get("direction") in better.MODES else "auto",
         test=_held_out(_mapping(told.get("test"))),
     )

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framework.core.digits import brief, is_number
-from framework.core.files import whole
+from framework.core.names import short
 from framework.reports.comparison import Comparison, Variant
 from framework.reports.curves import FAINT, GREY, INK, WORDS
 from framework.reports.interval import wilson
+from framework.reports.style import save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ def draw(comparison: Comparison, path: Path) -> Path | None:
         rest = [name for name in comparison.metrics if name != metric]
         _curves(panels[1], variants, shown, "loss" if "loss" in rest else (rest or [metric])[0])
     failed = f", {len(comparison.failures)} failed" if comparison.failures else ""
-    title = f"{_short(comparison.name, 70)}: {len(variants)} variant{'s' * (len(variants) > 1)}{failed}"
+    title = f"{short(comparison.name, 70)}: {len(variants)} variant{'s' * (len(variants) > 1)}{failed}"
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False)
     legend = figure.legend(
         handles=handles,
@@ -72,9 +73,7 @@ def draw(comparison: Comparison, path: Path) -> Path | None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    with whole(path) as beside:
-        figure.savefig(beside)
-    return path
+    return save(figure, path, formulas=True)
 
 
 def numeric_keys(comparison: Comparison) -> list[str]:
@@ -116,7 +115,7 @@ def _curves(axes: Axes, variants: Sequence[Variant], shown: Sequence[Variant], m
         axes.plot(*mean_curve(variant, f"val_{metric}"), color=colour, linewidth=2.1, zorder=3)
         if len(variant.measured) > 1:
             _band(axes, variant, f"val_{metric}", colour)
-        handles.insert(0, Line2D([], [], color=colour, linewidth=2.4, label=_short(variant.label)))
+        handles.insert(0, Line2D([], [], color=colour, linewidth=2.4, label=short(variant.label, 80)))
     if len(variants) > len(shown):
         handles.append(Line2D([], [], color="#c3c8ce", label=f"{len(variants) - len(shown)} others"))
     handles.append(Line2D([], [], color=GREY, linewidth=2.1, label="validation"))
@@ -163,7 +162,7 @@ def _against(axes: Axes, comparison: Comparison, key: str) -> None:
             alpha=1 if joined else 0.45,
             capsize=2,
             elinewidth=0.9,
-            label=_short(label, 34) or None,
+            label=short(label, 34) or None,
         )
     values = [variant.values[key] for found in lines.values() for variant in found]
     if is_logarithmic(values):
@@ -191,8 +190,8 @@ def _errors(comparison: Comparison, variants: Sequence[Variant]) -> Any:
 
 
 def _dress(axes: Axes, title: str, below: str) -> None:
-    axes.set_title(title, loc="left", fontsize=12, color=INK, pad=10, parse_math=False)
-    axes.set_xlabel(below, color=GREY, parse_math=False)
+    axes.set_title(short(title, 80), loc="left", fontsize=12, color=INK, pad=10, parse_math=False)
+    axes.set_xlabel(short(below, 80), color=GREY, parse_math=False)
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=GREY, which="both", length=0, labelsize=9)
@@ -200,7 +199,3 @@ def _dress(axes: Axes, title: str, below: str) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(FAINT)
-
-
-def _short(text: str, most: int = 80) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -44,6 +44,7 @@ def read(folder: Path) -> SearchTold | None:
     """What the file in a sweep's folder says; None where there is none that can be read."""
     try:
         told = json.loads(read_own(folder / FILE, folder))
+        json.dumps(told, allow_nan=False)  # refuses numbers without end, which nothing can draw
         if told["format"] != FORMAT:
             return None
         keys, objectives, trials, importance = (

@@ -87,11 +87,17 @@ def shades(*colours: str) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("-".join(steps), list(steps))
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write the figure whole. What stands in it is text: ``$`` begins no formula, which a name may not be."""
+def save(figure: Figure, path: Path, formulas: bool = False) -> Path:
+    """Write the figure whole. What stands in it is text: ``$`` begins no formula, which a name may not be.
+
+    Args:
+        figure: what is written.
+        path: where.
+        formulas: it has some of its own, as powers along an axis; its names say themselves that they are none.
+    """
     from matplotlib.text import Text
 
-    for text in figure.findobj(Text):
+    for text in figure.findobj(Text) if not formulas else ():
         text.set_parse_math(False)  # type: ignore[attr-defined]
     with whole(path) as beside, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a letter that the font has not is drawn as a box

@@ -107,6 +107,14 @@ def test_a_sweep_file_names_runs_that_left_nothing(tmp_path):
     assert sweep.entries[2].overrides == {"optim.lr": 0.3}
 
 
+def test_what_is_of_another_type_in_a_sweep_file_counts_as_missing(tmp_path):
+    make_run(tmp_path / "a")
+    told = {"name": 3, "command": 3, "varied": 3, "metric": 3, "direction": 3, "test": 3, "runs": [{"folder": "a"}]}
+    (tmp_path / "sweep.json").write_text(json.dumps(told))
+    sweep = read_sweep(tmp_path)
+    assert (sweep.name, sweep.command, sweep.varied, sweep.metric, sweep.direction) == ("3", "", (), None, "auto")
+
+
 def test_folders_that_do_not_exist_are_all_named_with_the_nearest(tmp_path):
     (tmp_path / "rates").mkdir()
     with pytest.raises(BadInput) as caught:

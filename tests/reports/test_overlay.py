@@ -65,6 +65,14 @@ def test_names_are_never_read_as_formulas(tmp_path, drawn):
     assert labels(drawn[0])[0].startswith("optim.name='$x^")
 
 
+def test_names_that_are_commands_to_a_terminal_are_written_out(tmp_path, drawn, recwarn):
+    for number in range(2):
+        make_run(tmp_path / str(number), [f"optim.name=\x1b[31m\a衣{number}"])
+    draw(compare(tmp_path), tmp_path / "comparison.png")
+    assert labels(drawn[0])[0].startswith("optim.name=\\x1b[31m\\x07衣")
+    assert not [str(one.message) for one in recwarn if "Glyph" in str(one.message)]
+
+
 def test_repeats_are_drawn_as_their_mean(tmp_path):
     comparison = compare(make_sweep(tmp_path, rates=(0.1,), heads=("dense10",), seeds=(1, 3)))
     epochs, values = mean_curve(comparison.variants[0], "val_accuracy")

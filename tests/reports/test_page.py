@@ -410,5 +410,14 @@ def test_the_page_shows_what_a_search_has_found(browser, tmp_path):
     assert browser.get_log("browser") == []
 
 
+def test_a_search_with_numbers_without_end_is_not_shown(tmp_path):
+    folder = searched_sweep(tmp_path)
+    text = (folder / "search.json").read_text()
+    assert compare(folder).search is not None
+    (folder / "search.json").write_text(text.replace('"results": [', '"results": [1e999, ', 1))
+    assert compare(folder).search is None
+    page.write(compare(folder), folder / "report.html")
+
+
 def test_the_page_of_a_plain_sweep_has_no_search(opened):
     assert opened.run("return document.getElementById('search').hidden")
