@@ -6,6 +6,7 @@ loaded when an attribute is first read.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
@@ -34,6 +35,8 @@ def load_tensorflow() -> ModuleType:
         tensorflow = import_module("tensorflow")
         keras = import_module("keras")
     remember_attributes()
+    # at its end the process would look through all of it for garbage, and the system takes everything back anyhow
+    atexit.register(gc.freeze)
     # whatever the user's keras.json says: images are (height, width, channels) throughout
     keras.config.set_image_data_format("channels_last")
     return tensorflow
