@@ -122,8 +122,9 @@ def spread(
         classes = _foreign(prefix, ray)
         work = Work(root, store.description, store.layout, store.by_shard, geometry, precision, classes, seen)
         common = ray.put(ray.cloudpickle.dumps(work)), ray.put(_saved(prefix))
-        # begun again here: Ray counts deaths of a process and lost machines as one
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(errand.run).options(name=NAME)
+        # begun again here: Ray counts deaths of a process and lost machines as one; and a process is used again, which with
+        # cards Ray would not do: to load TensorFlow takes as long as a card needs for thousands of images
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=0)(errand.run).options(name=NAME)
         parts = _parts(paths, keys, store.layout, places)
         environment = {**travelling(), **threads(compute.cpus or 1)}
         running: dict[Any, Part] = {}

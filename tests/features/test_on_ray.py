@@ -1,7 +1,8 @@
-"""The feature pass on a real Ray cluster of two nodes on this machine, one of whose processes is killed at work."""
+"""The feature pass on a real Ray cluster of two nodes on this machine, whose processes and nodes are killed at work."""
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -12,47 +13,55 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from benchmarks.cluster import kept, whole_shards
 from framework import embed, predict
-from framework.features import on_ray, shards
-from tests.conftest import bash, make_images, until
-from tests.evaluation.common import make_run
+from framework.core.travelling import threads
+from framework.features import on_ray
+from tests.clusters import Nodes
+from tests.conftest import CLONE, bash, make_images, until
+from tests.evaluation.common import make_run, weighed
 from tests.options.counted import effect
 
 pytestmark = pytest.mark.slow
 
-# in a process of its own: one that has spoken to Ray can't be forked, which other tests do
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-small = {"include_dashboard": False, "object_store_memory": 80_000_000, "num_cpus": 1}
-cluster = Cluster(initialize_head=True, head_node_args={"node_ip_address": "127.0.0.2", **small})
-cluster.add_node(node_ip_address="127.0.0.3", **small)
-print("at", cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
 NETWORK = "model=mobilenet model.alpha=0.25 model.weights=null data=image_folder data.image_size=32 data.dir=photos"
 
 
 @pytest.fixture(scope="module")
-def address():
-    with subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as cluster:
-        yield next(line for line in cluster.stdout if line.startswith("at")).split()[1]
-        cluster.stdin.close()
+def nodes():
+    found = Nodes(head=1)
+    yield found
+    found.end()
 
 
-def at_work() -> list[int]:
-    """Ray's processes that compute features now."""
+@pytest.fixture
+def address(nodes):
+    return nodes.address
+
+
+def at_work(host: str = "") -> list[int]:
+    """Ray's processes that compute features now, on all nodes or on one."""
     found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ray::framework-features" in file.read_bytes():
-                found.append(int(file.parent.name))
+            if b"ray::framework-features" in (folder / "cmdline").read_bytes():
+                raylet = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                if host.encode() in Path("/proc", raylet, "cmdline").read_bytes():
+                    found.append(int(folder.name))
         except OSError:
             continue
     return found
+
+
+def started(line: str, folder: Path) -> subprocess.Popen[str]:
+    """The line at work, as it is typed."""
+    return subprocess.Popen(
+        ["bash", "-c", f"exec {sys.executable} {line.removeprefix('python ')}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CLONE)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @effect("cache.compute")
@@ -61,23 +70,13 @@ def test_killed_processes_and_a_killed_command_lose_no_whole_shard(address, here
     (tmp_path / "photos" / "red" / "red-0-000.jpg").write_bytes(b"\xff\xd8\xff none")
     spread = f"cache.compute=ray cache.dir=kept compute.address={address}"
     line = f"python -m framework.embed {NETWORK} data.on_error=skip"
-    started = subprocess.Popen(
-        ["bash", "-c", f"exec {sys.executable} {line.removeprefix('python ')} {spread}"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = started(f"{line} {spread}", tmp_path)
     os.kill(until(at_work)[0], signal.SIGKILL)
-
-    def kept():
-        return [file for folder in tmp_path.glob("kept/*") for file in shards.indexes(folder) if folder.name != "locks"]
-
-    until(kept)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    until(lambda: whole_shards(tmp_path / "kept"))
+    command.send_signal(signal.SIGKILL)
+    command.wait()
     until(lambda: not at_work())
-    count = sum(len(shards.read_index(file)[0].rows) for file in kept())
+    count = len(kept(tmp_path / "kept"))
     done = bash(f"{line} {spread}", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "features: 2 tasks at a time on 2 machines of Ray's" in done.stderr
@@ -107,39 +106,86 @@ def test_predictions_of_the_cluster_are_those_of_this_machine(address, here, tmp
     assert (tmp_path / "spread.csv").read_text() == (tmp_path / "alone.csv").read_text()
 
 
-DEADLY = """
+def test_predictions_of_the_cluster_see_an_image_as_often_as_here(address, here, tmp_path, photos):
+    make_run(tmp_path / "run", photos, weighed([[3, -1, 0], [0, 2, -1], [-1, 0, 2]]))
+    line = "python -m framework.predict photos run=run top=3 format=csv tta=crops"
+    assert predict.main([*line.split()[3:], "output=alone.csv"]) == 0
+    spread = bash(f"{line} output=spread.csv cache.compute=ray cache.dir=kept compute.address={address}", tmp_path)
+    assert spread.returncode == 0, spread.stderr
+    assert "of Ray's" in spread.stderr
+    alone, found = (list(csv.DictReader((tmp_path / f"{name}.csv").open())) for name in ("alone", "spread"))
+    assert len(found) == 36
+    for one, other in zip(alone, found, strict=True):
+        assert [one[key] for key in ("path", "class")] == [other[key] for key in ("path", "class")]
+        assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=2e-6)
+
+
+@pytest.mark.long
+def test_a_machine_that_is_lost_takes_no_whole_shard_along(nodes, here, tmp_path):
+    """The bytes are those of one process: as many threads, and batches of the same images."""
+    make_images(tmp_path / "photos", count=600, size=40)
+    line = f"python -m framework.embed {NETWORK.replace('image_size=32', 'image_size=224')}"
+    spread = f"{line} cache.compute=ray cache.dir=kept compute.address={nodes.address}"
+    command = started(spread, tmp_path)
+    until(lambda: at_work("127.0.0.3") and whole_shards(tmp_path / "kept"))
+    whole = kept(tmp_path / "kept")
+    nodes.lose()
+    said = command.communicate()[1]
+    assert command.returncode == 0, said
+    nodes.add()
+    found = kept(tmp_path / "kept")
+    assert 0 < len(whole) < len(found) == 1800
+    assert whole.items() <= found.items()
+    again = bash(f"{spread} output=again.parquet", tmp_path)
+    assert "(1,800 known, 0 computed)" in again.stderr
+    alone = bash(f"{line} cache.dir=alone output=alone.parquet", tmp_path, **threads(1))
+    assert alone.returncode == 0, alone.stderr
+    assert found == kept(tmp_path / "alone")
+
+
+WATCHED = """
 import os, signal, sys
 from framework import embed
 from framework.features import errand
 
-real, tried = errand.run, sys.argv[1]
+real, tried, deadly = errand.run, sys.argv[1], sys.argv[2].encode()
 
 def run(found, environment, version, work, model, part):
     with open(tried, "a") as file:
-        file.write("x")
-    if b"red-0-001.jpg" in part:
+        file.write(f"{os.getpid()} ")
+    if deadly in part:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(found, environment, version, work, model, part)
 
 errand.run = run
-sys.exit(embed.main(sys.argv[2:]))
+sys.exit(embed.main(sys.argv[3:]))
 """
+
+
+def watched(folder: Path, deadly: str, *words: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """A pass of which a task is killed that has this image, and the process of each task."""
+    command = [sys.executable, "-c", WATCHED, str(folder / "tried"), deadly, *NETWORK.split(), *words]
+    environment = {**os.environ, "PYTHONPATH": str(CLONE)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return done, (folder / "tried").read_text().split()
+
+
+def test_processes_are_used_again_with_cards_too(address, here, tmp_path):
+    make_images(tmp_path / "photos", count=100, size=40)
+    given = ("cache.compute=ray", "cache.dir=kept", f"compute.address={address}", "compute.gpus=1")
+    done, tried = watched(tmp_path, "none", *given)
+    assert done.returncode == 0, done.stderr
+    assert len(tried) == 5
+    assert len(set(tried)) <= 2
 
 
 def test_images_that_kill_their_process_are_told_and_not_tried_for_ever(address, here, tmp_path):
     make_images(tmp_path / "photos", count=4, size=40)
-    words = [*NETWORK.split(), "cache.compute=ray", "cache.dir=kept", f"compute.address={address}"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [sys.executable, "-c", DEADLY, str(tmp_path / "tried"), *words],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    given = ("cache.compute=ray", "cache.dir=kept", f"compute.address={address}")
+    done, tried = watched(tmp_path, "red-0-001.jpg", *given)
     assert done.returncode == 1, done.stderr
     told = " ".join(done.stderr.split())
     assert f"The process of a task has died {on_ray.DEATHS} times over 12 images ({tmp_path}/photos/" in told
     assert "data.exclude=FILE, a path a line, leaves images out." in told
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "tried").read_text() == "x" * on_ray.DEATHS
+    assert len(tried) == on_ray.DEATHS

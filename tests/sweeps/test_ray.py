@@ -13,6 +13,7 @@ from benchmarks.kills import fingerprint
 from framework.core.runs import RunFolder
 from framework.core.travelling import threads
 from framework.sweeps.folder import read_index, rows_of
+from tests.clusters import Nodes
 from tests.conftest import CLONE, bash, until
 from tests.options.counted import effect
 from tests.sweeps.common import calls, swept
@@ -26,60 +27,10 @@ SWEEP = (
 )
 
 
-# a node without room for runs, to which commands are joined, and one with room for one; each line loses that one, or
-# where it says so adds another
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-small = {"include_dashboard": False, "object_store_memory": 80_000_000}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.2", **small})
-node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.3", **small)
-print("at", cluster.address, flush=True)
-hosts = iter(range(4, 20))
-for line in sys.stdin:
-    if line.strip() == "lose":
-        cluster.remove_node(node, allow_graceful=False)
-    node = cluster.add_node(num_cpus=1, node_ip_address=f"127.0.0.{next(hosts)}", **small)
-    print("done", flush=True)
-cluster.shutdown()
-"""
-
-
-class Nodes:
-    """A cluster, in a process of its own: one that has loaded Ray begins others anew, which would make other tests slow."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.address = self._told("at")
-        self.words = f"compute=ray compute.address={self.address} compute.cpus=1"
-
-    def _told(self, word):
-        return next(line for line in self.process.stdout if line.startswith(word)).removeprefix(word).strip()
-
-    def lose(self):
-        """Kill a node with room, and have another one in its place."""
-        self._tell("lose")
-
-    def add(self):
-        """Have one more node with room for a run."""
-        self._tell("add")
-
-    def _tell(self, word):
-        self.process.stdin.write(f"{word}\n")
-        self.process.stdin.flush()
-        self._told("done")
-
-    def end(self):
-        """End all of it."""
-        self.process.stdin.close()
-        self.process.wait()
-
-
 @pytest.fixture(scope="module")
 def nodes():
-    found = Nodes()
+    # the head has no room for runs
+    found = Nodes(head=0)
     yield found
     found.end()
 
@@ -110,6 +61,7 @@ def test_after_a_node_is_lost_and_the_command_is_killed_the_history_is_that_of_t
     command = started(f"{SWEEP} {nodes.words}", there)
     until(lambda: len(history(there)) >= 2)
     nodes.lose()
+    nodes.add()
     count = len(history(there))
     until(lambda: len(history(there)) > count)
     command.kill()
@@ -199,6 +151,7 @@ def test_workers_of_one_training_are_placed_on_machines_and_go_on_elsewhere(node
     folder = RunFolder(tmp_path / "run")
     until(lambda: len(rows_of(folder)) >= 2 or command.poll() is not None)
     nodes.lose()
+    nodes.add()
     said = command.communicate()[1]
     assert command.returncode == 0, said
     assert "2 workers on the Ray cluster at " in said
