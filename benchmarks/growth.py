@@ -10,7 +10,7 @@ look at it would have found is noted beforehand. Power is that of the last two s
 what takes less than a tenth of a second says nothing of it. Bytes are those that each more takes, between the last two sizes.
 
 Rows of shards are made rows of Parquet files of 100,000, without pixels: a few bytes that no step decodes, ten classes; of
-features four numbers and a path each.
+features four numbers and a path each; of TFRecord files 300 bytes, a label and a name of its own.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from benchmarks.measure import report, run
 
 CLASSES, SIDE, LINKS, NUMBERS = 10, 16, 1000, 64
 ROWS, FEW = 100_000, 4  # rows of a shard, and numbers of a row of features
+IMAGE, LABEL = "image/encoded", "image/class/label"
 LEAST = 0.1  # seconds that say something
 NOISE = 0.15  # of the power
 
@@ -158,6 +159,22 @@ def look_up_of_shards(size: int, folder: Path) -> Prepared:
     return find
 
 
+def listing_records(size: int, folder: Path) -> Prepared:
+    """List TFRecord files and draw the split."""
+    return lambda: _read_all("tfrecord", folder / "records", image_key=IMAGE, label_key=LABEL, text_key="none")
+
+
+def decoding_anew(size: int, folder: Path) -> Prepared:
+    """See how each image of shards is to be read where all are decoded anew in each epoch."""
+    from framework.core.backend import load_tensorflow
+    from framework.core.geometry import Geometry
+    from framework.data.rows import FileImages
+
+    load_tensorflow()
+    paths = _paths_of(_shards(folder))
+    return lambda: FileImages(paths, Geometry((SIDE, SIDE)))
+
+
 def listing_features(size: int, folder: Path) -> Prepared:
     """List rows of features, and make their keys."""
     from framework.data.embedded import list_embedded
@@ -183,6 +200,8 @@ OF_SHARDS: Mapping[str, Callable[[int, Path], Prepared]] = {
     "listing and checking": checking_shards,
     "hashing, fingerprint": fingerprint_of_shards,
     "cache look-up": look_up_of_shards,
+    "decoding anew": decoding_anew,
+    "listing TFRecord": listing_records,
     "listing features": listing_features,
 }
 OF_RUNS = {"compare": comparing, "report": reporting}
@@ -303,6 +322,7 @@ def make_shards(folder: Path, size: int) -> None:
         }
         table = pa.table(columns).replace_schema_metadata({MADE: json.dumps({**made, "classes": names})})
         _write_table(pq, table, folder / "features" / f"{start:09d}.parquet")
+        _write_records(folder / "records" / f"{start:09d}.tfrecord", numbers)
     paths = _paths_of(_shards(folder))
     with mock.patch.object(decode, "_first_look", new=_sound):
         decode.look(paths)
@@ -318,6 +338,24 @@ def make_shards(folder: Path, size: int) -> None:
 
 def _sound(path: str, hashes: object) -> str:
     return ""
+
+
+def _write_records(file: Path, numbers: np.ndarray) -> None:
+    from framework.core.backend import tf
+
+    def of(**values: Any) -> Any:
+        return tf.train.Feature(**values)
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for number in numbers.tolist():
+            made = {
+                IMAGE: of(bytes_list=tf.train.BytesList(value=[b"made" * 75])),
+                LABEL: of(int64_list=tf.train.Int64List(value=[number % CLASSES])),
+                "image/filename": of(bytes_list=tf.train.BytesList(value=[b"%09d.jpg" % number])),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=made)).SerializeToString())
+    os.utime(file, (10**9, 10**9))
 
 
 def _write_table(pq: Any, table: Any, file: Path) -> None:
@@ -433,11 +471,14 @@ def _images(folder: Path) -> Any:
 
 
 def _shards(folder: Path) -> Any:
+    return _read_all("parquet", folder / "images", image_column=None, label_column=None)
+
+
+def _read_all(source: str, files: Path, **keys: Any) -> Any:
     import framework.parts  # noqa: F401 - registers the sources
     from framework.data.sources import read_all
 
-    given = {"image_column": None, "label_column": None, "names": None, "validation": 0.1, "test": 0.0}
-    return read_all("parquet", 1, files=str(folder / "images"), **given)
+    return read_all(source, 1, files=str(files), names=None, validation=0.1, test=0.0, **keys)
 
 
 def _paths_of(images: Any) -> Any:

@@ -98,10 +98,15 @@ def classified(
     for place in np.flatnonzero(~in_use).tolist():
         outside.setdefault(said[place][0], []).append(paths[place])
     everything = Split(in_full(paths), of_cell[said.codes])
-    positions = {split: np.flatnonzero(in_use & (of.codes == of.values.index(split))) for split in classes.inside}
+    found = {split: in_use & (of.codes == of.values.index(split)) for split in classes.inside}
     return Images(
         classes.names,
-        {split: take(everything, rows) for split, rows in positions.items() if len(rows)},
+        # very many images of one split are not copied
+        {
+            split: everything if own.all() else take(everything, np.flatnonzero(own))
+            for split, own in found.items()
+            if own.any()
+        },
         multilabel=several,
         origin=origin,
         unused=(*more.pop("unused", ()), *not_learnt(outside)),

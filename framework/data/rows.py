@@ -13,7 +13,8 @@ from framework.core.backend import tf
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem
 from framework.core.geometry import Geometry
-from framework.data.columns import InShards
+from framework.data.columns import InShards, at
+from framework.data.containers import ready
 from framework.data.decode import plan, read_image, unreadable
 
 _MIB = 2**20
@@ -46,15 +47,20 @@ class Rows(Protocol):
 
 
 class FileImages:
-    """Images decoded from their files whenever they are read: uint8 of shape (height, width, channels)."""
+    """Images decoded from their files whenever they are read: uint8 of shape (height, width, channels).
+
+    Of paths in columns none is held: those of a batch are made when it is read.
+    """
 
     def __init__(self, paths: Sequence[str], geometry: Geometry):
-        self.paths = tuple(paths)
+        self.paths = paths if isinstance(paths, InShards) else tuple(paths)
         self.geometry = geometry
         # Eager tensors: a constant would be copied into each graph that reads it.
         with tf.init_scope():
-            self._names = tf.constant([os.fsencode(path) for path in paths], tf.string)
-            self._readers = tf.constant(plan(paths, geometry), tf.int32)
+            self._names = None
+            if not isinstance(self.paths, InShards):
+                self._names = tf.constant(_encoded(self.paths), tf.string)
+            self._readers = tf.constant(plan(self.paths, geometry), tf.int32)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -63,9 +69,32 @@ class FileImages:
         """Images at these positions: uint8 of shape (batch, height, width, channels)."""
         return tf.map_fn(
             lambda file: read_image(file[0], file[1], self.geometry),
-            (tf.gather(self._names, indices), tf.gather(self._readers, indices)),
+            (self._named(indices), tf.gather(self._readers, indices)),
             fn_output_signature=tf.TensorSpec(self.geometry.shape, tf.uint8),
         )
+
+    def _named(self, indices: tf.Tensor) -> tf.Tensor:
+        if self._names is not None:
+            return tf.gather(self._names, indices)
+        names = tf.numpy_function(
+            lambda rows: np.array(_encoded(at(self.paths, rows)), object), [indices], tf.string, stateful=False
+        )
+        return tf.ensure_shape(names, (None,))
+
+    def ready(self, limit: float) -> None:
+        """Prepare to read them in any order, where that is not fast by itself.
+
+        Args:
+            limit: how many GiB copies of them may take.
+        """
+        paths: Sequence[str] = self.paths
+        if isinstance(paths, InShards):  # what is prepared of an image is prepared of all of its shard
+            paths = at(paths, np.unique(paths.shard, return_index=True)[1])
+        ready(paths, limit)
+
+
+def _encoded(paths: Sequence[str]) -> list[bytes]:
+    return [os.fsencode(path) for path in paths]
 
 
 class MemoryImages:

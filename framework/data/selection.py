@@ -42,7 +42,8 @@ def stratified_split(
         split at least; sets of labels (tuples) have no such right, for many of them are rare.
     """
     members = by_group(names, groups, f"split/{seed}")
-    taken: dict[str, list[np.ndarray]] = {split: [] for split in ("train", *shares)}
+    splits = ["train", *shares]
+    place = np.zeros(len(names), np.int8)
     asked = {split: share for split, share in shares.items() if share > 0}
     sizes = [len(positions) for positions in members]
     single = not any(isinstance(group, tuple) for group in Coded.of(groups).values)
@@ -54,11 +55,14 @@ def stratified_split(
         start = 0
         for split in asked:
             end = min(start + counts[split][number], len(positions) - 1)
-            taken[split].append(positions[start:end])
+            place[positions[start:end]] = splits.index(split)
             start = end
-        taken["train"].append(positions[start:])
-    # an array that is compared as a list is, at a fifth of the memory
-    return {split: array("q", ascending(parts).tobytes()) for split, parts in taken.items()}
+    del members
+    found: dict[str, array[int]] = {}
+    for number, split in enumerate(splits):
+        found[split] = array("q")  # it is compared as a list is, at a fifth of the memory
+        found[split].frombytes(np.flatnonzero(place == number).view(np.uint8).data)
+    return found
 
 
 def narrow(images: Images, classes: list[str] | None, positive: str | None, limit: int | None, seed: int) -> Images:
@@ -176,8 +180,7 @@ def label_groups(labels: np.ndarray, numbers: bool = False) -> Coded[Hashable]:
     if numbers:
         return Coded([0], np.zeros(len(labels), np.int32))
     if labels.ndim == 1:
-        found, codes = np.unique(labels, return_inverse=True)
-        return Coded(found.tolist(), codes.astype(np.int32))
+        return Coded(range(int(labels.max(initial=-1)) + 1), labels).mapped(int)
     return Coded.of(tuple(map(int, row)) for row in labels)
 
 
@@ -189,7 +192,9 @@ def take(split: Split, positions: Sequence[int] | np.ndarray) -> Split:
 
 def ascending(parts: Sequence[np.ndarray]) -> np.ndarray:
     """All positions of some parts in one array."""
-    return np.sort(np.concatenate([np.zeros(0, np.int64), *parts]))
+    found = np.concatenate([np.zeros(0, np.int64), *parts])
+    found.sort()
+    return found
 
 
 def below(paths: Sequence[str], folder: str) -> Sequence[str]:
@@ -271,12 +276,14 @@ def by_group(names: Sequence[str], groups: Sequence[Hashable], purpose: str) -> 
     place = np.empty(len(coded.values), np.int32)
     place[sorted(range(len(place)), key=lambda number: repr(coded.values[number]))] = np.arange(len(place))
     group = place[coded.codes]
+    parts = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group, minlength=len(place)))[:-1])
+    del group  # of very many images this is what takes most memory: so one group after the other, each in its place
     ranks = np.fromiter(map(rank, names), np.uint64, len(names))
-    order = np.lexsort((ranks, group))
-    same = (group[order][1:] == group[order][:-1]) & (ranks[order][1:] == ranks[order][:-1])
-    for tie in np.split(np.arange(len(order)), np.flatnonzero(~same) + 1) if same.any() else ():
-        order[tie] = sorted(order[tie].tolist(), key=names.__getitem__)
-    parts = np.split(order, np.cumsum(np.bincount(group, minlength=len(place)))[:-1])
+    for part in parts:
+        part[:] = part[np.argsort(ranks[part], kind="stable")]
+        same = np.diff(ranks[part]) == 0
+        for tie in np.split(np.arange(len(part)), np.flatnonzero(~same) + 1) if same.any() else ():
+            part[tie] = sorted(part[tie].tolist(), key=names.__getitem__)
     return [part for part in parts if len(part)]
 
 

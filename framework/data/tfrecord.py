@@ -1,24 +1,24 @@
 """TFRecord files of ``tf.train.Example``s with an image and a label, read without TensorFlow.
 
 An image is named ``train.tfrecord/image/encoded/000017``: its file, the key of its feature, and the number of its record.
-The file is read once, record by record; from then on an image's bytes are found by their place.
+The file is read once, record by record; from then on it is known where each lies, and values of which few are different.
 The format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, suggestion
 from framework.data import containers, shards
 from framework.data.classified import images_of, read_names
-from framework.data.columns import Coded, Shard, in_shards, of_each
+from framework.data.columns import Coded, Shard, in_shards, of_each, others
 from framework.data.containers import MOST_BYTES, Container, Damaged
 from framework.data.folders import EXAMPLES, Kind, Unused
 from framework.data.images import Images
@@ -28,32 +28,64 @@ from framework.data.shards import WHERE
 ENDING = r"(\.tfrecords?|-\d{5}-of-\d{5})$"
 IMAGE = "image/encoded"
 _NO_LABEL = Kind("image without a label", "images without a label")
-_MANY = 1 << 16  # bytes of a list of numbers from which on it is no label, and not kept
-_LARGE = 256  # bytes of a feature from which on it is not kept, only its place
+_MANY = 1 << 16  # bytes of a list of numbers from which on it is no label, and not read
+_LARGE = 256  # bytes of a feature from which on it is not kept
+_MOST = 4096  # different values of a feature that are kept
+_KEYS = 10_000  # features of all examples of a file
+_LOOKED_AT = 100  # records whose large features count as images
+_BEFORE, _BEHIND = 12, 4  # bytes of length and checksums around a record
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature of the records of a file.
+
+    Attributes:
+        rows: numbers of the records that have it, int64, ascending; None where all have.
+        values: of these, tuples of bytes, whole numbers or numbers; None where one is large or very many are different, which
+            are read from the file when they are asked for.
+    """
+
+    rows: np.ndarray | None
+    values: Coded[tuple[Any, ...]] | None
+
+    def has(self, row: int) -> bool:
+        """Whether a record has it."""
+        if self.rows is None:
+            return True
+        place = int(np.searchsorted(self.rows, row))
+        return place < len(self.rows) and int(self.rows[place]) == row
 
 
 @dataclass(frozen=True)
 class Records(Container):
-    """A file of examples: of each record the place of its large features, and its small ones."""
+    """A file of examples: where each record lies, and of features with few values these.
 
-    features: list[dict[str, Any]] = field(default_factory=list)
+    Attributes:
+        ends: where each record begins, and where the last one ends: int64 (records + 1,).
+        features: by their keys.
+        image_keys: keys of features that are large, in the order of the alphabet.
+    """
+
+    ends: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    features: Mapping[str, Feature] = field(default_factory=dict)
+    image_keys: tuple[str, ...] = ()
     images = True
 
-    @cached_property
-    def image_keys(self) -> list[str]:
-        """Keys of features that are large, in the order of the alphabet."""
-        return sorted({key for one in self.features[:100] for key, value in one.items() if isinstance(value, slice)})
+    def __len__(self) -> int:
+        """Records."""
+        return len(self.ends) - 1
 
     @property
     def members(self) -> Iterable[str]:
         """Each record's image."""
         key = IMAGE if IMAGE in self.image_keys else (self.image_keys or [IMAGE])[0]
-        return (member(key, row) for row in range(len(self.features)))
+        return (member(key, row) for row in range(len(self)))
 
     def has(self, member: str) -> bool:
         """Whether the record has such a feature."""
         key, _, row = member.rpartition("/")
-        return row.isdecimal() and int(row) < len(self.features) and key in self.features[int(row)]
+        return row.isdecimal() and int(row) < len(self) and key in self.features and self.features[key].has(int(row))
 
     def called(self, key: str) -> Callable[[np.ndarray], Iterable[str]]:
         """Paths of the images under a key, from numbers of records."""
@@ -64,15 +96,37 @@ class Records(Container):
         if not self.has(member):
             raise FileNotFoundError(2, "no such record", f"{self.path}/{member}")
         key, _, row = member.rpartition("/")
-        place = self.features[int(row)][key]
-        if not isinstance(place, slice):
-            return bytes(place[0]) if place and isinstance(place[0], bytes) else b""
         with open(self.path, "rb") as file:
-            file.seek(place.start)
-            data = file.read(place.stop - place.start)
-        if len(data) < place.stop - place.start:
-            raise Damaged("damaged: the file ends before it does")
-        return data
+            values = self._read(file, key, int(row))
+        return values[0] if values and isinstance(values[0], bytes) else b""
+
+    def column(self, key: str) -> Coded[tuple[Any, ...]]:
+        """Values of a feature in all records, empty where one has none."""
+        found = self.features.get(key)
+        if found is None:
+            return Coded([()], np.zeros(len(self), np.int32))
+        rows, values = found.rows, found.values
+        if values is None:
+            with open(self.path, "rb") as file:
+                there = range(len(self)) if rows is None else rows.tolist()
+                values = Coded.of(tuple(self._read(file, key, row)) for row in there)
+        if rows is None:
+            return Coded(values.values, values.codes.astype(np.int32))
+        codes = np.full(len(self), len(values.values), np.int32)
+        codes[rows] = values.codes
+        return Coded([*values.values, ()], codes)
+
+    def _read(self, file: BinaryIO, key: str, row: int) -> Sequence[Any]:
+        """Values of a feature of a record that has it."""
+        start, stop = (int(one) for one in self.ends[row : row + 2])
+        file.seek(start + _BEFORE)
+        data = file.read(stop - start - _BEFORE - _BEHIND)
+        try:
+            if len(data) == stop - start - _BEFORE - _BEHIND:
+                return _values(data, *dict(_entries(data))[key])
+        except (ValueError, IndexError, LookupError):
+            pass
+        raise Damaged("damaged: the file has changed since it was listed")
 
 
 def member(key: str, row: int) -> str:
@@ -86,8 +140,21 @@ def tfrecord_file(path: str, state: tuple[int, int], where: str) -> Records:
     Raises:
         BadInput: it is broken, compressed, or holds no examples.
     """
+    columns: dict[str, _Column] = {}
+    large: set[str] = set()
+    ends = array("q", [0])
     try:
-        return Records(path, state, features=list(_examples(path, state[0])))
+        for row, data in enumerate(_records(path, state[0])):
+            ends.append(ends[-1] + len(data) + _BEFORE + _BEHIND)
+            for key, place in dict(_entries(data)).items():
+                if key not in columns:
+                    if len(columns) == _KEYS:
+                        raise ValueError(f"its examples have more than {_KEYS:,} features")
+                    columns[key] = _Column()
+                if columns[key].add(row, data, *place) and row < _LOOKED_AT:
+                    large.add(key)
+        features = {key: column.whole(len(ends) - 1) for key, column in columns.items()}
+        return Records(path, state, ends=np.array(ends), features=features, image_keys=tuple(sorted(large)))
     except (OSError, ValueError, IndexError, struct.error) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise BadInput(Problem(f"{path} can't be read: {why}", where, "the file anew, from where it came")) from None
@@ -112,29 +179,30 @@ def list_tfrecord(
     listed: list[Shard] = []
     rows: list[np.ndarray] = []
     cells: list[Coded[tuple[str, ...]]] = []
-    without: list[str] = []
-    several = by_text = False
+    examples: list[str] = []
+    without, several, by_text = 0, False, False
     for path in paths:
         if not containers.is_container(path):
             raise BadInput(Problem(f"{path} is no TFRecord by its name", WHERE, "files ending in .tfrecord"))
         records = containers.opened(path, WHERE)
         assert isinstance(records, Records)
         _refuse_keys(records, image_key, label_key, text_key)
-        labels: list[tuple[Any, ...]] = []
-        labelled: list[int] = []
-        for row, features in enumerate(records.features):
-            texts = features.get(text_key) if names is None else None
-            found = texts or features.get(label_key) or []
-            if image_key not in features or not found:
-                without.append(f"{path}/{member(image_key, row)}")
-                continue
-            by_text = by_text or bool(texts)
-            several = several or len(found) > 1
-            labelled.append(row)
-            labels.append(tuple(found))
-        cells.append(Coded.of(labels).mapped(_names))
-        listed.append(Shard(path, records.state, len(records.features), records.called(image_key), image_key))
-        rows.append(np.array(labelled, np.int64))
+        texts, numbers = records.column(text_key if names is None else ""), records.column(label_key)
+        said = np.array([bool(one) for one in texts.values], bool)[texts.codes]
+        values = [*texts.values, *numbers.values]
+        codes = np.where(said, texts.codes, len(texts.values) + numbers.codes)
+        image = np.zeros(len(records), bool)
+        image[slice(None) if (there := records.features[image_key].rows) is None else there] = True
+        labelled = np.flatnonzero(image & np.array([bool(one) for one in values], bool)[codes])
+        by_text = by_text or bool(said[labelled].any())
+        several = several or any(len(values[code]) > 1 for code in np.unique(codes[labelled]))
+        shard = Shard(path, records.state, len(records), records.called(image_key), image_key)
+        missing = others(len(records), labelled)
+        without += len(missing)
+        examples += shard.called(missing[: EXAMPLES - len(examples)])
+        cells.append(Coded(values, codes[labelled]).mapped(_names))
+        listed.append(shard)
+        rows.append(labelled)
     references = in_shards(listed, rows)
     return images_of(
         references,
@@ -148,7 +216,7 @@ def list_tfrecord(
         where=WHERE,
         several=several,
         origin=shards.origin_of(paths),
-        unused=(Unused(_NO_LABEL, len(without), tuple(without[:EXAMPLES])),) if without else (),
+        unused=(Unused(_NO_LABEL, without, tuple(examples)),) if without else (),
         notes=(f"classes are named by '{text_key}'",) if by_text else (),
     )
 
@@ -158,58 +226,80 @@ def _names(labels: tuple[Any, ...]) -> tuple[str, ...]:
 
 
 def _refuse_keys(records: Records, image_key: str, label_key: str, text_key: str) -> None:
-    first = records.features[0] if records.features else {}
+    first = {key: one for key, one in records.features.items() if len(records) and one.has(0)}
     problems = []
     if image_key not in first:
         what = f"the examples of {records.path} have no feature '{image_key}'"
         problems.append(Problem(what, "data.image_key", suggestion(image_key, records.image_keys or sorted(first))))
     if label_key not in first and text_key not in first:
         what = f"the examples of {records.path} have neither '{label_key}' nor '{text_key}'"
-        others = sorted(key for key, value in first.items() if not isinstance(value, slice))
-        problems.append(Problem(what, "data.label_key", suggestion(label_key, others) if others else "a class in each"))
+        small = sorted(set(first) - set(records.image_keys))
+        problems.append(Problem(what, "data.label_key", suggestion(label_key, small) if small else "a class in each"))
     if problems:
         raise BadInput(problems)
 
 
-def _examples(path: str, length: int) -> Iterator[dict[str, Any]]:
-    """The features of each example by key: lists of bytes, whole numbers or numbers, and of large bytes their place."""
+class _Column:
+    """A feature as it is found, record by record."""
+
+    def __init__(self) -> None:
+        self._rows, self._codes = array("q"), array("H")
+        self._known: dict[tuple[Any, ...], int] | None = {}
+
+    def add(self, row: int, data: bytes, start: int, stop: int) -> bool:
+        """Take notice of a record's value, and say whether it may be an image: one value of many bytes."""
+        self._rows.append(row)
+        large = stop - start >= _LARGE
+        if self._known is not None and not large:
+            value = tuple(_values(data, start, stop))
+            self._codes.append(self._known.setdefault(value, len(self._known)))
+        if large or (self._known is not None and len(self._known) > _MOST):
+            self._known, self._codes = None, array("H")
+        if not large:
+            return False
+        kind, first, last = next(_fields(data, start, stop))
+        return kind == 1 and next(_fields(data, first, last))[2] == last
+
+    def whole(self, count: int) -> Feature:
+        """All of it, of so many records."""
+        rows = None if len(self._rows) == count else np.array(self._rows)
+        return Feature(rows, None if self._known is None else Coded(list(self._known), np.array(self._codes)))
+
+
+def _records(path: str, length: int) -> Iterator[bytes]:
+    """The bytes of each example in a file of this length."""
     with open(path, "rb") as file:
         place = 0
         while place < length:
-            head = file.read(12)
-            if len(head) < 12:
+            head = file.read(_BEFORE)
+            if len(head) < _BEFORE:
                 raise ValueError(f"it ends within a record, at byte {place:,}")
             (size,), (checksum,) = struct.unpack("<Q", head[:8]), struct.unpack("<I", head[8:])
             if _masked(head[:8]) != checksum:
                 kind = "is compressed: unpack it" if head.startswith((b"\x1f\x8b", b"x")) else "is no TFRecord"
                 raise ValueError(f"the record at byte {place:,} is damaged" if place else f"it {kind}")
-            if size > MOST_BYTES or place + 16 + size > length:
+            if size > MOST_BYTES or place + _BEFORE + size + _BEHIND > length:
                 raise ValueError(f"it ends within the record at byte {place:,}")
-            yield _features(file.read(size), place + 12)
-            file.seek(4, 1)
-            place += 16 + size
+            yield file.read(size)
+            file.seek(_BEHIND, 1)
+            place += _BEFORE + size + _BEHIND
 
 
-def _features(data: bytes, place: int) -> dict[str, Any]:
-    """The features of an example whose bytes begin at a place of the file."""
-    found: dict[str, Any] = {}
+def _entries(data: bytes) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The features of an example by key, and where the values of each lie in it."""
     for _, start, stop in _fields(data, 0, len(data)):  # Example.features
         for _, entry, end in _fields(data, start, stop):  # Features.feature, a map's entry
             parts = {number: (first, last) for number, first, last in _fields(data, entry, end)}
             if 1 not in parts:
                 raise ValueError("it holds other messages than tf.train.Example")
-            key = data[slice(*parts[1])].decode()
-            found[key] = _values(data, *parts[2], place) if 2 in parts else []
-    return found
+            yield data[slice(*parts[1])].decode(), parts.get(2, (0, 0))
 
 
-def _values(data: bytes, start: int, stop: int, place: int) -> Any:
+def _values(data: bytes, start: int, stop: int) -> Sequence[Any]:
+    """Bytes, whole numbers or numbers of a feature; none of very many numbers, which are no label."""
     for kind, first, last in _fields(data, start, stop):
         if kind == 1:  # BytesList
-            values = [(one, end) for _, one, end in _fields(data, first, last)]
-            if len(values) == 1 and values[0][1] - values[0][0] >= _LARGE:
-                return slice(place + values[0][0], place + values[0][1])
-            return [data[one:end] for one, end in values]
+            return [data[one:end] for _, one, end in _fields(data, first, last)]
         if last - first > _MANY:
             return []
         if kind == 2:  # FloatList

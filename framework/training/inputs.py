@@ -20,7 +20,6 @@ from framework.core.geometry import Geometry
 from framework.core.together import Alone
 from framework.data import fingerprint, pipeline
 from framework.data.columns import joined
-from framework.data.containers import ready
 from framework.data.pipeline import Augmentation
 from framework.data.rows import FileImages, Rows, image_rows
 from framework.features.compute import BATCH_SIZE, Batches, brought, features
@@ -312,7 +311,7 @@ class InputBuilder:
                 share = data.memory_limit * len(self.splits[name]) // sum(map(len, self.splits.values()))
                 rows = image_rows(self.splits[name].paths, geometry, share)
                 if isinstance(rows, FileImages):
-                    ready(rows.paths, data.disk_limit)
+                    rows.ready(data.disk_limit)
             self._images[name] = geometry, rows
         return rows
 

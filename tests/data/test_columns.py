@@ -265,7 +265,7 @@ def test_a_listing_holds_a_few_bytes_an_image(tmp_path):
         tracemalloc.stop()
     assert len(images.splits["train"]) == 75_000
     assert now / columns.MANY < 20  # shard, row and label
-    assert most / columns.MANY < 90
+    assert most / columns.MANY < 60
 
 
 # the columns themselves

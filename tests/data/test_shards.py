@@ -15,7 +15,8 @@ import pytest
 
 from framework.core import registry
 from framework.core.errors import BadInput
-from framework.data import containers, decode, fingerprint
+from framework.data import columns, containers, decode, fingerprint
+from framework.data import tfrecord as module
 from framework.data.parquet import Table
 from framework.data.shards import shard_files
 from framework.data.sources import read_all
@@ -100,7 +101,8 @@ def test_no_path_leads_out_of_a_table(photos, tmp_path, kind):
 
 
 @pytest.mark.slow
-def test_a_shuffled_pipeline_reads_rows_to_the_bit(photos, tmp_path):
+def test_a_shuffled_pipeline_reads_rows_to_the_bit(photos, tmp_path, own_cache, monkeypatch):
+    from framework.core.backend import tf
     from framework.core.geometry import Geometry
     from framework.data.rows import FileImages
 
@@ -110,8 +112,17 @@ def test_a_shuffled_pipeline_reads_rows_to_the_bit(photos, tmp_path):
     expected = FileImages(plain, geometry).read(order).numpy()
     for kind in ("parquet", "tfrecord"):
         MAKE[kind](photos, tmp_path / kind)
+        monkeypatch.setattr(columns, "MANY", 100_000)
         train = undrawn(kind, tmp_path / kind).splits["train"]
         assert np.array_equal(FileImages(train.paths, geometry).read(order).numpy(), expected)
+        # in columns, where no path is held
+        monkeypatch.setattr(columns, "MANY", 1)
+        rows = FileImages(undrawn(kind, tmp_path / kind).splits["train"].paths, geometry)
+        assert isinstance(rows.paths, columns.ShardPaths)
+        rows.ready(1.0)
+        batches = tf.data.Dataset.from_tensor_slices(order).batch(7).map(rows.read)
+        assert np.array_equal(np.concatenate([*batches.as_numpy_iterator()]), expected)
+    assert [*(own_cache / "framework" / "rows").glob("*.bytes")]  # of the table, whose rows are slow in any order
 
 
 def test_parquet_is_laid_out_once_to_be_read_in_any_order(photos, tmp_path, own_cache, monkeypatch, capsys):
@@ -295,11 +306,54 @@ def test_tfrecord_reads_what_tensorflow_writes(photos, tmp_path):
         writer.write(theirs)
         writer.write(example(features))
     found = containers.opened(str(tmp_path / "a.tfrecord"))
-    for row in found.features:
-        assert {key: value for key, value in row.items() if key != "image/encoded"} == {
-            key: value for key, value in features.items() if key != "image/encoded"
+    assert found.image_keys == ("image/encoded",)
+    for row in range(2):
+        assert {key: found.column(key)[row] for key in features} == {
+            key: tuple(value) if isinstance(value, list) else (value,) for key, value in features.items()
         }
     assert containers.contents(f"{tmp_path}/a.tfrecord/image/encoded/000001") == b"x" * 300
+
+
+def test_tfrecord_keeps_few_values_and_finds_all_others_in_the_file(tmp_path, monkeypatch):
+    def made(number):
+        one = {
+            "image/encoded": b"x" * (300 if number else 3),
+            "image/class/label": number // 2,
+            "name": b"%03d" % number,
+        }
+        return example({**one, **({"image/class/text": b"even"} if number % 2 == 0 else {"numbers": [1.5] * 99})})
+
+    file = records(tmp_path / "a.tfrecord", [made(number) for number in range(10)])
+    monkeypatch.setattr(module, "_MOST", 6)
+    found = containers.opened(str(file))
+    assert found.image_keys == ("image/encoded",)
+    kept = {key: None if one.values is None else len(one.values.values) for key, one in found.features.items()}
+    assert kept == {
+        "image/encoded": None,
+        "image/class/label": 5,
+        "name": None,
+        "numbers": None,
+        "image/class/text": 1,
+    }
+    assert list(found.column("name")) == [(b"%03d" % number,) for number in range(10)]
+    assert list(found.column("image/class/text")) == [(b"even",), ()] * 5
+    assert list(found.column("numbers")) == [(), (1.5,) * 99] * 5
+    assert list(found.column("none")) == [()] * 10
+    assert [len(found.read(f"image/encoded/{row}")) for row in range(10)] == [3] + [300] * 9
+    assert (found.has("image/class/text/2"), found.has("image/class/text/3")) == (True, False)
+    counts = undrawn("tfrecord", file).counts()
+    assert counts == {"train": {**dict.fromkeys("01234", 1), "even": 5}}
+    with open(file, "r+b") as opened:
+        opened.seek(found.ends[9] + 12)
+        opened.write(b"\xff" * 30)
+    with pytest.raises(OSError, match="damaged: the file has changed since it was listed"):
+        found.read("name/9")
+
+
+def test_examples_of_very_many_features_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_KEYS", 20)
+    file = records(tmp_path / "a.tfrecord", [example({f"key {number}": 1}) for number in range(21)])
+    assert f"{file} can't be read: its examples have more than 20 features" in complaint("tfrecord", file)
 
 
 def test_tfrecord_that_is_not_as_it_should_be_is_told(photos, tmp_path):
@@ -469,4 +523,5 @@ def test_a_table_of_more_rows_than_bytes_is_none(tmp_path):
 
 def test_a_list_of_very_many_numbers_is_no_label(tmp_path):
     file = records(tmp_path / "a.tfrecord", [example({"image/class/label": [1] * 10**5, "more": 2})])
-    assert containers.opened(str(file)).features == [{"image/class/label": [], "more": [2]}]
+    found = containers.opened(str(file))
+    assert [list(found.column(key)) for key in ("image/class/label", "more")] == [[()], [(2,)]]
