@@ -21,6 +21,7 @@ __all__ = [
     "Augmentation",
     "Balance",
     "FileImages",
+    "Gathered",
     "MemoryImages",
     "Rows",
     "Share",
@@ -28,13 +29,13 @@ __all__ = [
     "augmented_dataset",
     "draws",
     "epoch_order",
+    "epochs",
     "evaluation_dataset",
-    "evaluation_orders",
-    "gathered",
+    "evaluation_gathered",
     "image_rows",
     "steps",
     "training_dataset",
-    "training_orders",
+    "training_gathered",
 ]
 
 
@@ -186,48 +187,57 @@ def training_dataset(
         early = None if share is None or share.blended else share
         return _batches(order, tf.ensure_shape(uniforms, (None, columns)), batch_size, early)
 
-    epochs = tf.data.Dataset.range(start[0], np.iinfo(np.int64).max)
     late = share if share is not None and share.blended else None
-    return _parallel(epochs.flat_map(_as_it_is(batches)), _Batch(rows, labels, parts, class_weights, late, answers))
+    return _parallel(
+        epochs(start[0]).flat_map(_as_it_is(batches)), _Batch(rows, labels, parts, class_weights, late, answers)
+    )
 
 
-def training_orders(
-    count: int, *, seed: int, start: int = 0, copies: int = 1, balance: Balance | None = None
-) -> tf.data.Dataset:
-    """For each epoch from ``start`` on, without end, which row comes when: int64 of shape (rows of an epoch,).
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Batches that the loop of steps gathers itself, of rows that lie in memory as tensors.
 
-    The rest as for ``training_dataset``, whose batches these are with ``gathered``.
+    tf.data takes longer to hand on a batch of a head's than the head does to train on it.
+
+    Attributes:
+        order: from the number of an epoch to which row comes when: int64 of shape (rows of the epoch,).
+        batch: from an order and the number of a step in it, in the graph, to ``(x, y)`` or ``(x, y, sample_weight)``.
     """
 
-    def order(epoch: np.ndarray) -> np.ndarray:
-        return _positions(count, seed, int(epoch), copies, balance)[0]
-
-    def read(epoch: tf.Tensor) -> tf.Tensor:
-        found = tf.numpy_function(order, [epoch], tf.int64, stateful=False)
-        return tf.ensure_shape(found, (count if balance is None else len(balance),))
-
-    return untuned(tf.data.Dataset.range(start, np.iinfo(np.int64).max).map(_as_it_is(read)))
+    order: Callable[[int], np.ndarray]
+    batch: Callable[[tf.Tensor, tf.Tensor], tuple[Any, ...]]
 
 
-def evaluation_orders(count: int) -> tf.data.Dataset:
-    """The same for evaluations: the rows in their own order, again and again."""
-    return untuned(tf.data.Dataset.from_tensors(tf.range(count, dtype=tf.int64)).repeat())
+def training_gathered(
+    rows: Rows,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    class_weights: np.ndarray | None = None,
+    copies: int = 1,
+    balance: Balance | None = None,
+) -> Gathered:
+    """The batches of ``training_dataset``."""
+
+    def order(epoch: int) -> np.ndarray:
+        return _positions(len(labels), seed, epoch, copies, balance)[0]
+
+    return Gathered(order, _gathering(_Batch(rows, labels, {}, class_weights), batch_size))
 
 
-def gathered(
-    rows: Rows, labels: np.ndarray, batch_size: int, class_weights: np.ndarray | None = None
-) -> Callable[[tf.Tensor, tf.Tensor], tuple[Any, ...]]:
-    """From an order of rows and the number of a step in it to the batch: ``(x, y)`` or ``(x, y, sample_weight)``.
+def evaluation_gathered(rows: Rows, labels: np.ndarray, batch_size: int) -> Gathered:
+    """The batches of ``evaluation_dataset``."""
+    return Gathered(lambda epoch: np.arange(len(rows)), _gathering(_Batch(rows, labels, {}, None), batch_size))
 
-    For rows that lie in memory as tensors: tf.data takes longer to hand on a batch of a head's than the head does to train
-    on it.
-    """
-    prepare = _Batch(rows, labels, {}, class_weights)
 
-    def batch(order: tf.Tensor, step: tf.Tensor) -> tuple[Any, ...]:
-        return prepare(order[step * batch_size : (step + 1) * batch_size], tf.zeros((0, 0)))
+def epochs(start: int = 0) -> tf.data.Dataset:
+    """What ``fit`` is given where batches are gathered: the numbers of epochs, without end."""
+    return untuned(tf.data.Dataset.range(start, np.iinfo(np.int64).max))
 
-    return batch
+
+def _gathering(prepare: _Batch, batch_size: int) -> Callable[[tf.Tensor, tf.Tensor], tuple[Any, ...]]:
+    return lambda order, step: prepare(order[step * batch_size : (step + 1) * batch_size], tf.zeros((0, 0)))
 
 
 def _positions(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from framework.core.backend import keras, tf
+from framework.data.pipeline import Gathered
 
 # a signal is looked at this often; a single step that takes longer is waited for
 LOOK_SECONDS = 1.0
@@ -32,8 +33,8 @@ class StepLoop:
         first: steps that are left of the first epoch, from 1 to ``steps``; all of them if None.
         look: called with the steps of the epoch that are done, about every ``LOOK_SECONDS`` of a call that takes
             longer; it may raise. Without it a call is never divided.
-        gather: makes the batch of a step, in the graph, from what the iterator then gives for each epoch, its
-            order, and the number of the step in it. None where the iterator gives batches.
+        gathered: what the batches are gathered from; the iterator gives the numbers of epochs then. None where it gives
+            batches.
 
     Raises:
         ValueError: ``first`` is no part of an epoch.
@@ -47,7 +48,7 @@ class StepLoop:
         at_once: int,
         first: int | None = None,
         look: Callable[[int], None] | None = None,
-        gather: Callable[[tf.Tensor, tf.Tensor], Any] | None = None,
+        gathered: Gathered | None = None,
     ):
         self.model, self.step = model, step
         self.steps, self.at_once, self.look = steps, at_once, look
@@ -55,15 +56,15 @@ class StepLoop:
         if not 0 < self._left <= steps:
             raise ValueError(f"{self._left} steps are left of an epoch of {steps}")
         self._few = 1
-        self._gather = gather
+        self._gathers = gathered
         self._order: tf.Tensor | None = None
         self._run = tf.function(self._chunk, autograph=False, reduce_retracing=True)
 
     def __call__(self, iterator: Any) -> dict[str, tf.Tensor]:
         """Run the next steps of the epoch; loss and metrics so far."""
-        if self._gather is not None and self._order is None:
-            self._order = next(iterator)
-        source = iterator if self._gather is None else self._order
+        if self._gathers is not None and self._order is None:
+            self._order = tf.constant(self._gathers.order(int(next(iterator))))
+        source = iterator if self._gathers is None else self._order
         after = self._left - min(self.at_once, self._left)
         while True:
             count = self._left - after if self.look is None else min(self._few, self._left - after)
@@ -84,10 +85,10 @@ class StepLoop:
         return results
 
     def _chunk(self, source: Any, count: tf.Tensor, first: tf.Tensor) -> dict[str, tf.Tensor]:
-        gather = self._gather
+        gathers = self._gathers
 
         def body(done: tf.Tensor) -> tf.Tensor:
-            self.step(next(source) if gather is None else gather(source, first + tf.cast(done, tf.int64)))
+            self.step(next(source) if gathers is None else gathers.batch(source, first + tf.cast(done, tf.int64)))
             return done + 1
 
         tf.while_loop(lambda done: done < count, body, [tf.constant(0)], parallel_iterations=1)

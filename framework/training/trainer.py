@@ -216,11 +216,6 @@ class Trainer:
         at_hand = all(getattr(rows, "in_memory", False) for rows in (inputs.train, inputs.validation or inputs.train))
         return inputs.cached and at_hand and inputs.answers is None and self.workers.count == 1
 
-    def _orders(self, inputs: StageInputs, epoch: int) -> tf.data.Dataset:
-        """The order of each epoch from this one (from 0) on, without end."""
-        count, seed = len(self.experiment.images.splits["train"]), self.settings.trainer.seed
-        return pipeline.training_orders(count, seed=seed, start=epoch, copies=inputs.copies, balance=self.balance)
-
     def _targets(self, split: str) -> np.ndarray:
         return self.experiment.task.targets(self.experiment.images.splits[split].labels)
 
@@ -343,18 +338,25 @@ class Trainer:
             agree=self.workers.agree,
         )
         loop = self.workers.loop(at, interruption, self.images, self.settings.trainer.batch_size)
-        at_once, gather = tail.steps_per_execution, None
+        at_once, gathered = tail.steps_per_execution, None
         if gathers:
-            weights = class_weights(self.experiment)
-            gather = pipeline.gathered(inputs.train, self._targets("train"), self.settings.trainer.batch_size, weights)
-        tail.train_function = loop(tail.train_step, self.steps, at_once, left or None, callbacks.look, gather)
+            gathered = pipeline.training_gathered(
+                inputs.train,
+                self._targets("train"),
+                batch_size=self.settings.trainer.batch_size,
+                seed=self.settings.trainer.seed,
+                class_weights=class_weights(self.experiment),
+                copies=inputs.copies,
+                balance=self.balance,
+            )
+        tail.train_function = loop(tail.train_step, self.steps, at_once, left or None, callbacks.look, gathered)
         validation = batches = None
         if inputs.validation is not None:
             batch_size = EVALUATION_BATCH if inputs.cached else self.settings.trainer.batch_size
             targets, share = self._targets("validation"), self.workers.share()
             if gathers:
-                validation = pipeline.evaluation_orders(len(inputs.validation))
-                gather = pipeline.gathered(inputs.validation, targets, batch_size)
+                validation = pipeline.epochs()
+                gathered = pipeline.evaluation_gathered(inputs.validation, targets, batch_size)
             else:
                 validation = pipeline.evaluation_dataset(inputs.validation, targets, batch_size, share)
             batches = pipeline.steps(len(inputs.validation), batch_size)
@@ -364,7 +366,7 @@ class Trainer:
             if inputs.judge is not None or at.stage.loss is not None:
                 loss = make_loss(self.settings, self.experiment.task)
                 step = validation_step(tail, inputs.judge or tail, loss)
-            tail.test_function = loop(step, batches, at_once, look=look, gather=gather)
+            tail.test_function = loop(step, batches, at_once, look=look, gathered=gathered)
         if not left:
             self._finish_epoch(at, callbacks, validation, batches)
         end = at.start + at.stage.epochs
@@ -375,7 +377,7 @@ class Trainer:
                     # of a stage that fits, whose steps are to measure only
                     warnings.filterwarnings("ignore", "The model does not have any trainable weights", UserWarning)
                     tail.fit(
-                        self._orders(inputs, at.epoch) if gathers else self.batches(inputs, (at.epoch, at.step)),
+                        pipeline.epochs(at.epoch) if gathers else self.batches(inputs, (at.epoch, at.step)),
                         steps_per_epoch=self.steps - at.step,
                         validation_data=validation,
                         validation_steps=batches,

@@ -14,12 +14,11 @@ from framework.data.pipeline import (
     draws,
     epoch_order,
     evaluation_dataset,
-    evaluation_orders,
-    gathered,
+    evaluation_gathered,
     image_rows,
     steps,
     training_dataset,
-    training_orders,
+    training_gathered,
 )
 from framework.data.sources import image_folder
 
@@ -95,11 +94,11 @@ def test_batches_that_a_step_gathers_are_those_of_the_dataset(given):
 
     labels, weights = (np.arange(COUNT) % 2).astype(np.int32), given.get("class_weights")
     chance = {key: value for key, value in given.items() if key in ("copies", "balance")}
-    batch = gathered(Copies(), labels, BATCH, weights)
-    orders = training_orders(COUNT, seed=3, start=4, **chance)
+    gathered = training_gathered(Copies(), labels, batch_size=BATCH, seed=3, class_weights=weights, **chance)
     made = []
-    for order in orders.take(2):
-        made += [batch(order, tf.constant(step, tf.int64)) for step in range(steps(len(order), BATCH))]
+    for order in (gathered.order(4), gathered.order(5)):
+        places = map(tf.constant, np.arange(steps(len(order), BATCH)))
+        made += [gathered.batch(tf.constant(order), place) for place in places]
     wanted = training(Copies(), labels=labels, start=(4, 0), class_weights=weights, **chance).take(len(made))
     for one, other in zip(made, wanted, strict=True):
         assert len(one) == len(other) == (3 if weights is not None else 2)
@@ -108,9 +107,12 @@ def test_batches_that_a_step_gathers_are_those_of_the_dataset(given):
 
 
 def test_what_is_evaluated_comes_in_its_own_order_each_time():
-    one, other = evaluation_orders(COUNT).take(2)
-    np.testing.assert_array_equal(one, np.arange(COUNT))
-    np.testing.assert_array_equal(other, np.arange(COUNT))
+    gathered = evaluation_gathered(Positions(), np.arange(COUNT), 32)
+    for epoch in (0, 1):
+        np.testing.assert_array_equal(gathered.order(epoch), np.arange(COUNT))
+    x, y = gathered.batch(tf.range(COUNT, dtype=tf.int64), tf.constant(1, tf.int64))
+    np.testing.assert_array_equal(x[:, 0], np.arange(32, COUNT))
+    np.testing.assert_array_equal(y, np.arange(32, COUNT))
 
 
 def test_an_epoch_that_is_entered_in_its_middle_is_short_and_the_next_one_whole():

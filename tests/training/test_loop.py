@@ -9,11 +9,11 @@ import pytest
 from framework.core.backend import keras, tf
 from framework.data.pipeline import (
     epoch_order,
+    epochs,
     evaluation_dataset,
-    evaluation_orders,
-    gathered,
+    evaluation_gathered,
     training_dataset,
-    training_orders,
+    training_gathered,
 )
 from framework.training import loop
 from framework.training.loop import StepLoop
@@ -75,10 +75,11 @@ def test_results_are_those_of_keras_own_function():
 
 @pytest.mark.parametrize("at_once", [2, 100])
 def test_batches_that_it_gathers_itself_give_the_same_to_the_bit(at_once):
-    model, batch, some = classifier(at_once), gathered(Features(), LABELS, BATCH), gathered(Features(), LABELS, 32)
-    model.train_function = StepLoop(model, model.train_step, STEPS, at_once, gather=batch)
-    model.test_function = StepLoop(model, model.test_step, 2, at_once, gather=some)
-    one, other = fitted(model, training_orders(COUNT, seed=3), evaluation_orders(COUNT)), looped(at_once)
+    model, batches = classifier(at_once), training_gathered(Features(), LABELS, batch_size=BATCH, seed=3)
+    model.train_function = StepLoop(model, model.train_step, STEPS, at_once, gathered=batches)
+    batches = evaluation_gathered(Features(), LABELS, 32)
+    model.test_function = StepLoop(model, model.test_step, 2, at_once, gathered=batches)
+    one, other = fitted(model, epochs(), epochs()), looped(at_once)
     assert one[0] == other[0]
     for first, second in zip(one[1], other[1], strict=True):
         np.testing.assert_array_equal(first, second)
@@ -110,11 +111,11 @@ def test_each_epoch_sees_each_image_once_also_where_the_first_is_entered_in_its_
     inputs = keras.Input((1,))
     model = Watch(inputs, keras.layers.Dense(1)(inputs))
     model.compile(keras.optimizers.SGD(0.0), "mse", steps_per_execution=at_once)
-    gather = gathered(Rows(), LABELS, BATCH) if gathers else None
-    model.train_function = StepLoop(model, model.train_step, STEPS, at_once, first=STEPS - 3, gather=gather)
+    gathered = training_gathered(Rows(), LABELS, batch_size=BATCH, seed=3) if gathers else None
+    model.train_function = StepLoop(model, model.train_step, STEPS, at_once, first=STEPS - 3, gathered=gathered)
     for start, steps, until in (((2, 3), STEPS - 3, 3), ((3, 0), STEPS, 5)):
         dataset = training_dataset(Rows(), LABELS, batch_size=BATCH, seed=3, start=start)
-        dataset = training_orders(COUNT, seed=3, start=start[0]) if gathers else dataset
+        dataset = epochs(start[0]) if gathers else dataset
         model.fit(dataset, steps_per_epoch=steps, initial_epoch=start[0], epochs=until, verbose=0, shuffle=False)
     expected = [epoch_order(COUNT, 3, 2)[3 * BATCH :], epoch_order(COUNT, 3, 3), epoch_order(COUNT, 3, 4)]
     assert seen == np.concatenate(expected).tolist()
