@@ -258,7 +258,7 @@ class _Column:
         if not large:
             return False
         kind, first, last = next(_fields(data, start, stop))
-        return kind == 1 and next(_fields(data, first, last))[2] == last
+        return kind == 1 and next((end for _, _, end in _fields(data, first, last)), first) == last > first
 
     def whole(self, count: int) -> Feature:
         """All of it, of so many records."""

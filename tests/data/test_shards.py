@@ -356,6 +356,15 @@ def test_examples_of_very_many_features_are_told(tmp_path, monkeypatch):
     assert f"{file} can't be read: its examples have more than 20 features" in complaint("tfrecord", file)
 
 
+def test_a_list_of_no_bytes_beside_what_nobody_knows_is_no_image(tmp_path):
+    def message(number, data):
+        return bytes([number << 3 | 2, len(data) & 127 | 128, len(data) >> 7]) + data
+
+    feature = message(1, b"") + message(9, b"x" * 300)
+    whole = message(1, message(1, message(1, b"image/encoded") + message(2, feature)))
+    assert containers.opened(str(records(tmp_path / "a.tfrecord", [whole]))).image_keys == ()
+
+
 def test_tfrecord_that_is_not_as_it_should_be_is_told(photos, tmp_path):
     file = tfrecord(photos, tmp_path / "data")
     assert "have no feature 'image' -> data.image_key: one of: image/encoded" in complaint(
