@@ -202,7 +202,7 @@ def test_a_temperature_changes_what_answers_are_worth_and_no_answer(run, photos,
         assert main([f"run={run}", f"calibrate={calibrate}", f"output={tmp_path / calibrate}"]) == 0
         found[calibrate] = json.loads((tmp_path / calibrate / "metrics.json").read_text())
     out, err = capsys.readouterr()
-    assert "(at temperature 4)" in out
+    assert ", at temperature 4)" in out
     assert "framework.export run=" in err
     assert "calibrate=true" in err.splitlines()[-1]
     assert found["true"]["accuracy"] == found["false"]["accuracy"] == pytest.approx(2 / 3)
