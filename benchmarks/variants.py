@@ -2,20 +2,23 @@
 
     python -m benchmarks.variants
 
-Seconds of the whole sweep, imports, report and comparison included, divided by its runs; the cache is filled before.
+Seconds of the whole sweep, imports, report and comparison included, divided by its runs; the cache is filled before. Beside
+it one such run alone, against a process that does nothing but import TensorFlow, turn about: the median of five each.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
+import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import data_folder, mobilenet, report, run, weights_file
+from benchmarks.measure import data_folder, mobilenet, process, report, run, weights_file
 
 RATES, HIDDEN, DROPOUT = "0.01,0.003,0.001", "[32],[64],[100],[200],[400]", "0.0,0.3"
-EPOCHS = 10
+EPOCHS, TURNS = 10, 5
 
 
 def main() -> None:
@@ -33,12 +36,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run("framework.train", *common, "cache=only", cache=Path(folder))
         varied = [f"optim.lr={RATES}", f"head.hidden={HIDDEN}", f"head.dropout={DROPOUT}"]
+        alone, imported = [], []
+        for _ in range(TURNS):
+            imported.append(process([sys.executable, "-c", "import tensorflow"]).seconds)
+            alone.append(run("framework.train", *common, cache=Path(folder)).seconds)
         timed = run("framework.train", "-m", *common, *varied, f"hydra.sweep.dir={folder}/sweep", cache=Path(folder))
         runs = [json.loads(file.read_text()) for file in Path(folder, "sweep").glob("*/run.json")]
     best = max(one["best"]["metrics"]["val_accuracy"] for one in runs)
     row = [f"{len(runs)}", f"{timed.seconds:.1f}", f"{timed.seconds / len(runs):.2f}", f"{best:.3f}"]
     title = f"head variants, rate × hidden × dropout, {EPOCHS} epochs each, filled cache"
     report(title, ["runs", "seconds", "seconds a run", "best val accuracy"], [row])
+    one, loading = statistics.median(alone), statistics.median(imported)
+    title = "one of them alone, whole process"
+    row = [f"{one:.2f}", f"{loading:.2f}", f"{one / loading:.2f}"]
+    report(title, ["seconds", "of importing TensorFlow", "ratio"], [row])
 
 
 if __name__ == "__main__":
