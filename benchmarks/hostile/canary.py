@@ -102,7 +102,7 @@ class _Touch:
 
 
 def _hear(event: str, arguments: tuple[object, ...]) -> None:
-    if event in _EVENTS and _listening:
+    if _listening and event in _EVENTS:  # at the end of the process neither is left, and this still hears
         told = repr(arguments)
         for canary in _listening:
             if (
