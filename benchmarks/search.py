@@ -4,8 +4,8 @@
 
 MobileNet alpha 0.25 at 224 px, 10 epochs, 40 trials of a head, three at once, both with their own pruning. The earlier version
 is checked out to a temporary folder. The interpreter given has what its extra ``optuna`` pinned:
-``git worktree add --detach before f721d19 && VENV/bin/pip install -e 'before[optuna]'``. Seconds are of whole processes, imports,
-report and comparison included; the best accuracy has its 95 % interval for the validation photos.
+``git worktree add --detach before f721d19 && VENV/bin/pip install -e 'before[optuna]'``. Seconds are of whole processes,
+imports, report and comparison included; the best accuracy has its 95 % interval for the validation photos.
 """
 
 from __future__ import annotations
