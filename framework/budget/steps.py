@@ -27,6 +27,7 @@ from framework.sweeps.sweep import Sweep
 Make = Callable[[Sequence[str], Path], Job]
 SHARE_OF_ENDING, LEAST_ENDING, MOST_ENDING = 0.1, 10.0, 60.0  # for several runs as one, and the report
 SHARE_OF_A_BASE, SHARE_OF_FIRST = 0.2, 1.0  # of the time left that a further base, or the first one, may take
+SHARE_OF_ALL = 0.5  # that everything may take where it comes first: what remains goes to runs that differ
 SHARE_OF_LAST = 0.4  # for the last layers, where there may be time for everything too
 MEASURING = 0.2  # of the time left, for measuring at most
 PASSES = 8  # of the frozen base that an epoch of everything takes, where that could not be measured
@@ -72,8 +73,10 @@ class Steps:
         lines.append(f"{many(len(trials.HEADS), 'head')} on each of: {names}, frozen, as far as a base's pass fits")
         lines.append(f"the last {trials.LAST[0].layers} layers with weights of the best one, on kept features")
         if self.asked.budget >= SHORT:
-            what = f"if {trials.ENOUGH_EPOCHS} epochs fit in half of the time left by its speed, which is measured"
-            lines.append(f"all of it on varied images, {what}")
+            share = f"{SHARE_OF_ALL:.0%} of the time left"
+            lines.append(
+                f"all of it on varied images, if {trials.ENOUGH_EPOCHS} epochs fit in {share} by its speed, which is measured"
+            )
         lines.append(f"in what is left at most {trials.MOST_MORE} more runs of last layers, which differ")
         if self.asked.budget >= SHORT:
             lines.append(f"all of it after these, if it was not before and {trials.FEWEST_EPOCHS} epochs fit")
@@ -97,7 +100,7 @@ class Steps:
         best = known[min(self._best, key=lambda name: self.yardstick.order(self._best[name]))]
         self._last(sweep, best)
         if self.asked.budget >= SHORT:
-            self._everything(sweep, best, trials.ENOUGH_EPOCHS, trials.SHARE_OF_ALL)
+            self._everything(sweep, best, trials.ENOUGH_EPOCHS, SHARE_OF_ALL)
         self._more(sweep, best)
         if self.asked.budget >= SHORT and not self.journal.knows("all"):
             self._everything(sweep, best, trials.FEWEST_EPOCHS)
@@ -158,9 +161,7 @@ class Steps:
         wanted = trials.last(variant)
         features = took.get("features", 0.0)
         needed = sum(took.values()) - features
-        if (
-            wanted.layers != trials.LAST[0].layers or wanted.passes > 1
-        ):  # its features are others, and so are its layers
+        if wanted.layers != trials.LAST[0].layers:  # twice as many are trained, and the features below are others
             needed = 2 * needed + wanted.passes * max(features, self._pass(base))
         if not self.journal.knows(name) and SPARE * self.usable < needed:
             return False

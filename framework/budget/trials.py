@@ -47,7 +47,6 @@ LAST = (
 MOST_MORE = 6  # runs of last layers beside the first
 # of everything: with fewer than enough of them in its share, runs of last layers make the better ensemble, and come first
 FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS = 4, 8, 20
-SHARE_OF_ALL = 0.5
 MOST_RUNS = 4
 SMALL = 6e6  # parameters; a larger base is changed more gently
 # an epoch of a training takes so much longer than one on noise: images are varied, statistics renewed, weights averaged

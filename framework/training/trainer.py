@@ -338,7 +338,8 @@ class Trainer:
             agree=self.workers.agree,
         )
         loop = self.workers.loop(at, interruption, self.images, self.settings.trainer.batch_size)
-        at_once, gathered = tail.steps_per_execution, None
+        at_once = tail.steps_per_execution
+        gathered = judged = None
         if gathers:
             gathered = pipeline.training_gathered(
                 inputs.train,
@@ -356,7 +357,7 @@ class Trainer:
             targets, share = self._targets("validation"), self.workers.share()
             if gathers:
                 validation = pipeline.epochs()
-                gathered = pipeline.evaluation_gathered(inputs.validation, targets, batch_size)
+                judged = pipeline.evaluation_gathered(inputs.validation, targets, batch_size)
             else:
                 validation = pipeline.evaluation_dataset(inputs.validation, targets, batch_size, share)
             batches = pipeline.steps(len(inputs.validation), batch_size)
@@ -366,7 +367,7 @@ class Trainer:
             if inputs.judge is not None or at.stage.loss is not None:
                 loss = make_loss(self.settings, self.experiment.task)
                 step = validation_step(tail, inputs.judge or tail, loss)
-            tail.test_function = loop(step, batches, at_once, look=look, gathered=gathered)
+            tail.test_function = loop(step, batches, at_once, look=look, gathered=judged)
         if not left:
             self._finish_epoch(at, callbacks, validation, batches)
         end = at.start + at.stage.epochs
