@@ -41,6 +41,7 @@ LIMITS = [
 SLOW_SHARE = 0.04  # of requests that take their time
 PATIENCE = 60.0
 TRIES = 20  # of a client that is told to come again
+ROUNDS, REST_SECONDS = 5, 2.0
 MOST_GROWTH = 1.15
 GOOD_SHARE = 0.999
 KEY = "s3cret+/="
@@ -238,21 +239,22 @@ def _rest(opened: socket.socket) -> bytes:
 
 
 def _attack(tally: Tally, server: Server, requests: int) -> None:
+    """All hostile requests, in rounds, with good ones all the while; memory at rest after each round."""
     quick, slow = list(attacks().items()), list(slow_attacks().items())
-    lock, left, good, sizes = threading.Lock(), [requests], Counter[str](), [resident(server.port)]
+    lock, left, good, sizes = threading.Lock(), [0], Counter[str](), [resident(server.port)]
+    places = list(range(CLIENTS))  # every kind in turn, each client from another one on
+    draws = [random.Random(number) for number in places]
     done = threading.Event()
 
     def hostile(number: int) -> None:
-        draw = random.Random(number)
-        place = number
+        draw = draws[number]
         while True:
             with lock:
                 if left[0] <= 0:
                     return
                 left[0] -= 1
-            # every kind in turn, each client from another one on
-            name, attack = draw.choice(slow) if draw.random() < SLOW_SHARE else quick[place % len(quick)]
-            place += 1
+            name, attack = draw.choice(slow) if draw.random() < SLOW_SHARE else quick[places[number] % len(quick)]
+            places[number] += 1
             try:
                 wrong = attack(server.port, draw)
             except Exception as error:
@@ -279,19 +281,19 @@ def _attack(tally: Tally, server: Server, requests: int) -> None:
                 good["right" if right else "wrong"] += 1
                 good["slowest"] = max(good["slowest"], round(1000 * (time.monotonic() - started)))
 
-    def watch() -> None:
-        step = requests // 5
-        for number in range(1, 6):
-            while requests - max(left[0], 0) < number * step and not done.wait(0.5):
-                continue
-            sizes.append(resident(server.port))
-
-    others = [threading.Thread(target=friendly) for _ in range(GOOD_CLIENTS)] + [threading.Thread(target=watch)]
-    threads = [threading.Thread(target=hostile, args=(number,)) for number in range(CLIENTS)]
-    for thread in [*others, *threads]:
+    others = [threading.Thread(target=friendly) for _ in range(GOOD_CLIENTS)]
+    for thread in others:
         thread.start()
-    for thread in threads:
-        thread.join()
+    for round_ in range(ROUNDS):
+        left[0] = requests * (round_ + 1) // ROUNDS - requests * round_ // ROUNDS
+        threads = [threading.Thread(target=hostile, args=(number,)) for number in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        # what is in hand at a moment is bounded by limits.memory and no leak: what is kept is to be seen
+        time.sleep(REST_SECONDS)
+        sizes.append(resident(server.port))
     done.set()
     for thread in others:
         thread.join()

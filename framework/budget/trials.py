@@ -49,8 +49,8 @@ MOST_MORE = 6  # runs of last layers beside the first
 FEWEST_EPOCHS, ENOUGH_EPOCHS, MOST_EPOCHS = 4, 8, 20
 MOST_RUNS = 4
 SMALL = 6e6  # parameters; a larger base is changed more gently
-# an epoch of a training takes so much longer than one on noise: images are varied, statistics renewed, weights averaged
-SLOWER = 1.5
+# an epoch of a training takes so much longer than one on noise: images are varied, weights averaged
+SLOWER = 1.3
 
 
 def heads(base: Lines, seconds: float) -> list[Lines]:

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -212,6 +212,51 @@ def encoder_of(layer: Any) -> Encoder | None:
 def is_block(layer: Any) -> bool:
     """Whether a layer is one of a transformer's blocks."""
     return type(layer).__name__ in ("CLIPEncoderLayer", "SigLIPEncoderLayer")
+
+
+def first_token(layer: Any) -> Callable[[Any], Any] | None:
+    """What computes the first token alone of what a transformer's block gives, from all tokens that it is given.
+
+    None for other layers, for blocks of a kind that this is not written for, and for those that draw at random, since
+    they would draw other numbers.
+    """
+    block = layer.layer if type(layer).__name__ == "FirstOutput" else layer
+    first = _FIRST_TOKEN.get(type(block).__name__) if type(block).__module__.startswith(f"{PACKAGE}.") else None
+    if first is None or len(block.variables) > len(block.weights) or getattr(block, "use_causal_mask", False):
+        return None
+    return functools.partial(first, block)
+
+
+def _first_of_vit(block: Any, tokens: Any) -> Any:
+    normed = block.layer_norm_1(tokens)
+    x = block.mha(normed[:, :1], normed) + tokens[:, :1]
+    return x + block.mlp(block.layer_norm_2(x))
+
+
+def _first_of_deit(block: Any, tokens: Any) -> Any:
+    normed = block.layer_norm_1(tokens)
+    x = block.mha(normed[:, :1], normed) + tokens[:, :1]
+    return block.output_layer(block.mlp(block.layer_norm_2(x)), x)
+
+
+def _first_of_dinov2(block: Any, tokens: Any) -> Any:
+    normed = block.norm1(tokens)
+    x = block.layer_scale1(block.attention.attention(normed[:, :1], normed)) + tokens[:, :1]
+    return block.layer_scale2(block.mlp(block.norm2(x))) + x
+
+
+def _first_of_clip(block: Any, tokens: Any) -> Any:
+    normed = block.layer_norm_1(tokens)
+    x = block.attention(normed[:, :1], normed) + tokens[:, :1]
+    return x + block.dense_2(block.activation(block.dense_1(block.layer_norm_2(x))))
+
+
+_FIRST_TOKEN = {
+    "ViTEncoderBlock": _first_of_vit,
+    "DeiTEncoderBlock": _first_of_deit,
+    "DINOV2Layer": _first_of_dinov2,
+    "CLIPEncoderLayer": _first_of_clip,
+}
 
 
 def depends_on_size_alone(layer: Any) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -91,6 +91,11 @@ def all_nodes_of(model: keras.Model) -> list[Any]:
     """The same with inputs, of a sequential model too, which keeps a functional one in ``_functional``."""
     by_depth = (getattr(model, "_functional", None) or model)._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def makers_of(nodes: Iterable[Any]) -> dict[int, Any]:
+    """The call that gave each tensor, by the tensor's id."""
+    return {id(tensor): node for node in nodes for tensor in node.outputs}
 
 
 def arguments_of(node: Any, values: Mapping[int, Any]) -> tuple[Any, dict[str, Any]]:

@@ -19,14 +19,14 @@ from framework.core.console import amount, progress, say
 from framework.core.errors import BadInput, Problem, many
 from framework.core.files import open_own, whole
 from framework.core.geometry import Geometry
-from framework.core.keras_private import is_functional, nodes_of
+from framework.core.keras_private import is_functional, makers_of, nodes_of
 from framework.core.runs import NO_ARRAYS, RunFolder, arrays
 from framework.data import fingerprint
 from framework.data.decode import unreadable
 from framework.evaluation.forward import apart, forward
 from framework.evaluation.labelled import DataOptions, SplitName, labelled
 from framework.features.compute import features
-from framework.features.graph import has_kernel, makers_of
+from framework.features.graph import has_kernel
 from framework.model.saved import Trained
 
 NEIGHBOURS = 5  # the distance is that to the last of so many

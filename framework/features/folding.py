@@ -1,4 +1,4 @@
-"""Folds batch normalisation and padding into convolutions: the same output in inference, fewer passes over memory."""
+"""The same output in inference by less work: normalisation and padding go into convolutions, unread tokens are left out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from framework.core.backend import keras
-from framework.core.keras_private import is_functional, nodes_of
-from framework.features.graph import makers_of, one_or_all, repeat
+from framework.core.keras_private import is_functional, makers_of, nodes_of
+from framework.features.graph import one_or_all, repeat
+from framework.features.shortcuts import first_tokens
 
 Shape = tuple[int | None, ...]
 
@@ -20,7 +21,8 @@ def folded(model: keras.Model) -> keras.Model:
     A normalisation in inference is a factor and a summand for each channel: behind a convolution or a dense layer the
     factor goes into its kernel, the summand into its bias. A zero padding before a convolution is left to that, where
     ``padding="same"`` adds just as much. Both only where nothing else reads the tensor between the two. TensorFlow
-    then runs convolution, bias and activation as one.
+    then runs convolution, bias and activation as one. Of a transformer's last block the first token alone is computed
+    where no other is read.
 
     Args:
         model: one from images to whatever; it is not changed, and layers without a part in this are shared with it.
@@ -35,7 +37,7 @@ def folded(model: keras.Model) -> keras.Model:
     readers.update(id(tensor) for tensor in model.outputs)
     calls = Counter(id(node.operation) for node in nodes)
     makers = makers_of(nodes)
-    merged: dict[int, keras.Layer | None] = {}
+    merged = first_tokens(nodes, model.outputs)
     for node in nodes:
         before = makers.get(id(node.input_tensors[0])) if node.input_tensors else None
         if before is None or readers[id(before.outputs[0])] > 1:

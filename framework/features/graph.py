@@ -9,7 +9,8 @@ from math import prod
 from typing import Any
 
 from framework.core.backend import keras
-from framework.core.keras_private import call_again, is_of_keras, maker_of, nodes_of
+from framework.core.keras_private import call_again, is_of_keras, maker_of, makers_of, nodes_of
+from framework.features.shortcuts import first_tokens, fused
 
 MOST_TENSORS = 3
 
@@ -112,28 +113,25 @@ def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tupl
         cut: where to; with a cut at the input there is no prefix, and the second model takes images.
         inference: names of layers that the second model runs as in inference even while it trains.
 
+    The second model takes the shortcuts of ``shortcuts``.
+
     Returns:
         The prefix, to be called with ``training=False``, or None; and the tail. One tensor crosses as itself, several
         as a list, as in Keras.
     """
-    inferring = {layer.name for layer in model.layers if layer.name in inference and _takes_training(layer)}
-    if cut.at_input and not inferring:
-        return None, keras.Model(model.input, model.output, name="tail")
+    from framework.features.stand_ins import Inference
+
     crossing = list(cut.tensors) or model.inputs
     values = {id(tensor): keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in crossing}
     inputs = list(values.values())
-    nodes = nodes_of(model)
-    needed = _upstream(model.outputs, makers_of(nodes), {id(tensor) for tensor in crossing})
-    wrapped: dict[str, keras.Layer] = {}
-
-    def as_inferring(operation: Any) -> Any:
-        if operation.name not in inferring:
-            return operation
-        from framework.features.inference import Inference
-
-        return wrapped.setdefault(operation.name, Inference(operation))
-
-    repeat([node for node in nodes if any(id(tensor) in needed for tensor in node.outputs)], values, as_inferring)
+    needed = _upstream(model.outputs, makers_of(nodes_of(model)), {id(tensor) for tensor in crossing})
+    nodes = [node for node in nodes_of(model) if any(id(tensor) in needed for tensor in node.outputs)]
+    instead: dict[int, keras.Layer | None] = {
+        **fused(nodes),
+        **{id(layer): Inference(layer) for layer in model.layers if layer.name in inference and _takes_training(layer)},
+        **first_tokens(nodes, model.outputs),
+    }
+    repeat(nodes, values, lambda operation: instead.get(id(operation), operation))
     tail = keras.Model(one_or_all(inputs), one_or_all([values[id(tensor)] for tensor in model.outputs]), name="tail")
     prefix = None if cut.at_input else keras.Model(model.input, one_or_all(list(cut.tensors)), name="prefix")
     return prefix, tail
@@ -168,11 +166,6 @@ def repeat(nodes: Iterable[Any], values: dict[int, Any], instead: Callable[[Any]
         operation = instead(node.operation)
         outputs = [values[id(node.input_tensors[0])]] if operation is None else call_again(node, operation, values)
         values |= {id(tensor): output for tensor, output in zip(node.outputs, outputs, strict=True)}
-
-
-def makers_of(nodes: Iterable[Any]) -> dict[int, Any]:
-    """The call that gave each tensor, by the tensor's id."""
-    return {id(tensor): node for node in nodes for tensor in node.outputs}
 
 
 def _operations(nodes: Iterable[Any], tensors: Collection[int]) -> list[Any]:

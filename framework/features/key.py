@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from framework.core.backend import keras
+from framework.core.keras_private import is_functional, nodes_of
+from framework.features.shortcuts import first_tokens
 
 # Raise it with any change of how a prefix is run that changes bits.
 COMPUTE_VERSION = 2
@@ -33,7 +35,10 @@ def describe(prefix: keras.Model, *, decoding: str, precision: str, dtype: str) 
         precision: in which numbers the prefix is run.
         dtype: in which numbers its output is kept.
     """
+    nodes = nodes_of(prefix) if is_functional(prefix) else []
     return {
+        # only where it says something: caches of before are read on
+        **({"tokens": "the first"} if first_tokens(nodes, prefix.outputs) else {}),
         "prefix": fingerprint(prefix),
         "decoding": decoding,
         "precision": precision,

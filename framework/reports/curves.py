@@ -1,7 +1,4 @@
-"""The learning curves of one run, as a figure fit for a talk.
-
-Drawn on Matplotlib's ``Figure`` alone, never ``pyplot``: no window system is looked for, and threads don't share state.
-"""
+"""The learning curves of one run, as a figure fit for a talk."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from framework.core.digits import rounded
 from framework.core.errors import BadInput, Problem
-from framework.core.files import whole
 from framework.core.runs import RunFolder
 from framework.reports.entries import NOT_MEASURED, read_entry
+from framework.reports.style import BLUE, FAINT, GREY, INK, ORANGE, figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,8 +25,6 @@ WORDS = {
     "rmse": "Root mean squared error",
     "r2": "R²",
 }
-COLOURS = ("#0b6e99", "#c2571a")
-INK, GREY, FAINT = "#22272e", "#6b737d", "#e4e7eb"
 MARKED_UP_TO = 30
 
 
@@ -46,9 +41,6 @@ def draw(folder: RunFolder) -> Path:
     Raises:
         BadInput: the history has no epoch, or ``run.json`` can't be read.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     rows = folder.read_history()
     if not rows:
         raise BadInput(Problem(f"{folder.history} has no epoch yet: there is nothing to draw", str(folder.history)))
@@ -61,16 +53,14 @@ def draw(folder: RunFolder) -> Path:
     word = "last epoch" if (run.get("best") or {}).get("kept") == "last" else "epoch"
     panels = [*metrics[:1], "loss"]
 
-    # a figure that had the layout's engine would be drawn twice
-    figure = Figure(figsize=(6 * len(panels), 4.2), dpi=160, facecolor="white")
-    for axes, column, colour in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, COLOURS, strict=False):
+    drawn = figure(6 * len(panels), 4.2)
+    for axes, column, colour in zip(
+        drawn.subplots(1, len(panels), squeeze=False)[0], panels, (BLUE, ORANGE), strict=False
+    ):
         _panel(axes, rows, column, colour, best, word)
     if run.get("title"):
-        figure.suptitle(run["title"], x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False)
-    ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04).execute(figure)
-    with whole(folder.curves) as beside:
-        figure.savefig(beside)
-    return folder.curves
+        drawn.suptitle(run["title"], x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
+    return save(drawn, folder.curves)
 
 
 def _values(rows: Sequence[Mapping[str, Any]], column: str) -> list[float]:
@@ -98,7 +88,6 @@ def _panel(
         fontsize=12,
         color=INK,
         pad=10,
-        parse_math=False,
     )
     axes.set_xlabel("epoch", color=GREY)
     axes.set_xticks(_ticks(epochs[0], epochs[-1]))
@@ -146,7 +135,6 @@ def _mark_stages(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
             fontsize=8.5,
             fontstyle="italic",
             color=GREY,
-            parse_math=False,
             bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none"},
         )
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from framework.core.digits import brief, is_number
 from framework.core.names import short
 from framework.reports.comparison import Comparison, Variant
-from framework.reports.curves import FAINT, GREY, INK, WORDS
+from framework.reports.curves import WORDS
 from framework.reports.interval import wilson
-from framework.reports.style import save
+from framework.reports.style import FAINT, GREY, INK, figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,9 +35,6 @@ def draw(comparison: Comparison, path: Path) -> Path | None:
     Returns:
         The figure's path, or None where no run has an epoch.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     variants = [variant for variant in comparison.variants if variant.measured]
     if not variants:
         return None
@@ -48,9 +45,8 @@ def draw(comparison: Comparison, path: Path) -> Path | None:
     legend_lines = math.ceil((len(shown) + (len(variants) > len(shown)) + 2) / columns)
     width = 6.2 * (1 + max(1, len(numeric)))
     height = 4.4 + 0.22 * legend_lines
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.05)
-    figure = Figure(figsize=(width, height), dpi=160, facecolor="white", layout=layout)
-    panels = figure.subplots(1, 1 + max(1, len(numeric)), squeeze=False)[0]
+    drawn = figure(width, height)
+    panels = drawn.subplots(1, 1 + max(1, len(numeric)), squeeze=False)[0]
     metric = comparison.monitor.removeprefix("val_")
     handles = _curves(panels[0], variants, shown, metric)
     if numeric:
@@ -61,8 +57,8 @@ def draw(comparison: Comparison, path: Path) -> Path | None:
         _curves(panels[1], variants, shown, "loss" if "loss" in rest else (rest or [metric])[0])
     failed = f", {len(comparison.failures)} failed" if comparison.failures else ""
     title = f"{short(comparison.name, 70)}: {len(variants)} variant{'s' * (len(variants) > 1)}{failed}"
-    figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False)
-    legend = figure.legend(
+    drawn.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK, parse_math=False)
+    legend = drawn.legend(
         handles=handles,
         loc="outside lower left",
         ncols=columns,
@@ -73,7 +69,7 @@ def draw(comparison: Comparison, path: Path) -> Path | None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return save(figure, path, formulas=True)
+    return save(drawn, path, formulas=True)
 
 
 def numeric_keys(comparison: Comparison) -> list[str]:

@@ -26,7 +26,7 @@ def draw(path: Path, rows: Sequence[tuple[str, float, float, float]], title: str
     axes.set_xscale("log")
     for name, accuracy, first, later in rows:
         axes.plot([later, first], [accuracy, accuracy], color=FAINT, linewidth=2, zorder=1)
-        axes.annotate(name, (first, accuracy), xytext=(6, 5), textcoords="offset points", fontsize=9, parse_math=False)
+        axes.annotate(name, (first, accuracy), xytext=(6, 5), textcoords="offset points", fontsize=9)
     for place, (word, colour) in enumerate((("first run", BLUE), ("each later run", ORANGE)), start=2):
         axes.plot([row[place] for row in rows], [row[1] for row in rows], "o", color=colour, label=word)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

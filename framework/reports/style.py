@@ -1,4 +1,7 @@
-"""How this project's figures look: one figure, one kind of axes, one way to save, for all of them but the curves."""
+"""How this project's figures look: one figure, one kind of axes, one way to save.
+
+Drawn on Matplotlib's ``Figure`` alone, never ``pyplot``: no window system is looked for, and threads don't share state.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,16 @@ from typing import TYPE_CHECKING
 
 from framework.core.files import whole
 from framework.core.names import short
-from framework.reports.curves import COLOURS, FAINT, GREY, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-BLUE, ORANGE = COLOURS
+BLUE, ORANGE = "#0b6e99", "#c2571a"
+INK, GREY, FAINT = "#22272e", "#6b737d", "#e4e7eb"
 DPI = 160
 EDGE, HEADING = 0.14, 0.68  # inches: left of the title, and what title and line take
-
-__all__ = [
-    "BLUE",
-    "DPI",
-    "EDGE",
-    "FAINT",
-    "GREY",
-    "HEADING",
-    "INK",
-    "ORANGE",
-    "bare",
-    "figure",
-    "heading",
-    "quiet",
-    "save",
-    "shades",
-]
 
 
 def figure(width: float, height: float) -> Figure:
@@ -101,5 +87,9 @@ def save(figure: Figure, path: Path, formulas: bool = False) -> Path:
         text.set_parse_math(False)  # type: ignore[attr-defined]
     with whole(path) as beside, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a letter that the font has not is drawn as a box
+        if (engine := figure.get_layout_engine()) is not None:
+            # once: a figure that still has its engine when it is written is drawn twice
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(beside)
     return path

@@ -68,7 +68,7 @@ class StageInputs:
 
 def with_prefix(prefix: keras.Model, tail: keras.Model) -> keras.Model:
     """A frozen prefix, folded and in inference, and the tail that takes its output: from images to the whole's output."""
-    from framework.features.inference import Inference
+    from framework.features.stand_ins import Inference
 
     images = keras.Input(batch_shape=prefix.input.shape, dtype=prefix.input.dtype)
     return keras.Model(images, tail(Inference(folded(prefix), autocast=False)(images)), name="tail")

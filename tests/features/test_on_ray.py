@@ -120,7 +120,7 @@ def test_predictions_of_the_cluster_see_an_image_as_often_as_here(address, here,
         assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=2e-6)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_machine_that_is_lost_takes_no_whole_shard_along(nodes, here, tmp_path):
     """The bytes are those of one process: as many threads, and batches of the same images."""
     make_images(tmp_path / "photos", count=600, size=40)

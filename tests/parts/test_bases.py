@@ -35,11 +35,7 @@ FAMILIES = [
 
 
 def each(names):
-    def marks(name):
-        long = [pytest.mark.long] if name in FAMILIES else []
-        return [] if name in FIRST else [pytest.mark.slow, *long]
-
-    return [pytest.param(name, marks=marks(name)) for name in names]
+    return [pytest.param(name, marks=[] if name in FIRST else [pytest.mark.slow]) for name in names]
 
 
 def option(name):

@@ -51,7 +51,7 @@ def history(folder):
 
 
 @effect("compute=ray", "compute.address")
-@pytest.mark.long
+@pytest.mark.slow
 def test_after_a_node_is_lost_and_the_command_is_killed_the_history_is_that_of_this_machine(nodes, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
