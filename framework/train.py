@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from framework.cli.help import overview
 from framework.config.settings import Settings
 from framework.core.backend import load_tensorflow
 from framework.core.console import say
+from framework.core.garbage import keep
 from framework.runs.cluster import several
 from framework.runs.job import Job, train
 from framework.runs.preflight import Data, preflight
@@ -58,7 +58,7 @@ def begin(settings: Settings) -> None:
     """Load TensorFlow, where this process is the one that trains; nothing of it is ever garbage."""
     if not several(settings):
         load_tensorflow()
-        gc.freeze()
+        keep()
 
 
 def single(work: Callable[[Job], None], job: Job) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 import signal
 import socket
@@ -57,3 +59,38 @@ def test_a_missing_extra_is_told(run, capsys, monkeypatch):
     monkeypatch.setattr(serve, "PACKAGES", ("fastapi", "not_installed_at_all"))
     assert serve.main([f"run={run}"]) == 2
     assert "framework[serve]" in capsys.readouterr().err
+
+
+HEAPS = """
+import ctypes, threading
+from framework.serve import share_heaps
+if {shared}:
+    share_heaps()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+barrier = threading.Barrier(8)
+def work():
+    barrier.wait()
+    libc.malloc(1000)
+    barrier.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(b"heaps.xml", b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not platform.libc_ver()[0], reason="glibc alone has several heaps")
+def test_its_threads_share_two_heaps_unless_the_environment_says_otherwise(tmp_path):
+    def heaps(shared, **more):
+        environment = {key: value for key, value in os.environ.items() if key != "MALLOC_ARENA_MAX"} | more
+        command = [sys.executable, "-c", HEAPS.format(shared=shared)]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+        return (tmp_path / "heaps.xml").read_text().count("<heap nr=")
+
+    assert heaps(False) > 2
+    assert heaps(True) <= 2
+    assert 2 < heaps(True, MALLOC_ARENA_MAX="4") <= 4

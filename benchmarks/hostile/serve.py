@@ -42,7 +42,7 @@ SLOW_SHARE = 0.04  # of requests that take their time
 PATIENCE = 60.0
 TRIES = 20  # of a client that is told to come again
 ROUNDS, REST_SECONDS = 5, 2.0
-MOST_GROWTH = 1.15
+MOST_GROWTH = 1.1
 GOOD_SHARE = 0.999
 KEY = "s3cret+/="
 MARKED = "run<img src=x onerror=alert(1)>"  # a folder
@@ -302,7 +302,7 @@ def _attack(tally: Tally, server: Server, requests: int) -> None:
         "good answers meanwhile",
         "" if answered >= GOOD_SHARE else f"{answered:.2%} of {good['right'] + good['wrong']:,}",
     )
-    # the allocator takes what it will need in the first fifth
+    # what the allocator and the network need is there after the first round
     grown = sizes[-1] / sizes[1]
     tally.count("memory", "" if grown < MOST_GROWTH else f"from {sizes[1]:.0f} to {sizes[-1]:.0f} MB")
     tally.facts.append(

@@ -49,6 +49,7 @@ from framework.core.errors import (
     Problem,
     suggestion,
 )
+from framework.core.garbage import spare_command
 from framework.core.reporting import guarded
 from framework.runs.job import Job
 
@@ -67,6 +68,8 @@ def run_command(help: Callable[[], str], arguments: Sequence[str] | None, work: 
         arguments: in place of ``sys.argv``.
         work: takes what was given, returns the exit code.
     """
+    if arguments is None:
+        spare_command()
     given = sys.argv[1:] if arguments is None else list(arguments)
 
     # what the encoding of a pipe has no letters for is written out (\u2248): on Windows it has few

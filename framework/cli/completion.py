@@ -207,14 +207,12 @@ def _of_command(name: str) -> dict[str, Any]:
 def _of_training() -> dict[str, list[str]]:
     """Groups with their options, and keys with their values where these can be told."""
     import framework.parts  # noqa: F401 - registers the shipped parts
-    from framework.config.documents import read, read_option
+    from framework.config.documents import primary, read_option
     from framework.config.folders import conf_folder, groups
     from framework.config.kinds import OF_HYDRA, kinds
 
     found = {group.replace("/", "."): list(options) for group, options in groups().items()}
-    paths = [
-        path for path in read(conf_folder() / "train.yaml").keys if path.split(".")[0] not in ("defaults", "hydra")
-    ]
+    paths = [path for path in primary().keys if path.split(".")[0] not in ("defaults", "hydra")]
     for group, options in groups().items():
         for option in options:
             document = read_option(conf_folder() / group / f"{option}.yaml")

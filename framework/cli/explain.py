@@ -291,7 +291,7 @@ def _common(group: str) -> dict[str, Any]:
     """Types of the framework's own keys of a group, those that each of its options has."""
     record = SINGLE[group][1] if group in SINGLE else PLAIN.get(group, PartSettings)
     # what conf/train.yaml says for every option is not an option's to say
-    usual = documents.read(conf_folder() / "train.yaml").content.get(group) or {}
+    usual = documents.primary().content.get(group) or {}
     left_out = ("name", "parameters", INNER.get(record), *usual)
     return {key: kind for key, kind in schema.fields(record).items() if key not in left_out}
 

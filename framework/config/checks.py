@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from framework.config.documents import read
+from framework.config.documents import read, shipped
 from framework.config.folders import conf_folder, groups
 from framework.config.settings import (
     AugmentSettings,
@@ -208,13 +207,6 @@ def _stages(
     return stages
 
 
-@functools.cache
-def _shipped_stage() -> Mapping[str, Any]:
-    """What ``stage`` says in ``conf/train.yaml``, read once for all variants of a sweep."""
-    stage: Mapping[str, Any] = read(conf_folder() / "train.yaml").content["stage"]
-    return stage
-
-
 def _without_effect(
     usual: Mapping[str, Any],
     said: Mapping[str, Mapping[str, Any]],
@@ -229,7 +221,7 @@ def _without_effect(
         stages: the two together, of those that are right.
         trainable: ``model.trainable``.
     """
-    shipped = _shipped_stage()
+    defaults = shipped("stage")
 
     def idle(name: str, key: str, value: Any) -> str:
         """Why the stage can't use the value, empty if it can."""
@@ -244,7 +236,7 @@ def _without_effect(
     for key, value in usual.items():
         free = [name for name in stages if key not in said[name]]
         reasons = [idle(name, key, value) for name in free] or [f"each stage says its own {key}"]
-        if stages and value != shipped.get(key) and all(reasons):
+        if stages and value != defaults.get(key) and all(reasons):
             what = f"stage.{key}={schema.show(value)} changes nothing: {reasons[0]}"
             right = f"stages.{next(iter(stages))}.{key}={schema.show(value)}"
             problems.append(Problem(what, f"stage.{key}", right if not free else "leave it out"))

@@ -105,9 +105,14 @@ def read(file: Path) -> Document:
 
 
 @functools.cache
+def primary() -> Document:
+    """``conf/train.yaml``, read once a process: several checks and all variants of a sweep ask for it."""
+    return read(conf_folder() / "train.yaml")
+
+
 def shipped(node: str) -> dict[str, Any]:
-    """A node of ``conf/train.yaml`` as it is where nobody says anything, read once for all variants of a sweep."""
-    found: dict[str, Any] = read(conf_folder() / "train.yaml").content[node]
+    """A node of ``conf/train.yaml`` as it is where nobody says anything; not to be changed."""
+    found: dict[str, Any] = primary().content[node]
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from framework.config.documents import read, read_option
+from framework.config.documents import read_option, shipped
 from framework.config.folders import conf_folder
 
 # keys of ``data``, and what was done
@@ -57,7 +57,7 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
     if "task" not in now:
         now = {"task": read_option(conf_folder() / "task" / "auto.yaml").content, **now}
     if "search" not in now:
-        now["search"] = read(conf_folder() / "train.yaml").content["search"]
+        now["search"] = shipped("search")
     now = {"mirror": None, "distill": DISTILL, **now}
     if "compute" not in now:
         now["compute"] = here()
@@ -68,5 +68,4 @@ def as_now(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def here() -> dict[str, Any]:
     """The node ``compute`` of a run on this machine."""
-    usual = read(conf_folder() / "train.yaml").content["compute"]
-    return {**usual, **read_option(conf_folder() / "compute" / "local.yaml").content}
+    return {**shipped("compute"), **read_option(conf_folder() / "compute" / "local.yaml").content}

@@ -6,9 +6,7 @@ loaded when an attribute is first read.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import gc
 import os
 import sys
 import tempfile
@@ -18,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from framework.core.console import passing
+from framework.core.garbage import collecting_nothing, spare_end
 
 
 def load_tensorflow() -> ModuleType:
@@ -31,12 +30,11 @@ def load_tensorflow() -> ModuleType:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     from framework.core.keras_private import remember_attributes, sparing
 
-    with passing("loading TensorFlow …"), hushed(), sparing(), _collecting_nothing():
+    with passing("loading TensorFlow …"), hushed(), sparing(), collecting_nothing():
         tensorflow = import_module("tensorflow")
         keras = import_module("keras")
     remember_attributes()
-    # at its end the process would look through all of it for garbage, and the system takes everything back anyhow
-    atexit.register(gc.freeze)
+    spare_end()
     # whatever the user's keras.json says: images are (height, width, channels) throughout
     keras.config.set_image_data_format("channels_last")
     return tensorflow
@@ -44,18 +42,6 @@ def load_tensorflow() -> ModuleType:
 
 def _loaded() -> bool:
     return "tensorflow" in sys.modules and "keras" in sys.modules
-
-
-@contextlib.contextmanager
-def _collecting_nothing() -> Iterator[None]:
-    """While entered, no garbage is looked for: what is imported stays, and to walk it takes a quarter of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from framework.config.documents import read, read_option
+from framework.config.documents import read_option, shipped
 from framework.config.folders import conf_folder
 from framework.config.settings import CacheSettings, ComputeSettings
 from framework.core.backend import keras
@@ -105,10 +105,9 @@ def spread(
         else:
             unreadable.append((path, "no such file"))
     decode.plan(paths, geometry, deep)
-    usual = read(conf_folder() / "train.yaml").content
-    node = {**usual["compute"], **read_option(conf_folder() / "compute" / "ray.yaml").content}
+    node = {**shipped("compute"), **read_option(conf_folder() / "compute" / "ray.yaml").content}
     where = replace(ComputeSettings(**node), address=compute.address, cpus=compute.cpus, gpus=compute.gpus)
-    kept = CacheSettings(**{**usual["cache"], "use": "auto", "compute": "ray", "dir": cache.dir})
+    kept = CacheSettings(**{**shipped("cache"), "use": "auto", "compute": "ray", "dir": cache.dir})
     while paths:
         try:
             rows = features(

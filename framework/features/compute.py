@@ -327,6 +327,7 @@ def in_bfloat16(prefix: keras.Model) -> keras.Model:
 
     What comes before prepares the images, and would lose their lower bits.
     """
+    from framework.features.stand_ins import FirstToken
     from framework.parts.layers import FirstOutput
 
     first = next((number for number, operation in enumerate(prefix.operations) if has_kernel(operation)), 0)
@@ -338,8 +339,8 @@ def in_bfloat16(prefix: keras.Model) -> keras.Model:
     def again(layer: Any, changes: Mapping[str, Any]) -> Any:
         if not isinstance(layer, keras.Layer):
             return layer
-        if isinstance(layer, FirstOutput):
-            return FirstOutput(again(layer.layer, changes))
+        if isinstance(layer, FirstOutput | FirstToken):
+            return type(layer)(again(layer.layer, changes))
         return type(layer).from_config({**config_of(layer), **changes})
 
     # some of Keras Hub's make layers within that say nothing of their own precision

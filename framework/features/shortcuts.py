@@ -45,9 +45,8 @@ def first_tokens(nodes: Sequence[Any], outputs: Sequence[Any]) -> dict[int, kera
             before = makers.get(id(before.input_tensors[0]))
         if before is None or readers[id(before.outputs[0])] != 1 or len(before.input_tensors) != 1:
             continue
-        first = first_token(before.operation)
-        if first is not None:
-            found |= {id(before.operation): FirstToken(before.operation, first), id(node.operation): None}
+        if first_token(before.operation) is not None:
+            found |= {id(before.operation): FirstToken(before.operation), id(node.operation): None}
     return found
 
 

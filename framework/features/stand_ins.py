@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from framework.core.keras_hub_private import first_token
 
 
 class StandIn(keras.layers.Wrapper):
@@ -68,14 +69,14 @@ class FirstToken(StandIn):
     """The first token alone of what a transformer's block gives: from (batch, tokens, channels) to (batch, 1, channels).
 
     Args:
-        layer: the block.
-        first: computes it, as ``core.keras_hub_private.first_token`` says.
+        layer: the block, of a kind that ``core.keras_hub_private.first_token`` knows.
     """
 
-    def __init__(self, layer: keras.Layer, first: Callable[[Any], Any]):
-        super().__init__(layer)
-        self._first = first
+    def __init__(self, layer: keras.Layer, **options: Any):
+        super().__init__(layer, **options)
+        self._first = first_token(layer)
 
     def call(self, inputs: Any) -> Any:
         """The block's first token."""
+        assert self._first is not None
         return self._first(inputs)

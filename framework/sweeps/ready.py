@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from importlib import import_module
 
 from framework.core.backend import load_tensorflow
+from framework.core.garbage import keep
 from framework.runs import facts
 
 
@@ -21,4 +21,4 @@ def ready() -> None:
         import_module(f"framework.{module}")
     for module in ("filelock", "h5py", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.optimize"):
         import_module(module)
-    gc.freeze()
+    keep()
