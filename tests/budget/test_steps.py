@@ -85,7 +85,7 @@ def test_heads_then_the_last_layers_then_everything_then_more_of_them(tmp_path, 
     assert runs.batches[1:] == [["last-1"], ["all-1"], ["more-1"], ["more-3"]]
     # 600 s without 60 for the end: 20 for heads, 40 for the last layers, 12 to measure leave 468, of which half is for all
     steps = json.loads((tmp_path / "auto.json").read_text())["steps"]
-    assert "stages.all.epochs=14" in steps["all"][0]
+    assert "stages.all.epochs=17" in steps["all"][0]
     assert "callbacks.time_limit.seconds=211" in steps["all"][0]
     assert "trainer.seed=2" in steps["more-1"][0]
     assert done.why == "0:03 are too short for one more run"
@@ -144,7 +144,7 @@ def test_a_few_epochs_of_everything_come_after_the_last_layers_and_many_before(t
     assert [names[0] for names in runs.batches] == [*first, *(f"more-{number}" for number in range(1, 7)), "all-1"]
     # half of 448 s is enough for 5 epochs; of the 208 that six more runs leave, as many as fit
     assert "3:44 for it: fewer than 8 epochs fit" in (said := capsys.readouterr().err)
-    assert "3:28 for it: 1 run of 4 epochs" in said
+    assert "3:28 for it: 1 run of 5 epochs" in said
     _, runs = carried_out(tmp_path / "quick", monkeypatch, lambda name: 40.0, epoch=14.0)
     assert [names[0] for names in runs.batches][:3] == [*first, "all-1"]
 

@@ -50,13 +50,13 @@ def test_of_a_transformer_the_last_blocks_are_fewer():
 
 @pytest.mark.parametrize(
     ("usable", "epoch", "expected"),
-    # 15 s an epoch, one of them for what is not an epoch
+    # 13 s an epoch, one of them for what is not an epoch
     [
         (60, 10, (0, 0)),
-        (74, 10, (0, 0)),
-        (76, 10, (1, 4)),
-        (15 * 21, 10, (1, 20)),
-        (15 * 43, 10, (2, 20)),
+        (64, 10, (0, 0)),
+        (66, 10, (1, 4)),
+        (13 * 21, 10, (1, 20)),
+        (13 * 43, 10, (2, 20)),
         (1e9, 10, (4, 20)),
     ],
 )

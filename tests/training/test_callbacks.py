@@ -69,7 +69,7 @@ def test_a_keras_callback_trains_and_is_told_what_one_fit_of_the_whole_run_tells
 @pytest.mark.slow
 def test_terminate_on_nan_terminates(run):
     registry.callback("terminate_on_nan")(lambda folder: keras.callbacks.TerminateOnNaN())
-    bad = ["optim=sgd", "optim.lr=1e30", "trainer.epochs=5", "callbacks=checkpoint"]
+    bad = ["optim=sgd", "optim.lr=1e38", "trainer.epochs=5", "callbacks=checkpoint"]
     folder = run(*bad, "+callbacks.nan={name: terminate_on_nan}")
     assert len(folder.read_history()) == 1
 
