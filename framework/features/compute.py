@@ -17,6 +17,7 @@ from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed, listing
 from framework.core.geometry import Geometry
 from framework.core.keras_hub_private import config_of
+from framework.core.keras_private import layers_within
 from framework.core.together import Alone
 from framework.data import containers
 from framework.data.columns import Keys, ShardPaths, at
@@ -347,7 +348,15 @@ def in_bfloat16(prefix: keras.Model) -> keras.Model:
     with built_in("mixed_bfloat16"):
         model = keras.models.clone_model(prefix, clone_function=copy)
     model.set_weights(prefix.get_weights())
+    for layer in layers_within(model):
+        if getattr(layer, "activation", None) is keras.activations.gelu:
+            layer.activation = _gelu
     return model
+
+
+def _gelu(inputs: tf.Tensor) -> tf.Tensor:
+    """GELU by way of float32: in bfloat16 TensorFlow takes four times as long for it, a fourth of a transformer's pass."""
+    return tf.cast(tf.nn.gelu(tf.cast(inputs, tf.float32)), inputs.dtype)
 
 
 def _store(

@@ -113,7 +113,7 @@ def split(model: keras.Model, cut: Cut, inference: Collection[str] = ()) -> tupl
         cut: where to; with a cut at the input there is no prefix, and the second model takes images.
         inference: names of layers that the second model runs as in inference even while it trains.
 
-    The second model takes the shortcuts of ``shortcuts``.
+    In the second model the layers of ``shortcuts`` stand in for slower ones.
 
     Returns:
         The prefix, to be called with ``training=False``, or None; and the tail. One tensor crosses as itself, several

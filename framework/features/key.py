@@ -18,8 +18,8 @@ from framework.core.backend import keras
 from framework.core.keras_private import is_functional, nodes_of
 from framework.features.shortcuts import first_tokens
 
-# Raise it with any change of how a prefix is run that changes bits.
-COMPUTE_VERSION = 2
+# By precision: raise it with any change of how a prefix is run that changes bits.
+COMPUTE_VERSIONS = {"float32": 2, "bfloat16": 3}
 # What a layer's config says that its output in inference does not depend on once its weights are there.
 _WITHOUT_EFFECT = ("_initializer", "_regularizer", "_constraint")
 _LEFT_OUT = ("trainable", "seed", "build_config", "shared_object_id")
@@ -43,7 +43,7 @@ def describe(prefix: keras.Model, *, decoding: str, precision: str, dtype: str) 
         "decoding": decoding,
         "precision": precision,
         "dtype": dtype,
-        "compute": COMPUTE_VERSION,
+        "compute": COMPUTE_VERSIONS[precision],
         "versions": {name: version(name) for name in ("tensorflow", "keras")},
         "machine": _machine(),
     }

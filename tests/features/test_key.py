@@ -111,7 +111,7 @@ def test_everything_else_is_in_the_description(monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     others.append(make())
     monkeypatch.undo()
-    monkeypatch.setattr(key, "COMPUTE_VERSION", 99)
+    monkeypatch.setitem(key.COMPUTE_VERSIONS, "float32", 99)
     others.append(make())
     assert len({base, *others}) == 8
 
