@@ -182,7 +182,7 @@ def test_only_backend_loads_tensorflow(file):
 
 
 def test_some_modules_need_keras_when_they_are_read():
-    assert {"framework.parts.checkpoint_class", "framework.parts.layers", "framework.features.inference"} <= NEED_KERAS
+    assert {"framework.parts.checkpoint_class", "framework.parts.layers", "framework.features.stand_ins"} <= NEED_KERAS
 
 
 def test_no_command_is_called_like_a_module_of_python():

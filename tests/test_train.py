@@ -152,7 +152,7 @@ def test_what_lies_in_the_folder_and_is_not_used_is_told_and_recorded(photos, ca
 
 
 def test_a_loss_that_is_not_a_number_fails_the_run_and_says_where(photos, capsys):
-    folder = run(photos, "optim=sgd", "optim.lr=1e30", code=1)
+    folder = run(photos, "optim=sgd", "optim.lr=1e38", code=1)
     record = folder.read_run()
     assert record["status"] == "failed"
     assert "in epoch 1, batch" in record["reason"]
@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_a_number_fails_the_run_and_says_where(photos, capsys
 
 @pytest.mark.slow
 def test_the_best_model_before_a_bad_number_is_kept(photos):
-    bad = ["stages=head_then_all", "stages.head.epochs=3", "stages.all.lr=1e30", "optim=sgd", "optim.lr=0.05"]
+    bad = ["stages=head_then_all", "stages.head.epochs=3", "stages.all.lr=1e38", "optim=sgd", "optim.lr=0.05"]
     folder = run(photos, *bad, "callbacks.checkpoint.filename=best", code=1)
     record, rows = folder.read_run(), folder.read_history()
     assert record["status"] == "failed"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from framework.core.backend import tf
 from framework.core.keras_hub_private import first_token
 
 
