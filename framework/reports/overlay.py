@@ -102,13 +102,17 @@ def mean_curve(variant: Variant, column: str) -> tuple[list[int], list[float]]:
 def _curves(axes: Axes, variants: Sequence[Variant], shown: Sequence[Variant], metric: str) -> list[Line2D]:
     from matplotlib.lines import Line2D
 
+    def plot(variant: Variant, column: str, **how: Any) -> None:
+        epochs, values = mean_curve(variant, column)
+        axes.plot(epochs, values, marker="o" if len(epochs) == 1 else None, **how)  # of one epoch there is no line
+
     for variant in variants[len(shown) :]:
-        axes.plot(*mean_curve(variant, f"val_{metric}"), color="#c3c8ce", linewidth=0.7, alpha=0.7, zorder=1)
+        plot(variant, f"val_{metric}", color="#c3c8ce", linewidth=0.7, alpha=0.7, zorder=1)
     handles: list[Line2D] = []
     for place, variant in reversed(list(enumerate(shown))):
         colour = COLOURS[place]
-        axes.plot(*mean_curve(variant, metric), color=colour, linewidth=1.3, alpha=0.65, dashes=(3, 2), zorder=2)
-        axes.plot(*mean_curve(variant, f"val_{metric}"), color=colour, linewidth=2.1, zorder=3)
+        plot(variant, metric, color=colour, linewidth=1.3, alpha=0.65, dashes=(3, 2), zorder=2)
+        plot(variant, f"val_{metric}", color=colour, linewidth=2.1, zorder=3)
         if len(variant.measured) > 1:
             _band(axes, variant, f"val_{metric}", colour)
         handles.insert(0, Line2D([], [], color=colour, linewidth=2.4, label=short(variant.label, 80)))
@@ -119,7 +123,7 @@ def _curves(axes: Axes, variants: Sequence[Variant], shown: Sequence[Variant], m
     _dress(axes, WORDS.get(metric, metric.replace("_", " ").capitalize()), "epoch")
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
     return handles
 
 

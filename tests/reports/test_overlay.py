@@ -38,6 +38,16 @@ def test_validation_solid_training_dashed_labelled_by_what_varies(tmp_path, draw
     assert list(best.get_ydata()) == pytest.approx(mean_curve(comparison.variants[0], "val_accuracy")[1])
 
 
+def test_a_run_of_one_epoch_is_a_point_over_a_whole_number(tmp_path, drawn):
+    make_run(tmp_path / "0", ["optim.lr=0.1"], score=0.8, epochs=1)
+    make_run(tmp_path / "1", ["optim.lr=0.01"], score=0.7, epochs=1)
+    draw(compare(tmp_path), tmp_path / "comparison.png")
+    axes = drawn[0].axes[0]
+    assert {line.get_marker() for line in axes.get_lines()} == {"o"}
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+
+
 def test_the_metric_against_a_number_on_a_log_axis(tmp_path, drawn):
     draw(compare(make_sweep(tmp_path)), tmp_path / "comparison.png")
     axes = drawn[0].axes[1]
