@@ -36,6 +36,11 @@ def collecting_nothing() -> Iterator[None]:
             gc.enable()
 
 
+def keep_no_more() -> None:
+    """Look for garbage among all that is kept, too."""
+    gc.unfreeze()
+
+
 def keep() -> None:
     """Take all that there is for what stays: a fork that walked through it would have a copy of its own of each page."""
     gc.freeze()

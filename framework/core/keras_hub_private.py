@@ -214,13 +214,12 @@ def is_block(layer: Any) -> bool:
     return type(layer).__name__ in ("CLIPEncoderLayer", "SigLIPEncoderLayer")
 
 
-def first_token(layer: Any) -> Callable[[Any], Any] | None:
+def first_token(block: Any) -> Callable[[Any], Any] | None:
     """What computes the first token alone of what a transformer's block gives, from all tokens that it is given.
 
     None for other layers, for blocks of a kind that this is not written for, and for those that draw at random, since
     they would draw other numbers.
     """
-    block = layer.layer if type(layer).__name__ == "FirstOutput" else layer
     first = _FIRST_TOKEN.get(type(block).__name__) if type(block).__module__.startswith(f"{PACKAGE}.") else None
     if first is None or len(block.variables) > len(block.weights) or getattr(block, "use_causal_mask", False):
         return None

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from framework.core.backend import keras
-from framework.core.keras_hub_private import first_token
 from framework.core.keras_private import makers_of
 
 LEAST_EPSILON = 1.001e-5  # that TensorFlow's fused normalisation takes
@@ -31,7 +30,7 @@ def first_tokens(nodes: Sequence[Any], outputs: Sequence[Any]) -> dict[int, kera
         nodes: the calls of a graph.
         outputs: its tensors that are read outside of it.
     """
-    from framework.features.stand_ins import FirstToken
+    from framework.features.stand_ins import FirstToken, first_token_of
 
     makers = makers_of(nodes)
     readers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
@@ -45,7 +44,7 @@ def first_tokens(nodes: Sequence[Any], outputs: Sequence[Any]) -> dict[int, kera
             before = makers.get(id(before.input_tensors[0]))
         if before is None or readers[id(before.outputs[0])] != 1 or len(before.input_tensors) != 1:
             continue
-        if first_token(before.operation) is not None:
+        if first_token_of(before.operation) is not None:
             found |= {id(before.operation): FirstToken(before.operation), id(node.operation): None}
     return found
 

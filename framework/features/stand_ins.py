@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from framework.core.backend import tf
 from framework.core.keras_hub_private import first_token
+from framework.parts.layers import FirstOutput
 
 
 class StandIn(keras.layers.Wrapper):
@@ -21,6 +23,7 @@ class StandIn(keras.layers.Wrapper):
         return super().__call__(*inputs, **{name: value for name, value in arguments.items() if value is not None})
 
 
+@keras.saving.register_keras_serializable(package="framework")
 class Inference(StandIn):
     """Calls its layer with ``training=False``, whatever the model is called with.
 
@@ -65,16 +68,21 @@ class FusedNormalization(StandIn):
         return tf.cast(y, self.compute_dtype)
 
 
+def first_token_of(layer: Any) -> Callable[[Any], Any] | None:
+    """``core.keras_hub_private.first_token``, also of a block of which only the first output is taken."""
+    return first_token(layer.layer if isinstance(layer, FirstOutput) else layer)
+
+
 class FirstToken(StandIn):
     """The first token alone of what a transformer's block gives: from (batch, tokens, channels) to (batch, 1, channels).
 
     Args:
-        layer: the block, of a kind that ``core.keras_hub_private.first_token`` knows.
+        layer: the block, of a kind that ``first_token_of`` knows.
     """
 
     def __init__(self, layer: keras.Layer, **options: Any):
         super().__init__(layer, **options)
-        self._first = first_token(layer)
+        self._first = first_token_of(layer)
 
     def call(self, inputs: Any) -> Any:
         """The block's first token."""

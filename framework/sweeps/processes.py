@@ -15,7 +15,6 @@ import atexit
 import contextlib
 import ctypes
 import functools
-import gc
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.util
@@ -31,6 +30,7 @@ from typing import Any
 
 from framework.core.errors import DONE, INTERRUPTED
 from framework.core.forking import FORKS, HEARD, context, deaf, forks, is_copy
+from framework.core.garbage import keep, keep_no_more
 from framework.core.travelling import threads
 from framework.sweeps.cards import NONE, VARIABLE, Cards
 from framework.sweeps.engines import Call, Ended, Engine, all_ended
@@ -119,11 +119,11 @@ class Processes(Engine):
         self._idle: list[_Worker] = []
 
     def __enter__(self) -> Processes:
-        gc.freeze()
+        keep()
         return self
 
     def __exit__(self, *_: object) -> None:
-        gc.unfreeze()
+        keep_no_more()
 
     @property
     def forks(self) -> bool:
