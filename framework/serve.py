@@ -42,7 +42,7 @@ memory, time and connections is bounded by limits, which are listed below.
 Exit code 0: stopped; 2: the command line, the run or the port are wrong.
 """
 BACKLOG = 2048
-HEAPS = 2
+MEMORY = (("MALLOC_ARENA_MAX", -8, 2), ("MALLOC_MMAP_THRESHOLD_", -3, 4 * 2**20))  # M_ARENA_MAX, M_MMAP_THRESHOLD
 TOKEN = "FRAMEWORK_TOKEN"
 PACKAGES = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client")
 
@@ -87,7 +87,7 @@ def serve(options: Options) -> int:
     if unsure is not None:
         say(unsure.told)
     door = _listen(options.host, options.port)
-    share_heaps()
+    give_back_memory()
     load_tensorflow()
     import uvicorn
 
@@ -132,16 +132,19 @@ def serve(options: Options) -> int:
     return DONE
 
 
-def share_heaps() -> None:
-    """Have all threads that begin later take memory from two heaps, unless ``MALLOC_ARENA_MAX`` says how many.
+def give_back_memory() -> None:
+    """Have all threads that begin later share two heaps, and blocks of 4 MiB and more go back to the system once freed.
 
-    The C library of most Linux systems has up to eight for each core, and each keeps for itself what it once needed: a
-    server of many threads grew on and on. Source: ``mallopt(3)``.
+    The C library of most Linux systems has up to eight heaps for each core, each of which keeps what it once needed, and
+    serves large blocks from them once one of that size was freed: a server of many threads grew on and on. The
+    environment's ``MALLOC_ARENA_MAX`` and ``MALLOC_MMAP_THRESHOLD_`` come first. Source: ``mallopt(3)``.
     """
-    arenas = -8  # M_ARENA_MAX
-    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
-        with contextlib.suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(arenas, HEAPS)
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(AttributeError):  # another C library
+        for name, parameter, value in MEMORY:
+            if name not in os.environ:
+                ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def _token(options: Options) -> str | None:

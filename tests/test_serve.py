@@ -61,11 +61,11 @@ def test_a_missing_extra_is_told(run, capsys, monkeypatch):
     assert "framework[serve]" in capsys.readouterr().err
 
 
-HEAPS = """
+MEMORY = """
 import ctypes, threading
-from framework.serve import share_heaps
-if {shared}:
-    share_heaps()
+from framework.serve import give_back_memory
+if {given_back}:
+    give_back_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 barrier = threading.Barrier(8)
@@ -76,21 +76,35 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
+libc.free(ctypes.c_void_p(libc.malloc(8 * 2**20)))
+libc.malloc(7 * 2**20)  # a block of the system's own, or of a heap that now holds blocks of such a size
 libc.fopen.restype = ctypes.c_void_p
-file = ctypes.c_void_p(libc.fopen(b"heaps.xml", b"w"))
+file = ctypes.c_void_p(libc.fopen(b"memory.xml", b"w"))
 libc.malloc_info(0, file)
 libc.fclose(file)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not platform.libc_ver()[0], reason="glibc alone has several heaps")
-def test_its_threads_share_two_heaps_unless_the_environment_says_otherwise(tmp_path):
-    def heaps(shared, **more):
-        environment = {key: value for key, value in os.environ.items() if key != "MALLOC_ARENA_MAX"} | more
-        command = [sys.executable, "-c", HEAPS.format(shared=shared)]
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-        return (tmp_path / "heaps.xml").read_text().count("<heap nr=")
+def test_it_gives_memory_back_unless_the_environment_says_otherwise(tmp_path):
+    named = ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_")
 
-    assert heaps(False) > 2
-    assert heaps(True) <= 2
-    assert 2 < heaps(True, MALLOC_ARENA_MAX="4") <= 4
+    def taken(given_back, **more):
+        environment = {key: value for key, value in os.environ.items() if key not in named} | more
+        command = [sys.executable, "-c", MEMORY.format(given_back=given_back)]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+        told = (tmp_path / "memory.xml").read_text()
+        return told.count("<heap nr="), int(re.search(r'type="mmap" count="\d+" size="(\d+)"', told)[1]) >= 7 * 2**20
+
+    heaps, large = taken(False)
+    assert heaps > 2
+    assert not large
+    heaps, large = taken(True)
+    assert heaps <= 2
+    assert large
+    heaps, large = taken(True, MALLOC_ARENA_MAX="4")
+    assert 2 < heaps <= 4
+    assert large
+    heaps, large = taken(True, MALLOC_MMAP_THRESHOLD_=str(32 * 2**20))
+    assert heaps <= 2
+    assert not large
