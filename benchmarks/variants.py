@@ -43,10 +43,11 @@ def main() -> None:
         timed = run("framework.train", "-m", *common, *varied, f"hydra.sweep.dir={folder}/sweep", cache=Path(folder))
         runs = [json.loads(file.read_text()) for file in Path(folder, "sweep").glob("*/run.json")]
     best = max(one["best"]["metrics"]["val_accuracy"] for one in runs)
-    row = [f"{len(runs)}", f"{timed.seconds:.1f}", f"{timed.seconds / len(runs):.2f}", f"{best:.3f}"]
+    one, loading, each = statistics.median(alone), statistics.median(imported), timed.seconds / len(runs)
+    row = [f"{len(runs)}", f"{timed.seconds:.1f}", f"{each:.2f}", f"{each / loading:.3f}", f"{best:.3f}"]
     title = f"head variants, rate × hidden × dropout, {EPOCHS} epochs each, filled cache"
-    report(title, ["runs", "seconds", "seconds a run", "best val accuracy"], [row])
-    one, loading = statistics.median(alone), statistics.median(imported)
+    columns = ["runs", "seconds", "seconds a run", "of importing TensorFlow", "best val accuracy"]
+    report(title, columns, [row])
     title = "one of them alone, whole process"
     row = [f"{one:.2f}", f"{loading:.2f}", f"{one / loading:.2f}"]
     report(title, ["seconds", "of importing TensorFlow", "ratio"], [row])

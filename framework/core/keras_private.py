@@ -13,6 +13,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from framework.core.backend import Lazy, keras
@@ -48,6 +49,19 @@ def remember_attributes() -> None:
     from keras.src.saving import saving_lib
 
     saving_lib.get_attr_skipset = functools.cache(saving_lib.get_attr_skipset)
+
+
+def set_seed_of_keras(seed: int) -> None:
+    """What ``keras.utils.set_random_seed`` does, without TensorFlow's seed: to set that throws away all that TensorFlow has
+    made of traced functions, which takes it as long as to trace them. Nothing that Keras draws depends on it.
+    """
+    from keras.src.utils import rng_utils
+
+    before, rng_utils.tf = rng_utils.tf, SimpleNamespace(available=False)
+    try:
+        keras.utils.set_random_seed(seed)
+    finally:
+        rng_utils.tf = before
 
 
 def _import_wrappers_late() -> None:

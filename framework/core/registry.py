@@ -227,16 +227,17 @@ def metric(name: str, *, tasks: tuple[TaskKind, ...] = CLASSIFYING) -> Callable[
     return register("metric", name, tasks=tasks)
 
 
-def callback(name: str, *, writes: bool = False) -> Callable[[Function], Function]:
+def callback(name: str, *, writes: bool = False, steps: bool = False) -> Callable[[Function], Function]:
     """Register a callback: ``(folder, *, …) -> keras.callbacks.Callback``, ``folder`` the run's.
 
     One that ``writes`` leaves files or records, and changes nothing of the training: of several workers the first alone
-    has it. Any other one is each worker's, with a folder of its own.
+    has it. Any other one is each worker's, with a folder of its own. One that ``steps`` is part of each step of training, and
+    so of the graph that a run traces.
 
     A parameter called ``monitor`` names a column of the history, ``filename`` a template of such columns: both are
     checked before training.
     """
-    return register("callback", name, writes=writes)
+    return register("callback", name, writes=writes, steps=steps)
 
 
 def augmentation(name: str, *, mixes: bool = False) -> Callable[[Function], Function]:

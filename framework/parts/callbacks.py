@@ -142,7 +142,7 @@ def _seconds_so_far(folder: RunFolder) -> float:
         return 0.0
 
 
-@callback("weight_averaging")
+@callback("weight_averaging", steps=True)
 def weight_averaging(folder: RunFolder, *, momentum: Share) -> keras.callbacks.Callback:
     """Validates and saves the running average of the weights in place of the last ones."""
     from framework.parts.averaging_class import WeightAveraging

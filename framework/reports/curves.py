@@ -11,10 +11,11 @@ from framework.core.digits import rounded
 from framework.core.errors import BadInput, Problem
 from framework.core.runs import RunFolder
 from framework.reports.entries import NOT_MEASURED, read_entry
-from framework.reports.style import BLUE, FAINT, GREY, INK, ORANGE, figure, save
+from framework.reports.style import BLUE, EDGE, FAINT, GREY, INK, ORANGE, figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.text import Text
 
 WORDS = {
@@ -26,6 +27,10 @@ WORDS = {
     "r2": "R²",
 }
 MARKED_UP_TO = 30
+PANEL, HEIGHT = 6.0, 4.2  # inches
+# inches around panels and between them, for numbers and titles: to have them measured takes as long as to draw
+LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 0.58, 0.16, 0.66, 0.42, 0.5
+TITLE = 0.36
 
 
 def draw(folder: RunFolder) -> Path:
@@ -53,14 +58,33 @@ def draw(folder: RunFolder) -> Path:
     word = "last epoch" if (run.get("best") or {}).get("kept") == "last" else "epoch"
     panels = [*metrics[:1], "loss"]
 
-    drawn = figure(6 * len(panels), 4.2)
-    for axes, column, colour in zip(
-        drawn.subplots(1, len(panels), squeeze=False)[0], panels, (BLUE, ORANGE), strict=False
-    ):
+    drawn = figure(PANEL * len(panels), HEIGHT)
+    for axes, column, colour in zip(_axes(drawn, len(panels), "title" in run), panels, (BLUE, ORANGE), strict=False):
         _panel(axes, rows, column, colour, best, word)
     if run.get("title"):
-        drawn.suptitle(run["title"], x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
+        across, up = EDGE / (PANEL * len(panels)), 1 - 0.14 / HEIGHT
+        drawn.text(across, up, run["title"], va="top", fontsize=14, fontweight="bold", color=INK)
     return save(drawn, folder.curves)
+
+
+def _axes(drawn: Figure, count: int, titled: bool) -> Sequence[Axes]:
+    """So many panels side by side, with room for what stands around them."""
+    inner = (PANEL * count - LEFT - RIGHT - (count - 1) * BETWEEN) / count
+    above = ABOVE + TITLE * titled
+    drawn.set_layout_engine(None)
+    drawn.subplots_adjust(
+        left=LEFT / (PANEL * count),
+        right=1 - RIGHT / (PANEL * count),
+        bottom=BELOW / HEIGHT,
+        top=1 - above / HEIGHT,
+        wspace=BETWEEN / inner,
+    )
+    panels: Sequence[Axes] = drawn.subplots(1, count, squeeze=False)[0]
+    for axes in panels:
+        # said, for where they would be is measured each time that they are drawn
+        axes.xaxis.set_label_coords(0.5, -0.26 / (HEIGHT - above - BELOW))
+        axes.yaxis.set_label_coords(0, 0.5)
+    return panels
 
 
 def _values(rows: Sequence[Mapping[str, Any]], column: str) -> list[float]:
@@ -88,6 +112,7 @@ def _panel(
         fontsize=12,
         color=INK,
         pad=10,
+        y=1,
     )
     axes.set_xlabel("epoch", color=GREY)
     axes.set_xticks(_ticks(epochs[0], epochs[-1]))

@@ -25,6 +25,7 @@ from framework.model import weights
 from framework.model.bases import Bases
 from framework.runs import capacity, cluster, heads, networks, places, teaching
 from framework.training.experiment import Experiment
+from framework.training.traced import LastTraced
 
 T = TypeVar("T")
 # Where something else is wrong already, nobody waits for a first look at more images than these.
@@ -37,6 +38,7 @@ class Data:
 
     Attributes:
         bases: what the networks of its runs stand on.
+        last: the training that its last run has left.
     """
 
     _known: ClassVar[WeakValueDictionary[str, Data]] = WeakValueDictionary()
@@ -44,7 +46,7 @@ class Data:
     def __init__(self, name: str | None = None) -> None:
         self._name = name or uuid.uuid4().hex
         self._known[self._name] = self
-        self.bases = Bases()
+        self.bases, self.last = Bases(), LastTraced()
         self._listed: dict[str, Images | BadInput] = {}
         self._looked: dict[str, tuple[Images, dict[str, str]] | BadInput] = {}
         self._digests: dict[str, str | BadInput] = {}

@@ -10,6 +10,7 @@ from framework.config.settings import Settings, TrainerSettings
 from framework.core.backend import keras, load_tensorflow, tf
 from framework.core.console import warn
 from framework.core.errors import BadInput, Problem
+from framework.core.keras_private import set_seed_of_keras
 from framework.data import fingerprint
 from framework.data.columns import joined
 from framework.data.rows import Undecodable, undecodable
@@ -76,13 +77,18 @@ def look(
     return Looked(replace(start, images=images), skipped, digest)
 
 
-def network(start: Experiment, bases: Bases | None = None) -> Network:
+def network(start: Experiment, bases: Bases | None = None, traced: bool = False) -> Network:
     """The network as it begins: all seeds set, then built, on a base of before if ``bases`` holds it.
+
+    Args:
+        start: what is to be trained.
+        bases: hold the last one.
+        traced: whether the steps that it is to be trained by are traced already.
 
     Raises:
         BadInput: it can't be built.
     """
-    seed_everything(start.settings.trainer)
+    seed_everything(start.settings.trainer, traced)
     return build(start.settings, start.task, start.examples, bases)
 
 
@@ -120,9 +126,12 @@ def train(trainer: Trainer) -> None:
         raise found from None
 
 
-def seed_everything(trainer: TrainerSettings) -> None:
-    """Set all seeds, and where wanted make every operation deterministic."""
-    keras.utils.set_random_seed(trainer.seed)
+def seed_everything(trainer: TrainerSettings, traced: bool = False) -> None:
+    """Set all seeds, and where wanted make every operation deterministic; without TensorFlow's own where all is ``traced``."""
+    if traced:
+        set_seed_of_keras(trainer.seed)
+    else:
+        keras.utils.set_random_seed(trainer.seed)
     if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
 

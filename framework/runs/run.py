@@ -208,11 +208,12 @@ class Run:
         if self.job.repeats:
             tell_differences(self.job.repeats, self.record.run)
         with self.record.phase("building"):
-            built = network(start, self.data.bases)
+            traced = self.data.last.serves(settings, looked.fingerprint)
+            built = network(start, self.data.bases, traced)
         self.record.note(parameters=built.model.count_params())
         meet(self.workers, self.job, looked, built)
         callbacks, store = make_callbacks(settings, self.folder), SharedStore(FolderStore(self.folder), self.workers)
-        return Trainer(start, built, callbacks, self.record, store, looked.fingerprint, self.workers)
+        return Trainer(start, built, callbacks, self.record, store, looked.fingerprint, self.workers, self.data.last)
 
     def _save(self, trainer: Trainer) -> dict[str, object]:
         """Write ``model.keras`` from the best epoch, or the last where no callback kept the best; say which that was."""

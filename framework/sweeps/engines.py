@@ -25,11 +25,13 @@ class Call:
         function: returns an exit code; where processes are not forked it must pickle.
         folder: of the run, which is there.
         kind: one process may make all calls that have an equal one, one after the other; None for a process of its own.
+        graph: a process that has just made a call with an equal one makes this one sooner; None where none does.
     """
 
     function: Callable[[], int]
     folder: Path = Path()
     kind: Any = None
+    graph: Any = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class Engine(ABC):
     def told(self) -> str:
         """What it is, for messages; empty for this machine."""
         return ""
+
+    def suited(self, graphs: Iterable[Any]) -> int:
+        """Which of the calls that wait is to come next, by their ``graph``: the first, or one that a process waits for."""
+        return 0
 
     def clear_up(self) -> None:
         """End what is left there of an earlier command that died."""

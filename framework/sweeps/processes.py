@@ -52,7 +52,7 @@ class _Worker:
 
     def __init__(self, place: int, call: Call, cards: tuple[str, ...], environment: Mapping[str, str]):
         way = context()
-        self.place, self.kind, self.cards, self.done = place, call.kind, cards, 0
+        self.place, self.kind, self.graph, self.cards, self.done = place, call.kind, call.graph, cards, 0
         self.lasts = False
         self._calls: Connection | None = None
         theirs = None
@@ -94,7 +94,7 @@ class _Worker:
             return False
         except OSError:
             return False
-        self.place = place
+        self.place, self.graph = place, call.graph
         return True
 
     def leave(self) -> None:
@@ -141,9 +141,15 @@ class Processes(Engine):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, cores // self.cpus) if self.cpus else cores + cores // 2
 
+    def suited(self, graphs: Iterable[Any]) -> int:
+        """The first that a process waits for which has just made such a call; else the first of all."""
+        had = [one.graph for one in self._idle if one.graph is not None]
+        return next((place for place, graph in enumerate(graphs) if had and graph in had), 0)
+
     def start(self, place: int, call: Call) -> None:
         """Have a process that waits begin a call of its kind, or a new one, with cards of its own if there are any."""
-        fit = next((one for one in self._idle if call.kind is not None and one.kind == call.kind), None)
+        fits = [one for one in self._idle if call.kind is not None and one.kind == call.kind]
+        fit = next((one for one in fits if one.graph == call.graph), fits[0] if fits else None)
         if fit is not None:
             self._idle.remove(fit)
             if fit.take(place, call):

@@ -48,9 +48,11 @@ from framework.sweeps.search import Ready, Trials, results_of
 from framework.sweeps.study import Study
 from framework.sweeps.summary import tell_best
 from framework.sweeps.view import View, first_line
+from framework.training.traced import graph_of
 
 Work = Callable[[Job], None]
 MOST_CHANGES = 5
+LOOK_AHEAD = 100  # jobs, for one that a process is ready for
 LOCK = ".lock"
 LOST_IN = 120.0  # seconds in which the process of a run is gone with its machine
 PLUGINS_STUDY = "study.db"  # as 0.1.0 kept it
@@ -181,11 +183,20 @@ class Sweep:
         """
         todo = self._todo(jobs)
         if todo:
-            ready = (Ready(job, job.overrides, functools.partial(start, jobs.index(job))) for job in todo)
+            ready = (
+                Ready(job, job.overrides, functools.partial(start, jobs.index(job))) for job in self._in_turn(todo)
+            )
             self._deadline = deadline
             self._work_off(ready, self._room(at_once), len(todo))
             self._deadline = None
         return [self._value(job) for job in jobs]
+
+    def _in_turn(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """The jobs in their order, but for one of those ahead that a process is just ready for."""
+        assert self._engine is not None
+        left = list(jobs)
+        while left:
+            yield left.pop(self._engine.suited(graph_of(job.settings) for job in left[:LOOK_AHEAD]))
 
     def search(
         self,
@@ -372,7 +383,8 @@ class Sweep:
             view.begin(job)
             begun.append(job)
             if engine.forks:
-                return Call(functools.partial(_in_child, self.work, job), job.folder, _kind(job))
+                call = functools.partial(_in_child, self.work, job)
+                return Call(call, job.folder, _kind(job), graph_of(job.settings))
             return Call(functools.partial(_anew, self.work, job), job.folder)
 
         def unwanted(place: int) -> bool:

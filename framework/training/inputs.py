@@ -51,6 +51,7 @@ class StageInputs:
         cached: whether rows are kept features.
         copies: how many rows of each training image there are, one augmented version after the other.
         answers: a teacher's logits of the training images, float32 (images, units); None where none teaches.
+        features: what a run's record says of them, where they are kept features; else empty.
         says: a clause for the person who waits.
     """
 
@@ -63,6 +64,7 @@ class StageInputs:
     cached: bool = False
     copies: int = 1
     answers: np.ndarray | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
     says: str = ""
 
 
@@ -127,10 +129,16 @@ class InputBuilder:
         passes = self.passes(stage)
         why = self.why_not_kept(passes[0].cut, stage)
         inputs = self._from_features(stage, passes) if why is None else self._from_images(stage, passes, why)
+        self.note(inputs)
         if self.experiment.teacher is not None and self._answers is None:
             with self.recorder.phase("teacher"):
                 self._answers = answers(self.experiment)
         return replace(inputs, answers=self._answers)
+
+    def note(self, inputs: StageInputs) -> None:
+        """Have the recorder told of kept features, where a stage has such."""
+        if inputs.features:
+            self.recorder.note(features=dict(inputs.features))
 
     def passes(self, stage: Stage) -> tuple[Pass, ...]:
         """All splits as one; where the stage trains on images of a size of its own, those first, then the others.
@@ -212,7 +220,6 @@ class InputBuilder:
                 start += count
             known, computed = known + len(rows) - rows.computed, computed + rows.computed
         cut = passes[0].cut
-        self.recorder.note(features={"computed": computed, "from_cache": known, "cut": list(cut.names)})
         what = f"features kept after {', '.join(cut.names)}" + (f" of {copies} augmented copies" if copies else "")
         says = self._says(stage, f"{what} ({known:,} known, {computed:,} computed)")
         tail, *judge = [one.tail for one in passes]
@@ -223,6 +230,7 @@ class InputBuilder:
             judge=judge[0] if judge else None,
             cached=True,
             copies=copies or 1,
+            features={"computed": computed, "from_cache": known, "cut": list(cut.names)},
             says=says,
         )
 

@@ -51,14 +51,19 @@ class StepLoop:
         gathered: Gathered | None = None,
     ):
         self.model, self.step = model, step
-        self.steps, self.at_once, self.look = steps, at_once, look
-        self._left = steps if first is None else first
-        if not 0 < self._left <= steps:
-            raise ValueError(f"{self._left} steps are left of an epoch of {steps}")
+        self.steps, self.at_once = steps, at_once
         self._few = 1
         self._gathers = gathered
-        self._order: tf.Tensor | None = None
         self._run = tf.function(self._chunk, autograph=False, reduce_retracing=True)
+        self.begin(first, look)
+
+    def begin(self, first: int | None = None, look: Callable[[int], None] | None = None) -> None:
+        """Begin a training, anew with what is traced; arguments and error as those of the class."""
+        self._left = self.steps if first is None else first
+        if not 0 < self._left <= self.steps:
+            raise ValueError(f"{self._left} steps are left of an epoch of {self.steps}")
+        self.look = look
+        self._order: tf.Tensor | None = None
 
     def __call__(self, iterator: Any) -> dict[str, tf.Tensor]:
         """Run the next steps of the epoch; loss and metrics so far."""

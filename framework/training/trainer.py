@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from framework.training.distilling import teach
 from framework.training.experiment import Experiment
 from framework.training.inputs import InputBuilder, StageInputs
 from framework.training.interruption import Interruption
+from framework.training.loop import StepLoop
 from framework.training.progress import Progress
 from framework.training.stages import Stage, freeze, stage_of
 from framework.training.state import (
@@ -53,7 +54,11 @@ from framework.training.state import (
     restore,
     restore_callbacks,
 )
+from framework.training.traced import LastTraced, Traced, graph_of
 from framework.training.workers import OneWorker
+
+if TYPE_CHECKING:
+    from framework.training.callback_list import CallbackList
 
 WHOLE_EPOCH = 128
 EVALUATION_BATCH = 256
@@ -70,6 +75,7 @@ class Trainer:
         store: keeps the history, and the state that a training goes on from.
         data: fingerprint of what is trained on; a state that was written on other data is taken up at an epoch's start.
         workers: that train together; by default this process alone.
+        last: holds the training before this one, whose traced steps serve again where they can; afterwards this one.
 
     Raises:
         BadInput: a stage names a layer that the base has not or a size that it can't take, or a checkpoint's format can't
@@ -85,14 +91,19 @@ class Trainer:
         store: Store | None = None,
         data: str | None = None,
         workers: OneWorker | None = None,
+        last: LastTraced | None = None,
     ):
-        self.experiment, self.network, self.settings = experiment, network, experiment.settings
+        self.experiment, self.settings = experiment, experiment.settings
+        self.last = last or LastTraced()
+        self._traced = self.last.take(self.settings, data, network)
+        self.network = self._traced.again(network) if self._traced else network
         self.callbacks = dict(callbacks or {})
         self.recorder, self.store, self.data = recorder or Unrecorded(), store or Unstored(), data
         self.workers = workers or OneWorker()
-        check_formats(self.settings, network.model)
-        self.stages = [stage_of(name, stage, self.settings, network) for name, stage in self.settings.stages.items()]
-        self.inputs = InputBuilder(experiment, network, self.recorder, self.workers)
+        check_formats(self.settings, self.network.model)
+        stages = self.settings.stages.items()
+        self.stages = [stage_of(name, stage, self.settings, self.network) for name, stage in stages]
+        self.inputs = InputBuilder(experiment, self.network, self.recorder, self.workers)
         for stage in self.stages:
             self.inputs.graph(stage)  # a size that can't be is told before anything trains
         self.balance = balance(experiment)
@@ -142,6 +153,8 @@ class Trainer:
                 say(f"stage {stage.name} ends here: {reason}")
         if not fault:
             self._save(at)
+            if self._traced is not None:
+                self.last.keep(self.settings, self.data, self._traced)
         self._last = inputs
         self._tell("on_train_end", dict(self.history[-1]) if self.history else None)
         if fault:
@@ -234,11 +247,25 @@ class Trainer:
         if state is not None:
             # first of all: what this stage keeps features of may have been trained by an earlier one
             restore(layer_variables(self.network.flat, self._learned), state)
+        traced, done = self._traced, self.history[-1]["epoch"] if self.history else 0
+        if traced is not None:
+            traced.at.tail.optimizer.learning_rate = stage.lr
+            self.inputs.note(traced.inputs)
+            return traced.inputs, StageProgress(stage, traced.at.tail, traced.at.metrics, done, done)
         inputs = self.inputs.build(stage)
-        return inputs, self._compile(stage, inputs)
+        tail, metrics = self._compile(stage, inputs)
+        at = StageProgress(stage, tail, metrics, done, done)
+        if self._gathers(inputs) and not inputs.features["computed"] and graph_of(self.settings) is not None:
+            begun = {name: np.array(variable) for name, variable in optimizer_variables(tail)}
+            self._traced = Traced(self.network, inputs, at, begun)
+        return inputs, at
 
-    def _compile(self, stage: Stage, inputs: StageInputs) -> StageProgress:
-        """Compile what the stage fits, and the whole model with the same optimizer, so that it is saved as compiled."""
+    def _compile(self, stage: Stage, inputs: StageInputs) -> tuple[keras.Model, list[Any]]:
+        """Compile what the stage fits, and the whole model with the same optimizer, so that it is saved as compiled.
+
+        Returns:
+            What is fitted, and its metrics.
+        """
         trainer, task = self.settings.trainer, self.experiment.task
         at_once = trainer.steps_per_execution
         if at_once == "auto":
@@ -256,8 +283,7 @@ class Trainer:
         # before the first step: one that makes variables is traced twice
         optimizer.build(inputs.tail.trainable_variables)
         self.workers.join(inputs.tail, trainer.batch_size)
-        done = self.history[-1]["epoch"] if self.history else 0
-        return StageProgress(stage, inputs.tail, metrics, done, done)
+        return inputs.tail, metrics
 
     def _fit_head(self, inputs: StageInputs) -> None:
         """Make the head of the training images, each as it is kept or as its file is, if it is one that is made so.
@@ -337,37 +363,7 @@ class Trainer:
             metrics=running,
             agree=self.workers.agree,
         )
-        loop = self.workers.loop(at, interruption, self.images, self.settings.trainer.batch_size)
-        at_once = tail.steps_per_execution
-        gathered = judged = None
-        if gathers:
-            gathered = pipeline.training_gathered(
-                inputs.train,
-                self._targets("train"),
-                batch_size=self.settings.trainer.batch_size,
-                seed=self.settings.trainer.seed,
-                class_weights=class_weights(self.experiment),
-                copies=inputs.copies,
-                balance=self.balance,
-            )
-        tail.train_function = loop(tail.train_step, self.steps, at_once, left or None, callbacks.look, gathered)
-        validation = batches = None
-        if inputs.validation is not None:
-            batch_size = EVALUATION_BATCH if inputs.cached else self.settings.trainer.batch_size
-            targets, share = self._targets("validation"), self.workers.share()
-            if gathers:
-                validation = pipeline.epochs()
-                judged = pipeline.evaluation_gathered(inputs.validation, targets, batch_size)
-            else:
-                validation = pipeline.evaluation_dataset(inputs.validation, targets, batch_size, share)
-            batches = pipeline.steps(len(inputs.validation), batch_size)
-            look = callbacks.look_while_validating
-            loop = self.workers.loop(at, interruption, len(inputs.validation), batch_size)
-            step = tail.test_step
-            if inputs.judge is not None or at.stage.loss is not None:
-                loss = make_loss(self.settings, self.experiment.task)
-                step = validation_step(tail, inputs.judge or tail, loss)
-            tail.test_function = loop(step, batches, at_once, look=look, gathered=judged)
+        validation, batches = self._loops(inputs, at, interruption, callbacks)
         if not left:
             self._finish_epoch(at, callbacks, validation, batches)
         end = at.start + at.stage.epochs
@@ -388,6 +384,52 @@ class Trainer:
                         shuffle=False,
                         verbose=0,
                     )
+
+    def _loops(
+        self, inputs: StageInputs, at: StageProgress, interruption: Interruption, callbacks: CallbackList
+    ) -> tuple[Any, int | None]:
+        """Set the loops of steps that ``fit`` and ``evaluate`` call; those of a training before begin again.
+
+        Returns:
+            What the second is given, and how many batches that is; None where there is no validation.
+        """
+        tail, gathers, first = at.tail, self._gathers(inputs), self.steps - at.step or None
+        rows, batch_size = inputs.validation, self.settings.trainer.batch_size
+        judging = EVALUATION_BATCH if inputs.cached else batch_size
+        batches = None if rows is None else pipeline.steps(len(rows), judging)
+        if isinstance(tail.train_function, StepLoop):
+            tail.train_function.begin(first, callbacks.look)
+            if rows is not None:
+                tail.test_function.begin(look=callbacks.look_while_validating)
+            return pipeline.epochs() if rows is not None else None, batches
+        gathered = judged = validation = None
+        if gathers:
+            gathered = pipeline.training_gathered(
+                inputs.train,
+                self._targets("train"),
+                batch_size=batch_size,
+                seed=self.settings.trainer.seed,
+                class_weights=class_weights(self.experiment),
+                copies=inputs.copies,
+                balance=self.balance,
+            )
+        at_once = tail.steps_per_execution
+        loop = self.workers.loop(at, interruption, self.images, batch_size)
+        tail.train_function = loop(tail.train_step, self.steps, at_once, first, callbacks.look, gathered)
+        if rows is not None:
+            targets = self._targets("validation")
+            if gathers:
+                validation = pipeline.epochs()
+                judged = pipeline.evaluation_gathered(rows, targets, judging)
+            else:
+                validation = pipeline.evaluation_dataset(rows, targets, judging, self.workers.share())
+            loop = self.workers.loop(at, interruption, len(rows), judging)
+            step = tail.test_step
+            if inputs.judge is not None or at.stage.loss is not None:
+                loss = make_loss(self.settings, self.experiment.task)
+                step = validation_step(tail, inputs.judge or tail, loss)
+            tail.test_function = loop(step, batches, at_once, look=callbacks.look_while_validating, gathered=judged)
+        return validation, batches
 
     def _finish_epoch(self, at: StageProgress, callbacks: Any, validation: Any, batches: int | None) -> None:
         """Do what is left of an epoch whose steps are all done: validate, and end it as ``fit`` does."""

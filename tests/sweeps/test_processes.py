@@ -147,3 +147,19 @@ def test_an_interruption_that_meets_a_child_at_its_start_is_not_lost():
     began = time.monotonic()
     ends.close()
     assert time.monotonic() - began < 15
+
+
+def test_a_process_is_given_the_call_that_it_makes_sooner(tmp_path):
+    graphs = ["a", "b", "c", "b", "a"]
+    with Processes() as here:
+        left, taken = list(enumerate(graphs)), []
+
+        def calls():
+            while left:
+                place, graph = left.pop(here.suited(graph for _, graph in left))
+                taken.append(place)
+                yield Call(functools.partial(notes, tmp_path, place), kind="one", graph=graph)
+
+        assert [one.code for one in all_ended(calls(), here, lambda: 1)] == [0] * len(graphs)
+    assert taken == [0, 4, 1, 3, 2]
+    assert len(set(pids(tmp_path))) == 1
