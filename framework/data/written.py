@@ -40,7 +40,7 @@ def separator(images: Images) -> str:
 
 
 def _rows(folder: Path, images: Images) -> Iterator[list[object]]:
-    between = separator(images)
+    between, below = separator(images), os.path.join(folder, "")
     for name, split in images.splits.items():
         for path, label in zip(split.paths, split.labels, strict=True):
             if images.numbers:
@@ -49,9 +49,10 @@ def _rows(folder: Path, images: Images) -> Iterator[list[object]]:
                 cells = [in_csv(between.join(images.classes[number] for number in np.flatnonzero(label)))]
             else:
                 cells = [in_csv(images.classes[int(label)])]
-            yield [path_in_csv(_below(path, folder)), *cells, name]
+            yield [path_in_csv(_below(path, below)), *cells, name]
 
 
-def _below(path: str, folder: Path) -> str:
+def _below(path: str, folder: str) -> str:
+    """A path as seen from a folder, whose name ends with a separator, if it is below it; else in full."""
     full = os.path.abspath(path)
-    return os.path.relpath(full, folder) if full.startswith(os.path.join(folder, "")) else full
+    return os.path.relpath(full, folder) if full.startswith(folder) else full

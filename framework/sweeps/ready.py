@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from framework.core.backend import load_tensorflow
-from framework.core.garbage import keep
+from framework.core.garbage import collecting_nothing, keep
 from framework.runs import facts
 
 
@@ -17,8 +17,9 @@ def ready() -> None:
     load_tensorflow()
     facts.keep()
     classes = ("checkpoint_class", "stopping_classes", "averaging_class", "log_classes")
-    for module in ("runs.run", "training.callback_list", *(f"parts.{name}" for name in classes)):
-        import_module(f"framework.{module}")
-    for module in ("filelock", "h5py", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.optimize"):
-        import_module(module)
+    own = ("runs.run", "training.callback_list", *(f"parts.{name}" for name in classes))
+    others = ("filelock", "h5py", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.optimize")
+    with collecting_nothing():
+        for module in (*(f"framework.{name}" for name in own), *others):
+            import_module(module)
     keep()
