@@ -39,7 +39,9 @@ def drawn(monkeypatch):
 
     figures = []
     save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *given: (figures.append(figure), save(figure, *given)))
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *given, **named: (figures.append(figure), save(figure, *given, **named))
+    )
     return figures
 
 
