@@ -125,14 +125,16 @@ def _panel(
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(FAINT)
+    # on the line of "epoch": above, a metric's name and its best value may take the whole width
     axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.01, 1.0),
+        loc="upper right",
+        bbox_to_anchor=(1.0, axes.xaxis.label.get_position()[1]),
         ncols=2,
         frameon=False,
         fontsize=9,
         labelcolor=GREY,
-        borderaxespad=0.2,
+        borderaxespad=0,
+        borderpad=0.1,
         handlelength=2.2,
         columnspacing=1.2,
     )

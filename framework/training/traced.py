@@ -54,7 +54,7 @@ class Traced:
         network: that is trained.
         inputs: of its stage.
         at: where that stands; its fitted model is compiled and holds the traced steps.
-        begun: what its optimizer remembers before the first step, as ``state.collect`` gives it.
+        begun: what its optimizer remembers before the first step, by the names of ``state.optimizer_variables``.
     """
 
     network: Network
