@@ -29,8 +29,7 @@ WORDS = {
 MARKED_UP_TO = 30
 PANEL, HEIGHT = 6.0, 4.2  # inches
 # inches around panels and between them, for numbers and titles: to have them measured takes as long as to draw
-LEFT, RIGHT, BETWEEN, ABOVE, BELOW = 0.58, 0.16, 0.66, 0.42, 0.5
-TITLE = 0.36
+LEFT, RIGHT, BETWEEN, ABOVE, BELOW, TITLE = 0.58, 0.16, 0.66, 0.42, 0.5, 0.36
 
 
 def draw(folder: RunFolder) -> Path:
@@ -58,12 +57,12 @@ def draw(folder: RunFolder) -> Path:
     word = "last epoch" if (run.get("best") or {}).get("kept") == "last" else "epoch"
     panels = [*metrics[:1], "loss"]
 
-    drawn = figure(PANEL * len(panels), HEIGHT)
-    for axes, column, colour in zip(_axes(drawn, len(panels), "title" in run), panels, (BLUE, ORANGE), strict=False):
+    drawn, title = figure(PANEL * len(panels), HEIGHT), run.get("title")
+    for axes, column, colour in zip(_axes(drawn, len(panels), bool(title)), panels, (BLUE, ORANGE), strict=False):
         _panel(axes, rows, column, colour, best, word)
-    if run.get("title"):
+    if title:
         across, up = EDGE / (PANEL * len(panels)), 1 - 0.14 / HEIGHT
-        drawn.text(across, up, run["title"], va="top", fontsize=14, fontweight="bold", color=INK)
+        drawn.text(across, up, title, va="top", fontsize=14, fontweight="bold", color=INK)
     return save(drawn, folder.curves)
 
 

@@ -144,7 +144,7 @@ class Processes(Engine):
     def suited(self, graphs: Iterable[Any]) -> int:
         """The first that a process waits for which has just made such a call; else the first of all."""
         had = [one.graph for one in self._idle if one.graph is not None]
-        return next((place for place, graph in enumerate(graphs) if had and graph in had), 0)
+        return next((place for place, graph in enumerate(graphs if had else ()) if graph in had), 0)
 
     def start(self, place: int, call: Call) -> None:
         """Have a process that waits begin a call of its kind, or a new one, with cards of its own if there are any."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -80,12 +80,11 @@ class LastTraced:
     """Holds the last training, for the next one if that has the same graph and stands on the same layers."""
 
     def __init__(self) -> None:
-        self._what: tuple[Any, ...] | None = None
-        self._traced: Traced | None = None
+        self._held: tuple[tuple[Settings, str], Traced] | None = None
 
     def serves(self, settings: Settings, data: str | None) -> bool:
         """Whether a training with these settings, on data of this fingerprint, has the graph of the last one."""
-        return self._what is not None and self._what == (graph_of(settings), data)
+        return self._held is not None and self._held[0] == (graph_of(settings), data)
 
     def take(self, settings: Settings, data: str | None, network: Network) -> Traced | None:
         """The last training, if a new one has its graph. It is held no more: one that fails leaves none.
@@ -95,13 +94,15 @@ class LastTraced:
             data: fingerprint of what it is trained on.
             network: as it is built.
         """
-        traced = self._traced if self.serves(settings, data) else None
-        self._what = self._traced = None
+        held, serves = self._held, self.serves(settings, data)
+        self._held = None
+        if held is None or not serves:
+            return None
         # a base that was built anew has an input of its own
-        return traced if traced is not None and traced.network.model.input is network.model.input else None
+        return held[1] if held[1].network.model.input is network.model.input else None
 
     def keep(self, settings: Settings, data: str | None, traced: Traced) -> None:
         """Hold a training that has ended well, if another can have its graph."""
         graph = graph_of(settings)
         if graph is not None and data is not None:
-            self._what, self._traced = (graph, data), traced
+            self._held = (graph, data), traced
