@@ -16,22 +16,19 @@ from framework.core.backend import keras, tf
 from framework.core.console import progress
 from framework.core.errors import BadInput, Problem, RunFailed, listing
 from framework.core.geometry import Geometry
-from framework.core.keras_hub_private import config_of
-from framework.core.keras_private import layers_within
 from framework.core.together import Alone
 from framework.data import containers
 from framework.data.columns import Keys, ShardPaths, at
 from framework.data.decode import DECODER_VERSION
 from framework.data.embedded import Embedded
 from framework.data.rows import WORKERS, FileImages, undecodable, untuned
+from framework.features.bfloat16 import in_bfloat16
 from framework.features.folding import folded
-from framework.features.graph import has_kernel
 from framework.features.key import describe, weights_of
 from framework.features.rows import FeatureRows
 from framework.features.shards import Layout, names_checksum, numpy_type
 from framework.features.store import Store
 from framework.features.upkeep import root_folder
-from framework.model.build import precision as built_in
 
 BATCH_SIZE = 64
 CHUNK = 1024 * BATCH_SIZE  # images that are prepared at once, whose names and readers are in memory
@@ -321,42 +318,6 @@ def image_batches(paths: Sequence[str], geometry: Geometry, seen: Seen | None = 
         return untuned(images.prefetch(2))
 
     return batches
-
-
-def in_bfloat16(prefix: keras.Model) -> keras.Model:
-    """A copy that computes in bfloat16 from its first layer with a matrix of weights on; weights stay float32.
-
-    What comes before prepares the images, and would lose their lower bits.
-    """
-    from framework.features.stand_ins import FirstToken
-    from framework.parts.layers import FirstOutput
-
-    first = next((number for number, operation in enumerate(prefix.operations) if has_kernel(operation)), 0)
-    later = {id(operation) for operation in prefix.operations[first:]}
-
-    def copy(layer: Any) -> Any:
-        return again(layer, {"dtype": "mixed_bfloat16"} if id(layer) in later else {})
-
-    def again(layer: Any, changes: Mapping[str, Any]) -> Any:
-        if not isinstance(layer, keras.Layer):
-            return layer
-        if isinstance(layer, FirstOutput | FirstToken):
-            return type(layer)(again(layer.layer, changes))
-        return type(layer).from_config({**config_of(layer), **changes})
-
-    # some of Keras Hub's make layers within that say nothing of their own precision
-    with built_in("mixed_bfloat16"):
-        model = keras.models.clone_model(prefix, clone_function=copy)
-    model.set_weights(prefix.get_weights())
-    for layer in layers_within(model):
-        if getattr(layer, "activation", None) is keras.activations.gelu:
-            layer.activation = _gelu
-    return model
-
-
-def _gelu(inputs: tf.Tensor) -> tf.Tensor:
-    """GELU by way of float32: in bfloat16 TensorFlow takes four times as long for it, a fourth of a transformer's pass."""
-    return tf.cast(tf.nn.gelu(tf.cast(inputs, tf.float32)), inputs.dtype)
 
 
 def _store(

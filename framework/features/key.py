@@ -19,7 +19,7 @@ from framework.core.keras_private import is_functional, nodes_of
 from framework.features.shortcuts import first_tokens
 
 # By precision: raise it with any change of how a prefix is run that changes bits.
-COMPUTE_VERSIONS = {"float32": 2, "bfloat16": 3}
+COMPUTE_VERSIONS = {"float32": 2, "bfloat16": 4}
 # What a layer's config says that its output in inference does not depend on once its weights are there.
 _WITHOUT_EFFECT = ("_initializer", "_regularizer", "_constraint")
 _LEFT_OUT = ("trainable", "seed", "build_config", "shared_object_id")

@@ -24,7 +24,7 @@ from framework.core.together import Alone
 from framework.data import columns, fingerprint
 from framework.data.embedded import Embedded, list_embedded
 from framework.features import compute, key
-from framework.features.compute import in_bfloat16
+from framework.features.bfloat16 import in_bfloat16
 from framework.features.graph import frozen_prefix, split
 from framework.features.upkeep import listing
 from tests.data.sharded import webdataset

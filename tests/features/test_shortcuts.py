@@ -7,8 +7,8 @@ import pytest
 
 from framework.core import keras_hub_private as hub
 from framework.core.backend import keras, tf
-from framework.core.keras_private import layers_within, nodes_of, take_moments
-from framework.features.compute import in_bfloat16
+from framework.core.keras_private import nodes_of, take_moments
+from framework.features.bfloat16 import in_bfloat16
 from framework.features.folding import folded
 from framework.features.graph import Cut, split
 from framework.features.key import describe
@@ -172,28 +172,6 @@ def test_where_patches_are_read_all_tokens_are_computed(pooling):
 def test_a_block_that_draws_at_random_draws_as_before():
     built, _ = network("vit_tiny", "pooling=cls", "model.dropout_rate=0.1")
     assert first_tokens(nodes_of(built.flat), built.flat.outputs) == {}
-
-
-@with_hub
-@pytest.mark.parametrize("option", SHORTENED)
-def test_in_bfloat16_gelu_goes_by_way_of_float32(option):
-    built, _ = network(option, "pooling=tokens")
-    before = [layer.name for layer in layers_within(built.flat) if is_gelu(layer)]
-    low = in_bfloat16(built.flat)
-    assert not any(map(is_gelu, layers_within(low)))
-    changed = [
-        layer.activation for layer in layers_within(low) if layer.name in before and hasattr(layer, "activation")
-    ]
-    assert len(changed) >= len(before)
-    values = tf.cast(tf.linspace(-4.0, 4.0, 101), tf.bfloat16)
-    for activation in changed if option != "clip_base" else ():  # whose activation is another one
-        right = keras.activations.gelu(tf.cast(values, tf.float32))
-        assert activation(values).dtype == tf.bfloat16
-        np.testing.assert_array_equal(activation(values), tf.cast(right, tf.bfloat16))
-
-
-def is_gelu(layer):
-    return getattr(layer, "activation", None) is keras.activations.gelu
 
 
 @with_hub

@@ -20,7 +20,7 @@ from framework.core import keras_hub_private as hub
 from framework.core import registry, schema
 from framework.core.backend import keras
 from framework.core.errors import BadInput
-from framework.features.compute import in_bfloat16
+from framework.features.bfloat16 import in_bfloat16
 from framework.features.graph import frozen_prefix, split
 from framework.model import hub_weights
 from framework.model.build import build
