@@ -55,11 +55,12 @@ def _dense(layer: keras.layers.Dense, inputs: tf.Tensor, training: bool | None =
     outputs = tf.matmul(rows, tf.cast(layer.kernel, inputs.dtype))
     if layer.use_bias:
         outputs = tf.nn.bias_add(outputs, tf.cast(layer.bias, inputs.dtype))
-    if layer.activation is keras.activations.gelu:
+    is_gelu = layer.activation is keras.activations.gelu
+    if is_gelu:
         outputs = tf.nn.gelu(outputs)
     outputs = tf.reshape(outputs, tf.concat([tf.shape(inputs)[:-1], [layer.units]], 0))
     outputs.set_shape([*inputs.shape[:-1], layer.units])
-    return outputs if layer.activation in (None, keras.activations.gelu) else layer.activation(outputs)
+    return outputs if is_gelu else layer.activation(outputs)
 
 
 def _gelu(inputs: tf.Tensor) -> tf.Tensor:
