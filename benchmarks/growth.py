@@ -77,7 +77,7 @@ def cache_look_up(size: int, folder: Path) -> Prepared:
         store.open({})
         store.refresh()
         assert not store.missing(keys)
-        store.places(keys)
+        store.finder(keys)
 
     return find
 
@@ -145,7 +145,7 @@ def fingerprint_of_shards(size: int, folder: Path) -> Prepared:
 
 
 def look_up_of_shards(size: int, folder: Path) -> Prepared:
-    """Find the features of all images in the order of their splits."""
+    """Find the features of all images in the order of their splits, a batch at a time as a training does."""
     from framework.data.fingerprint import keys
 
     store, found = _kept_of_shards(folder), keys(_paths_of(_shards(folder)))
@@ -154,7 +154,9 @@ def look_up_of_shards(size: int, folder: Path) -> Prepared:
         store.open({})
         store.refresh()
         assert not len(store.absent(found))
-        store.places(found)
+        places, step = store.finder(found), 1024
+        for start in range(0, size, step):
+            places(np.arange(start, min(start + step, size)))
 
     return find
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framework import train
+from framework import evaluate, train
 from framework.core.backend import keras
 from framework.core.geometry import Geometry
 from framework.core.runs import RunFolder
+from framework.data import columns
 from framework.data.rows import FileImages, decode_all
 from tests.conftest import bash, make_images
+from tests.data.sharded import parquet
 
 SMALL = ["model.filters=[4,8]", "data.image_size=32", "trainer.epochs=2", "trainer.batch_size=8"]
 
@@ -60,6 +62,22 @@ def test_the_saved_model_gives_the_accuracy_that_the_history_says(photos):
     answers = [classes[index] for index in model.predict(images, verbose=0).argmax(axis=1)]
     accuracy = np.mean([answer == file.parent.name for answer, file in zip(answers, files, strict=True)])
     assert accuracy == pytest.approx(folder.read_run()["best"]["metrics"]["val_accuracy"], abs=0.09)
+
+
+@pytest.mark.slow
+def test_images_in_columns_train_and_are_measured_as_those_of_a_list(photos, tmp_path, monkeypatch):
+    parquet(photos, tmp_path / "shards")
+    given = [*SMALL, "data=parquet", f"data.files={tmp_path / 'shards'}", "data.class_weights=balanced"]
+    found = []
+    for folder, many in (("list", 10**9), ("columns", 1)):
+        monkeypatch.setattr(columns, "MANY", many)
+        assert train.main([*given, f"hydra.run.dir={folder}"]) == 0
+        assert evaluate.main([f"run={folder}", f"output={folder}-measured"]) == 0
+        rows = RunFolder(Path(folder)).read_history()
+        found.append([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
+        files = [f"{folder}/answers.csv", f"{folder}/confusion.csv", f"{folder}-measured/predictions.csv"]
+        found[-1] += [Path(file).read_text() for file in files]
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow

@@ -406,7 +406,8 @@ class Run:
         from framework.data import pipeline
 
         rows = pipeline.image_rows(images.paths, self._trained.geometry, memory_limit=0)
-        batches = pipeline.evaluation_dataset(rows, images.labels, batch_size)
+        labels = images.labels if images.labels.ndim == 2 else images.labels.astype("int32", copy=False)
+        batches = pipeline.evaluation_dataset(rows, labels, batch_size)
         return batches.apply(tensorflow.data.experimental.assert_cardinality(pipeline.steps(len(images), batch_size)))
 
     @speaking

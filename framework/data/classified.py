@@ -12,7 +12,8 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem, listing, many
 from framework.core.files import refuse_device
-from framework.data.columns import Coded, in_full
+from framework.data.ascending import PIECE, Ascending
+from framework.data.columns import Coded, InShards, in_full, smallest
 from framework.data.folders import SPLIT_NAMES, not_learnt
 from framework.data.images import Images, Split, to_draw
 from framework.data.labels import class_name
@@ -46,7 +47,8 @@ def classes_of(
     """
     said, of = _coded(cells), Coded.of(in_split)
     there = np.zeros((len(of.values), len(said.values)), bool)
-    there[of.codes, said.codes] = True
+    for start in range(0, len(said), PIECE):
+        there[of.codes[start : start + PIECE], said.codes[start : start + PIECE]] = True
     inside: dict[str, set[str]] = {
         split: {name for number in np.flatnonzero(there[of.values.index(split)]) for name in said.values[number]}
         for split in SPLIT_NAMES
@@ -93,20 +95,23 @@ def classified(
     else:
         of_cell = np.array([some[0] if some else -1 for some in known], np.int32)
     learnt = np.array([bool(some) or not cell for some, cell in zip(known, said.values, strict=True)], bool)
-    in_use = learnt[said.codes]
     outside: dict[str, list[str]] = {}
-    for place in np.flatnonzero(~in_use).tolist():
-        outside.setdefault(said[place][0], []).append(paths[place])
-    everything = Split(in_full(paths), of_cell[said.codes])
-    found = {split: in_use & (of.codes == of.values.index(split)) for split in classes.inside}
+    if not learnt.all():
+        for place in np.flatnonzero(~learnt[said.codes]).tolist():
+            outside.setdefault(said[place][0], []).append(paths[place])
+    paths = in_full(paths)
+    if isinstance(paths, InShards) and not several and all(said.values):
+        of_cell = np.maximum(of_cell, 0).astype(smallest(len(number)))
+    everything = Split(paths, of_cell[said.codes])
+    splits = {}
+    for split in classes.inside:
+        if learnt.all() and len(of.values) == 1:  # very many images of one split are not copied
+            splits[split] = everything
+        elif (own := learnt[said.codes] & (of.codes == of.values.index(split))).any():
+            splits[split] = take(everything, Ascending.where(own))
     return Images(
         classes.names,
-        # very many images of one split are not copied
-        {
-            split: everything if own.all() else take(everything, np.flatnonzero(own))
-            for split, own in found.items()
-            if own.any()
-        },
+        splits,
         multilabel=several,
         origin=origin,
         unused=(*more.pop("unused", ()), *not_learnt(outside)),
@@ -209,10 +214,10 @@ def named(
         return said, order, []
     called = {str(number): name for number, name in enumerate(names)} | {name: name for name in names}
     wrong = [[label for label in cell if label not in called] for cell in said.values]
-    counts = np.array([len(some) for some in wrong], np.int64)[said.codes]
+    counts = np.array([len(some) for some in wrong], np.int64)
     problems = []
-    if count := int(counts.sum()):
-        place = int(np.flatnonzero(counts)[0])
+    if count := int(counts @ said.counts()):
+        place = int(np.flatnonzero(counts[said.codes])[0])
         label = wrong[said.codes[place]][0]
         what = f"{many(count, 'label')} {'has' if count == 1 else 'have'} no name: '{label}' of {where(place)}"
         problems = [Problem(what, "data.names", f"names of 0 to {len(names) - 1} and more, or these names themselves")]

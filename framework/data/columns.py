@@ -1,7 +1,7 @@
 """Very many images in columns: what is known of each in a few bytes, and read as if it were a list.
 
-An image of a shard is the number of its shard and of its row there; its path, and the key of its features, are made when they
-are asked for. Values of which few are different stand once each.
+An image of a shard is the number of its row, mostly a bit; its path, and the key of its features, are made when they are asked
+for. Values of which few are different stand once each, and a number of one byte, if that is enough, for each image.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
+from framework.data.ascending import PIECE, Ascending, Numbers, Ranges
 from framework.data.folders import relative
 
 T = TypeVar("T", bound=Hashable)
@@ -41,7 +42,6 @@ class Shard:
         rows: how many it has.
         called: paths of rows, from their numbers, int64 (some,).
         part: what of a row an image is, where it could be one or another: a column, a feature.
-        first: how many rows there are in the shards before it.
     """
 
     file: str
@@ -49,7 +49,6 @@ class Shard:
     rows: int
     called: Callable[[np.ndarray], Iterable[str]]
     part: str = ""
-    first: int = 0
 
 
 class InShards(Sequence[str]):
@@ -57,40 +56,50 @@ class InShards(Sequence[str]):
 
     Args:
         shards: what is known of each.
-        shard: whose number is each image's, int32 (images,).
-        row: and which row it is there, int64 (images,).
+        ends: how many rows there are before each, and in all: int64 (shards + 1,).
+        numbers: of each image the number of its row, counted over all shards.
     """
 
-    def __init__(self, shards: Sequence[Any], shard: np.ndarray, row: np.ndarray):
-        self.shards = tuple(shards)
-        self.shard, self.row = shard.astype(np.int32, copy=False), row.astype(np.int64, copy=False)
+    def __init__(self, shards: Sequence[Any], ends: np.ndarray, numbers: Numbers):
+        self.shards, self.ends, self.numbers = tuple(shards), ends, numbers
 
     @abstractmethod
     def told(self, shard: Any, rows: np.ndarray) -> Iterable[str]:
         """The texts of some rows of a shard."""
 
     def __len__(self) -> int:
-        return len(self.row)
+        return len(self.numbers)
+
+    def _with(self: S, numbers: Numbers) -> S:
+        found = copy.copy(self)
+        found.numbers = numbers
+        return found
 
     @overload
     def __getitem__(self, place: int) -> str: ...
 
     @overload
-    def __getitem__(self: S, place: slice | np.ndarray) -> S: ...
+    def __getitem__(self: S, place: slice | np.ndarray | Ascending) -> S: ...
 
     def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice | np.ndarray):
-            found = copy.copy(self)
-            found.shard, found.row = self.shard[place], self.row[place]
-            return found
-        return next(iter(self.told(self.shards[self.shard[place]], self.row[[place]])))
+        if isinstance(place, slice):
+            start, stop, step = place.indices(len(self))
+            if step == 1:
+                return self._with(self.numbers.between(start, stop))
+            place = np.arange(start, stop, step)
+        if isinstance(place, Ascending):
+            return self._with(self.numbers.where(place))
+        if isinstance(place, np.ndarray):
+            return self._with(Numbers([self.numbers.at(np.flatnonzero(place) if place.dtype == bool else place)]))
+        return next(iter(self[np.array([range(len(self))[place]])]))
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), _TOGETHER):
-            some = self[start : start + _TOGETHER]
-            ends = [*np.flatnonzero(np.diff(some.shard)) + 1, len(some)]
+        for numbers in self.numbers.pieces():
+            shard, row = self._found(numbers)
+            ends = [*np.flatnonzero(np.diff(shard)) + 1, len(shard)]
             for first, last in zip([0, *ends], ends, strict=False):
-                yield from self.told(self.shards[some.shard[first]], some.row[first:last])
+                for start in range(first, last, _TOGETHER):
+                    yield from self.told(self.shards[shard[first]], row[start : min(start + _TOGETHER, last)])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(self) != len(other):
@@ -99,22 +108,32 @@ class InShards(Sequence[str]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def _found(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        shard = np.searchsorted(self.ends, numbers, "right") - 1
+        return shard, numbers - self.ends[shard]
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers of shards, int64, and of rows there, int64, of some images after the others."""
+        return map(self._found, self.numbers.pieces())
+
+    @property
+    def row(self) -> np.ndarray:
+        """Of each image its row in its shard, int64 (images,); for some images, not for very many."""
+        return np.concatenate([row for _, row in self.pieces()] or [np.zeros(0, np.int64)])
+
+    @property
+    def shard(self) -> np.ndarray:
+        """Of each image the number of its shard, the same."""
+        return np.concatenate([shard for shard, _ in self.pieces()] or [np.zeros(0, np.int64)])
+
+    def by_shard(self) -> Ranges:
+        """Where the images of each shard are."""
+        return self.numbers.ranges(self.ends)
+
     @property
     def used(self) -> list[int]:
         """Numbers of the shards that images lie in."""
-        return np.flatnonzero(np.bincount(self.shard, minlength=len(self.shards))).tolist()
-
-    @property
-    def numbers(self) -> np.ndarray:
-        """Of each image one that no other row has: int64 (images,)."""
-        return self.shard.astype(np.int64) << 40 | self.row
-
-    def by_shard(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Numbers of shards, each with the positions of its images, int64, ascending."""
-        order = np.argsort(self.shard, kind="stable")
-        ends = np.cumsum(np.bincount(self.shard, minlength=len(self.shards)))
-        for number in self.used:
-            yield number, order[ends[number - 1] if number else 0 : ends[number]]
+        return np.flatnonzero(self.by_shard().counts).tolist()
 
 
 class ShardPaths(InShards):
@@ -135,9 +154,25 @@ class ShardPaths(InShards):
         found.root = root
         return found
 
+    def keys(self, names: Sequence[str]) -> Keys:
+        """What the images are, where shards are called so."""
+        return Keys(names, self.ends, self.numbers)
+
+    def counted(self) -> Keys:
+        """The same by the numbers of rows over all shards."""
+        return Keys([""], self.ends[[0, -1]], self.numbers)
+
 
 class Keys(InShards):
     """What images in shards are: ``SHARD:ROW``, or the number of the row alone where a shard's name is empty."""
+
+    @classmethod
+    def of(cls, names: Sequence[str], shard: np.ndarray, row: np.ndarray) -> Keys:
+        """Those of rows of shards: numbers of shards (images,), and of rows there."""
+        rows = np.zeros(len(names), np.int64)
+        np.maximum.at(rows, shard, row + 1)
+        ends = np.concatenate([[0], np.cumsum(rows)])
+        return cls(names, ends, Numbers([ends[shard] + row]))
 
     def told(self, shard: str, rows: np.ndarray) -> Iterable[str]:
         """Keys of some rows."""
@@ -145,18 +180,18 @@ class Keys(InShards):
         return (f"{before}{row}" for row in rows.tolist())
 
     def alone(self) -> Keys:
-        """The same without the shards that none of them lies in."""
-        used = self.used
-        number = np.zeros(len(self.shards), np.int32)
+        """The same without the shards that none of them lies in; of some images, not of very many."""
+        used, shard = self.used, self.shard
+        number = np.zeros(len(self.shards), np.int64)
         number[used] = np.arange(len(used))
-        return Keys([self.shards[one] for one in used], number[self.shard], self.row)
+        return Keys.of([self.shards[one] for one in used], number[shard], self.row)
 
 
-def at(texts: Sequence[str], positions: np.ndarray) -> Any:
+def at(texts: Sequence[str], positions: np.ndarray | Ascending) -> Any:
     """Those at some positions: in columns where they are, else a tuple."""
     if isinstance(texts, InShards):
         return texts[positions]
-    return tuple(texts[position] for position in positions.tolist())
+    return tuple(texts[position] for position in np.asarray(positions).tolist())
 
 
 def joined(parts: Sequence[Sequence[str]]) -> Any:
@@ -164,8 +199,7 @@ def joined(parts: Sequence[Sequence[str]]) -> Any:
     first, *others = parts
     if isinstance(first, InShards) and all(isinstance(one, InShards) and one.shards is first.shards for one in others):
         found = first[:]
-        found.shard = np.concatenate([one.shard for one in parts])  # type: ignore[attr-defined]
-        found.row = np.concatenate([one.row for one in parts])  # type: ignore[attr-defined]
+        found.numbers = Numbers.joined([one.numbers for one in parts])  # type: ignore[attr-defined]
         return found
     return tuple(text for one in parts for text in one)
 
@@ -176,10 +210,13 @@ def in_full(paths: Sequence[str]) -> Sequence[str]:
 
 
 class Coded(Sequence[T], Generic[T]):
-    """A value for each image, of which few are different: each of them once, and its number for each image, int32."""
+    """A value for each image, of which few are different: each of them once, and its number for each image.
+
+    These are of the smallest kind that holds them, so nothing may be added to them.
+    """
 
     def __init__(self, values: Sequence[T], codes: np.ndarray):
-        self.values, self.codes = list(values), codes
+        self.values, self.codes = list(values), codes.astype(smallest(len(values)), copy=False)
 
     @classmethod
     def of(cls, values: Iterable[T]) -> Coded[T]:
@@ -187,23 +224,32 @@ class Coded(Sequence[T], Generic[T]):
         if isinstance(values, cls):
             return values
         known: dict[T, int] = {}
-        codes = np.fromiter((known.setdefault(value, len(known)) for value in values), np.int32)
-        return cls(list(known), codes)
+        codes = array("i", (known.setdefault(value, len(known)) for value in values))
+        return cls(list(known), np.frombuffer(codes, np.int32))
 
     @classmethod
     def joined(cls, parts: Sequence[Coded[Any]]) -> Coded[Any]:
         """One after the other."""
         both = cls.of(value for part in parts for value in part.values)
-        starts = np.cumsum([0, *(len(part.values) for part in parts)])
-        codes = [both.codes[start:][part.codes] for start, part in zip(starts, parts, strict=False)]
-        return cls(both.values, np.concatenate([np.zeros(0, np.int32), *codes]))
+        codes, start, done = np.empty(sum(map(len, parts)), both.codes.dtype), 0, 0
+        for part in parts:
+            codes[done : done + len(part)] = both.codes[start : start + len(part.values)][part.codes]
+            start, done = start + len(part.values), done + len(part)
+        return cls(both.values, codes)
 
     def mapped(self, function: Callable[[T], Any]) -> Coded[Any]:
         """A function of each; values that no image has are left out."""
-        used = np.flatnonzero(np.bincount(self.codes, minlength=len(self.values)))
-        found, number = Coded.of(function(self.values[one]) for one in used), np.zeros(len(self.values), np.int32)
+        used = np.flatnonzero(self.counts())
+        found = Coded.of(function(self.values[one]) for one in used)
+        number = np.zeros(len(self.values), found.codes.dtype)
         number[used] = found.codes
-        return Coded(found.values, number[self.codes])
+        # the same numbers are not written once more
+        same = np.array_equal(number, np.arange(len(number)))
+        return Coded(found.values, self.codes if same else number[self.codes])
+
+    def counts(self) -> np.ndarray:
+        """How many images have each value: int64 (values,)."""
+        return counted(self.codes, len(self.values))
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -279,22 +325,41 @@ def within(runs: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return (place >= 0) & (numbers < runs[place, 1])
 
 
-def in_shards(shards: Sequence[Shard], rows: Sequence[np.ndarray]) -> ShardPaths:
-    """Paths of these rows of each shard."""
-    firsts = np.cumsum([0, *(one.rows for one in shards)]).tolist()
-    placed = [replace(one, first=first) for one, first in zip(shards, firsts, strict=False)]
-    numbers = np.repeat(np.arange(len(shards)), [len(some) for some in rows])
-    return ShardPaths(placed, numbers, np.concatenate([np.zeros(0, np.int64), *rows]))
+def in_shards(shards: Sequence[Shard], rows: Sequence[Ascending]) -> ShardPaths:
+    """Paths of these rows of each shard, ascending as they are."""
+    ends = np.cumsum([0, *(one.rows for one in shards)])
+    pieces = (piece + end for some, end in zip(rows, ends[:-1], strict=True) for piece in some.pieces())
+    return ShardPaths(shards, ends, Numbers([Ascending.of(pieces, int(ends[-1]))]))
 
 
 def of_each(values: Sequence[T], paths: InShards) -> Coded[T]:
     """What is said of each shard, said of the images in it."""
     coded = Coded.of(values)
-    return Coded(coded.values, coded.codes[paths.shard]).mapped(lambda value: value)
+    if len(coded.values) == 1:
+        return Coded(coded.values, np.broadcast_to(coded.codes[:1], len(paths)))
+    codes, done = np.empty(len(paths), coded.codes.dtype), 0
+    for shard, _ in paths.pieces():
+        codes[done : done + len(shard)] = coded.codes[shard]
+        done += len(shard)
+    return Coded(coded.values, codes).mapped(lambda value: value)
 
 
-def others(count: int, rows: np.ndarray) -> np.ndarray:
+def others(count: int, rows: Ascending) -> np.ndarray:
     """Numbers of all rows but these."""
     left = np.ones(count, bool)
-    left[rows] = False
+    for piece in rows.pieces():
+        left[piece] = False
     return np.flatnonzero(left)
+
+
+def smallest(count: int) -> np.dtype:
+    """Whole numbers that so many can be told apart by."""
+    return np.min_scalar_type(max(count - 1, 0))
+
+
+def counted(numbers: np.ndarray, count: int) -> np.ndarray:
+    """How often each of the first whole numbers stands among some: int64 (count,), piece by piece."""
+    found = np.zeros(count, np.int64)
+    for start in range(0, len(numbers), PIECE):
+        found += np.bincount(numbers[start : start + PIECE], minlength=count)
+    return found

@@ -55,9 +55,9 @@ def plan(paths: Sequence[str], geometry: Geometry, deep: list[str] | None = None
         deep: files of more than 8 bits a channel are added here; None asks for none.
 
     Returns:
-        int32 of shape (images,).
+        int8 of shape (images,).
     """
-    return np.fromiter((_reader(path, geometry, deep) for path in paths), np.int32, len(paths))
+    return np.fromiter((_reader(path, geometry, deep) for path in paths), np.int8, len(paths))
 
 
 def read_image(path: tf.Tensor, reader: tf.Tensor, geometry: Geometry) -> tf.Tensor:
@@ -65,7 +65,7 @@ def read_image(path: tf.Tensor, reader: tf.Tensor, geometry: Geometry) -> tf.Ten
 
     Args:
         path: scalar string.
-        reader: scalar int32, from ``plan``.
+        reader: scalar int8, from ``plan``.
         geometry: of the image that is wanted.
 
     Returns:
@@ -86,7 +86,7 @@ def read_image(path: tf.Tensor, reader: tf.Tensor, geometry: Geometry) -> tf.Ten
     by_pillow, by_png = (outside(functools.partial(read, geometry=geometry), tf.uint8) for read in (_pillow, _png))
     files = [jpeg(ratio, lambda: tf.io.read_file(path)) for ratio in _REDUCTIONS]
     members = [jpeg(ratio, outside(containers.contents, tf.string)) for ratio in _REDUCTIONS]
-    decoded = tf.switch_case(reader, [by_pillow, *files, by_png, *members])
+    decoded = tf.switch_case(tf.cast(reader, tf.int32), [by_pillow, *files, by_png, *members])
     return fit(tf.ensure_shape(decoded, (None, None, 3)), geometry)
 
 

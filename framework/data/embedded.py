@@ -14,8 +14,9 @@ import numpy as np
 from framework.core.errors import BadInput, Problem, listing, many
 from framework.core.task import Labels
 from framework.data import fingerprint, folders, shards
+from framework.data.ascending import Ascending
 from framework.data.classified import images_of
-from framework.data.columns import Coded, Keys, Shard, ShardPaths, in_full, in_shards
+from framework.data.columns import Coded, Shard, ShardPaths, in_full, in_shards
 from framework.data.containers import state_of
 from framework.data.images import Images, Split, to_draw
 from framework.data.labels import class_name
@@ -61,8 +62,7 @@ class Embedded:
         """What images are: the numbers of their rows, as ``rows`` counts them."""
         if not isinstance(paths, ShardPaths):
             return [str(self.rows[path]) for path in paths]
-        firsts = np.array([one.first for one in paths.shards], np.int64)
-        return Keys([""], np.zeros(len(paths)), firsts[paths.shard] + paths.row)
+        return paths.counted()
 
     def read(self, wanted: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Numbers of rows, int64 (rows,), with their features (rows, ``size``); a row group is in memory at a time.
@@ -106,7 +106,7 @@ def list_embedded(files: str | Sequence[str], labels: Labels, validation: float,
     size, dtype, made = _common(paths)
     folder = _Folders()
     listed = [_Rows(path, folder) for path in paths]
-    names = in_shards([one.shard for one in listed], [np.arange(one.shard.rows) for one in listed])
+    names = in_shards([one.shard for one in listed], [Ascending.where(np.ones(one.shard.rows, bool)) for one in listed])
     splits = Coded.joined([one.splits for one in listed])
     if "train" not in splits.values:
         raise BadInput(Problem(f"{shards.origin_of(paths)} has no row of split train", WHERE, "a file of all splits"))
@@ -152,7 +152,7 @@ def _with_numbers(
     embedded: Embedded, splits: Coded[str], values: np.ndarray, made: Mapping[str, Any], common: Mapping[str, Any]
 ) -> Images:
     everything = Split(embedded.images, values)
-    found = {split: take(everything, np.flatnonzero(splits.codes == code)) for code, split in enumerate(splits.values)}
+    found = {split: take(everything, Ascending.where(splits.codes == code)) for code, split in enumerate(splits.values)}
     return Images(tuple(made["classes"]), found, multilabel=False, numbers=True, **common)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from framework.core.errors import BadInput, Problem
 from framework.data import containers
+from framework.data.ascending import PIECE
 from framework.data.columns import Keys, ShardPaths
 from framework.data.images import Images
 from framework.data.memo import by_threads, remembered
@@ -55,7 +56,7 @@ def keys(paths: Sequence[str]) -> Sequence[str]:
         if containers.state_of(shard.file) != shard.state:  # its rows may be others
             raise BadInput(Problem(f"{shard.file} has changed since it was listed", "data", "the same command again"))
         names[number] = digest(f"{found}/{shard.part}".encode())
-    return Keys(names, paths.shard, paths.row)
+    return paths.keys(names)
 
 
 def identities(images: Images, paths: Sequence[str]) -> Sequence[str]:
@@ -80,7 +81,9 @@ def dataset(images: Images) -> str:
     for name, split in sorted(images.splits.items()):
         these = identities(images, split.paths)
         if isinstance(these, Keys):
-            total.update(name.encode() + b"".join(_in_one_order(these, split.labels)))
+            total.update(name.encode())
+            for piece in _in_one_order(these, split.labels):
+                total.update(piece)
         else:
             total.update(repr((name, sorted(zip(these, split.labels.tolist(), strict=True)))).encode())
     return total.hexdigest()
@@ -91,20 +94,37 @@ def order(images: Images, known: str) -> str:
     total = hashlib.blake2b(known.encode(), digest_size=16)
     for name, split in sorted(images.splits.items()):
         these = identities(images, split.paths)
-        columns = [these.shard, these.row] if isinstance(these, Keys) else [np.array(these)]
-        total.update(repr((name, split.labels.dtype, these.shards if isinstance(these, Keys) else ())).encode())
-        for column in (*columns, split.labels):
-            total.update(np.ascontiguousarray(column).tobytes())
+        kind = np.dtype("<f4" if split.labels.ndim == 2 else "<i4")
+        total.update(repr((name, kind, these.shards if isinstance(these, Keys) else ())).encode())
+        if isinstance(these, Keys):
+            for shard, _ in these.pieces():
+                total.update(shard.astype("<i4").tobytes())
+            for _, row in these.pieces():
+                total.update(row.astype("<i8").tobytes())
+        else:
+            total.update(np.array(these).tobytes())
+        for start in range(0, len(split), PIECE):
+            total.update(split.labels[start : start + PIECE].astype(kind).tobytes())
     return total.hexdigest()
 
 
-def _in_one_order(keys: Keys, labels: np.ndarray) -> list[bytes]:
-    """Shards, rows and labels, whatever their order was."""
-    names = {name: place for place, name in enumerate(sorted({keys.shards[number] for number in keys.used}))}
-    place = np.array([names.get(name, -1) for name in keys.shards], np.int32)[keys.shard]
-    order = np.lexsort((*([labels] if labels.ndim == 1 else []), keys.row, place))
-    columns = place.astype("<i4"), keys.row.astype("<i8"), labels.astype(labels.dtype.newbyteorder("<"))
-    return ["\n".join(names).encode(), *(np.ascontiguousarray(column[order]).tobytes() for column in columns)]
+def _in_one_order(keys: Keys, labels: np.ndarray) -> Iterator[bytes]:
+    """Shards, rows and labels, whatever their order was: all of one, then all of the next, some at a time."""
+    ranges = keys.by_shard()
+    numbers: dict[str, list[int]] = {}  # of shards, by what they are
+    for number in keys.used:
+        numbers.setdefault(keys.shards[number], []).append(number)
+    yield "\n".join(sorted(numbers)).encode()
+    kind = "<f4" if labels.ndim == 2 else "<i4"
+    for column in ("shard", "row", "label"):
+        for place, name in enumerate(sorted(numbers)):
+            places = np.sort(np.concatenate([ranges.places(number) for number in numbers[name]]))
+            if column == "shard":
+                yield np.full(len(places), place, "<i4").tobytes()
+                continue
+            rows = keys[places].row
+            order = np.lexsort((*([labels[places]] if labels.ndim == 1 else []), rows))
+            yield (rows[order].astype("<i8") if column == "row" else labels[places[order]].astype(kind)).tobytes()
 
 
 def file_hash(path: str) -> str:

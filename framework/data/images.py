@@ -11,6 +11,7 @@ import numpy as np
 
 from framework.core.errors import Problem, listing
 from framework.data import containers, folders
+from framework.data.columns import counted
 from framework.data.folders import Unused
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ class Split:
     Attributes:
         paths: of each image its file, or its reference in a container (``data.containers``); of very many in shards they are
             ``columns.ShardPaths``.
-        labels: int32 of shape (images,), index into the classes; or float32 of shape (images, classes), one where
-            the label applies, for several labels an image; or float32 of that shape, numbers, a column each.
+        labels: int32 of shape (images,), index into the classes, of very many images in shards as few bytes as hold it; or
+            float32 of shape (images, classes), one where the label applies, for several labels an image; or float32 of that
+            shape, numbers, a column each.
     """
 
     paths: Sequence[str]
@@ -96,7 +98,7 @@ class Images:
         counts = {}
         for name, split in self.splits.items():
             several = split.labels.ndim == 2
-            found = split.labels.sum(axis=0) if several else np.bincount(split.labels, minlength=len(self.classes))
+            found = split.labels.sum(axis=0) if several else counted(split.labels, len(self.classes))
             counts[name] = dict(zip(self.classes, map(int, found), strict=True))
         return counts
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, suggestion
+from framework.data.columns import counted
 
 
 def class_name(text: str) -> str:
@@ -36,7 +37,7 @@ def class_weights(
     if wanted is None:
         return None
     if isinstance(wanted, str):
-        counts = np.bincount(labels, minlength=len(classes)) if labels.ndim == 1 else labels.sum(axis=0)
+        counts = counted(labels, len(classes)) if labels.ndim == 1 else labels.sum(axis=0)
         return (counts.sum() / (len(classes) * np.maximum(counts, 1))).astype(np.float32)
     wanted = {class_name(name): weight for name, weight in wanted.items()}
     unknown = [name for name in wanted if name not in classes]

@@ -73,30 +73,40 @@ def remembered_of_rows(
     folders = {number: os.path.dirname(os.path.abspath(paths.shards[number].file)) for number in paths.used}
     memories = {folder: _Memory(folder, what) for folder in dict.fromkeys(folders.values())}
     found: dict[int, str] = {}
-    left: list[tuple[int, np.ndarray]] = []
-    for number, positions in paths.by_shard():
-        file, rows = paths.shards[number].file, paths.row[positions]
+    left: dict[int, int] = {}
+    ranges = paths.by_shard()
+
+    def unknown(number: int, runs: np.ndarray) -> np.ndarray:
+        positions = ranges.places(number)
+        return positions if anew else positions[~within(runs, paths[positions].row)]
+
+    for number in folders:
+        file = paths.shards[number].file
         runs, said = _of_rows(memories[folders[number]].get(file, containers.state(file)))
-        unknown = np.ones(len(rows), bool) if anew else ~within(runs, rows)
-        if unknown.any():
-            left.append((number, positions[unknown]))
-        found |= {place: said[row] for place, row in zip(positions.tolist(), rows.tolist(), strict=True) if row in said}
+        if count := len(unknown(number, runs)):
+            left[number] = count
+        if said:
+            positions = ranges.places(number)
+            rows = paths[positions].row.tolist()
+            found |= {place: said[row] for place, row in zip(positions.tolist(), rows, strict=True) if row in said}
     if not left:
         return dict(sorted(found.items()))
     saved = time.monotonic()
-    with progress(title, sum(len(positions) for _, positions in left), "files") as advance:
-        for number, positions in left:
+    with progress(title, sum(left.values()), "files") as advance:
+        for number in left:
             file, memory = paths.shards[number].file, memories[folders[number]]
             state, now = containers.state(file), time.time_ns()
             runs, said = _of_rows(memory.get(file, state))
+            positions = unknown(number, runs)
+            rows_of = paths[positions].row
             texts = _in_threads(function, paths[positions], advance)
-            for place, row, text in zip(positions.tolist(), paths.row[positions].tolist(), texts, strict=True):
+            for place, row, text in zip(positions.tolist(), rows_of.tolist(), texts, strict=True):
                 for known, key in ((found, place), (said, row)):
                     known.pop(key, None)
                     if text:
                         known[key] = text
             if state is not None and now - state[1] > _SETTLED_NS:
-                runs = runs_of(np.union1d(numbers_of(runs), paths.row[positions]))
+                runs = runs_of(np.union1d(numbers_of(runs), rows_of))
                 memory.set(file, state, json.dumps({"rows": runs.tolist(), "said": said}))
             if time.monotonic() - saved > _SAVED:
                 memory.write()

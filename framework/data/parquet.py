@@ -26,6 +26,7 @@ from framework.core.console import amount, progress, warn
 from framework.core.errors import BadInput, Problem, listing, suggestion
 from framework.core.files import cache_folder, locked, whole
 from framework.data import containers, shards
+from framework.data.ascending import Ascending
 from framework.data.classified import images_of, read_names
 from framework.data.columns import Coded, Shard, in_shards, of_each, others
 from framework.data.containers import MOST_BYTES, Container, Damaged
@@ -265,7 +266,7 @@ def list_parquet(
     labels = [
         _labels(table.read_column(found.label), found.several) for table, found in zip(tables, columns, strict=True)
     ]
-    paths_of, cells = in_shards(listed, [rows for rows, _ in labels]), Coded.joined([said for _, said in labels])
+    paths_of = in_shards(listed, [rows for rows, _ in labels])
     without = sum(len(table) for table in tables) - len(paths_of)
     first = itertools.islice(
         (path for one, (rows, _) in zip(listed, labels, strict=True) for path in one.called(others(one.rows, rows))),
@@ -273,7 +274,7 @@ def list_parquet(
     )
     return images_of(
         paths_of,
-        cells,
+        Coded.joined([said for _, said in labels]),
         of_each(in_split, paths_of),
         names=read_names(names) if names else columns[0].names,
         apart=("data.label_column", f"another column than '{columns[0].label}'"),
@@ -290,19 +291,19 @@ def list_parquet(
     )
 
 
-def _labels(column: pyarrow.ChunkedArray, several: bool) -> tuple[np.ndarray, Coded[tuple[str, ...]]]:
+def _labels(column: pyarrow.ChunkedArray, several: bool) -> tuple[Ascending, Coded[tuple[str, ...]]]:
     """Numbers of the rows that have labels, and these; null and -1 are the hub's ways to have none."""
     if several:
         values = column.to_pylist()
-        rows = np.flatnonzero(np.fromiter((value is not None for value in values), bool, len(values)))
-        some = (values[row] for row in rows.tolist())
+        rows = Ascending.where(np.fromiter((value is not None for value in values), bool, len(values)))
+        some = (values[row] for row in rows)
         return rows, Coded.of(tuple(class_name(_text(one)) for one in value) for value in some)
     found = column.combine_chunks().dictionary_encode()
     values = found.dictionary.to_pylist()
     codes = found.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
     none = np.array([value is None or value == -1 for value in values] + [True])
-    rows = np.flatnonzero(~none[codes])
-    return rows, Coded(values, codes[rows]).mapped(lambda value: (class_name(_text(value)),))
+    there = ~none[codes]
+    return Ascending.where(there), Coded(values, codes[there]).mapped(lambda value: (class_name(_text(value)),))
 
 
 def _cells_of(tables: Sequence[Table], images: Sequence[str]) -> Callable[[str], Mapping[str, str] | None]:

@@ -60,7 +60,7 @@ class FileImages:
             self._names = None
             if not isinstance(self.paths, InShards):
                 self._names = tf.constant(_encoded(self.paths), tf.string)
-            self._readers = tf.constant(plan(self.paths, geometry), tf.int32)
+            self._readers = tf.constant(plan(self.paths, geometry), tf.int8)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -89,7 +89,8 @@ class FileImages:
         """
         paths: Sequence[str] = self.paths
         if isinstance(paths, InShards):  # what is prepared of an image is prepared of all of its shard
-            paths = at(paths, np.unique(paths.shard, return_index=True)[1])
+            ranges = paths.by_shard()
+            paths = paths[np.array([ranges.places(number)[0] for number in paths.used], np.int64)]
         ready(paths, limit)
 
 

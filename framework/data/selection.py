@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from array import array
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from framework.core.errors import BadInput, Problem, many, suggestion
 from framework.data import folders
+from framework.data.ascending import PIECE, Ascending
 from framework.data.columns import Coded, InShards, ShardPaths, at, joined
 from framework.data.decode import look, told_depth
 from framework.data.images import Images, Split
@@ -22,11 +23,12 @@ from framework.data.rows import unreadable_problem
 
 # Images that are fewer than such a part of their shards are known by their own bytes.
 PART = 10
+_GROUPS = 14  # bits of the number of groups, from which on images are not told apart by a whole byte of their hash
 
 
 def stratified_split(
     names: Sequence[str], groups: Sequence[Hashable], shares: Mapping[str, float], seed: int
-) -> dict[str, array[int]]:
+) -> dict[str, Ascending]:
     """Positions of the images of each split; what no share asks for is ``train``.
 
     Who goes where depends on the seed and each image's name alone, not on the order in which they are listed.
@@ -41,28 +43,18 @@ def stratified_split(
         For each split its positions, ascending. A label with more images than there are shares has one in each
         split at least; sets of labels (tuples) have no such right, for many of them are rare.
     """
-    members = by_group(names, groups, f"split/{seed}")
-    splits = ["train", *shares]
-    place = np.zeros(len(names), np.int8)
+    coded = _in_order(groups)
     asked = {split: share for split, share in shares.items() if share > 0}
-    sizes = [len(positions) for positions in members]
-    single = not any(isinstance(group, tuple) for group in Coded.of(groups).values)
-    counts = {
-        split: _apportion(sizes, round(share * len(names)), len(asked) if single else None)
-        for split, share in asked.items()
-    }
-    for number, positions in enumerate(members):
-        start = 0
-        for split in asked:
-            end = min(start + counts[split][number], len(positions) - 1)
-            place[positions[start:end]] = splits.index(split)
-            start = end
-    del members
-    found: dict[str, array[int]] = {}
-    for number, split in enumerate(splits):
-        found[split] = array("q")  # it is compared as a list is, at a fifth of the memory
-        found[split].frombytes(np.flatnonzero(place == number).view(np.uint8).data)
-    return found
+    sizes = coded.counts()
+    single = not any(isinstance(group, tuple) for group in coded.values)
+    counts = [
+        _apportion(sizes.tolist(), round(share * len(names)), len(asked) if single else None)
+        for share in asked.values()
+    ]
+    ends = np.cumsum(np.array(counts, np.int64).reshape(len(asked), len(sizes)), axis=0)
+    part = _parts(names, coded, f"split/{seed}", np.minimum(ends, np.maximum(sizes - 1, 0)))
+    numbers = {"train": len(asked), **{split: number for number, split in enumerate(asked)}}
+    return {split: Ascending.where(part == numbers.get(split, -1)) for split in ("train", *shares)}
 
 
 def narrow(images: Images, classes: list[str] | None, positive: str | None, limit: int | None, seed: int) -> Images:
@@ -111,7 +103,7 @@ def _gone(before: Images, after: Images) -> Sequence[str]:
     """Files that were listed and are no more."""
     pairs: list[tuple[Any, Any]] = [(split.paths, after.splits[name].paths) for name, split in before.splits.items()]
     if all(isinstance(paths, InShards) for paths, _ in pairs):
-        return joined([one[~np.isin(one.numbers, other.numbers)] for one, other in pairs])
+        return joined([one[one.numbers.without(other.numbers)] for one, other in pairs])
     there = {path for _, paths in pairs for path in paths}
     return [path for paths, _ in pairs for path in paths if path not in there]
 
@@ -153,7 +145,7 @@ def readable(images: Images, on_error: str, known: Mapping[str, str] | None = No
         raise BadInput(unreadable_problem(bad))
     out = dict(bad)
     splits = {
-        name: take(split, np.flatnonzero(np.fromiter((path not in out for path in split.paths), bool, len(split))))
+        name: take(split, Ascending.where(np.fromiter((path not in out for path in split.paths), bool, len(split))))
         for name, split in images.splits.items()
     }
     if not all(len(split) for split in splits.values()) or _lost_class(images, splits["train"]):
@@ -172,20 +164,26 @@ def _lost_class(images: Images, train: Split) -> bool:
     before, after = images.splits["train"].labels, train.labels
     if before.ndim == 2:
         return bool((before.any(axis=0) & ~after.any(axis=0)).any())
-    return set(before.tolist()) != set(after.tolist())
+    return set(np.unique(before)) != set(np.unique(after))
 
 
 def label_groups(labels: np.ndarray, numbers: bool = False) -> Coded[Hashable]:
     """One hashable value an image that says which label, or which set of labels, it has; the same where it has numbers."""
     if numbers:
-        return Coded([0], np.zeros(len(labels), np.int32))
+        return Coded([0], np.broadcast_to(np.uint8(0), len(labels)))
     if labels.ndim == 1:
-        return Coded(range(int(labels.max(initial=-1)) + 1), labels).mapped(int)
+        return Coded(range(int(labels.max(initial=0)) + 1), labels).mapped(int)
     return Coded.of(tuple(map(int, row)) for row in labels)
 
 
-def take(split: Split, positions: Sequence[int] | np.ndarray) -> Split:
+def take(split: Split, positions: Sequence[int] | np.ndarray | Ascending) -> Split:
     """The images of a split at these positions, in that order."""
+    if isinstance(positions, Ascending) and isinstance(split.paths, InShards):
+        labels, done = np.empty((len(positions), *split.labels.shape[1:]), split.labels.dtype), 0
+        for some in positions.pieces():
+            labels[done : done + len(some)] = split.labels[some]
+            done += len(some)
+        return Split(split.paths[positions], labels)
     places = np.asarray(positions, np.int64)
     return Split(at(split.paths, places), split.labels[places])
 
@@ -240,7 +238,7 @@ def _keep_classes(images: Images, classes: list[str]) -> Images:
         else:
             labels = split.labels[:, columns]
             stay = labels.any(axis=1)
-        return replace(take(split, np.flatnonzero(stay)), labels=labels[stay])
+        return replace(take(split, Ascending.where(stay)), labels=labels[stay].astype(split.labels.dtype))
 
     splits = {name: kept(split) for name, split in images.splits.items()}
     return replace(images, classes=tuple(classes), splits=splits)
@@ -250,8 +248,9 @@ def _ask(images: Images, positive: str) -> Images:
     column = images.classes.index(positive)
 
     def asked(labels: np.ndarray) -> np.ndarray:
-        shown = labels == column if labels.ndim == 1 else labels[:, column] > 0
-        return shown.astype(np.int32)
+        if labels.ndim == 1:
+            return (labels == column).astype(labels.dtype)
+        return (labels[:, column] > 0).astype(np.int32)
 
     splits = {name: replace(split, labels=asked(split.labels)) for name, split in images.splits.items()}
     return replace(images, classes=(f"not {positive}", positive), splits=splits, multilabel=False)
@@ -260,31 +259,83 @@ def _ask(images: Images, positive: str) -> Images:
 def _limited(split: Split, limit: int, purpose: str, root: str, numbers: bool) -> Split:
     if limit >= len(split):
         return split
-    members = by_group(below(split.paths, root), label_groups(split.labels, numbers), purpose)
-    counts = _apportion([len(positions) for positions in members], limit, 0 if limit >= len(members) else None)
-    return take(split, ascending([positions[:count] for positions, count in zip(members, counts, strict=True)]))
+    groups = _in_order(label_groups(split.labels, numbers))
+    sizes = groups.counts().tolist()
+    counts = _apportion(sizes, limit, 0 if limit >= len(sizes) else None)
+    part = _parts(below(split.paths, root), groups, purpose, np.array([counts], np.int64))
+    return take(split, Ascending.where(part == 0))
 
 
 def by_group(names: Sequence[str], groups: Sequence[Hashable], purpose: str) -> list[np.ndarray]:
     """Positions by group, groups in order of their value, members in an order that only their names decide."""
+    coded = _in_order(groups)
+    parts = np.split(np.argsort(coded.codes, kind="stable"), np.cumsum(coded.counts())[:-1])
+    # of very many images this is what takes most memory: so one group after the other
+    return [part[_order(at(names, part), purpose)] for part in parts]
 
-    def rank(name: str) -> int:
-        text = f"{purpose}/{name}".encode(errors="surrogateescape")
-        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
-    coded = Coded.of(groups)
-    place = np.empty(len(coded.values), np.int32)
-    place[sorted(range(len(place)), key=lambda number: repr(coded.values[number]))] = np.arange(len(place))
-    group = place[coded.codes]
-    parts = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group, minlength=len(place)))[:-1])
-    del group  # of very many images this is what takes most memory: so one group after the other, each in its place
-    ranks = np.fromiter(map(rank, names), np.uint64, len(names))
-    for part in parts:
-        part[:] = part[np.argsort(ranks[part], kind="stable")]
-        same = np.diff(ranks[part]) == 0
-        for tie in np.split(np.arange(len(part)), np.flatnonzero(~same) + 1) if same.any() else ():
-            part[tie] = sorted(part[tie].tolist(), key=names.__getitem__)
-    return [part for part in parts if len(part)]
+def _in_order(groups: Sequence[Hashable]) -> Coded[Hashable]:
+    """Groups that have members, in order of their value."""
+    found = Coded.of(groups).mapped(lambda value: value)
+    order = sorted(range(len(found.values)), key=lambda number: repr(found.values[number]))
+    if order == list(range(len(order))):
+        return found
+    place = np.empty(len(order), found.codes.dtype)
+    place[order] = np.arange(len(order))
+    return Coded([found.values[number] for number in order], place[found.codes])
+
+
+def _parts(names: Sequence[str], groups: Coded[Hashable], purpose: str, ends: np.ndarray) -> np.ndarray:
+    """In which part of its group each image is, in the order that only names decide: uint8 (images,).
+
+    Most are known by the first byte of their hash, which takes a byte an image; those about the end of a part are looked at
+    more closely.
+
+    Args:
+        names: of the images.
+        groups: of each.
+        purpose: another one, another order.
+        ends: how many of a group are in the first part, in the first two, and so on: int64 (parts - 1, groups).
+    """
+    shift = min(8, max(0, len(groups.values).bit_length() - _GROUPS))
+    counts = np.zeros((len(groups.values), 256 >> shift), np.int64)
+    found, left = np.empty(len(names), np.uint8), iter(names)
+    spans = [slice(start, start + PIECE) for start in range(0, len(names), PIECE)]
+    for span in spans:
+        found[span] = [_hash(purpose, name)[0] >> shift for name in islice(left, PIECE)]
+        np.add.at(counts, (groups.codes[span], found[span]), 1)
+    after = counts.cumsum(axis=1)
+    before = after - counts
+    part = (before >= ends[:, :, None]).sum(axis=0, dtype=np.uint8)
+    torn: np.ndarray = np.any((before < ends[:, :, None]) & (ends[:, :, None] < after), axis=0)
+    closer = [(np.zeros(0, np.int64), groups.codes[:0], found[:0])]
+    for span in spans:
+        group, byte = groups.codes[span], found[span].copy()
+        found[span] = part[group, byte]
+        some = np.flatnonzero(torn[group, byte])
+        closer.append((some + span.start, group[some], byte[some]))
+    places, group, byte = (np.concatenate(columns) for columns in zip(*closer, strict=True))
+    order = _order(at(names, places), purpose)
+    order = order[np.argsort(group[order], kind="stable")]
+    places, group, byte = places[order], group[order], byte[order]
+    first = np.flatnonzero(np.diff(group.astype(np.int64) * 256 + byte, prepend=-1))
+    inside = np.arange(len(places)) - np.repeat(first, np.diff(np.append(first, len(places))))
+    found[places] = (before[group, byte] + inside >= ends[:, group]).sum(axis=0)
+    return found
+
+
+def _hash(purpose: str, name: str) -> bytes:
+    return hashlib.blake2b(f"{purpose}/{name}".encode(errors="surrogateescape"), digest_size=8).digest()
+
+
+def _order(names: Sequence[str], purpose: str) -> np.ndarray:
+    """Positions in the order that the names' hashes decide, and where these are the same the names themselves."""
+    ranks = np.fromiter((int.from_bytes(_hash(purpose, name), "big") for name in names), np.uint64, len(names))
+    order = np.argsort(ranks, kind="stable")
+    breaks = np.flatnonzero(np.diff(ranks[order])) + 1
+    for tie in np.split(np.arange(len(order)), breaks) if len(breaks) < len(order) - 1 else ():
+        order[tie] = sorted(order[tie].tolist(), key=names.__getitem__)
+    return order
 
 
 def _apportion(sizes: Sequence[int], total: int, least: int | None) -> list[int]:

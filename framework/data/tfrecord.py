@@ -17,8 +17,9 @@ import numpy as np
 
 from framework.core.errors import BadInput, Problem, suggestion
 from framework.data import containers, shards
+from framework.data.ascending import Ascending
 from framework.data.classified import images_of, read_names
-from framework.data.columns import Coded, Shard, in_shards, of_each, others
+from framework.data.columns import Coded, Shard, in_shards, of_each, smallest
 from framework.data.containers import MOST_BYTES, Container, Damaged
 from framework.data.folders import EXAMPLES, Kind, Unused
 from framework.data.images import Images
@@ -34,6 +35,7 @@ _MOST = 4096  # different values of a feature that are kept
 _KEYS = 10_000  # features of all examples of a file
 _LOOKED_AT = 100  # records whose large features count as images
 _BEFORE, _BEHIND = 12, 4  # bytes of length and checksums around a record
+_APART = 256  # records of which it is known where the first begins
 
 
 @dataclass(frozen=True)
@@ -57,24 +59,49 @@ class Feature:
         return place < len(self.rows) and int(self.rows[place]) == row
 
 
+class Ends:
+    """Where the records of a file lie one after the other: the length of each, and of every so many-th where it begins.
+
+    Args:
+        ends: where each record begins, and where the last one ends: int64 (records + 1,).
+    """
+
+    def __init__(self, ends: np.ndarray):
+        lengths = np.diff(ends)
+        self._least = int(lengths.min()) if len(lengths) else 0
+        self._more = (lengths - self._least).astype(smallest(int(lengths.max(initial=0)) - self._least + 1))
+        self._starts = ends[::_APART].copy()
+
+    def __len__(self) -> int:
+        """Records."""
+        return len(self._more)
+
+    def of(self, row: int) -> tuple[int, int]:
+        """Where a record begins and ends."""
+        first = row // _APART
+        start = int(self._starts[first]) + int(self._more[first * _APART : row].sum(dtype=np.int64))
+        start += self._least * (row - first * _APART)
+        return start, start + self._least + int(self._more[row])
+
+
 @dataclass(frozen=True)
 class Records(Container):
     """A file of examples: where each record lies, and of features with few values these.
 
     Attributes:
-        ends: where each record begins, and where the last one ends: int64 (records + 1,).
+        ends: where each record begins, and where the last one ends.
         features: by their keys.
         image_keys: keys of features that are large, in the order of the alphabet.
     """
 
-    ends: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    ends: Ends = field(default_factory=lambda: Ends(np.zeros(1, np.int64)))
     features: Mapping[str, Feature] = field(default_factory=dict)
     image_keys: tuple[str, ...] = ()
     images = True
 
     def __len__(self) -> int:
         """Records."""
-        return len(self.ends) - 1
+        return len(self.ends)
 
     @property
     def members(self) -> Iterable[str]:
@@ -111,14 +138,14 @@ class Records(Container):
                 there = range(len(self)) if rows is None else rows.tolist()
                 values = Coded.of(tuple(self._read(file, key, row)) for row in there)
         if rows is None:
-            return Coded(values.values, values.codes.astype(np.int32))
+            return values
         codes = np.full(len(self), len(values.values), np.int32)
         codes[rows] = values.codes
         return Coded([*values.values, ()], codes)
 
     def _read(self, file: BinaryIO, key: str, row: int) -> Sequence[Any]:
         """Values of a feature of a record that has it."""
-        start, stop = (int(one) for one in self.ends[row : row + 2])
+        start, stop = self.ends.of(row)
         file.seek(start + _BEFORE)
         data = file.read(stop - start - _BEFORE - _BEHIND)
         try:
@@ -154,7 +181,9 @@ def tfrecord_file(path: str, state: tuple[int, int], where: str) -> Records:
                 if columns[key].add(row, data, *place) and row < _LOOKED_AT:
                     large.add(key)
         features = {key: column.whole(len(ends) - 1) for key, column in columns.items()}
-        return Records(path, state, ends=np.array(ends), features=features, image_keys=tuple(sorted(large)))
+        return Records(
+            path, state, ends=Ends(np.frombuffer(ends, np.int64)), features=features, image_keys=tuple(sorted(large))
+        )
     except (OSError, ValueError, IndexError, struct.error) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise BadInput(Problem(f"{path} can't be read: {why}", where, "the file anew, from where it came")) from None
@@ -177,7 +206,7 @@ def list_tfrecord(
     paths = shards.shard_files(files, ENDING)
     in_split = shards.split_of_each(paths)
     listed: list[Shard] = []
-    rows: list[np.ndarray] = []
+    rows: list[Ascending] = []
     cells: list[Coded[tuple[str, ...]]] = []
     examples: list[str] = []
     without, several, by_text = 0, False, False
@@ -190,17 +219,18 @@ def list_tfrecord(
         texts, numbers = records.column(text_key if names is None else ""), records.column(label_key)
         said = np.array([bool(one) for one in texts.values], bool)[texts.codes]
         values = [*texts.values, *numbers.values]
-        codes = np.where(said, texts.codes, len(texts.values) + numbers.codes)
+        codes = np.where(said, texts.codes, len(texts.values) + numbers.codes.astype(np.int32))
         image = np.zeros(len(records), bool)
-        image[slice(None) if (there := records.features[image_key].rows) is None else there] = True
-        labelled = np.flatnonzero(image & np.array([bool(one) for one in values], bool)[codes])
-        by_text = by_text or bool(said[labelled].any())
-        several = several or any(len(values[code]) > 1 for code in np.unique(codes[labelled]))
+        image[slice(None) if (having := records.features[image_key].rows) is None else having] = True
+        there = image & np.array([bool(one) for one in values], bool)[codes]
+        by_text = by_text or bool(said[there].any())
+        several = several or any(len(values[code]) > 1 for code in np.unique(codes[there]))
         shard = Shard(path, records.state, len(records), records.called(image_key), image_key)
-        missing = others(len(records), labelled)
+        labelled = Ascending.where(there)
+        missing = np.flatnonzero(~there)
         without += len(missing)
         examples += shard.called(missing[: EXAMPLES - len(examples)])
-        cells.append(Coded(values, codes[labelled]).mapped(_names))
+        cells.append(Coded(values, codes[there]).mapped(_names))
         listed.append(shard)
         rows.append(labelled)
     references = in_shards(listed, rows)

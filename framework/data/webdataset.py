@@ -14,6 +14,7 @@ import numpy as np
 from framework.core.errors import BadInput, Problem, listing, many, suggestion
 from framework.data import containers, shards
 from framework.data.archives import Archive
+from framework.data.ascending import Ascending
 from framework.data.classified import images_of, read_names
 from framework.data.columns import Coded, Shard, in_shards, of_each
 from framework.data.folders import EXAMPLES, EXTENSIONS, Kind, Unused, is_foreign
@@ -37,7 +38,7 @@ def list_webdataset(
     paths = shards.shard_files(files, ENDING)
     in_split = shards.split_of_each(paths)
     listed: list[Shard] = []
-    rows: list[np.ndarray] = []
+    rows: list[Ascending] = []
     cells: list[Coded[tuple[str, ...]]] = []
     several = False
     tally: dict[Kind, list[str]] = {_ALONE: [], _OTHERS: []}
@@ -58,7 +59,8 @@ def list_webdataset(
         several = several or any(isinstance(one, list) for one in found)
         cells.append(Coded.of(tuple(one) if isinstance(one, list) else (one,) for one in found).mapped(_names))
         listed.append(Shard(path, shard.state, len(shard.names), _called(shard)))
-        rows.append(np.array([place[images[name]] for name in wanted], np.int64))
+        places = np.array([place[images[name]] for name in wanted], np.int64)
+        rows.append(Ascending.of([places], len(shard.names)))
         if len(problems) > EXAMPLES:
             break
     if problems:

@@ -83,7 +83,7 @@ def batches(
     def read(number: tf.Tensor, path: tf.Tensor, reader: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return number, read_image(path, reader, geometry)
 
-    kinds = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.string), tf.TensorSpec((None,), tf.int32))
+    kinds = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.string), tf.TensorSpec((None,), tf.int8))
     files = tf.data.Dataset.from_generator(look_ahead, output_signature=kinds).unbatch()
     images = files.map(read, num_parallel_calls=WORKERS, deterministic=True).ignore_errors()
     done = 0

@@ -40,7 +40,9 @@ def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts, int64 (classes, classes): a row for each true class, a column for each predicted one."""
-    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(labels.astype(np.int64) * classes + predicted, minlength=classes * classes).reshape(
+        classes, classes
+    )
 
 
 def class_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -99,13 +99,13 @@ def features(
     store = _store(prefix, geometry, cache, precision, keys, seen)
 
     def add(wanted: np.ndarray) -> None:
-        files, missing = at(paths, wanted), at(keys, wanted)
         if cache.compute == "ray" and compute is not None and batches is None:
             from framework.features.on_ray import spread
 
-            spread(store, prefix, files, missing, geometry, precision, compute, seen)
+            spread(store, prefix, at(paths, wanted), at(keys, wanted), geometry, precision, compute, seen)
             store.refresh()
             return
+        files = functools.partial(at, paths, wanted)
         size = CHUNK if batches is None else len(wanted)
         chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
         made = batches or image_batches(paths, geometry, seen)
@@ -115,11 +115,10 @@ def features(
 
         def stream(advance: Callable[[int], object]) -> Iterator[tuple[Sequence[str], np.ndarray]]:
             for chunk, dataset in zip(chunks, chain([first], datasets), strict=True):
-                some = at(keys, chunk)
-                found = records(forward, dataset, files, some, geometry, store.layout, advance)
+                found = records(forward, dataset, files, at(keys, chunk), geometry, store.layout, advance)
                 yield from unchanged(found, listed(at(paths, chunk)))
 
-        with progress("Computing features", len(missing), "images") as advance:
+        with progress("Computing features", len(wanted), "images") as advance:
             store.add(stream(advance))
 
     return _filled(store, keys, add, cache, about, team or Alone(), BATCH_SIZE)
@@ -280,7 +279,7 @@ def outputs(model: keras.Model, paths: Sequence[str], *, geometry: Geometry) -> 
     dataset = image_batches(paths, geometry)(np.arange(len(paths)))
     forward = forward_of(model, layout, dataset.element_spec, "float32")
     with progress("Computing features", len(paths), "images") as advance:
-        found = records(forward, dataset, paths, paths, geometry, layout, advance)
+        found = records(forward, dataset, lambda: paths, paths, geometry, layout, advance)
         return np.concatenate([layout.tensors(one)[0] for _, one in found])
 
 
@@ -345,7 +344,7 @@ Forward = Callable[["tf.Tensor"], "tf.Tensor"]
 def records(
     forward: Forward,
     dataset: tf.data.Dataset,
-    files: Sequence[str],
+    files: Callable[[], Sequence[str]],
     keys: Sequence[str],
     geometry: Geometry,
     layout: Layout,
@@ -356,7 +355,7 @@ def records(
     Args:
         forward: as ``forward_of`` makes it.
         dataset: of batches of them.
-        files: of the images, for messages.
+        files: gives those of the images, and of all that are computed with them, for messages.
         keys: of the images.
         geometry: how a file becomes one.
         layout: of a record.
@@ -380,7 +379,7 @@ def records(
     except tf.errors.ResourceExhaustedError as error:
         raise RunFailed(f"The features can't be computed: {error.message.splitlines()[0]}") from None
     except tf.errors.OpError:
-        raise undecodable(files, geometry) from None
+        raise undecodable(files(), geometry) from None
     if done != len(keys):
         raise RunFailed(f"{len(keys)} images were to be read, and {done} came: their files may have changed meanwhile")
 

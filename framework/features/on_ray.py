@@ -196,7 +196,7 @@ def compute_part(work: bytes, model: bytes, part: bytes) -> tuple[str, Any]:
     try:
         dataset = image_batches(paths, wanted.geometry, wanted.seen)(np.arange(len(paths)))
         forward = _loaded(wanted, model, dataset.element_spec)
-        stream = records(forward, dataset, paths, keys, wanted.geometry, wanted.layout, lambda count: None)
+        stream = records(forward, dataset, lambda: paths, keys, wanted.geometry, wanted.layout, lambda count: None)
         store.write(unchanged(stream, images.shards), images.name)
     except Undecodable as error:
         return "undecodable", list(error.reasons.items())

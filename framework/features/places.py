@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -33,41 +33,51 @@ class Places:
     def absent(self, rows: Sequence[str]) -> np.ndarray:
         """As ``Store.absent``."""
         if isinstance(rows, Keys):
-            left = np.flatnonzero(self._of_keys(rows)[:, 0] < 0)
-            left = left[np.argsort(rows.numbers[left], kind="stable")]
-            return left[np.diff(rows.numbers[left], prepend=-1) != 0]
+            ranges = rows.by_shard()
+            found = [self._absent(rows, number, ranges.places(number)) for number in rows.used]
+            return np.concatenate([np.zeros(0, np.int64), *found])
         first: dict[str, int] = {}
         for position, row in enumerate(rows):
             if row not in self._by_key:
                 first.setdefault(row, position)
         return np.fromiter(first.values(), np.int64, len(first))
 
-    def of(self, rows: Sequence[str]) -> np.ndarray:
-        """As ``Store.places``.
-
-        Raises:
-            KeyError: one is not kept.
-        """
+    def finder(self, rows: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+        """As ``Store.finder``."""
         if not isinstance(rows, Keys):
-            return np.array([self._by_key[row] for row in rows], np.int64).reshape(len(rows), 2)
-        found = self._of_keys(rows)
-        if len(none := np.flatnonzero(found[:, 0] < 0)):
-            raise KeyError(rows[int(none[0])])
+            places = np.array([self._by_key[row] for row in rows], np.int64).reshape(len(rows), 2)
+            return places.__getitem__
+        runs = self._of_all(rows)
+
+        def found(positions: np.ndarray) -> np.ndarray:
+            numbers = rows.numbers.at(positions)
+            run = runs[np.searchsorted(runs[:, 0], numbers, "right") - 1]
+            if len(none := np.flatnonzero((numbers < run[:, 0]) | (numbers >= run[:, 1]))):
+                raise KeyError(rows[int(positions[none[0]])])
+            return np.column_stack([run[:, 2], run[:, 3] + numbers - run[:, 0]])
+
         return found
 
-    def _of_keys(self, keys: Keys) -> np.ndarray:
-        """The same, -1 where a row is not kept."""
-        found = np.full((len(keys), 2), -1, np.int64)
-        for number, positions in keys.by_shard():
-            runs = self._sorted(keys.shards[number])
-            if runs is None:
-                continue
-            rows = keys.row[positions]
+    def _of_all(self, keys: Keys) -> np.ndarray:
+        """As ``_sorted`` the runs of all shards that keys lie in, rows counted over all; one of no rows if there is none."""
+        none = np.zeros((1, 4), np.int64)
+        found = [
+            runs + np.array([keys.ends[number], keys.ends[number], 0, 0])
+            for number in keys.used
+            if (runs := self._sorted(keys.shards[number])) is not None
+        ]
+        return np.concatenate(found or [none])
+
+    def _absent(self, keys: Keys, number: int, positions: np.ndarray) -> np.ndarray:
+        """Those of a shard's positions that are not kept, of each row one, in the order of rows."""
+        rows, runs = keys[positions].row, self._sorted(keys.shards[number])
+        left = np.ones(len(rows), bool)
+        if runs is not None:
             run = runs[np.searchsorted(runs[:, 0], rows, "right") - 1]
-            kept = (rows >= run[:, 0]) & (rows < run[:, 1])
-            found[positions[kept], 0] = run[kept, 2]
-            found[positions[kept], 1] = (run[:, 3] + rows - run[:, 0])[kept]
-        return found
+            left = (rows < run[:, 0]) | (rows >= run[:, 1])
+        positions, rows = positions[left], rows[left]
+        order = np.argsort(rows, kind="stable")
+        return positions[order[np.diff(rows[order], prepend=-1) != 0]]
 
     def _sorted(self, name: str) -> np.ndarray | None:
         """The runs of a shard, ascending and apart: first row, what comes after the last, number, position; None for none."""

@@ -32,13 +32,13 @@ class FeatureRows:
         self.store, self.computed, self.seconds = store, computed, seconds
         self._keys, self._memory_limit = keys, memory_limit
         self.shapes = store.layout.shapes
-        self._places = store.places(keys)
+        self._places = store.finder(keys)
         numbers = sum(int(np.prod(shape)) for shape in self.shapes)
         self.in_memory = len(keys) * numbers * 4 <= memory_limit
         self._arrays: list[tf.Tensor] | None = None
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._keys)
 
     def part(self, start: int, stop: int) -> FeatureRows:
         """The rows from ``start`` up to ``stop``, for one split of several that were computed together."""
@@ -77,7 +77,7 @@ class FeatureRows:
         return self._arrays
 
     def _read(self, rows: np.ndarray) -> list[np.ndarray]:
-        return self.store.layout.tensors(self.store.read(self._places[rows]))
+        return self.store.layout.tensors(self.store.read(self._places(rows)))
 
 
 def _aligned(shape: tuple[int, ...]) -> np.ndarray:

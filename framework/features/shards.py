@@ -95,7 +95,7 @@ class Runs:
         return int(np.diff(self.ends).sum())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(Keys(self.names, np.repeat(self.shard, np.diff(self.ends)[:, 0]), numbers_of(self.ends)))
+        return iter(Keys.of(self.names, np.repeat(self.shard, np.diff(self.ends)[:, 0]), numbers_of(self.ends)))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -123,9 +123,13 @@ class Store:
         found = at(rows, self.absent(rows))
         return list(found) if isinstance(found, tuple) else found
 
-    def places(self, rows: Sequence[str]) -> np.ndarray:
-        """Where rows are: int64 of shape (rows, 2), number of the shard and position in it."""
-        return self._places.of(rows)
+    def finder(self, rows: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+        """From positions among these rows, int64, to where they are: int64 (positions, 2), shard and position in it.
+
+        Raises:
+            KeyError: one is not kept; of ``Keys`` it is noticed when that one is asked for.
+        """
+        return self._places.finder(rows)
 
     def read(self, places: np.ndarray) -> np.ndarray:
         """Records at these places: uint8 of shape (places, bytes); neighbours in a file are read at once.

@@ -1,9 +1,12 @@
 """The stratified split, fewer classes, the yes-or-no question, and the limit."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from framework.core.errors import BadInput
+from framework.data import selection
 from framework.data.images import Images, Split
 from framework.data.selection import narrow, stratified_split
 
@@ -31,6 +34,24 @@ def test_split_has_its_share_of_every_group_whatever_the_order():
     backwards = stratified_split(names[::-1], groups[::-1], {"validation": 0.2, "test": 0.1}, seed=4)
     assert {names[p] for p in parts["validation"]} == {names[::-1][p] for p in backwards["validation"]}
     assert stratified_split(names, groups, {"validation": 0.2}, seed=5)["validation"] != parts["validation"]
+
+
+@pytest.mark.parametrize(("clash", "bits"), [(False, 14), (False, 0), (True, 14)])
+def test_the_first_of_each_group_validate_the_next_test_and_the_others_train(monkeypatch, clash, bits):
+    monkeypatch.setattr(selection, "_GROUPS", bits)  # as if there were very many groups
+    if clash:  # as if all names had one of ten hashes
+        real = hashlib.blake2b
+        monkeypatch.setattr(hashlib, "blake2b", lambda data, digest_size: real(data[-5:-4], digest_size=digest_size))
+    rng = np.random.default_rng(0)
+    for count in (0, 1, 7, 2000):
+        names = [f"{number}.jpg" for number in rng.permutation(count).tolist()]
+        groups = rng.choice([0, 1, 2, 2, 11], count).tolist()
+        parts = stratified_split(names, groups, {"validation": 0.2, "test": 0.13}, seed=1)
+        split_of = {position: split for split, positions in parts.items() for position in positions}
+        assert len(split_of) == count
+        for members in selection.by_group(names, groups, "split/1"):
+            there = [split_of[position] for position in members.tolist()]
+            assert there == sorted(there, key=["validation", "test", "train"].index)
 
 
 def test_every_class_of_two_reaches_validation():

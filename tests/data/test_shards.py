@@ -344,7 +344,7 @@ def test_tfrecord_keeps_few_values_and_finds_all_others_in_the_file(tmp_path, mo
     counts = undrawn("tfrecord", file).counts()
     assert counts == {"train": {**dict.fromkeys("01234", 1), "even": 5}}
     with open(file, "r+b") as opened:
-        opened.seek(found.ends[9] + 12)
+        opened.seek(found.ends.of(9)[0] + 12)
         opened.write(b"\xff" * 30)
     with pytest.raises(OSError, match="damaged: the file has changed since it was listed"):
         found.read("name/9")

@@ -32,6 +32,8 @@ def test_confusions_and_what_follows_from_them():
     labels, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 2])
     matrix = confusion_matrix(labels, predicted, 4)
     np.testing.assert_array_equal(matrix, [[1, 2, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
+    many = np.array([29, 29, 3], np.uint8), np.array([29, 4, 3])  # as labels of very many images are
+    assert np.argwhere(confusion_matrix(*many, 30)).tolist() == [[3, 3], [29, 4], [29, 29]]
     rows = class_scores(labels, predicted, "abcd")
     first = {"class": "a", "precision": 1 / 2, "recall": 1 / 3, "f1": 0.4, "support": 3, "named": 2}
     assert rows[0] == pytest.approx(first)

@@ -23,7 +23,7 @@ NAMES = ("a" * 32, "b" * 32, "c" * 32)
 
 def keys(*pairs):
     shard, row = np.array(pairs, np.int64).reshape(-1, 2).T
-    return Keys(NAMES, shard, row)
+    return Keys.of(NAMES, shard, row)
 
 
 def records(some):
@@ -50,14 +50,14 @@ def test_rows_of_shards_come_back_in_any_order(tmp_path):
     filled(tmp_path, some).close()
     store = opened(tmp_path)
     order = np.array([7, 0, 0, 5, 3, 4, 2, 1, 6])
-    np.testing.assert_array_equal(store.read(store.places(some[order])), records(some[order]))
+    np.testing.assert_array_equal(store.read(store.finder(some)(order)), records(some[order]))
     wanted = keys((1, 8), (0, 3), (2, 1), (0, 4), (1, 8), (1, 4), (0, 0))
     missing = store.missing(wanted)
     assert list(missing) == [f"{NAMES[shard]}:{row}" for shard, row in ((0, 0), (0, 4), (1, 4), (1, 8), (2, 1))]
     with pytest.raises(KeyError, match=f"{NAMES[1]}:8"):
-        store.places(wanted)
+        store.finder(wanted)(np.arange(len(wanted)))
     # of the same shards in another order, beside others
-    other = Keys(("d" * 32, NAMES[1]), np.array([0, 1]), np.array([5, 5]))
+    other = Keys.of(("d" * 32, NAMES[1]), np.array([0, 1]), np.array([5, 5]))
     assert store.absent(other).tolist() == [0]
     (entry,) = listing(tmp_path)
     assert entry.images == 8
@@ -109,7 +109,7 @@ def test_runs_find_what_a_dict_finds():
             absent = places.absent(wanted)
             assert [wanted[place] for place in absent.tolist()] == [key for key in wanted if key not in known]
             there = wanted[np.array([key in known for key in wanted])]
-            for key, found in zip(there, places.of(there).tolist(), strict=True):
+            for key, found in zip(there, places.finder(there)(np.arange(len(there))).tolist(), strict=True):
                 assert tuple(found) in known[key]
 
 
@@ -139,4 +139,4 @@ def test_damage_to_one_shard_leaves_the_others(tmp_path, monkeypatch, capsys):
     assert len(again.missing(some)) == 4
     filled(tmp_path, some[again.absent(some)])
     whole = opened(tmp_path)
-    np.testing.assert_array_equal(whole.read(whole.places(some)), records(some))
+    np.testing.assert_array_equal(whole.read(whole.finder(some)(np.arange(len(some)))), records(some))

@@ -83,7 +83,7 @@ def test_a_writer_may_sweep_the_folder_while_another_process_opens_it(tmp_path, 
 
 def assert_right(store, rows):
     assert store.missing(rows) == []
-    np.testing.assert_array_equal(store.read(store.places(rows)), records(rows))
+    np.testing.assert_array_equal(store.read(store.finder(rows)(np.arange(len(rows)))), records(rows))
 
 
 def shard_files(store, ending):
@@ -238,7 +238,7 @@ def test_a_file_that_shrinks_while_in_use_is_an_error(tmp_path):
     store = filled(tmp_path)
     os.truncate(shard_files(store, ".rows")[0], 100)
     with pytest.raises(RunFailed, match="can't be read any more: it is truncated"):
-        store.read(store.places(names(5)))
+        store.read(store.finder(names(5))(np.arange(1)))
 
 
 def test_leftovers_of_a_killed_writer_are_swept_when_they_are_old(tmp_path):
