@@ -74,12 +74,16 @@ def filled(root: Path, rows: Sequence[str] = ROWS, description: str = "abc") -> 
     return store
 
 
+def _kept(store: Store, row: str) -> np.ndarray:
+    return store.read(store.finder([row])(np.array([0])))[0]
+
+
 def fault(root: Path, rows: Sequence[str] = ROWS, kept: int = 0) -> str:
     """What is wrong with a cache, whatever has happened to it: with what is there, and with going on."""
     with _silent() as said:
         store = opened(root)
         there = [row for row in rows if not store.missing([row])]
-        if any((store.read(store.places([row]))[0] != record(row)).any() for row in there):
+        if any((_kept(store, row) != record(row)).any() for row in there):
             return "a record is not what was written"
         if len(there) < kept:
             return f"{len(there)} records are left of {kept} that were whole"
@@ -90,7 +94,7 @@ def fault(root: Path, rows: Sequence[str] = ROWS, kept: int = 0) -> str:
         again = opened(root)
         if again.missing(rows):
             return "going on did not make it whole"
-        if any((again.read(again.places([row]))[0] != record(row)).any() for row in rows):
+        if any((_kept(again, row) != record(row)).any() for row in rows):
             return "a record is not what was written, after going on"
         if faults := verify(root):
             return f"verify finds {faults}"
