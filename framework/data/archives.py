@@ -24,6 +24,7 @@ from framework.core.files import is_bomb
 from framework.core.names import short
 from framework.data.columns import Texts
 from framework.data.containers import MOST_BYTES, Container, Damaged
+from framework.data.spilled import Spilled, spilled
 
 _BLOCK = 512
 _END = bytes(_BLOCK)
@@ -59,7 +60,7 @@ class Archive(Container):
     """
 
     names: Texts = field(default_factory=Texts)
-    rows: np.ndarray = field(default_factory=lambda: np.empty((0, 5), np.int64))
+    rows: np.ndarray | Spilled = field(default_factory=lambda: np.empty((0, 5), np.int64))
     take: Callable[[BinaryIO, list[int]], bytes] = field(default=lambda file, row: b"")
 
     @property
@@ -159,7 +160,7 @@ def _archive(
         what = f"{path} has {many(len(again), 'name')} twice: {listing(again, 3)}"
         raise BadInput(Problem(what, where, "an archive with each name once, made anew from its folder"))
     kept = np.array([rows[number][1 : 1 + numbers] for number in places.values()], np.int64).reshape(-1, numbers)
-    return Archive(path, state, tuple(folders), odd, Texts(places), kept, take)
+    return Archive(path, state, tuple(folders), odd, Texts(places), spilled(kept), take)
 
 
 def _plain(name: str) -> str | None:

@@ -11,17 +11,18 @@ import os
 import zlib
 from abc import abstractmethod
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
 from framework.data.ascending import PIECE, Ascending, Numbers, Ranges
 from framework.data.folders import relative
+from framework.data.spilled import spilled
 
 T = TypeVar("T", bound=Hashable)
 S = TypeVar("S", bound="InShards")
@@ -30,6 +31,7 @@ S = TypeVar("S", bound="InShards")
 # bytes, so that they share their features with the folder that they were packed from.
 MANY = 100_000
 _TOGETHER = 4096  # texts made at once
+_APART = 64  # checksums of which one is in memory
 
 
 @dataclass(frozen=True)
@@ -264,43 +266,55 @@ class Coded(Sequence[T], Generic[T]):
 
 
 class Texts(Sequence[str]):
-    """Texts of which none stands twice, in one piece of memory, found again by what they are."""
+    """Texts of which none stands twice, on disk where they are many, found again by what they are."""
 
     def __init__(self, texts: Iterable[str] = ()):
         pieces = [text.encode(errors="surrogateescape") for text in texts]
-        self._data, self._ends = b"".join(pieces), array("q", [0, *accumulate(map(len, pieces))])
+        self._data = spilled(np.frombuffer(b"".join(pieces), np.uint8))
+        self._ends = spilled(np.cumsum([0, *map(len, pieces)], dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
     def _piece(self, place: int) -> bytes:
-        return self._data[self._ends[place] : self._ends[place + 1]]
+        start, stop = self._ends[place : place + 2].tolist()
+        return bytes(self._data[start:stop].data)
+
+    def _all(self) -> Iterator[bytes]:
+        for start in range(0, len(self), _TOGETHER):
+            ends = self._ends[start : min(start + _TOGETHER, len(self)) + 1].tolist()
+            data = self._data[ends[0] : ends[-1]].tobytes()
+            yield from (data[first - ends[0] : last - ends[0]] for first, last in pairwise(ends))
 
     def __getitem__(self, place: Any) -> Any:
         return self._piece(range(len(self))[place]).decode(errors="surrogateescape")
 
     def __iter__(self) -> Iterator[str]:
-        data = self._data
-        return (data[start:stop].decode(errors="surrogateescape") for start, stop in pairwise(self._ends))
+        return (piece.decode(errors="surrogateescape") for piece in self._all())
 
     @cached_property
-    def _by_checksum(self) -> tuple[array[int], array[int]]:
-        """Checksums, ascending, and whose each is."""
-        pieces = (self._data[start:stop] for start, stop in pairwise(self._ends))
-        checksums = np.fromiter(map(zlib.crc32, pieces), np.uint32, len(self))
+    def _by_checksum(self) -> tuple[array[int], Any, Any]:
+        """Checksums, ascending: every so many-th, all of them, and whose each is."""
+        checksums = np.fromiter(map(zlib.crc32, self._all()), np.uint32, len(self))
         order = np.argsort(checksums, kind="stable")
-        # not NumPy's: one number of these is read in a tenth of the time
-        return array("I", checksums[order].tobytes()), array("i", order.astype(np.int32).tobytes())
+        checksums = checksums[order]
+        # the first not NumPy's: one number of these is read in a tenth of the time
+        return array("I", checksums[::_APART].tobytes()), spilled(checksums), spilled(order.astype(np.int32))
 
     def find(self, text: str) -> int:
         """Its place; -1 where it is not among them."""
-        piece, (checksums, places) = text.encode(errors="surrogateescape"), self._by_checksum
+        piece, (some, checksums, places) = text.encode(errors="surrogateescape"), self._by_checksum
         checksum = zlib.crc32(piece)
-        place = bisect_left(checksums, checksum)
-        while place < len(places) and checksums[place] == checksum:
-            if self._piece(places[place]) == piece:
-                return places[place]
-            place += 1
+        first = max(0, bisect_left(some, checksum) - 1) * _APART
+        while first < len(self):
+            near = checksums[first : first + _APART].tolist()
+            start, stop = bisect_left(near, checksum), bisect_right(near, checksum)
+            for place in places[first + start : first + stop].tolist() if stop > start else ():
+                if self._piece(place) == piece:
+                    return int(place)
+            if stop < len(near):
+                break
+            first += _APART
         return -1
 
 

@@ -35,6 +35,7 @@ from framework.data.images import Images
 from framework.data.labels import class_name
 from framework.data.remote import GIB
 from framework.data.shards import WHERE
+from framework.data.spilled import Spilled, spilled
 
 if TYPE_CHECKING:
     import pyarrow
@@ -63,7 +64,7 @@ class Table(Container):
     images = True
     _lock: Any = field(default_factory=threading.Lock, compare=False)
     _groups: OrderedDict[tuple[str, int], Any] = field(default_factory=OrderedDict, compare=False)
-    _laid_out: dict[str, tuple[Path, np.ndarray]] = field(default_factory=dict, compare=False)
+    _laid_out: dict[str, tuple[Path, np.ndarray | Spilled]] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         """Rows."""
@@ -97,7 +98,7 @@ class Table(Container):
         row = int(digits)
         if column in self._laid_out:
             file, ends = self._laid_out[column]
-            start, stop = int(ends[row]), int(ends[row + 1])
+            start, stop = ends[row : row + 2].tolist()
             if stop > start:  # what is empty or elsewhere is looked at in the table, which says so
                 with open(file, "rb") as laid_out:
                     laid_out.seek(start)
@@ -131,7 +132,7 @@ class Table(Container):
                     except pyarrow.ArrowException:  # which rows are damaged is told when they are read
                         continue
                 os.utime(file)
-            self._laid_out[column] = file, np.load(ends)
+            self._laid_out[column] = file, spilled(np.load(ends))
 
     def _lay_out(self, column: str, file: Path, ends: Path) -> None:
         """Write the bytes of all rows, and where each ends; a few rows are in memory at once."""

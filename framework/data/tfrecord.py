@@ -25,6 +25,7 @@ from framework.data.folders import EXAMPLES, Kind, Unused
 from framework.data.images import Images
 from framework.data.labels import class_name
 from framework.data.shards import WHERE
+from framework.data.spilled import Spilled, spilled
 
 ENDING = r"(\.tfrecords?|-\d{5}-of-\d{5})$"
 IMAGE = "image/encoded"
@@ -43,20 +44,24 @@ class Feature:
     """A feature of the records of a file.
 
     Attributes:
-        rows: numbers of the records that have it, int64, ascending; None where all have.
-        values: of these, tuples of bytes, whole numbers or numbers; None where one is large or very many are different, which
-            are read from the file when they are asked for.
+        rows: numbers of the records that have it; None where all have.
+        values: those that are different, tuples of bytes, whole numbers or numbers; None where one is large or very many are
+            different, which are read from the file when they are asked for.
+        codes: of each of these records the number of its value.
     """
 
-    rows: np.ndarray | None
-    values: Coded[tuple[Any, ...]] | None
+    rows: Ascending | None
+    values: Sequence[tuple[Any, ...]] | None
+    codes: np.ndarray | Spilled
 
     def has(self, row: int) -> bool:
         """Whether a record has it."""
-        if self.rows is None:
-            return True
-        place = int(np.searchsorted(self.rows, row))
-        return place < len(self.rows) and int(self.rows[place]) == row
+        return self.rows is None or bool(self.rows.has(np.array([row]))[0])
+
+    @property
+    def coded(self) -> Coded[tuple[Any, ...]] | None:
+        """Values of these records, where they are known."""
+        return None if self.values is None else Coded(self.values, self.codes[:])
 
 
 class Ends:
@@ -69,7 +74,7 @@ class Ends:
     def __init__(self, ends: np.ndarray):
         lengths = np.diff(ends)
         self._least = int(lengths.min()) if len(lengths) else 0
-        self._more = (lengths - self._least).astype(smallest(int(lengths.max(initial=0)) - self._least + 1))
+        self._more = spilled((lengths - self._least).astype(smallest(int(lengths.max(initial=0)) - self._least + 1)))
         self._starts = ends[::_APART].copy()
 
     def __len__(self) -> int:
@@ -78,10 +83,10 @@ class Ends:
 
     def of(self, row: int) -> tuple[int, int]:
         """Where a record begins and ends."""
-        first = row // _APART
-        start = int(self._starts[first]) + int(self._more[first * _APART : row].sum(dtype=np.int64))
-        start += self._least * (row - first * _APART)
-        return start, start + self._least + int(self._more[row])
+        first = row // _APART * _APART
+        more = self._more[first : row + 1].astype(np.int64) + self._least
+        start = int(self._starts[row // _APART]) + int(more[:-1].sum())
+        return start, start + int(more[-1])
 
 
 @dataclass(frozen=True)
@@ -132,15 +137,15 @@ class Records(Container):
         found = self.features.get(key)
         if found is None:
             return Coded([()], np.zeros(len(self), np.int32))
-        rows, values = found.rows, found.values
+        rows, values = found.rows, found.coded
         if values is None:
             with open(self.path, "rb") as file:
-                there = range(len(self)) if rows is None else rows.tolist()
+                there: Iterable[int] = range(len(self)) if rows is None else rows
                 values = Coded.of(tuple(self._read(file, key, row)) for row in there)
         if rows is None:
             return values
         codes = np.full(len(self), len(values.values), np.int32)
-        codes[rows] = values.codes
+        codes[np.asarray(rows)] = values.codes
         return Coded([*values.values, ()], codes)
 
     def _read(self, file: BinaryIO, key: str, row: int) -> Sequence[Any]:
@@ -221,7 +226,7 @@ def list_tfrecord(
         values = [*texts.values, *numbers.values]
         codes = np.where(said, texts.codes, len(texts.values) + numbers.codes.astype(np.int32))
         image = np.zeros(len(records), bool)
-        image[slice(None) if (having := records.features[image_key].rows) is None else having] = True
+        image[slice(None) if (having := records.features[image_key].rows) is None else np.asarray(having)] = True
         there = image & np.array([bool(one) for one in values], bool)[codes]
         by_text = by_text or bool(said[there].any())
         several = several or any(len(values[code]) > 1 for code in np.unique(codes[there]))
@@ -292,8 +297,10 @@ class _Column:
 
     def whole(self, count: int) -> Feature:
         """All of it, of so many records."""
-        rows = None if len(self._rows) == count else np.array(self._rows)
-        return Feature(rows, None if self._known is None else Coded(list(self._known), np.array(self._codes)))
+        rows = None if len(self._rows) == count else Ascending.of([np.array(self._rows)], count)
+        if self._known is None:
+            return Feature(rows, None, np.zeros(0, np.uint8))
+        return Feature(rows, list(self._known), spilled(Coded(list(self._known), np.array(self._codes)).codes))
 
 
 def _records(path: str, length: int) -> Iterator[bytes]:

@@ -327,7 +327,7 @@ def test_tfrecord_keeps_few_values_and_finds_all_others_in_the_file(tmp_path, mo
     monkeypatch.setattr(module, "_MOST", 6)
     found = containers.opened(str(file))
     assert found.image_keys == ("image/encoded",)
-    kept = {key: None if one.values is None else len(one.values.values) for key, one in found.features.items()}
+    kept = {key: None if one.values is None else len(one.values) for key, one in found.features.items()}
     assert kept == {
         "image/encoded": None,
         "image/class/label": 5,
