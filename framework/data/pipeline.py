@@ -244,9 +244,10 @@ def _positions(
     count: int, seed: int, epoch: int, copies: int, balance: Balance | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows of an epoch in the order in which they come, and for each its place among the epoch's images."""
-    images = np.arange(count) if balance is None else balance.images(seed, epoch)
-    order = epoch_order(len(images), seed, epoch)
-    return images[order] + epoch % copies * count, order
+    order = epoch_order(count if balance is None else len(balance), seed, epoch)
+    rows = order if balance is None else balance.images(seed, epoch)[order]
+    # of very many images nothing is written twice
+    return rows if copies == 1 else rows + epoch % copies * count, order
 
 
 def augmented_dataset(
