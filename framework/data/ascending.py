@@ -142,9 +142,7 @@ class Numbers:
     def at(self, places: np.ndarray) -> np.ndarray:
         """Those at any places: int64."""
         found = np.empty(len(places), np.int64)
-        part_of = (
-            np.searchsorted(self._ends, places, "right") - 1 if len(self.parts) > 1 else np.zeros(len(places), int)
-        )
+        part_of = np.searchsorted(self._ends, places, "right") - 1
         for number, part in enumerate(self.parts):
             own = part_of == number
             inside = places[own] - self._ends[number]

@@ -358,14 +358,6 @@ def of_each(values: Sequence[T], paths: InShards) -> Coded[T]:
     return Coded(coded.values, codes).mapped(lambda value: value)
 
 
-def others(count: int, rows: Ascending) -> np.ndarray:
-    """Numbers of all rows but these."""
-    left = np.ones(count, bool)
-    for piece in rows.pieces():
-        left[piece] = False
-    return np.flatnonzero(left)
-
-
 def smallest(count: int) -> np.dtype:
     """Whole numbers that so many can be told apart by."""
     return np.min_scalar_type(max(count - 1, 0))

@@ -28,7 +28,7 @@ from framework.core.files import cache_folder, locked, whole
 from framework.data import containers, shards
 from framework.data.ascending import Ascending
 from framework.data.classified import images_of, read_names
-from framework.data.columns import Coded, Shard, in_shards, of_each, others
+from framework.data.columns import Coded, Shard, in_shards, of_each
 from framework.data.containers import MOST_BYTES, Container, Damaged
 from framework.data.folders import EXAMPLES, Kind, Unused
 from framework.data.images import Images
@@ -270,7 +270,11 @@ def list_parquet(
     paths_of = in_shards(listed, [rows for rows, _ in labels])
     without = sum(len(table) for table in tables) - len(paths_of)
     first = itertools.islice(
-        (path for one, (rows, _) in zip(listed, labels, strict=True) for path in one.called(others(one.rows, rows))),
+        (
+            path
+            for one, (rows, _) in zip(listed, labels, strict=True)
+            for path in one.called(np.setdiff1d(np.arange(one.rows), rows))
+        ),
         EXAMPLES,
     )
     return images_of(

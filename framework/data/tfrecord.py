@@ -300,7 +300,7 @@ class _Column:
         rows = None if len(self._rows) == count else Ascending.of([np.array(self._rows)], count)
         if self._known is None:
             return Feature(rows, None, np.zeros(0, np.uint8))
-        return Feature(rows, list(self._known), spilled(Coded(list(self._known), np.array(self._codes)).codes))
+        return Feature(rows, list(self._known), spilled(np.array(self._codes).astype(smallest(len(self._known)))))
 
 
 def _records(path: str, length: int) -> Iterator[bytes]:
