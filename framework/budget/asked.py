@@ -41,11 +41,6 @@ class Base:
         """Operations an image, as far as they are known; what is not known counts as much as a large one."""
         return facts(self.name).gflops or 20.0
 
-    @property
-    def parameters(self) -> int:
-        """Of the base; as many as of a large one, if that is not known."""
-        return facts(self.name).parameters or 10**8
-
 
 @dataclass(frozen=True)
 class Asked:

@@ -27,7 +27,7 @@ from framework.sweeps.sweep import Sweep
 Make = Callable[[Sequence[str], Path], Job]
 SHARE_OF_ENDING, LEAST_ENDING, MOST_ENDING = 0.1, 10.0, 60.0  # for several runs as one, and the report
 SHARE_OF_A_BASE, SHARE_OF_FIRST = 0.2, 1.0  # of the time left that a further base, or the first one, may take
-SHARE_OF_ALL = 0.5  # that everything may take where it comes first: what remains goes to runs that differ
+SHARE_OF_ALL = 0.6  # that everything may take where it comes first: what remains goes to runs that differ
 SHARE_OF_LAST = 0.4  # for the last layers, where there may be time for everything too
 MEASURING = 0.2  # of the time left, for measuring at most
 PASSES = 8  # of the frozen base that an epoch of everything takes, where that could not be measured
@@ -52,6 +52,7 @@ class Steps:
         self.ending = min(max(SHARE_OF_ENDING * asked.budget, LEAST_ENDING), MOST_ENDING)
         self.why = "all that was planned is done"
         self._best: dict[str, float] = {}  # by base, the best value of its heads
+        self._parameters: dict[str, int] = {}  # by base, of the network
         self._seconds_a_gflop: float | None = None
         self._took: dict[str, float] | None = None  # by the first run of last layers, phase by phase
         self._epoch: tuple[float | None, str] | None = None  # of everything, and how its seconds are known
@@ -118,12 +119,14 @@ class Steps:
         values = [value for value in map(self._value, folders) if value is not None]
         if values:
             self._best[base.name] = min(values, key=self.yardstick.order)
-        self._note_pass(folders, base)
+        self._note(folders, base)
 
-    def _note_pass(self, folders: Sequence[Path], base: Base) -> None:
-        """Learn what a pass takes here from those who computed features."""
+    def _note(self, folders: Sequence[Path], base: Base) -> None:
+        """Learn from a base's first runs how large the network is, and from who computed features what a pass takes here."""
         for folder in folders:
             said = RunFolder(folder).read_run() if RunFolder(folder).run_json.is_file() else {}
+            if "parameters" in said:
+                self._parameters[base.name] = said["parameters"]
             computed = said.get("features", {}).get("computed", 0)
             if computed > self.asked.images / 2:
                 self._seconds_a_gflop = said["seconds"]["features"] / computed / base.gflops
@@ -192,7 +195,9 @@ class Steps:
             )
             if not runs:
                 return []
-            return trials.everything(base.lines, base.parameters, epochs, SPARE * seconds / runs, self.asked.seed, runs)
+            return trials.everything(
+                base.lines, self._parameters[base.name], epochs, SPARE * seconds / runs, self.asked.seed, runs
+            )
 
         if self.usable > LEAST_LAST or self.journal.knows("all"):
             self._step(sweep, "all", decide, self.usable, 1)

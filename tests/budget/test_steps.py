@@ -32,8 +32,8 @@ class Clock:
 class Runs:
     """In place of a sweep: a run takes as long as ``takes`` says, or until its deadline, and is as good as its base."""
 
-    def __init__(self, clock, takes, scores):
-        self.clock, self.takes, self.scores, self.batches = clock, takes, scores, []
+    def __init__(self, clock, takes, scores, computed):
+        self.clock, self.takes, self.scores, self.computed, self.batches = clock, takes, scores, computed, []
 
     def begin(self):
         pass
@@ -50,13 +50,19 @@ class Runs:
             self.clock.now += min(wanted, max(left, 0))
             if wanted <= left and not RunFolder(job.folder).run_json.exists():
                 best = {"epoch": 1, "monitor": "val_accuracy", "metrics": {"val_accuracy": self.scores[base]}}
-                told = {"seconds": {"features": wanted / 2, "training": wanted / 2}, "features": {"computed": IMAGES}}
+                told = {
+                    "parameters": 880_000,
+                    "seconds": {"features": wanted / 2, "training": wanted / 2},
+                    "features": {"computed": self.computed},
+                }
                 RunFolder(job.folder).write_run({"status": "finished", "best": best, **told})
         assert self.clock.now <= max(deadline, begun) + 1e-6
 
 
-def carried_out(folder, monkeypatch, takes, budget=600.0, bases=(MOBILENET,), epoch=10.0, scores=None, clock=None):
-    """The steps, and the runs that they had done."""
+def carried_out(
+    folder, monkeypatch, takes, budget=600.0, bases=(MOBILENET,), epoch=10.0, scores=None, clock=None, computed=IMAGES
+):
+    """The steps, and the runs that they had done, which computed the features of so many images."""
     clock = clock or Clock()
     monkeypatch.setattr(module.time, "monotonic", clock)
     measured = []
@@ -67,7 +73,7 @@ def carried_out(folder, monkeypatch, takes, budget=600.0, bases=(MOBILENET,), ep
         yield 0, epoch and {"full_epoch": epoch}, 12.0
 
     monkeypatch.setattr(module, "speeds", speeds)
-    runs = Runs(clock, takes, scores or {"mobilenet": 0.8, "efficientnetv2s": 0.9})
+    runs = Runs(clock, takes, scores or {"mobilenet": 0.8, "efficientnetv2s": 0.9}, computed)
     asked = Asked(("data.dir=photos",), bases, budget, folder, ("auto",), IMAGES, 1)
     make = lambda lines, folder: SimpleNamespace(lines=lines, folder=folder, settings=None)  # noqa: E731
     made = Steps(asked, make, Journal(folder, asked.given, clock), Yardstick.of("val_accuracy"))
@@ -82,13 +88,14 @@ def usual(name):
 def test_heads_then_the_last_layers_then_everything_then_more_of_them(tmp_path, monkeypatch):
     done, runs = carried_out(tmp_path, monkeypatch, usual)
     assert runs.batches[0] == [f"heads-mobilenet-{number}" for number in (1, 2, 3)]
-    assert runs.batches[1:] == [["last-1"], ["all-1"], ["more-1"], ["more-3"]]
-    # 600 s without 60 for the end: 20 for heads, 40 for the last layers, 12 to measure leave 468, of which half is for all
+    assert runs.batches[1:] == [["last-1"], ["all-1"], ["more-1"]]
+    # 600 s without 60 for the end: 20 for heads, 40 for the last layers, 12 to measure leave 468, of which 0.6 are for all
     steps = json.loads((tmp_path / "auto.json").read_text())["steps"]
-    assert "stages.all.epochs=17" in steps["all"][0]
-    assert "callbacks.time_limit.seconds=211" in steps["all"][0]
+    assert "stages.all.epochs=20" in steps["all"][0]
+    assert "stages.all.lr=0.0025" in steps["all"][0]  # four times as many parameters, half the rate
+    assert "callbacks.time_limit.seconds=253" in steps["all"][0]
     assert "trainer.seed=2" in steps["more-1"][0]
-    assert done.why == "0:03 are too short for one more run"
+    assert done.why == "0:21 are too short for one more run"
 
 
 @pytest.mark.parametrize("slow", [1, 5, 30, 200])
@@ -122,7 +129,7 @@ def test_where_everything_would_be_too_short_the_last_layers_are_trained_again_a
         "last-1",
         *(f"more-{number}" for number in range(1, 7)),
     ]
-    assert "200.0 s an epoch of everything (measured), 3:44 for it: fewer than 8 epochs fit" in capsys.readouterr().err
+    assert "200.0 s an epoch of everything (measured), 4:29 for it: fewer than 8 epochs fit" in capsys.readouterr().err
 
 
 def test_where_deeper_ones_do_not_fit_more_of_the_first_depth_are_trained(tmp_path, monkeypatch):
@@ -142,8 +149,8 @@ def test_a_few_epochs_of_everything_come_after_the_last_layers_and_many_before(t
     _, runs = carried_out(tmp_path, monkeypatch, lambda name: 40.0, epoch=25.0)
     first = ["heads-mobilenet-1", "last-1"]
     assert [names[0] for names in runs.batches] == [*first, *(f"more-{number}" for number in range(1, 7)), "all-1"]
-    # half of 448 s is enough for 5 epochs; of the 208 that six more runs leave, as many as fit
-    assert "3:44 for it: fewer than 8 epochs fit" in (said := capsys.readouterr().err)
+    # 0.6 of 448 s are enough for 7 epochs; of the 208 that six more runs leave, as many as fit
+    assert "4:29 for it: fewer than 8 epochs fit" in (said := capsys.readouterr().err)
     assert "3:28 for it: 1 run of 5 epochs" in said
     _, runs = carried_out(tmp_path / "quick", monkeypatch, lambda name: 40.0, epoch=14.0)
     assert [names[0] for names in runs.batches][:3] == [*first, "all-1"]
@@ -157,8 +164,7 @@ def test_a_speed_that_could_not_be_measured_is_taken_from_the_pass(tmp_path, mon
 
 
 def test_where_no_speed_is_known_all_of_it_is_left_out(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Steps, "_note_pass", lambda *_: None)  # all features were kept already
-    _, runs = carried_out(tmp_path, monkeypatch, usual, epoch=None)
+    _, runs = carried_out(tmp_path, monkeypatch, usual, epoch=None, computed=0)  # all features were kept already
     assert ["all-1"] not in runs.batches
     assert ["more-1"] in runs.batches
     assert "could not be measured in time: not all of mobilenet is trained" in capsys.readouterr().err

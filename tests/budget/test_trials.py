@@ -20,10 +20,10 @@ def test_what_is_given_is_not_varied():
         "callbacks.time_limit.seconds=60",
     )
     assert found == [(*common, "head=dense", *ends), (*common, "head=mlp", "head.dropout=0.2", *ends)]
-    found = trials.merged(["optim=sgd", "stages=default"], trials.everything(("model=cnn",), 0, 5, 60, 1, 2))
+    found = trials.merged(["optim=sgd", "stages=default"], trials.everything(("model=cnn",), 10**5, 5, 60, 1, 2))
     assert not any("optim." in line or line.startswith("stages.") for line in found[0][2:])
     assert [lines[-1] for lines in found] == ["trainer.seed=1", "trainer.seed=2"]
-    found = trials.merged(["trainer.seed=7"], trials.everything(("model=cnn",), 0, 5, 60, 7, 2))
+    found = trials.merged(["trainer.seed=7"], trials.everything(("model=cnn",), 10**5, 5, 60, 7, 2))
     assert [[line for line in lines if "seed" in line] for lines in found] == [["trainer.seed=7"], ["trainer.seed=8"]]
     (heads,) = {lines[0] for lines in trials.merged(["trainer.seed=7"], trials.heads(("model=cnn",), 60))}
     assert heads == "trainer.seed=7"
@@ -41,6 +41,23 @@ def test_what_is_given_is_not_varied():
 def test_each_is_a_run_that_there_can_be(lines):
     made = settings("model=mobilenet", "data=image_folder", "data.dir=photos", *lines)
     assert made.epochs > 1
+
+
+@pytest.mark.parametrize("given", ["augment.copies=4", "augment=light", "distill.from=runs/one", "loss=focal"])
+def test_images_are_not_blended_beside_what_that_does_not_go_with(given):
+    (plain,) = trials.merged([], trials.everything((), 10**5, 12, 300, 1, 1))
+    (found,) = trials.merged([given], trials.everything((), 10**5, 12, 300, 1, 1))
+    assert "stages.all.mixup=0.2" in plain
+    assert "stages.all.mixup=0.2" not in found
+    assert "stages.all.batch_norm=train" in found
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rate"), [(1000, 0.005), (221_114, 0.005), (3_500_000, 0.0013), (86_000_000, 0.00025)]
+)
+def test_a_large_network_changes_at_a_lower_rate(parameters, rate):
+    (found,) = trials.everything((), parameters, 12, 300, 1, 1)
+    assert f"stages.all.lr={rate}" in found
 
 
 def test_of_a_transformer_the_last_blocks_are_fewer():
